@@ -1,0 +1,22 @@
+//! The log: an ordered, durable, replayable sequence of events per partition.
+//!
+//! Everything else in Tradewind writes to it and reads from it through the trait [`Log`]; which engine is behind
+//! the trait is a matter of configuration. [`MemoryLog`] is the reference model: it keeps its promises as long as
+//! its process lives, and the conformance suite holds the engines to it.
+
+mod error;
+mod log;
+mod memory;
+mod signal;
+mod streams;
+
+pub use error::Error;
+pub use log::{Ack, AckSender, Append, Bounds, Log, Permit, Placed};
+pub use memory::MemoryLog;
+pub use signal::Signal;
+pub use streams::{CONFIG_STREAM, ConfigChange, NewStream, Streams};
+
+/// The result of an operation on the log.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+/// A boxed future, as the trait's methods return.
+pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;

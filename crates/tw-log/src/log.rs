@@ -1,0 +1,197 @@
+//! The trait that every engine implements, and the values that cross it.
+
+use crate::{BoxFuture, Error, NewStream, Result, Signal, Streams};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tw_types::{Hlc, Offset, StreamDef, StreamName, StreamPartition};
+use tw_wire::{Batch, Block};
+
+/// The log of a node: streams of partitions of events.
+///
+/// Promises (the conformance suite tests them by these names):
+/// - LOG-1: once an [`Ack`] resolves to `Ok`, its events are on stable storage and are never lost, reordered or altered.
+/// - LOG-2: offsets of a partition strictly increase.
+/// - LOG-4: [`Log::read`] gives a prefix of the durable events: nothing skipped, nothing not yet durable.
+/// - LOG-5: a damaged block is an error that names it; it is never served.
+///
+/// Versions of subjects (the other half of LOG-2) and expected versions (LOG-3) are the event store's, which works on
+/// any engine.
+pub trait Log: Send + Sync + 'static {
+    /// The streams as they are defined now.
+    fn streams(&self) -> Arc<Streams>;
+
+    /// Rises with every change of a definition.
+    fn definitions(&self) -> Arc<Signal>;
+
+    /// Defines a stream; durable when the future resolves.
+    ///
+    /// # Errors
+    /// [`Error::StreamExists`], [`Error::InvalidStream`], or whatever stops an append.
+    fn create_stream(&self, stream: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>>;
+
+    /// Replaces the schema and the options of the stream called `changed.name`; number, kind and partitions stay.
+    ///
+    /// # Errors
+    /// [`Error::NoStream`], [`Error::InvalidStream`], or whatever stops an append.
+    fn alter_stream(&self, changed: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>>;
+
+    /// Removes a stream and its events. Its number is never used again.
+    ///
+    /// # Errors
+    /// [`Error::NoStream`], [`Error::InvalidStream`] for the platform's own streams, or whatever stops an append.
+    fn drop_stream<'a>(&'a self, name: &'a StreamName) -> BoxFuture<'a, Result<()>>;
+
+    /// Waits until `bytes` more may be under way, so that memory stays bounded. Take the permit before any lock.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when that can never be; [`Error::Closed`].
+    fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Permit>>;
+
+    /// Takes a permit if that is possible at once.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when it is not, otherwise as [`Log::reserve`].
+    fn try_reserve(&self, bytes: usize) -> Result<Permit>;
+
+    /// Appends all of `parts` or none: they become durable and visible together. Appends to one partition are
+    /// stored in the order of the calls. The call itself does not wait: the [`Ack`] resolves when all is durable.
+    fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack;
+
+    /// The blocks of a partition from the one that holds `from` (or the first after it) on: at least one if `from`
+    /// is before the end, and as many more as fit in `bytes_max`. At the end: none. The first block may start before
+    /// `from`.
+    ///
+    /// # Errors
+    /// [`Error::Trimmed`], [`Error::BeyondEnd`], [`Error::Damaged`], [`Error::NoPartition`], [`Error::Io`].
+    fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>>;
+
+    /// The range of offsets that can be read now.
+    ///
+    /// # Errors
+    /// [`Error::NoStreamId`], [`Error::NoPartition`].
+    fn bounds(&self, at: StreamPartition) -> Result<Bounds>;
+
+    /// A signal whose value is the end offset of the partition (exclusive, durable).
+    ///
+    /// # Errors
+    /// [`Error::NoStreamId`], [`Error::NoPartition`].
+    fn end_signal(&self, at: StreamPartition) -> Result<Arc<Signal>>;
+
+    /// A signal that rises with every commit of any partition.
+    fn commits(&self) -> Arc<Signal>;
+
+    /// Removes the events before `before` for good; they may go on taking room for a while.
+    ///
+    /// # Errors
+    /// [`Error::BeyondEnd`], [`Error::NoPartition`], or whatever stops an append.
+    fn trim(&self, at: StreamPartition, before: Offset) -> BoxFuture<'_, Result<()>>;
+}
+
+/// One partition's share of an append.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The partition.
+    pub at: StreamPartition,
+    /// The events.
+    pub batch: Batch,
+    /// The append happens only if the partition ends here: how a writer that pipelines appends notices that an
+    /// earlier one failed, or that it is not alone.
+    pub expected_end: Option<Offset>,
+}
+
+/// Where a batch went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The partition.
+    pub at: StreamPartition,
+    /// The offset of the first event; the others follow without gaps.
+    pub base_offset: Offset,
+    /// How many events there are.
+    pub count: u32,
+    /// The timestamp of the first event; the n-th further one is `first_hlc.plus(n)`.
+    pub first_hlc: Hlc,
+}
+
+impl Placed {
+    /// The offset after the last event.
+    pub fn end(&self) -> Offset {
+        self.base_offset.plus(u64::from(self.count))
+    }
+}
+
+/// The offsets that a partition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first offset that can be read, if it is before `end`.
+    pub start: Offset,
+    /// The offset after the last durable event.
+    pub end: Offset,
+}
+
+/// The right to have bytes under way. Held until the append is done; dropping it gives it back.
+#[derive(Debug)]
+pub struct Permit {
+    _permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// A permit that is backed by a semaphore.
+    pub fn new(permits: OwnedSemaphorePermit) -> Self {
+        Self { _permits: Some(permits) }
+    }
+
+    /// A permit of an engine that does not count.
+    pub fn unlimited() -> Self {
+        Self { _permits: None }
+    }
+}
+
+/// The outcome of an append, in the order of its parts. A future for tasks; [`Ack::wait`] for threads.
+#[derive(Debug)]
+#[must_use = "an append is only durable once its acknowledgement resolves"]
+pub struct Ack(oneshot::Receiver<Result<Vec<Placed>>>);
+
+/// The engine's end of an [`Ack`].
+#[derive(Debug)]
+pub struct AckSender(oneshot::Sender<Result<Vec<Placed>>>);
+
+impl Ack {
+    /// An acknowledgement and the end that resolves it.
+    pub fn channel() -> (AckSender, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (AckSender(sender), Self(receiver))
+    }
+
+    /// An acknowledgement that is resolved already.
+    pub fn ready(outcome: Result<Vec<Placed>>) -> Self {
+        let (sender, ack) = Self::channel();
+        sender.resolve(outcome);
+        ack
+    }
+
+    /// Blocks the thread until the outcome is known. Not for use in a task.
+    ///
+    /// # Errors
+    /// Whatever made the append fail.
+    pub fn wait(self) -> Result<Vec<Placed>> {
+        self.0.blocking_recv().unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl AckSender {
+    /// Tells the outcome; nobody may be listening any more.
+    pub fn resolve(self, outcome: Result<Vec<Placed>>) {
+        let _nobody_listens = self.0.send(outcome);
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<Vec<Placed>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|outcome| outcome.unwrap_or(Err(Error::Closed)))
+    }
+}

@@ -1,0 +1,230 @@
+//! The registry of streams: a fold of the events of `$config`.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tw_types::{
+    Data, Event, Schema, StreamDef, StreamId, StreamKind, StreamName, StreamOptions, StreamPartition,
+};
+
+/// The number of `$config`, which exists from the start, has one partition and is never trimmed.
+pub const CONFIG_STREAM: StreamId = StreamId(0);
+
+/// What a stream is created with, or altered to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewStream {
+    /// Its name.
+    pub name: StreamName,
+    /// What its events mean.
+    pub kind: StreamKind,
+    /// How many partitions it has: 1 to [`StreamDef::PARTITIONS_MAX`].
+    pub partitions: u32,
+    /// Its declared columns.
+    pub schema: Option<Schema>,
+    /// Its options.
+    pub options: StreamOptions,
+}
+
+impl NewStream {
+    /// A stream of plain JSON events with default options.
+    pub fn plain(name: StreamName, partitions: u32) -> Self {
+        Self { name, kind: StreamKind::Events, partitions, schema: None, options: StreamOptions::default() }
+    }
+}
+
+/// A change of the registry, as it is written to `$config`: the subject is `stream/` and the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// `tradewind.stream.created`
+    Created(StreamDef),
+    /// `tradewind.stream.altered`
+    Altered(StreamDef),
+    /// `tradewind.stream.dropped`
+    Dropped(StreamDef),
+}
+
+const CREATED: &str = "tradewind.stream.created";
+const ALTERED: &str = "tradewind.stream.altered";
+const DROPPED: &str = "tradewind.stream.dropped";
+
+impl ConfigChange {
+    /// The definition that it carries.
+    pub fn definition(&self) -> &StreamDef {
+        match self {
+            Self::Created(def) | Self::Altered(def) | Self::Dropped(def) => def,
+        }
+    }
+
+    /// The event that says it. `id` must be unique among the events of `$config`.
+    pub fn to_event(&self, id: String) -> Event {
+        let ty = match self {
+            Self::Created(_) => CREATED,
+            Self::Altered(_) => ALTERED,
+            Self::Dropped(_) => DROPPED,
+        };
+        let def = self.definition();
+        Event {
+            id,
+            source: "tradewind:log".into(),
+            ty: ty.into(),
+            subject: Some(format!("stream/{}", def.name)),
+            // A definition consists of texts and numbers, which always have a JSON form.
+            data: Data::Json(serde_json::to_vec(def).unwrap_or_default()),
+            ..Event::default()
+        }
+    }
+
+    /// Reads an event of `$config`; None if it is about something else than a stream.
+    ///
+    /// # Errors
+    /// The message of an event that is of one of our types but does not read: written by a later version.
+    pub fn from_event(ty: &str, data: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+        Ok(Some(match ty {
+            CREATED => Self::Created(serde_json::from_slice(data)?),
+            ALTERED => Self::Altered(serde_json::from_slice(data)?),
+            DROPPED => Self::Dropped(serde_json::from_slice(data)?),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+/// All streams, by name and by number.
+#[derive(Debug, Clone, Default)]
+pub struct Streams {
+    by_name: BTreeMap<StreamName, Arc<StreamDef>>,
+    by_id: BTreeMap<StreamId, Arc<StreamDef>>,
+    next_id: u32,
+}
+
+impl Streams {
+    /// The registry of a new installation: `$config` alone.
+    pub fn new() -> Self {
+        let mut streams = Self::default();
+        if let Ok(name) = StreamName::new("$config") {
+            let NewStream { name, kind, partitions, schema, options } = NewStream::plain(name, 1);
+            streams.apply(ConfigChange::Created(StreamDef {
+                id: CONFIG_STREAM,
+                name,
+                kind,
+                partitions,
+                schema,
+                options,
+            }));
+        }
+        streams
+    }
+
+    /// Carries out a change that `$config` tells of.
+    pub fn apply(&mut self, change: ConfigChange) {
+        match change {
+            ConfigChange::Created(def) | ConfigChange::Altered(def) => {
+                self.next_id = self.next_id.max(def.id.0 + 1);
+                let def = Arc::new(def);
+                self.by_name.insert(def.name.clone(), def.clone());
+                self.by_id.insert(def.id, def);
+            }
+            ConfigChange::Dropped(def) => {
+                self.by_name.remove(&def.name);
+                self.by_id.remove(&def.id);
+            }
+        }
+    }
+
+    /// The change that creates `new`.
+    ///
+    /// # Errors
+    /// [`Error::StreamExists`], [`Error::InvalidStream`].
+    pub fn create(&self, new: NewStream) -> Result<ConfigChange> {
+        if self.by_name.contains_key(&new.name) {
+            return Err(Error::StreamExists(new.name));
+        }
+        check(&new)?;
+        let NewStream { name, kind, partitions, schema, options } = new;
+        let id = StreamId(self.next_id);
+        Ok(ConfigChange::Created(StreamDef { id, name, kind, partitions, schema, options }))
+    }
+
+    /// The change that gives a stream the schema and the options of `changed`.
+    ///
+    /// # Errors
+    /// [`Error::NoStream`], [`Error::InvalidStream`] also when kind or partitions differ.
+    pub fn alter(&self, changed: NewStream) -> Result<ConfigChange> {
+        let def = self.get(changed.name.as_str())?;
+        if (changed.kind, changed.partitions) != (def.kind, def.partitions) {
+            let reason = "its kind and its number of partitions cannot be changed".to_owned();
+            return Err(Error::InvalidStream { name: changed.name, reason });
+        }
+        check(&changed)?;
+        let NewStream { schema, options, .. } = changed;
+        Ok(ConfigChange::Altered(StreamDef { schema, options, ..StreamDef::clone(def) }))
+    }
+
+    /// The change that drops a stream.
+    ///
+    /// # Errors
+    /// [`Error::NoStream`]; [`Error::InvalidStream`] for `$config`.
+    pub fn drop_stream(&self, name: &StreamName) -> Result<ConfigChange> {
+        let def = self.get(name.as_str())?;
+        if def.id == CONFIG_STREAM {
+            let reason = "it holds all definitions and cannot be dropped".to_owned();
+            return Err(Error::InvalidStream { name: name.clone(), reason });
+        }
+        Ok(ConfigChange::Dropped(StreamDef::clone(def)))
+    }
+
+    /// The stream called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NoStream`].
+    pub fn get(&self, name: &str) -> Result<&Arc<StreamDef>> {
+        self.by_name.get(name).ok_or_else(|| Error::NoStream(name.to_owned()))
+    }
+
+    /// The stream of this number.
+    ///
+    /// # Errors
+    /// [`Error::NoStreamId`].
+    pub fn by_id(&self, id: StreamId) -> Result<&Arc<StreamDef>> {
+        self.by_id.get(&id).ok_or(Error::NoStreamId(id))
+    }
+
+    /// The stream of a partition that exists.
+    ///
+    /// # Errors
+    /// [`Error::NoStreamId`], [`Error::NoPartition`].
+    pub fn of_partition(&self, at: StreamPartition) -> Result<&Arc<StreamDef>> {
+        let def = self.by_id(at.stream)?;
+        if at.partition.0 >= def.partitions {
+            return Err(Error::NoPartition { at, partitions: def.partitions });
+        }
+        Ok(def)
+    }
+
+    /// All streams in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<StreamDef>> {
+        self.by_name.values()
+    }
+}
+
+fn check(new: &NewStream) -> Result<()> {
+    let invalid = |reason: String| Err(Error::InvalidStream { name: new.name.clone(), reason });
+    if !(1..=StreamDef::PARTITIONS_MAX).contains(&new.partitions) {
+        return invalid(format!(
+            "it has {} partitions, outside 1 to {}",
+            new.partitions,
+            StreamDef::PARTITIONS_MAX
+        ));
+    }
+    if let Some(schema) = &new.schema {
+        for (index, column) in schema.columns.iter().enumerate() {
+            if schema.columns.iter().take(index).any(|other| other.name == column.name) {
+                return invalid(format!("column `{}` is declared twice", column.name));
+            }
+        }
+        if let Some(key) = schema.key.iter().find(|key| schema.column(key).is_none()) {
+            return invalid(format!("key column `{key}` is not declared"));
+        }
+    }
+    new.options.check().map_err(|invalid| Error::from((new.name.clone(), invalid)))
+}

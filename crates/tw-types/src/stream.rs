@@ -1,0 +1,146 @@
+//! Definitions of streams.
+
+use crate::{Schema, StreamId, StreamName};
+use serde::{Deserialize, Serialize};
+
+/// What the events of a stream mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamKind {
+    /// Facts: each event stands for itself.
+    #[default]
+    Events,
+    /// Changes of a table's rows in the Debezium envelope; the subject is the row's key.
+    Table,
+}
+
+/// What happens to old events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cleanup {
+    /// They are removed when a retention bound is reached; without a bound they stay for ever.
+    #[default]
+    Delete,
+    /// Of each subject the latest event stays; events without a subject stay too.
+    Compact,
+}
+
+/// How blocks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// LZ4 block format, where it makes the block smaller.
+    #[default]
+    Lz4,
+}
+
+/// The options of a stream; each can be changed later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StreamOptions {
+    /// Events older than this may be removed, in milliseconds; at least 1,000. None: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
+    /// Each partition's oldest events may be removed beyond this many stored bytes; at least 1 MiB. None: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<u64>,
+    /// What removal means.
+    pub cleanup: Cleanup,
+    /// How new blocks are compressed.
+    pub compression: Compression,
+    /// The largest event, in encoded bytes: 1 KiB to 16 MiB.
+    pub event_bytes_max: u32,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            retention_ms: None,
+            retention_bytes: None,
+            cleanup: Cleanup::Delete,
+            compression: Compression::Lz4,
+            event_bytes_max: 1024 * 1024,
+        }
+    }
+}
+
+/// An option outside its bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stream option `{option}` is {value}, outside {bounds}")]
+pub struct InvalidOption {
+    /// The option's name.
+    pub option: &'static str,
+    /// The refused value.
+    pub value: u64,
+    /// What is allowed, with the unit.
+    pub bounds: &'static str,
+}
+
+impl StreamOptions {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first option that is outside its bounds.
+    pub fn check(&self) -> Result<(), InvalidOption> {
+        let event_bytes = u64::from(self.event_bytes_max);
+        let checks = [
+            ("retention_ms", self.retention_ms.unwrap_or(1_000), 1_000..=u64::MAX, "1000 ms and more"),
+            (
+                "retention_bytes",
+                self.retention_bytes.unwrap_or(1 << 20),
+                1 << 20..=u64::MAX,
+                "1048576 bytes and more",
+            ),
+            ("event_bytes_max", event_bytes, 1 << 10..=16 << 20, "1024 to 16777216 bytes"),
+        ];
+        for (option, value, range, bounds) in checks {
+            if !range.contains(&value) {
+                return Err(InvalidOption { option, value, bounds });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stream as it is defined now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamDef {
+    /// Its number.
+    pub id: StreamId,
+    /// Its name.
+    pub name: StreamName,
+    /// What its events mean.
+    #[serde(default)]
+    pub kind: StreamKind,
+    /// How many partitions it has: 1 to 1,024.
+    pub partitions: u32,
+    /// Its declared columns; None for plain JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Schema>,
+    /// Its options.
+    #[serde(default)]
+    pub options: StreamOptions,
+}
+
+impl StreamDef {
+    /// The most partitions a stream may have.
+    pub const PARTITIONS_MAX: u32 = 1_024;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_within_bounds_and_unknown_options_are_errors() {
+        StreamOptions::default().check().unwrap();
+        assert!(serde_json::from_str::<StreamOptions>(r#"{"retention":1}"#).is_err());
+        let options: StreamOptions = serde_json::from_str(r#"{"retention_ms":10}"#).unwrap();
+        assert_eq!(
+            options.check().unwrap_err().to_string(),
+            "stream option `retention_ms` is 10, outside 1000 ms and more"
+        );
+    }
+}
