@@ -56,7 +56,8 @@ impl MemoryLog {
         let mut state = self.state.lock();
         let change = change(&state.streams)?;
         let mut batch = BatchBuilder::new();
-        batch.push(&change.to_event(format!("{:016x}", self.env.random.next_u64())).as_ref());
+        let event = change.to_event(format!("{:016x}", self.env.random.next_u64()));
+        batch.push_versioned(&event.as_ref(), state.streams.next_version(&change.definition().name));
         let at = StreamPartition::new(crate::CONFIG_STREAM, PartitionId(0));
         let append = Append { at, batch: batch.finish(Compression::None)?, expected_end: None };
         state.append(self.env.clock.now_ms(), &[append])?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_types::{
-    Data, Event, Schema, StreamDef, StreamId, StreamKind, StreamName, StreamOptions, StreamPartition,
+    Data, Event, Schema, StreamDef, StreamId, StreamKind, StreamName, StreamOptions, StreamPartition, Version,
 };
 
 /// The number of `$config`, which exists from the start, has one partition and is never trimmed.
@@ -95,6 +95,8 @@ pub struct Streams {
     by_name: BTreeMap<StreamName, Arc<StreamDef>>,
     by_id: BTreeMap<StreamId, Arc<StreamDef>>,
     next_id: u32,
+    /// How many changes each name has seen, dropped streams included.
+    versions: BTreeMap<StreamName, u64>,
 }
 
 impl Streams {
@@ -103,20 +105,17 @@ impl Streams {
         let mut streams = Self::default();
         if let Ok(name) = StreamName::new("$config") {
             let NewStream { name, kind, partitions, schema, options } = NewStream::plain(name, 1);
-            streams.apply(ConfigChange::Created(StreamDef {
-                id: CONFIG_STREAM,
-                name,
-                kind,
-                partitions,
-                schema,
-                options,
-            }));
+            let def = StreamDef { id: CONFIG_STREAM, name, kind, partitions, schema, options };
+            streams.apply(ConfigChange::Created(def));
+            // No event tells of it.
+            streams.versions.clear();
         }
         streams
     }
 
     /// Carries out a change that `$config` tells of.
     pub fn apply(&mut self, change: ConfigChange) {
+        *self.versions.entry(change.definition().name.clone()).or_default() += 1;
         match change {
             ConfigChange::Created(def) | ConfigChange::Altered(def) => {
                 self.next_id = self.next_id.max(def.id.0 + 1);
@@ -171,6 +170,11 @@ impl Streams {
             return Err(Error::InvalidStream { name: name.clone(), reason });
         }
         Ok(ConfigChange::Dropped(StreamDef::clone(def)))
+    }
+
+    /// The version in its subject's history that the event of the next change of `name` gets.
+    pub fn next_version(&self, name: &StreamName) -> Version {
+        Version(self.versions.get(name).copied().unwrap_or_default()).next()
     }
 
     /// The stream called `name`.
