@@ -32,6 +32,8 @@ mod scan;
 mod segment;
 mod shared;
 mod spares;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod writer;
 

@@ -149,6 +149,12 @@ impl Queue {
         }
     }
 
+    /// The next requests, up to `bytes_max` bytes, but at least one; none when nothing waits.
+    #[cfg(test)]
+    pub(crate) fn take(&self, bytes_max: u64) -> Vec<Request> {
+        take(&mut self.state.lock(), bytes_max)
+    }
+
     /// Waits for requests: until there is one, and then until there are `wanted` or `patience` has passed. None
     /// when the queue is closed and empty.
     pub(crate) fn wait(&self, bytes_max: u64, wanted: usize, patience: Duration) -> Option<Vec<Request>> {

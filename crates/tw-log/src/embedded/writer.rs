@@ -74,6 +74,16 @@ impl Writer {
         Self { shared, known, active, live, tail, patient: false, builder, failed: None }
     }
 
+    /// Commits one group of what waits in the queue; false when nothing waits. For simulations, which drive the writer
+    /// themselves.
+    #[cfg(test)]
+    pub(crate) fn commit_next(&mut self) -> bool {
+        let group = self.shared.queue.take(self.shared.options.group_bytes_max);
+        let some = !group.is_empty();
+        self.commit(group);
+        some
+    }
+
     /// Makes a group of requests durable, publishes what they did, and tells each its outcome.
     pub(crate) fn commit(&mut self, group: Vec<Request>) {
         if group.is_empty() {
