@@ -125,6 +125,11 @@ impl SimDisk {
         self.state.lock().faults.insert(number, fault);
     }
 
+    /// Takes back every fault that has not come yet.
+    pub fn clear_faults(&self) {
+        self.state.lock().faults.clear();
+    }
+
     /// How often operations are cut short from now on.
     pub fn set_rates(&self, rates: Rates) {
         self.state.lock().rates = rates;
@@ -220,7 +225,8 @@ impl State {
     }
 
     fn used_bytes(&self) -> u64 {
-        self.contents.values().map(Content::allocated_bytes).sum()
+        // A file without a name takes no room, even if a power loss may bring the name back.
+        self.names.current().filter_map(|file| self.contents.get(&file)).map(Content::allocated_bytes).sum()
     }
 
     fn room_bytes(&self) -> u64 {

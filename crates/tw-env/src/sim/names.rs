@@ -113,6 +113,11 @@ impl Names {
         self.current = self.durable.clone();
     }
 
+    /// The files that have a name.
+    pub(super) fn current(&self) -> impl Iterator<Item = FileId> + '_ {
+        self.current.values().copied()
+    }
+
     /// The files that have a name, or may have one after a power loss.
     pub(super) fn files(&self) -> BTreeSet<FileId> {
         let unsynced = self.unsynced.iter().map(Change::file);

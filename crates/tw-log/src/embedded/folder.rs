@@ -12,7 +12,7 @@
 use super::layout::{SegmentHeader, SegmentId};
 use super::record::SegmentEntry;
 use super::recovery::read_index;
-use super::shared::{damaged, io_error};
+use super::shared::{damaged, io_error, read_error};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -48,13 +48,8 @@ pub(crate) fn lock(folder: &Path, env: &Env) -> Result<Box<dyn std::any::Any + S
 /// Reads the header of a segment file.
 pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader> {
     let mut bytes = [0; 128];
-    match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => SegmentHeader::decode(&bytes).map_err(|cause| damaged(path, 0, cause)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(damaged(path, 0, "the file is too short for a segment"))
-        }
-        Err(error) => Err(io_error("read", path, error)),
-    }
+    file.read_exact_at(&mut bytes, 0).map_err(|error| read_error(path, 0, error))?;
+    SegmentHeader::decode(&bytes).map_err(|cause| damaged(path, 0, cause))
 }
 
 impl Files {
@@ -116,16 +111,17 @@ impl Files {
     }
 
     /// Removes every file that is of no use: all but the segments `kept` and their indexes. Gives back the files of
-    /// which segments of `segment_len` bytes can be made (none for 0).
+    /// which segments of `segment_len` bytes can be made, up to `free_max`.
     pub(crate) fn clean_up(
         &self,
         kept: &BTreeSet<SegmentId>,
         segment_len: u64,
+        free_max: usize,
         env: &Env,
     ) -> Result<Vec<PathBuf>> {
         let mut free = Vec::new();
         for (id, path) in self.segments.iter().filter(|(id, _)| !kept.contains(id)) {
-            if id.generation == 0 && segment_len > 0 && len_of(path, env) == Some(segment_len) {
+            if id.generation == 0 && free.len() < free_max && len_of(path, env) == Some(segment_len) {
                 // Under another name, because its header will change: a segment's header never does.
                 let to = path.with_extension("free");
                 env.disk.rename(path, &to).map_err(|error| io_error("rename", path, error))?;

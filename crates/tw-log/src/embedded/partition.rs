@@ -83,6 +83,12 @@ impl Partition {
         (!blocks.is_empty()).then_some(blocks)
     }
 
+    /// Lets go of everything, because the stream was dropped.
+    pub(crate) fn clear(&self) {
+        self.tail.lock().clear();
+        self.places.write().clear();
+    }
+
     /// Adds the segment that is written now, if it is not the last one already.
     pub(crate) fn add_place(&self, first: Offset, segment: &Arc<Segment>) {
         let mut places = self.places.write();

@@ -150,8 +150,10 @@ impl Writer {
             if let ConfigChange::Dropped(def) = change {
                 let mut partitions = self.shared.partitions.write();
                 for at in partitions_of(def).filter(|at| *at != CONFIG) {
-                    partitions.remove(&at);
                     self.known.heads.remove(&at);
+                    if let Some(partition) = partitions.remove(&at) {
+                        partition.clear();
+                    }
                 }
             }
         }

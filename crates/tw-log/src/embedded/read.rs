@@ -8,7 +8,7 @@ use super::layout::{FRAME_ALIGN, FrameHeader};
 use super::partition::Partition;
 use super::recovery::scan_index;
 use super::segment::{Runs, Segment, select};
-use super::shared::{Shared, damaged, io_error};
+use super::shared::{Shared, damaged, read_error};
 use crate::{Error, Result};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -148,7 +148,7 @@ impl Shared {
             let bytes = self
                 .buffers
                 .read(&*file, first.position, (end - first.position) as usize)
-                .map_err(|error| io_error("read", &segment.path, error))?;
+                .map_err(|error| read_error(&segment.path, first.position, error))?;
             for run in stretch {
                 let start = (run.position - first.position) as usize;
                 let bytes = bytes.slice(start..start + run.len as usize);

@@ -19,7 +19,7 @@ use super::publish::partitions_of;
 use super::record::{Checkpoint, Record, SegmentEntry};
 use super::scan::{Frame, FrameReader, Next};
 use super::segment::Segment;
-use super::shared::{Recovered, Shared, damaged, io_error};
+use super::shared::{Recovered, Shared, damaged, io_error, read_error};
 use super::spares::{Maker, Spares};
 use super::writer::{Active, Failure, Writer};
 use super::{codec::round_up, config};
@@ -67,7 +67,7 @@ pub(crate) fn open(folder: &Path, options: &Options, env: &Env) -> Result<Writer
     }
     let mut segments = open_segments(&last, &files, env)?;
     let kept: BTreeSet<SegmentId> = segments.keys().copied().chain([last.header.id]).collect();
-    let free = files.clean_up(&kept, options.segment_len(), env)?;
+    let free = files.clean_up(&kept, options.segment_len(), 2 * options.spare_segments as usize, env)?;
     let segment = Arc::new(Segment::growing(last.header.id, last.header.salt, last.path.clone(), last.index));
     segments.insert(segment.id, segment.clone());
     let file =
@@ -125,7 +125,7 @@ fn create(
     files: Files,
     lock: Box<dyn std::any::Any + Send + Sync>,
 ) -> Result<Writer> {
-    files.clean_up(&BTreeSet::new(), 0, env)?;
+    files.clean_up(&BTreeSet::new(), 0, 0, env)?;
     let log = u128::from(env.random.next_u64()) << 64 | u128::from(env.random.next_u64());
     let segment_len = options.segment_len();
     let maker = Maker { env: env.clone(), folder: folder.to_owned(), log, segment_len, wanted: 1 };
@@ -360,7 +360,7 @@ pub(crate) fn scan_index(file: &dyn File, path: &Path, entry: &SegmentEntry) -> 
     let mut index = Index::default();
     let mut reader = FrameReader::new(file, entry.salt, entry.end);
     loop {
-        match reader.next().map_err(|error| io_error("read", path, error))? {
+        match reader.next().map_err(|error| read_error(path, reader.position(), error))? {
             Next::Frame(frame) => {
                 for (position, block) in &frame.blocks {
                     index.add(block.header(), *position);

@@ -241,7 +241,7 @@ impl Shared {
 /// Checks that a file is the segment that it should be.
 fn check_header(file: &dyn File, segment: &Segment) -> Result<()> {
     let mut bytes = [0; 128];
-    file.read_exact_at(&mut bytes, 0).map_err(|error| io_error("read", &segment.path, error))?;
+    file.read_exact_at(&mut bytes, 0).map_err(|error| read_error(&segment.path, 0, error))?;
     let damaged = |cause: &str| damaged(&segment.path, 0, cause);
     let header = SegmentHeader::decode(&bytes).map_err(damaged)?;
     if (header.id, header.salt) != (segment.id, segment.salt) {
@@ -253,6 +253,15 @@ fn check_header(file: &dyn File, segment: &Segment) -> Result<()> {
 /// An error of the system, as the log tells it.
 pub(crate) fn io_error(action: &'static str, path: &Path, error: io::Error) -> Error {
     Error::Io { action, path: path.to_owned(), source: Arc::new(error) }
+}
+
+/// An error of a read: a file that ends too early is damaged.
+pub(crate) fn read_error(path: &Path, position: u64, error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        damaged(path, position, "the file ends before what should be here: restore it from a copy")
+    } else {
+        io_error("read", path, error)
+    }
 }
 
 /// Damage, as the log tells it.

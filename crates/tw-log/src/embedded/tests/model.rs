@@ -4,7 +4,7 @@ use super::rig::Rig;
 use crate::{Ack, Placed};
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
-use tw_types::{Cleanup, Compression, Data, EventRef, Hlc, Offset, StreamName, StreamPartition};
+use tw_types::{Cleanup, Compression, Data, Event, Hlc, Offset, StreamName, StreamPartition};
 use tw_wire::{Batch, BatchBuilder};
 
 /// An event: everything about it follows from its number.
@@ -28,20 +28,23 @@ impl Number {
             .collect()
     }
 
+    /// The event.
+    pub(super) fn event(self) -> Event {
+        Event {
+            id: self.0.to_string(),
+            source: "/sim".into(),
+            ty: if self.0.is_multiple_of(2) { "even" } else { "odd" }.into(),
+            subject: self.subject(),
+            data: Data::Binary(self.data()),
+            ..Event::default()
+        }
+    }
+
     /// A batch of the events with these numbers.
     pub(super) fn batch(numbers: &[Self], compression: Compression) -> Batch {
         let mut builder = BatchBuilder::new();
         for number in numbers {
-            let (id, subject, data) = (number.0.to_string(), number.subject(), number.data());
-            let event = EventRef {
-                id: &id,
-                source: "/sim",
-                ty: if number.0.is_multiple_of(2) { "even" } else { "odd" },
-                subject: subject.as_deref(),
-                data: Data::Binary(&data),
-                ..EventRef::default()
-            };
-            builder.push(&event);
+            builder.push(&number.event().as_ref());
         }
         builder.finish(compression).unwrap()
     }
