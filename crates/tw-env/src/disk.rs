@@ -98,6 +98,11 @@ pub trait File: Send + Sync {
     /// As the system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Says that these bytes will be read soon: a hint, which may do nothing.
+    fn prefetch(&self, position: u64, len: u64) {
+        let _ = (position, len);
+    }
+
     /// Whether it has no bytes.
     ///
     /// # Errors

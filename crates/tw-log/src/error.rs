@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tw_types::{InvalidOption, Offset, StreamId, StreamName, StreamPartition};
+use tw_types::{InvalidOption, Offset, RegionId, StreamId, StreamName, StreamPartition};
 
 /// An operation on the log failed. Cloneable, because one failed write fails every append that shared it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -100,6 +100,30 @@ pub enum Error {
     /// The write failed while it was under way: the events may or may not be stored.
     #[error("it is unknown whether the events were stored: {0}")]
     Unknown(Arc<io::Error>),
+    /// An option of the engine is outside its bounds.
+    #[error("option `{option}` of the log is {value}, outside {min} to {max}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// The refused value.
+        value: u64,
+        /// The smallest allowed value; the unit is in the option's name.
+        min: u64,
+        /// The largest allowed value.
+        max: u64,
+    },
+    /// The folder holds the log of another region.
+    #[error(
+        "the data folder `{folder}` holds the log of region {region}, not of region {wanted}: set `region` to {region}, or use another folder"
+    )]
+    OtherRegion {
+        /// The log's folder.
+        folder: PathBuf,
+        /// Its region.
+        region: RegionId,
+        /// The region in the options.
+        wanted: RegionId,
+    },
     /// The log is being closed.
     #[error("the log is shutting down")]
     Closed,

@@ -4,12 +4,16 @@
 //! the trait is a matter of configuration. [`MemoryLog`] is the reference model: it keeps its promises as long as
 //! its process lives, and the conformance suite holds the engines to it.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod embedded;
 mod error;
 mod log;
 mod memory;
 mod signal;
 mod streams;
 
+pub use embedded::{EmbeddedLog, Options};
 pub use error::Error;
 pub use log::{Ack, AckSender, Append, Bounds, Log, Permit, Placed};
 pub use memory::MemoryLog;

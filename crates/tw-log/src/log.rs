@@ -149,7 +149,8 @@ impl Permit {
     }
 }
 
-/// The outcome of an append, in the order of its parts. A future for tasks; [`Ack::wait`] for threads.
+/// The outcome of an append, in the order of its parts. A future for tasks; [`Ack::wait`] for threads. It always
+/// resolves: to [`Error::Unknown`] if the engine ends without telling.
 #[derive(Debug)]
 #[must_use = "an append is only durable once its acknowledgement resolves"]
 pub struct Ack(oneshot::Receiver<Result<Vec<Placed>>>);
@@ -177,7 +178,7 @@ impl Ack {
     /// # Errors
     /// Whatever made the append fail.
     pub fn wait(self) -> Result<Vec<Placed>> {
-        self.0.blocking_recv().unwrap_or(Err(Error::Closed))
+        self.0.blocking_recv().unwrap_or_else(|_| Err(engine_gone()))
     }
 }
 
@@ -192,6 +193,11 @@ impl Future for Ack {
     type Output = Result<Vec<Placed>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|outcome| outcome.unwrap_or(Err(Error::Closed)))
+        Pin::new(&mut self.0).poll(cx).map(|outcome| outcome.unwrap_or_else(|_| Err(engine_gone())))
     }
+}
+
+/// What is known when the engine went away without telling the outcome.
+fn engine_gone() -> Error {
+    Error::Unknown(Arc::new(std::io::Error::other("the log's writer has ended")))
 }

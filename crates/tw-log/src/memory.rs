@@ -3,6 +3,7 @@
 //! It is durable only as long as the process lives. Tests and simulations use it where durability is not the
 //! point, and the conformance suite compares the engines with it.
 
+use crate::streams::{check_append, check_trim};
 use crate::{
     Ack, Append, Bounds, BoxFuture, ConfigChange, Error, Log, NewStream, Permit, Placed, Result, Signal,
     Streams,
@@ -105,6 +106,7 @@ impl MemoryLog {
     fn trim_now(&self, at: StreamPartition, before: Offset) -> Result<()> {
         let mut state = self.state.lock();
         state.partition(at)?;
+        check_trim(at)?;
         if let Some(partition) = state.partitions.get_mut(&at) {
             let end = Offset(partition.end.get());
             if before > end {
@@ -188,7 +190,8 @@ impl Log for MemoryLog {
     }
 
     fn append(&self, _permit: Permit, parts: Vec<Append>) -> Ack {
-        let outcome = self.state.lock().append(self.env.clock.now_ms(), &parts);
+        let checked = parts.iter().try_for_each(|part| check_append(part.at, &part.batch));
+        let outcome = checked.and_then(|()| self.state.lock().append(self.env.clock.now_ms(), &parts));
         self.commits.increment();
         Ack::ready(outcome)
     }

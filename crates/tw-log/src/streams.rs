@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_types::{
-    Data, Event, Schema, StreamDef, StreamId, StreamKind, StreamName, StreamOptions, StreamPartition, Version,
+    Data, Epoch, Event, Hlc, Offset, RegionId, Schema, Sequence, StreamDef, StreamId, StreamKind, StreamName,
+    StreamOptions, StreamPartition, Version,
 };
+use tw_wire::{Batch, Block, Placement};
 
 /// The number of `$config`, which exists from the start, has one partition and is never trimmed.
 pub const CONFIG_STREAM: StreamId = StreamId(0);
@@ -209,6 +211,44 @@ impl Streams {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<StreamDef>> {
         self.by_name.values()
     }
+}
+
+/// Refuses events that define streams when they come as a plain append to `$config`: only an engine writes those.
+pub(crate) fn check_append(at: StreamPartition, batch: &Batch) -> Result<()> {
+    if at.stream != CONFIG_STREAM {
+        return Ok(());
+    }
+    let place = Placement {
+        at,
+        base_offset: Offset::ZERO,
+        first_hlc: Hlc::ZERO,
+        region: RegionId(0),
+        epoch: Epoch(0),
+        base_sequence: Sequence(1),
+    };
+    for record in Block::new(batch, &place).records()?.iter()? {
+        let event = record?.event;
+        if !matches!(ConfigChange::from_event(event.ty, event.data.bytes()), Ok(None)) {
+            return protected(format!(
+                "event `{}` defines a stream: create, alter or drop the stream instead",
+                event.id
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a trim of `$config`.
+pub(crate) fn check_trim(at: StreamPartition) -> Result<()> {
+    if at.stream == CONFIG_STREAM {
+        return protected("it holds all definitions and cannot be trimmed".to_owned());
+    }
+    Ok(())
+}
+
+/// Something that `$config` does not allow.
+pub(crate) fn protected(reason: String) -> Result<()> {
+    StreamName::new("$config").map_or(Ok(()), |name| Err(Error::InvalidStream { name, reason }))
 }
 
 fn check(new: &NewStream) -> Result<()> {

@@ -1,0 +1,28 @@
+//! Benchmarks. Each subcommand measures a part of Tradewind next to a bound or a peer *in the same run*, and prints
+//! payload, durability and conditions with every figure. Build with `--release`; figures of a debug build mean nothing.
+#![allow(clippy::print_stdout, reason = "a report is what this program is for")]
+
+mod log;
+mod report;
+
+use clap::{Parser, Subcommand};
+
+/// Side-by-side benchmarks of Tradewind.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The embedded log: appends, replay, and the raw disk below it.
+    Log(log::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Log(args) => log::run(args),
+    }
+}

@@ -1,0 +1,164 @@
+//! The embedded engine: one physical log of segment files for all partitions.
+//!
+//! ```text
+//! append ─▶ queue ─▶ writer ─▶ one frame, one write, one sync ─▶ tail in memory, ends, acknowledgements
+//!                      │ segments, recycled                            │
+//! read  ◀──────────────┴── reader threads ◀── indexes ◀── cleaner ◀────┘
+//! ```
+//!
+//! - `plan` decides which requests succeed and what is written for them; `writer` makes it durable; `publish` shows it.
+//! - `layout`, `record`, `index`, `scan` are what the files consist of; docs/adr/0002-log-layout.md says why.
+//! - `recovery` opens a folder, `spares` has segments ready, `cleaner` removes and rewrites what is not needed.
+//!
+//! Everything below this file works without threads, so that a simulation can take one step at a time.
+
+mod cleaner;
+mod codec;
+mod compact;
+mod config;
+mod folder;
+mod index;
+mod layout;
+mod options;
+mod partition;
+mod plan;
+mod publish;
+mod queue;
+mod read;
+mod record;
+mod recovery;
+mod rewrite;
+mod scan;
+mod segment;
+mod shared;
+mod spares;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod writer;
+
+pub use options::Options;
+
+use crate::{Ack, Append, Bounds, BoxFuture, Error, Log, NewStream, Permit, Result, Signal, Streams};
+use queue::{Definition, Reply, Request};
+use shared::Shared;
+use std::path::Path;
+use std::sync::Arc;
+use threads::Threads;
+use tw_env::Env;
+use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
+use tw_wire::Block;
+
+/// A log in a folder of this machine. See the module's text.
+///
+/// Dropping it closes it: what was accepted is committed, its threads end, and the folder can be opened again.
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    threads: Threads,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in `folder`, or makes a new one there. What was acknowledged before a crash is there; what was
+    /// not is there whole or not at all, per append.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::InvalidOption`], [`Error::OtherRegion`], [`Error::Damaged`] where the log is damaged
+    /// other than by a crash (with the file and the byte), [`Error::DiskFull`], [`Error::Io`].
+    pub fn open(folder: impl AsRef<Path>, options: Options, env: Env) -> Result<Self> {
+        let writer = recovery::open(folder.as_ref(), &options, &env)?;
+        let shared = writer.shared.clone();
+        let threads = Threads::start(writer)?;
+        Ok(Self { shared, threads })
+    }
+
+    /// Accepts nothing more, commits what was accepted, and gives the folder free. Reads fail from then on.
+    pub fn close(&self) {
+        self.shared.stop(Error::Closed);
+        self.threads.join();
+    }
+
+    async fn define(&self, change: Definition) -> Result<Arc<StreamDef>> {
+        let (reply, outcome) = Reply::channel();
+        self.shared.queue.push(Request::Define { change, reply });
+        outcome.get().await
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for EmbeddedLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedLog").field("folder", &self.shared.folder).finish()
+    }
+}
+
+impl Log for EmbeddedLog {
+    fn streams(&self) -> Arc<Streams> {
+        self.shared.streams.read().clone()
+    }
+
+    fn definitions(&self) -> Arc<Signal> {
+        self.shared.definitions.clone()
+    }
+
+    fn create_stream(&self, stream: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>> {
+        Box::pin(self.define(Definition::Create(stream)))
+    }
+
+    fn alter_stream(&self, changed: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>> {
+        Box::pin(self.define(Definition::Alter(changed)))
+    }
+
+    fn drop_stream<'a>(&'a self, name: &'a StreamName) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { self.define(Definition::Drop(name.clone())).await.map(drop) })
+    }
+
+    fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Permit>> {
+        Box::pin(self.shared.reserve(bytes))
+    }
+
+    fn try_reserve(&self, bytes: usize) -> Result<Permit> {
+        self.shared.try_reserve(bytes)
+    }
+
+    fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack {
+        self.shared.append(permit, parts)
+    }
+
+    fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
+        Box::pin(async move {
+            let partition = self.shared.partition(at)?;
+            match self.shared.read_memory(&partition, from, bytes_max)? {
+                Some(blocks) => Ok(blocks),
+                None => {
+                    let shared = self.shared.clone();
+                    self.threads.read(move || shared.read_disk(&partition, from, bytes_max)).await
+                }
+            }
+        })
+    }
+
+    fn bounds(&self, at: StreamPartition) -> Result<Bounds> {
+        Ok(self.shared.partition(at)?.bounds())
+    }
+
+    fn end_signal(&self, at: StreamPartition) -> Result<Arc<Signal>> {
+        Ok(self.shared.partition(at)?.end.clone())
+    }
+
+    fn commits(&self) -> Arc<Signal> {
+        self.shared.commits.clone()
+    }
+
+    fn trim(&self, at: StreamPartition, before: Offset) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let (reply, outcome) = Reply::channel();
+            self.shared.queue.push(Request::Trim { at, before, reply });
+            outcome.get().await
+        })
+    }
+}

@@ -1,0 +1,306 @@
+//! Planning a commit: which of the waiting requests succeed, and what is written for them.
+//!
+//! Pure: from what is known and what is asked for follows what is to be written and what is known then. Nothing has
+//! happened until the writer has made it durable; a plan that could not be written is thrown away.
+
+use super::config::{self, CONFIG};
+use super::queue::{Definition, Request};
+use super::record::{PartitionEntry, Record};
+use crate::streams::check_trim;
+use crate::{Append, ConfigChange, Error, Placed, Result, Streams};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tw_types::{Compression, Epoch, Hlc, HlcClock, Offset, RegionId, Sequence, StreamDef, StreamPartition};
+use tw_wire::{Batch, BatchBuilder, Block, Placement};
+
+/// What the writer knows of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Head {
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+    /// The sequence of the last event.
+    pub(crate) sequence: Sequence,
+}
+
+impl Head {
+    /// As a checkpoint says it.
+    pub(crate) fn entry(&self, at: StreamPartition) -> PartitionEntry {
+        PartitionEntry { at, start: self.start, end: self.end, sequence: self.sequence }
+    }
+}
+
+/// What the writer knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Knowledge {
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) heads: HashMap<StreamPartition, Head>,
+    pub(crate) clock: HlcClock,
+    pub(crate) region: RegionId,
+    pub(crate) epoch: Epoch,
+}
+
+/// What planning needs besides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circumstances {
+    pub(crate) now_ms: u64,
+    /// A random number: the id of the first definition's event; the following ones count on.
+    pub(crate) id: u64,
+    /// Up to which size small batches become one block.
+    pub(crate) merge_bytes_max: u64,
+}
+
+/// What becomes of a request once the plan is durable.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Placed(Vec<Placed>),
+    Defined(Arc<StreamDef>),
+    Done,
+    Refused(Error),
+}
+
+/// What is to be written, and what is known once it is.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) requests: Vec<(Request, Verdict)>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) blocks: Vec<Block>,
+    /// The partitions that change, as they are then.
+    pub(crate) heads: HashMap<StreamPartition, Head>,
+    /// The definitions as they are then, if they change, and the changes.
+    pub(crate) streams: Option<Arc<Streams>>,
+    pub(crate) changes: Vec<ConfigChange>,
+    pub(crate) clock: HlcClock,
+}
+
+/// A batch that has its offset, and waits for its block.
+struct Piece {
+    /// The request, and which of its parts; None for the log's own events.
+    of: Option<(usize, usize)>,
+    batch: Batch,
+    base: Offset,
+    sequence: Sequence,
+}
+
+/// The pieces of one partition.
+struct Lane {
+    at: StreamPartition,
+    compression: Compression,
+    pieces: Vec<Piece>,
+}
+
+struct Planner<'a> {
+    known: &'a Knowledge,
+    around: Circumstances,
+    streams: Arc<Streams>,
+    heads: HashMap<StreamPartition, Head>,
+    lanes: Vec<Lane>,
+    lane_of: HashMap<StreamPartition, usize>,
+    records: Vec<Record>,
+    changes: Vec<ConfigChange>,
+}
+
+/// Plans the commit of `requests`, in their order.
+pub(crate) fn plan(
+    known: &Knowledge,
+    requests: Vec<Request>,
+    around: Circumstances,
+    builder: &mut BatchBuilder,
+) -> Plan {
+    let mut planner = Planner {
+        known,
+        around,
+        streams: known.streams.clone(),
+        heads: HashMap::new(),
+        lanes: Vec::new(),
+        lane_of: HashMap::new(),
+        records: Vec::new(),
+        changes: Vec::new(),
+    };
+    let mut verdicts: Vec<Verdict> = requests
+        .iter()
+        .enumerate()
+        .map(|(index, request)| planner.accept(index, request).unwrap_or_else(Verdict::Refused))
+        .collect();
+    let Planner { streams, heads, lanes, records, changes, .. } = planner;
+    let mut clock = known.clock.clone();
+    let mut blocks = Vec::new();
+    for lane in &lanes {
+        let mut place = Placer { known, lane, clock: &mut clock, now_ms: around.now_ms, blocks: &mut blocks };
+        for pieces in mergeable(&lane.pieces, around.merge_bytes_max) {
+            place.put(pieces, builder, &mut verdicts);
+        }
+    }
+    let streams = (!changes.is_empty()).then_some(streams);
+    let requests = requests.into_iter().zip(verdicts).collect();
+    Plan { requests, records, blocks, heads, streams, changes, clock }
+}
+
+impl Planner<'_> {
+    fn accept(&mut self, index: usize, request: &Request) -> Result<Verdict> {
+        match request {
+            Request::Append { parts, .. } => self.append(index, parts).map(Verdict::Placed),
+            Request::Define { change, .. } => self.define(change).map(Verdict::Defined),
+            Request::Trim { at, before, .. } => self.trim(*at, *before).map(|()| Verdict::Done),
+            Request::Record { record, .. } => {
+                self.records.push(record.clone());
+                Ok(Verdict::Done)
+            }
+        }
+    }
+
+    fn head(&self, at: StreamPartition) -> Result<Head> {
+        self.streams.of_partition(at)?;
+        Ok(self.heads.get(&at).or_else(|| self.known.heads.get(&at)).copied().unwrap_or_default())
+    }
+
+    /// Gives all parts their offsets, or none.
+    fn append(&mut self, index: usize, parts: &[Append]) -> Result<Vec<Placed>> {
+        let mut heads: Vec<(StreamPartition, Head)> = Vec::with_capacity(parts.len());
+        let mut placed = Vec::with_capacity(parts.len());
+        for part in parts {
+            let at = part.at;
+            let mut head = match heads.iter().rev().find(|(known, _)| *known == at) {
+                Some((_, head)) => *head,
+                None => self.head(at)?,
+            };
+            if let Some(expected) = part.expected_end.filter(|expected| *expected != head.end) {
+                return Err(Error::WrongEnd { at, expected, actual: head.end });
+            }
+            let count = part.batch.count();
+            // The timestamp comes with the block.
+            placed.push(Placed { at, base_offset: head.end, count, first_hlc: Hlc::ZERO });
+            head.end = head.end.plus(u64::from(count));
+            heads.push((at, head));
+        }
+        for (part_index, part) in parts.iter().enumerate() {
+            self.push(part.at, &part.batch, Some((index, part_index)))?;
+        }
+        Ok(placed)
+    }
+
+    fn define(&mut self, wanted: &Definition) -> Result<Arc<StreamDef>> {
+        let change = config::change(&self.streams, wanted)?;
+        let id = self.around.id.wrapping_add(self.changes.len() as u64);
+        let batch = config::batch(&self.streams, &change, id)?;
+        self.push(CONFIG, &batch, None)?;
+        let def = Arc::new(change.definition().clone());
+        Arc::make_mut(&mut self.streams).apply(change.clone());
+        self.changes.push(change);
+        Ok(def)
+    }
+
+    fn trim(&mut self, at: StreamPartition, before: Offset) -> Result<()> {
+        let mut head = self.head(at)?;
+        check_trim(at)?;
+        if before > head.end {
+            return Err(Error::BeyondEnd { at, from: before, end: head.end });
+        }
+        if before > head.start {
+            head.start = before;
+            self.heads.insert(at, head);
+            self.records.push(Record::Trimmed { at, start: before });
+        }
+        Ok(())
+    }
+
+    /// Gives a batch its offset.
+    fn push(&mut self, at: StreamPartition, batch: &Batch, of: Option<(usize, usize)>) -> Result<()> {
+        let mut head = self.head(at)?;
+        let lane = match self.lane_of.get(&at) {
+            Some(lane) => *lane,
+            None => {
+                let compression = self.streams.by_id(at.stream)?.options.compression;
+                self.lanes.push(Lane { at, compression, pieces: Vec::new() });
+                self.lane_of.insert(at, self.lanes.len() - 1);
+                self.lanes.len() - 1
+            }
+        };
+        let sequence = Sequence(head.sequence.0 + 1);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.pieces.push(Piece { of, batch: batch.clone(), base: head.end, sequence });
+        }
+        head.end = head.end.plus(u64::from(batch.count()));
+        head.sequence.0 += u64::from(batch.count());
+        self.heads.insert(at, head);
+        Ok(())
+    }
+}
+
+/// Cuts pieces into groups that become one block each.
+fn mergeable(pieces: &[Piece], bytes_max: u64) -> impl Iterator<Item = &[Piece]> {
+    let mut bytes = 0;
+    pieces.chunk_by(move |a, b| {
+        bytes = bytes.max(a.batch.bytes() as u64) + b.batch.bytes() as u64;
+        let merge = a.batch.is_mergeable()
+            && b.batch.is_mergeable()
+            && a.batch.is_versioned() == b.batch.is_versioned()
+            && bytes <= bytes_max;
+        if !merge {
+            bytes = 0;
+        }
+        merge
+    })
+}
+
+/// Puts pieces into blocks.
+struct Placer<'a> {
+    known: &'a Knowledge,
+    lane: &'a Lane,
+    clock: &'a mut HlcClock,
+    now_ms: u64,
+    blocks: &'a mut Vec<Block>,
+}
+
+impl Placer<'_> {
+    fn put(&mut self, pieces: &[Piece], builder: &mut BatchBuilder, verdicts: &mut [Verdict]) {
+        let merged = if pieces.len() > 1 { merge(pieces, builder, self.lane.compression) } else { None };
+        if let (Some(batch), Some(first)) = (merged, pieces.first()) {
+            let first_hlc = self.block(&batch, first);
+            for piece in pieces {
+                tell(verdicts, piece, first_hlc.plus(piece.base.0 - first.base.0));
+            }
+        } else {
+            for piece in pieces {
+                let first_hlc = self.block(&piece.batch, piece);
+                tell(verdicts, piece, first_hlc);
+            }
+        }
+    }
+
+    fn block(&mut self, batch: &Batch, first: &Piece) -> Hlc {
+        let first_hlc = self.clock.take(self.now_ms, u64::from(batch.count()));
+        let place = Placement {
+            at: self.lane.at,
+            base_offset: first.base,
+            first_hlc,
+            region: self.known.region,
+            epoch: self.known.epoch,
+            base_sequence: first.sequence,
+        };
+        self.blocks.push(Block::new(batch, &place));
+        first_hlc
+    }
+}
+
+/// One batch of all pieces; None if that cannot be, and then each becomes a block of its own.
+fn merge(pieces: &[Piece], builder: &mut BatchBuilder, compression: Compression) -> Option<Batch> {
+    let merged = pieces.iter().try_for_each(|piece| builder.push_batch(&piece.batch));
+    let batch = builder.finish(compression);
+    match (merged, batch) {
+        (Ok(()), Ok(batch)) => Some(batch),
+        _ => {
+            *builder = BatchBuilder::new();
+            None
+        }
+    }
+}
+
+/// Fills in the timestamp of a part.
+fn tell(verdicts: &mut [Verdict], piece: &Piece, first_hlc: Hlc) {
+    if let Some((request, part)) = piece.of
+        && let Some(Verdict::Placed(placed)) = verdicts.get_mut(request)
+        && let Some(placed) = placed.get_mut(part)
+    {
+        placed.first_hlc = first_hlc;
+    }
+}

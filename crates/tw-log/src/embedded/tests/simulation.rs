@@ -1,0 +1,381 @@
+//! Long random histories, crashed at every boundary.
+
+use super::super::options::Options;
+use super::super::queue::Definition;
+use super::model::{Model, ModelStream, Number, Parts, Pending};
+use super::rig::{Rig, small};
+use crate::NewStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex};
+use tw_env::sim::{Fault, Rates, Sim, SimRandom};
+use tw_env::{Clock, Random};
+use tw_types::{Cleanup, Compression, Offset, StreamName, StreamOptions, StreamPartition};
+
+/// How many histories a test runs; more with `TRADEWIND_CASES`.
+fn cases(default: u64) -> u64 {
+    std::env::var("TRADEWIND_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A log, what must be true of it, and the choices that make up its history.
+struct History {
+    rig: Rig,
+    options: Options,
+    model: Arc<Mutex<Model>>,
+    pending: Pending,
+    random: SimRandom,
+    next_number: u64,
+    next_stream: u32,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let sim = Sim::new(seed);
+        let options = small();
+        let rig = Rig::open(&sim, &options).unwrap();
+        let random = SimRandom::new(seed.wrapping_mul(77));
+        let mut history = Self {
+            rig,
+            options,
+            model: Arc::default(),
+            pending: Pending::default(),
+            random,
+            next_number: 0,
+            next_stream: 0,
+        };
+        history.rig.prepare();
+        for kind in 0..3 {
+            history.create(kind);
+        }
+        history
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        self.random.below(bound)
+    }
+
+    /// One random thing that users, time or the log's own threads do.
+    fn step(&mut self) {
+        match self.below(100) {
+            0..45 => self.append_some(),
+            45..60 => self.commit(),
+            60..66 => self.trim(),
+            66..80 => self.rig.prepare(),
+            80..88 => {
+                self.commit();
+                self.rig.tidy();
+                self.observe_starts();
+            }
+            88..92 => self.rig.sim.clock.advance(self.below(3_000)),
+            92..94 => {
+                let kind = self.below(4);
+                self.create(kind);
+            }
+            94 => self.drop_stream(),
+            95 => self.rig.sim.clock.set_wall(1_700_000_000_000 + self.below(100_000)),
+            _ => self.reopen(),
+        }
+    }
+
+    fn partitions(&self) -> Vec<StreamPartition> {
+        self.model.lock().unwrap().streams.values().flat_map(|stream| stream.partitions.clone()).collect()
+    }
+
+    fn numbers(&mut self, count: u64) -> Vec<Number> {
+        let first = self.next_number;
+        self.next_number += count;
+        (first..self.next_number).map(Number).collect()
+    }
+
+    /// Hands in one to four appends, some of several parts, some that expect an end.
+    fn append_some(&mut self) {
+        let partitions = self.partitions();
+        if partitions.is_empty() {
+            return;
+        }
+        for _ in 0..=self.below(4) {
+            let parts = if self.below(4) == 0 { 1 + self.below(3) } else { 1 };
+            let (mut model_parts, mut real) = (Parts::new(), Vec::new());
+            for _ in 0..parts {
+                let at = partitions[self.below(partitions.len() as u64) as usize];
+                let count = if self.below(6) == 0 { 1 + self.below(8) } else { 1 };
+                let numbers = self.numbers(count);
+                let compression = if self.below(2) == 0 { Compression::None } else { Compression::Lz4 };
+                let end = self.rig.shared.partition(at).map(|partition| partition.bounds().end);
+                let expected = if self.below(5) == 0 { end.ok() } else { None };
+                real.push((at, Number::batch(&numbers, compression), expected));
+                model_parts.push((at, numbers));
+            }
+            let ack = self.rig.append(real);
+            self.pending.push(&mut self.model.lock().unwrap(), model_parts, ack);
+        }
+    }
+
+    fn commit(&mut self) {
+        loop {
+            let more = self.rig.writer.commit_next();
+            self.pending.settle(&mut self.model.lock().unwrap());
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn trim(&mut self) {
+        let partitions = self.partitions();
+        let Some(at) = partitions.get(self.below(partitions.len().max(1) as u64) as usize).copied() else {
+            return;
+        };
+        self.commit();
+        let Ok(bounds) = self.rig.shared.partition(at).map(|partition| partition.bounds()) else { return };
+        let before = Offset(bounds.start.0 + self.below(bounds.end.0 - bounds.start.0 + 1));
+        let asked = |model: &mut Model| {
+            let partition = model.partitions.entry(at).or_default();
+            partition.start_asked = partition.start_asked.max(before);
+        };
+        asked(&mut self.model.lock().unwrap());
+        let outcome = self.rig.trim(at, before);
+        self.commit();
+        if outcome.wait().is_ok() {
+            let mut model = self.model.lock().unwrap();
+            let partition = model.partitions.entry(at).or_default();
+            partition.start = partition.start.max(before);
+        }
+    }
+
+    /// What the cleaner removed is removed for good.
+    fn observe_starts(&mut self) {
+        let mut model = self.model.lock().unwrap();
+        let retained: Vec<_> = model
+            .streams
+            .values()
+            .filter(|stream| stream.retained)
+            .flat_map(|stream| stream.partitions.clone())
+            .collect();
+        for at in retained {
+            if let Ok(partition) = self.rig.shared.partition(at) {
+                let model = model.partitions.entry(at).or_default();
+                model.start = partition.bounds().start;
+            }
+        }
+    }
+
+    fn create(&mut self, kind: u64) {
+        let name = StreamName::new(&format!("stream-{}", self.next_stream)).unwrap();
+        self.next_stream += 1;
+        let options = match kind {
+            0 => StreamOptions::default(),
+            1 => StreamOptions { cleanup: Cleanup::Compact, ..StreamOptions::default() },
+            2 => StreamOptions {
+                retention_bytes: Some(1 << 20),
+                retention_ms: Some(4_000),
+                compression: Compression::None,
+                ..StreamOptions::default()
+            },
+            _ => StreamOptions { retention_ms: Some(1_000), ..StreamOptions::default() },
+        };
+        let stream = ModelStream {
+            cleanup: options.cleanup,
+            retained: options.retention_ms.is_some(),
+            certain: false,
+            partitions: Vec::new(),
+        };
+        self.model.lock().unwrap().streams.insert(name.clone(), stream);
+        let partitions = 1 + self.below(3) as u32;
+        let new = NewStream { options, ..NewStream::plain(name.clone(), partitions) };
+        let outcome = self.rig.define(Definition::Create(new));
+        self.commit();
+        let mut model = self.model.lock().unwrap();
+        match outcome.wait() {
+            Ok(def) => {
+                let stream = model.streams.get_mut(&name).unwrap();
+                stream.certain = true;
+                stream.partitions = super::super::publish::partitions_of(&def).collect();
+                let partitions = stream.partitions.clone();
+                model.partitions.extend(partitions.into_iter().map(|at| (at, Default::default())));
+            }
+            Err(crate::Error::Unknown(_)) => {}
+            Err(_) => {
+                model.streams.remove(&name);
+            }
+        }
+    }
+
+    fn drop_stream(&mut self) {
+        self.commit();
+        let names: Vec<_> = self.model.lock().unwrap().streams.keys().cloned().collect();
+        if names.len() < 3 {
+            return;
+        }
+        let name = names[self.below(names.len() as u64) as usize].clone();
+        {
+            let mut model = self.model.lock().unwrap();
+            let stream = model.streams.get_mut(&name).unwrap();
+            stream.certain = false;
+        }
+        let outcome = self.rig.define(Definition::Drop(name.clone()));
+        self.commit();
+        let mut model = self.model.lock().unwrap();
+        match outcome.wait() {
+            Ok(_) => {
+                let stream = model.streams.remove(&name).unwrap();
+                model.partitions.retain(|at, _| !stream.partitions.contains(at));
+            }
+            Err(crate::Error::Unknown(_)) => {}
+            Err(_) => {
+                let stream = model.streams.get_mut(&name).unwrap();
+                stream.certain = true;
+            }
+        }
+    }
+
+    /// Closes the log cleanly and opens it again.
+    fn reopen(&mut self) {
+        self.commit();
+        self.rig.sim.disk.process_loss();
+        self.recover();
+    }
+
+    /// Opens the log on the machine as it is, and checks it.
+    fn recover(&mut self) {
+        self.pending.settle(&mut self.model.lock().unwrap());
+        self.pending.forget();
+        self.rig = Rig::open(&self.rig.sim, &self.options).unwrap();
+        self.model.lock().unwrap().check_opened(&self.rig);
+    }
+
+    /// A copy of this history on a copy of the machine, which has just lost its power.
+    fn crashed(sim: &Sim, model: &Model, options: &Options, next_number: u64, seed: u64) -> Self {
+        let sim = sim.fork(seed);
+        sim.disk.power_loss();
+        let rig = Rig::open(&sim, options).unwrap();
+        let mut model = model.clone();
+        model.check_opened(&rig);
+        Self {
+            rig,
+            options: options.clone(),
+            model: Arc::new(Mutex::new(model)),
+            pending: Pending::default(),
+            random: SimRandom::new(seed),
+            next_number,
+            next_stream: 1_000,
+        }
+    }
+
+    /// Goes on for a few steps, with the power going at a random moment.
+    fn go_on_and_crash(&mut self) {
+        let disk = self.rig.sim.disk.clone();
+        let number = disk.operations() + self.below(60);
+        disk.fault_at(number, Fault::Crash);
+        for _ in 0..6 {
+            self.step_unless_down();
+        }
+        self.rig.sim.disk.power_loss();
+        self.recover();
+    }
+
+    /// A step that may find the machine without power.
+    fn step_unless_down(&mut self) {
+        match self.below(10) {
+            0..5 => self.append_some(),
+            5 => self.rig.prepare(),
+            6 => self.trim(),
+            7 => {
+                self.rig.tidy();
+                self.observe_starts();
+            }
+            _ => self.commit(),
+        }
+    }
+}
+
+/// Runs a history and names its seed if it fails.
+fn with_seed(seed: u64, run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        eprintln!("the history of seed {seed} failed");
+        resume_unwind(panic);
+    }
+}
+
+/// LOG-1, LOG-2: the power goes at every single change of the disk; after each, the log is opened, used, crashed
+/// again, opened, used, crashed a third time.
+#[test]
+fn log_1_log_2_a_crash_at_every_boundary_loses_nothing_and_revives_nothing() {
+    for seed in 0..cases(3) {
+        with_seed(seed, || {
+            let mut history = History::new(seed);
+            let (sim, model) = (history.rig.sim.clone(), history.model.clone());
+            let options = history.options.clone();
+            let crashes = Arc::new(Mutex::new(0u64));
+            let counted = crashes.clone();
+            sim.disk.observe({
+                let sim = sim.clone();
+                move |operation| {
+                    if operation.is_change() {
+                        let mut count = counted.lock().unwrap();
+                        *count += 1;
+                        let seed = seed << 32 | *count;
+                        let model = model.lock().unwrap().clone();
+                        let mut crashed = History::crashed(&sim, &model, &options, 1 << 40, seed);
+                        if count.is_multiple_of(4) {
+                            crashed.go_on_and_crash();
+                            crashed.go_on_and_crash();
+                        }
+                    }
+                }
+            });
+            for _ in 0..1_200 {
+                history.step();
+            }
+            sim.disk.observe_no_more();
+            assert!(*crashes.lock().unwrap() > 1_000);
+            history.reopen();
+        });
+    }
+}
+
+/// Failing disks: writes and syncs that fail, disks that are full and have room again, power that goes at any moment, reads
+/// and writes that are cut short.
+#[test]
+fn log_1_histories_on_failing_disks_lose_nothing() {
+    for seed in 1_000..1_000 + cases(40) {
+        with_seed(seed, || {
+            let mut history = History::new(seed);
+            let disk = history.rig.sim.disk.clone();
+            disk.set_rates(Rates { short_reads: 100, short_writes: 100, interrupts: 50 });
+            for _ in 0..12 {
+                let number = disk.operations() + history.below(150);
+                match history.below(4) {
+                    0 => disk.fault_at(number, Fault::Crash),
+                    1 => disk.fault_at(number, Fault::Fail(std::io::ErrorKind::Other)),
+                    2 => disk.fault_at(number, Fault::Fail(std::io::ErrorKind::StorageFull)),
+                    _ => disk.set_capacity(disk.used_bytes() + history.below(200_000)),
+                }
+                for _ in 0..25 {
+                    history.step_unless_down();
+                }
+                disk.set_capacity(u64::MAX);
+                if history.below(3) == 0 {
+                    disk.process_loss();
+                } else {
+                    disk.power_loss();
+                }
+                history.recover();
+                history.rig.prepare();
+            }
+        });
+    }
+}
+
+/// The same seed gives the same run, or a printed seed would be of no use.
+#[test]
+fn a_history_repeats_from_its_seed() {
+    let run = || {
+        let mut history = History::new(5);
+        for _ in 0..120 {
+            history.step();
+        }
+        let sim = &history.rig.sim;
+        (sim.disk.trace(), sim.disk.used_bytes(), sim.clock.now_ms(), sim.random.next_u64())
+    };
+    assert_eq!(run(), run());
+}
