@@ -8,7 +8,9 @@ mod error;
 mod store;
 
 pub use error::Error;
-pub use store::{Batch, Change, Entry, Keyspace, Range, Snapshot, Store};
+pub use store::{
+    Batch, Change, Entry, KEY_BYTES_MAX, Keyspace, NAME_BYTES_MAX, Range, Snapshot, Store, VALUE_BYTES_MAX,
+};
 
 /// The result of an operation on the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
