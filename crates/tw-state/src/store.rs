@@ -1,6 +1,6 @@
 //! The trait that engines implement, and the values that cross it.
 
-use crate::Result;
+use crate::{Error, Result};
 use bytes::Bytes;
 use std::ops::Bound;
 
@@ -41,6 +41,18 @@ impl Range {
     pub fn after(mut self, key: &[u8]) -> Self {
         self.start = Bound::Excluded(Bytes::copy_from_slice(key));
         self
+    }
+
+    /// Whether no key can be in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        match (&self.start, &self.end) {
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+            (Bound::Included(start), Bound::Included(end)) => start > end,
+            (
+                Bound::Included(start) | Bound::Excluded(start),
+                Bound::Excluded(end) | Bound::Included(end),
+            ) => start >= end,
+        }
     }
 }
 
@@ -164,4 +176,25 @@ pub trait Store: Send + Sync + 'static {
 
     /// About how many bytes a keyspace takes on the disk.
     fn disk_bytes(&self, keyspace: Keyspace) -> u64;
+}
+
+/// Where the keys start that engines keep for themselves.
+pub(crate) const RESERVED: [u8; 32] = [0xff; 32];
+
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('.') {
+        return Err(Error::InvalidName(name.chars().take(80).collect()));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_entry(key: &[u8], value: &[u8]) -> Result<()> {
+    if key.is_empty()
+        || key.len() > KEY_BYTES_MAX
+        || value.len() > VALUE_BYTES_MAX
+        || (key.first() == Some(&0xff) && key.starts_with(&RESERVED))
+    {
+        return Err(Error::InvalidKey { key_bytes: key.len(), value_bytes: value.len() });
+    }
+    Ok(())
 }
