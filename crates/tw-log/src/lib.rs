@@ -8,6 +8,7 @@ mod error;
 mod log;
 mod memory;
 mod signal;
+pub mod store;
 mod streams;
 
 pub use error::Error;

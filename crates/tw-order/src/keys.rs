@@ -133,6 +133,11 @@ impl KeyTable {
         }
     }
 
+    /// The partitions that records are about.
+    pub fn partitions(&self) -> impl Iterator<Item = StreamPartition> + '_ {
+        self.records.values().flat_map(|record| &record.parts).map(|part| part.at)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.records.len()

@@ -173,9 +173,10 @@ impl Ledger {
                 (None, Some(_)) => self.table.insert(Entry::unread(subject)),
                 (None, None) => return false,
             };
+            // What the stored index has already is not new: a flush that was cut off stores more than it says.
+            let stored = entry.tail.as_ref().is_some_and(|tail| tail.last_offset() >= offset);
             let version = version.unwrap_or(entry.head.next());
-            // What the stored index has already is not new.
-            if version > entry.head {
+            if version > entry.head && !stored {
                 self.heap_bytes += entry.push(Posting { version, offset, id });
                 self.fresh += 1;
             }
@@ -211,11 +212,10 @@ impl Ledger {
             .or_else(|| sealed.or(fresh).map(Entry::base))
     }
 
-    /// Appends what is known of a subject's events before `before` that the stored index does not have.
-    pub fn postings(&self, subject: SubjectHash, before: Offset, out: &mut Vec<Posting>) {
-        if let Some(entry) = self.table.get(subject) {
-            out.extend(entry.postings().take_while(|posting| posting.offset < before));
-        }
+    /// The subject's events before `before` that neither the stored index nor `sealed` has, in order.
+    pub fn postings(&self, subject: SubjectHash, before: Offset) -> impl Iterator<Item = Posting> + '_ {
+        let postings = self.table.get(subject).into_iter().flat_map(Entry::postings);
+        postings.take_while(move |posting| posting.offset < before)
     }
 
     /// Takes everything out, for a flush; what comes next is held anew.

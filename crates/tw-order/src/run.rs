@@ -144,6 +144,11 @@ impl PackedRun {
         Version(split(&self.0).map_or(0, |parts| parts.first + parts.count - 1))
     }
 
+    /// Where the last event is.
+    pub fn last_offset(&self) -> Offset {
+        self.iter().last().map_or(Offset::ZERO, |posting| posting.offset)
+    }
+
     /// The events in order.
     pub fn iter(&self) -> impl Iterator<Item = Posting> + '_ {
         let parts = split(&self.0).ok();

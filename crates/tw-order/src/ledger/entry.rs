@@ -110,6 +110,11 @@ impl Entry {
         one.into_iter().chain(runs.iter().rev().flat_map(|run| run.iter().rev()))
     }
 
+    /// Whether the versions of its fresh events follow one another.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        !matches!(&self.fresh, Fresh::Many(runs) if runs.len() > 1)
+    }
+
     /// Where its latest event is, if that is not in the stored index alone.
     pub(crate) fn last_offset(&self) -> Option<Offset> {
         self.postings_rev().next().map(|posting| posting.offset)

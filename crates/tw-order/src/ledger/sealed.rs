@@ -56,10 +56,9 @@ impl Sealed {
     }
 
     /// As [`Ledger::postings`](super::Ledger::postings).
-    pub fn postings(&self, subject: SubjectHash, before: Offset, out: &mut Vec<Posting>) {
-        if let Some(entry) = self.table.get(subject) {
-            out.extend(entry.postings().take_while(|posting| posting.offset < before));
-        }
+    pub fn postings(&self, subject: SubjectHash, before: Offset) -> impl Iterator<Item = Posting> + '_ {
+        let postings = self.table.get(subject).into_iter().flat_map(Entry::postings);
+        postings.take_while(move |posting| posting.offset < before)
     }
 
     /// What a new ledger has to know of a subject; None when it is not here.
@@ -95,6 +94,11 @@ impl SealedEntry<'_> {
     /// Whether the stored tail has to be read.
     pub fn is_unread(&self) -> bool {
         self.0.unread
+    }
+
+    /// Whether the versions of its events follow one another.
+    pub fn is_contiguous(&self) -> bool {
+        self.0.is_contiguous()
     }
 
     /// The events that the stored index lacks.

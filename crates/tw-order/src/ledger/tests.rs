@@ -37,6 +37,7 @@ enum Step {
     /// Memory is lost; the stored index is not, or is.
     Restart {
         index: bool,
+        versions: bool,
     },
 }
 
@@ -56,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Seal),
         2 => Just(Step::Flush),
         1 => (events(), any::<bool>()).prop_map(|(events, versions)| Step::Foreign { events, versions }),
-        1 => any::<bool>().prop_map(|index| Step::Restart { index }),
+        1 => any::<(bool, bool)>().prop_map(|(index, versions)| Step::Restart { index, versions }),
     ]
 }
 
@@ -317,7 +318,7 @@ impl World {
         }
     }
 
-    fn restart(&mut self, index: bool) {
+    fn restart(&mut self, index: bool, versions: bool) {
         self.fail();
         self.sealed = None;
         if !index {
@@ -330,7 +331,7 @@ impl World {
         for at in from.0 as usize..self.log.len() {
             let (subject, id) = self.log[at];
             let version = Version(self.history(subject, Offset(at as u64 + 1)).len() as u64);
-            self.replay(subject, Some(version), Offset(at as u64), id);
+            self.replay(subject, versions.then_some(version), Offset(at as u64), id);
         }
         assert_eq!(self.ledger.end().0, self.log.len() as u64);
     }
@@ -345,10 +346,10 @@ impl World {
                 .or_else(|| self.index.get(&key).map(|(_, tail)| tail.last()))
                 .unwrap_or_default();
             assert_eq!(head.0, history.len() as u64, "version of subject {subject}");
-            let mut found = Vec::new();
-            self.ledger.postings(key, self.confirmed, &mut found);
+            let mut found: Vec<_> = Vec::new();
+            found.extend(self.ledger.postings(key, self.confirmed));
             if let Some(sealed) = &self.sealed {
-                sealed.postings(key, self.confirmed, &mut found);
+                found.extend(sealed.postings(key, self.confirmed));
             }
             if let Some((runs, tail)) = self.index.get(&key) {
                 found.extend(runs.iter().chain([tail]).flat_map(PackedRun::iter));
@@ -374,7 +375,7 @@ impl World {
             Step::Seal => self.seal(),
             Step::Flush => self.flush(),
             Step::Foreign { events, versions } => self.foreign(&events, versions),
-            Step::Restart { index } => self.restart(index),
+            Step::Restart { index, versions } => self.restart(index, versions),
         }
         self.check();
     }
