@@ -11,6 +11,7 @@ mod error;
 mod log;
 mod memory;
 mod signal;
+pub mod store;
 mod streams;
 
 pub use embedded::{EmbeddedLog, Options};

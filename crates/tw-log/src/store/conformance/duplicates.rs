@@ -1,0 +1,112 @@
+//! Duplicates by event id.
+
+use super::{World, append, event, versions, write};
+use crate::Log;
+use std::sync::Arc;
+use tw_order::DEDUP_VERSIONS;
+use tw_types::Version;
+
+/// In the same write, in flight, durable, stored in the index: always the first one's place and version.
+pub async fn duplicates_are_answered_with_the_first_event(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    let first =
+        append(&store, &stream, &[("a", "1"), ("a", "2"), ("b", "1"), ("a", "1"), ("", "1")]).await.unwrap();
+    assert_eq!(versions(&first), [1, 2, 1, 1, 0]);
+    let flags: Vec<_> = first.events.iter().map(|event| event.duplicate).collect();
+    assert_eq!(flags, [false, false, false, true, false]);
+    assert_eq!(first.events[3].position, first.events[0].position);
+    // In flight: neither is waited for before the other is submitted.
+    let (one, two) =
+        (write(&store, &stream, &[("a", "3")]), write(&store, &stream, &[("a", "3"), ("a", "4")]));
+    let one = store.submit(one).await.unwrap();
+    let two = store.submit(two).await.unwrap();
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    assert_eq!(versions(&two), [3, 4]);
+    assert_eq!(two.events[0].position, one.events[0].position);
+    assert!(two.events[0].duplicate && !two.events[1].duplicate);
+    drop(store);
+    for stage in ["in memory", "stored", "restarted", "index lost"] {
+        match stage {
+            "stored" => world.store().flush().unwrap(),
+            "restarted" => world.restart(),
+            "index lost" => world.lose_index(),
+            _ => {}
+        }
+        let store = world.store();
+        let again = append(&store, &stream, &[("b", "1"), ("a", "2"), ("a", "4"), ("a", "1")]).await.unwrap();
+        assert_eq!(versions(&again), [1, 2, 4, 1], "{stage}");
+        assert!(again.events.iter().all(|event| event.duplicate), "{stage}");
+        assert_eq!(again.events[1].position, first.events[1].position, "{stage}");
+        assert_eq!(again.events[2].position, two.events[1].position, "{stage}");
+        // The token covers the first ones, so that a read with it sees them.
+        assert!(again.token.iter().all(|(_, end)| end > two.events[1].position.offset), "{stage}");
+        assert_eq!(store.version(stream.id, "a").await.unwrap(), Version(4), "{stage}");
+    }
+    // A condition that held the first time does not refuse the same write now.
+    let store = world.store();
+    let mut again = write(&store, &stream, &[("a", "1"), ("a", "2")]);
+    again.expect(&stream, "a", tw_types::ExpectedVersion::None);
+    assert_eq!(versions(&store.append(again).await.unwrap()), [1, 2]);
+    let mut more = write(&store, &stream, &[("a", "1"), ("a", "5")]);
+    more.expect(&stream, "a", tw_types::ExpectedVersion::None);
+    assert!(store.append(more).await.is_err());
+}
+
+/// Ids are compared with so many versions, whether they are in memory, in a tail or in older runs; not with more.
+pub async fn an_id_is_compared_with_the_latest_1024_versions(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let total = DEDUP_VERSIONS + 200;
+    for start in (1..=total).step_by(100) {
+        let store = world.store();
+        let mut write = store.write();
+        for id in start..(start + 100).min(total + 1) {
+            write.push(&stream, &event("a", &format!("id-{id}")).as_ref()).unwrap();
+        }
+        store.append(write).await.unwrap();
+        // Some parts of the history are stored early, some late.
+        if start % 300 == 1 {
+            store.flush().unwrap();
+        }
+    }
+    let oldest = total - DEDUP_VERSIONS + 1;
+    for stage in ["some stored", "all stored", "restarted", "index lost"] {
+        match stage {
+            "all stored" => world.store().flush().unwrap(),
+            "restarted" => world.restart(),
+            "index lost" => world.lose_index(),
+            _ => {}
+        }
+        let store = world.store();
+        let probes = [oldest, oldest + 1, oldest + 500, total - 17, total - 1, total];
+        for id in probes {
+            let again = append(&store, &stream, &[("a", &format!("id-{id}"))]).await.unwrap();
+            assert_eq!((versions(&again)[0], again.events[0].duplicate), (id, true), "{stage}, id {id}");
+        }
+    }
+    let store = world.store();
+    let forgotten = append(&store, &stream, &[("a", &format!("id-{}", oldest - 1))]).await.unwrap();
+    assert_eq!((versions(&forgotten)[0], forgotten.events[0].duplicate), (total + 1, false));
+    // That one has pushed the oldest one out.
+    let forgotten = append(&store, &stream, &[("a", &format!("id-{oldest}"))]).await.unwrap();
+    assert_eq!(versions(&forgotten), [total + 2]);
+}
+
+/// Whoever switches the comparison off has it off.
+pub async fn without_dedup_every_event_is_stored(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    for round in 0..3 {
+        let mut write = write(&store, &stream, &[("a", "1"), ("a", "1"), ("b", "1")]);
+        write.dedup_by_id(false);
+        let appended = store.append(write).await.unwrap();
+        assert_eq!(versions(&appended), [round * 2 + 1, round * 2 + 2, round + 1]);
+        store.flush().unwrap();
+    }
+    // Of several with the same id, the first is what a duplicate is answered with.
+    let again = append(&store, &stream, &[("a", "1")]).await.unwrap();
+    assert_eq!((versions(&again)[0], again.events[0].position.offset.0), (1, 0));
+}

@@ -1,0 +1,168 @@
+//! Idempotency keys.
+
+use super::{World, append, event, versions, write};
+use crate::store::{Error, EventStore, Write};
+use crate::{Append, Log};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tw_types::{Compression, Extension, ExtensionValue, StreamDef, StreamPartition, Version};
+use tw_wire::BatchBuilder;
+
+fn keyed(store: &EventStore, stream: &Arc<StreamDef>, key: &str, events: &[(&str, &str)]) -> Write {
+    let mut write = write(store, stream, events);
+    write.idempotency_key(key);
+    write
+}
+
+/// Again and again, also after the index was stored, after a restart and after the index was lost: the same answer.
+pub async fn a_keyed_write_is_stored_once(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 3).await;
+    let store = world.store();
+    append(&store, &stream, &[("b", "before"), ("", "x")]).await.unwrap();
+    // Events without a subject, of many partitions, and some that are duplicates the first time already.
+    let events =
+        [("a", "1"), ("", "2"), ("b", "before"), ("c", "3"), ("", "4"), ("a", "1"), ("d", "5"), ("b", "6")];
+    let first = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
+    let flags: Vec<_> = first.events.iter().map(|event| event.duplicate).collect();
+    assert_eq!(flags, [false, false, true, false, false, true, false, false]);
+    // At the same time: one of them stores it, the other waits.
+    let (one, two) =
+        (keyed(&store, &stream, "two", &[("", "7")]), keyed(&store, &stream, "two", &[("", "7")]));
+    let one = store.submit(one).await.unwrap();
+    let two = store.submit(two).await.unwrap();
+    assert_eq!(one.await.unwrap().events[0].position, two.await.unwrap().events[0].position);
+    drop(store);
+    for stage in ["in memory", "stored", "restarted", "index lost"] {
+        match stage {
+            "stored" => world.store().flush().unwrap(),
+            "restarted" => world.restart(),
+            "index lost" => world.lose_index(),
+            _ => {}
+        }
+        let store = world.store();
+        let again = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
+        assert_eq!(versions(&again), versions(&first), "{stage}");
+        for (again, first) in again.events.iter().zip(&first.events) {
+            assert_eq!((again.position, again.duplicate), (first.position, true), "{stage}");
+        }
+        assert_eq!(store.version(stream.id, "b").await.unwrap(), Version(2), "{stage}");
+    }
+    // The key is the log's own affair.
+    let store = world.store();
+    let history = store.history(stream.id, "a", Version(1), 10).await.unwrap();
+    assert_eq!((history.len(), history[0].event.extensions.len()), (1, 0));
+}
+
+/// Other events, other data, another order: all of it is other content. Nothing of it is stored.
+pub async fn a_key_used_for_other_content_is_refused(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 3).await;
+    let store = world.store();
+    store.append(keyed(&store, &stream, "key", &[("a", "1"), ("b", "2")])).await.unwrap();
+    for others in [&[("a", "1")][..], &[("a", "1"), ("b", "3")], &[("x", "9")], &[("y", "8"), ("z", "7")]] {
+        let refused = store.append(keyed(&store, &stream, "key", others)).await.unwrap_err();
+        assert!(matches!(refused, Error::KeyReused(ref key) if key == "key"), "{refused}");
+        store.flush().unwrap();
+    }
+    let mut other = store.write();
+    let mut changed = event("a", "1");
+    changed.ty = "test.other".into();
+    other.push(&stream, &changed.as_ref()).unwrap();
+    other.push(&stream, &event("b", "2").as_ref()).unwrap();
+    other.idempotency_key("key");
+    assert!(matches!(store.append(other).await, Err(Error::KeyReused(_))));
+    for subject in ["x", "y", "z"] {
+        assert_eq!(store.version(stream.id, subject).await.unwrap(), Version::NONE);
+    }
+    assert_eq!(store.version(stream.id, "a").await.unwrap(), Version(1));
+    // Other keys are other writes.
+    store.append(keyed(&store, &stream, "other", &[("x", "9")])).await.unwrap();
+    let empty = store.append(keyed(&store, &stream, "", &[("x", "9")])).await.unwrap_err();
+    assert!(matches!(empty, Error::InvalidWrite(_)));
+}
+
+/// Of a write over several partitions only some are there: the same write again adds the others.
+pub async fn a_keyed_write_that_was_cut_off_is_completed(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 3).await;
+    // What the whole write would have stored, on another stream.
+    let twin = world.stream("twin", 3).await;
+    let store = world.store();
+    let events = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5"), ("f", "6")];
+    let whole = store.append(keyed(&store, &twin, "key", &events)).await.unwrap();
+    let partitions: std::collections::BTreeSet<_> =
+        whole.events.iter().map(|event| event.position.partition).collect();
+    assert!(partitions.len() > 1);
+    let torn = *partitions.first().unwrap();
+    // As a log without transactions leaves it: one partition has its share. The fingerprint names the stream, so it
+    // comes from a write to the right stream that goes nowhere.
+    let probe = World::new(Arc::new(crate::MemoryLog::new(tw_env::Env::real())));
+    let mut probe = World { options: world.options.clone(), ..probe };
+    let probe_stream = probe.stream("s", 3).await;
+    let probe_store = probe.store();
+    probe_store.append(keyed(&probe_store, &probe_stream, "key", &events)).await.unwrap();
+    let share = StreamPartition::new(probe_stream.id, torn);
+    for block in probe.log.read(share, tw_types::Offset::ZERO, 1 << 20).await.unwrap() {
+        let records = block.records().unwrap();
+        let mut builder = BatchBuilder::new();
+        for record in records.iter().unwrap() {
+            let record = record.unwrap();
+            builder.push_versioned(&record.event, record.version);
+        }
+        let batch = builder.finish(Compression::None).unwrap();
+        let append = Append { at: StreamPartition::new(stream.id, torn), batch, expected_end: None };
+        let permit = world.log.reserve(1 << 16).await.unwrap();
+        world.log.append(permit, vec![append]).await.unwrap();
+    }
+    let done = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
+    for (done, wanted) in done.events.iter().zip(&whole.events) {
+        assert_eq!((done.position, done.version), (wanted.position, wanted.version));
+        assert_eq!(done.duplicate, done.position.partition == torn);
+    }
+    let again = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
+    assert!(again.events.iter().all(|event| event.duplicate));
+    assert_eq!(versions(&again), versions(&whole));
+}
+
+struct Later(Arc<AtomicU64>);
+
+impl tw_env::Clock for Later {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000 + self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A key counts for the configured time; then it can be used for something else, and is removed from the index.
+pub async fn a_key_is_forgotten_in_time(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let passed = Arc::new(AtomicU64::new(0));
+    world.env.clock = Arc::new(Later(passed.clone()));
+    world.options.idempotency_ms = 10_000;
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    store.append(keyed(&store, &stream, "key", &[("", "1")])).await.unwrap();
+    store.append(keyed(&store, &stream, "stays", &[("", "2")])).await.unwrap();
+    store.flush().unwrap();
+    passed.store(10_000, Ordering::Relaxed);
+    assert!(matches!(
+        store.append(keyed(&store, &stream, "key", &[("", "3")])).await,
+        Err(Error::KeyReused(_))
+    ));
+    passed.store(10_001, Ordering::Relaxed);
+    let other = store.append(keyed(&store, &stream, "key", &[("", "3")])).await.unwrap();
+    assert_eq!(other.events[0].position.offset.0, 2);
+    store.flush().unwrap();
+    let again = store.append(keyed(&store, &stream, "key", &[("", "3")])).await.unwrap();
+    assert_eq!(again.events[0].position.offset.0, 2);
+    // Callers cannot write the extension themselves.
+    let mut forged = event("", "9");
+    let value = ExtensionValue::Text("0000000000000000,1,key".to_owned());
+    forged.extensions.push(Extension { name: "twidempotencykey".to_owned(), value });
+    assert!(store.write().push(&stream, &forged.as_ref()).is_err());
+}

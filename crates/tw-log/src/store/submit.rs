@@ -1,0 +1,406 @@
+//! Appending: from a prepared write to an acknowledged one.
+
+use super::partition::{Flight, Partition, SharedAck, State, share};
+use super::pending::{Pending, PendingPart};
+use super::write::{Prepared, PreparedPart};
+use super::{Core, Error, Result, keys};
+use crate::{Append, Permit};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+use tw_order::{
+    Accepted, Fact, KeyDecision, KeyPart, KeyRecord, Load, Loaded, Obstacle, Plan, Request, SubjectHash,
+    Suspect,
+};
+use tw_types::{Offset, Version};
+
+/// What a version takes at most in a block, in bytes.
+const VERSION_BYTES_MAX: usize = 10;
+
+/// What one part of a write has learned on its way.
+#[derive(Debug, Default)]
+struct Learned {
+    facts: Vec<Fact>,
+    loaded: Vec<(SubjectHash, Loaded)>,
+    /// The generation of the partition before anything was loaded.
+    generation: u64,
+}
+
+/// Why a write has to wait, and for what.
+enum Hurdle {
+    /// The ledger of the part's partition is not current.
+    Current(usize),
+    /// The index has no room for more.
+    Room,
+    /// These subjects have to be loaded; the generation when that was found out.
+    Load(usize, Vec<Load>, u64),
+    /// These events have to be compared.
+    Compare(usize, Vec<Suspect>),
+    /// An append under way has to end.
+    Confirmed(Arc<Partition>, Offset),
+    /// The record of the idempotency key has to be read.
+    Key,
+    /// The key was used for something else, if that arrived in the log.
+    Reused(Vec<KeyPart>),
+}
+
+/// What becomes of a part.
+enum Fate {
+    /// It was stored by the first write with the same key.
+    Done(KeyPart),
+    /// It can be appended.
+    Planned(Plan),
+}
+
+/// What is known of a write's key besides what is in memory.
+struct KnownKey {
+    stored: Option<KeyRecord>,
+    /// The generation of the keys in memory before that was read.
+    generation: u64,
+}
+
+impl Core {
+    /// Gives a write its place in the log. It is accepted when this returns, not yet durable.
+    pub(super) async fn submit(self: &Arc<Self>, write: &Prepared) -> Result<Pending> {
+        let bytes = write.parts.iter().map(|part| part.batch.bytes() + part.events.len() * VERSION_BYTES_MAX);
+        let mut permit = Some(self.log.reserve(bytes.sum()).await?);
+        let mut learned: Vec<Learned> = write.parts.iter().map(|_| Learned::default()).collect();
+        let mut key = None;
+        let mut reused = Vec::new();
+        loop {
+            let hurdle = match self.attempt(write, &mut learned, key.as_ref(), &mut permit)? {
+                Ok(mut pending) => {
+                    self.answer_repeated(write, &mut pending).await?;
+                    return Ok(pending);
+                }
+                Err(hurdle) => hurdle,
+            };
+            match hurdle {
+                Hurdle::Room => self.room().await?,
+                Hurdle::Confirmed(partition, until) => partition.confirmed(until).await,
+                Hurdle::Current(part) => {
+                    if let Some(part) = write.parts.get(part) {
+                        self.current(&part.partition).await?;
+                    }
+                }
+                Hurdle::Load(part, loads, generation) => {
+                    if let (Some(part), Some(learned)) = (write.parts.get(part), learned.get_mut(part)) {
+                        learned.generation = generation;
+                        learned.loaded = self.load(&part.partition, &loads)?;
+                    }
+                }
+                Hurdle::Compare(part, suspects) => {
+                    if let (Some(part), Some(learned)) = (write.parts.get(part), learned.get_mut(part)) {
+                        learned.facts.extend(self.compare(part, &suspects).await?);
+                    }
+                }
+                Hurdle::Reused(parts) if parts == reused => {
+                    let key = write.key.as_ref().map(|key| key.text.clone());
+                    return Err(Error::KeyReused(key.unwrap_or_default()));
+                }
+                Hurdle::Reused(parts) => {
+                    for part in &parts {
+                        let partition = self.partition(part.at)?;
+                        partition.confirmed(part.end()).await;
+                        self.current(&partition).await?;
+                    }
+                    reused = parts;
+                }
+                Hurdle::Key => {
+                    if let Some(wanted) = &write.key {
+                        let generation = self.keys.lock().generation;
+                        key = Some(KnownKey { stored: self.index.key(wanted.hash)?, generation });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Accepts the write if nothing is in its way. Holds the locks of all its partitions meanwhile.
+    fn attempt(
+        self: &Arc<Self>,
+        write: &Prepared,
+        learned: &mut [Learned],
+        key: Option<&KnownKey>,
+        permit: &mut Option<Permit>,
+    ) -> Result<std::result::Result<Pending, Hurdle>> {
+        if self.usage.is_full() {
+            return Ok(Err(Hurdle::Room));
+        }
+        let mut states: Vec<MutexGuard<'_, State>> =
+            write.parts.iter().map(|part| part.partition.lock()).collect();
+        for (index, ((part, state), learned)) in
+            write.parts.iter().zip(&mut states).zip(learned.iter_mut()).enumerate()
+        {
+            if !part.partition.is_current(state) {
+                return Ok(Err(Hurdle::Current(index)));
+            }
+            let loaded = std::mem::take(&mut learned.loaded);
+            if state.generation == learned.generation {
+                for (subject, loaded) in loaded {
+                    state.ledger.load(subject, loaded);
+                }
+                self.report(state);
+            }
+        }
+        let done = match self.look_at_key(write, key, &states)? {
+            Ok(done) => done,
+            Err(hurdle) => return Ok(Err(hurdle)),
+        };
+        let mut fates = Vec::with_capacity(write.parts.len());
+        for (index, ((part, state), learned)) in write.parts.iter().zip(&states).zip(&*learned).enumerate() {
+            if let Some(done) = done.iter().find(|done| done.at == part.partition.at) {
+                fates.push(Fate::Done(*done));
+                continue;
+            }
+            match state.ledger.check(&request(write, part, state, &learned.facts, &same_id(part))) {
+                Ok(plan) => fates.push(Fate::Planned(plan)),
+                Err(obstacle) => return hurdle(index, part, state, obstacle).map(Err),
+            }
+        }
+        self.accept(write, states, learned, fates, permit).map(Ok)
+    }
+
+    /// Which parts were stored before by a write with the same key.
+    fn look_at_key(
+        &self,
+        write: &Prepared,
+        known: Option<&KnownKey>,
+        states: &[MutexGuard<'_, State>],
+    ) -> Result<std::result::Result<Vec<KeyPart>, Hurdle>> {
+        let Some(key) = &write.key else { return Ok(Ok(Vec::new())) };
+        let keys = self.keys.lock();
+        let Some(known) = known.filter(|known| known.generation == keys.generation) else {
+            return Ok(Err(Hurdle::Key));
+        };
+        let mut record = keys.table.get(key.hash).cloned();
+        if let Some(stored) = &known.stored {
+            let mut merged = stored.clone();
+            if let Some(record) = &record {
+                merged.merge(record);
+            }
+            record = Some(merged);
+        }
+        let now_ms = self.env.clock.now_ms();
+        match KeyRecord::decide(record.as_ref(), key.fingerprint, now_ms, self.options.idempotency_ms) {
+            KeyDecision::New => Ok(Ok(Vec::new())),
+            KeyDecision::Repeated(parts) => {
+                // The answer depends on whether the first write arrives.
+                for part in &parts {
+                    let own = write.parts.iter().zip(states).find(|(own, _)| own.partition.at == part.at);
+                    if let Some((own, _)) = own.filter(|(_, state)| part.end() > state.confirmed) {
+                        return Ok(Err(Hurdle::Confirmed(own.partition.clone(), part.end())));
+                    }
+                }
+                Ok(Ok(parts))
+            }
+            KeyDecision::Reused => {
+                Ok(Err(Hurdle::Reused(record.map(|record| record.parts).unwrap_or_default())))
+            }
+        }
+    }
+
+    /// Gives events their versions and the log its append, all under the locks of the partitions.
+    fn accept(
+        self: &Arc<Self>,
+        write: &Prepared,
+        mut states: Vec<MutexGuard<'_, State>>,
+        learned: &[Learned],
+        fates: Vec<Fate>,
+        permit: &mut Option<Permit>,
+    ) -> Result<Pending> {
+        let mut appends = Vec::new();
+        let (mut flights, mut bases) = (Vec::new(), Vec::new());
+        let mut parts = Vec::with_capacity(write.parts.len());
+        let mut failed = None;
+        for (index, (part, fate)) in write.parts.iter().zip(fates).enumerate() {
+            let (Some(state), Some(learned)) = (states.get_mut(index), learned.get(index)) else { continue };
+            let plan = match fate {
+                Fate::Done(done) => {
+                    parts.push(PendingPart::Done(done));
+                    continue;
+                }
+                Fate::Planned(plan) => plan,
+            };
+            let accepted = {
+                let State { ledger, confirmed, .. } = &mut **state;
+                let same_id = same_id(part);
+                let request =
+                    Request { confirmed: *confirmed, ..request_of(write, part, &learned.facts, &same_id) };
+                ledger.accept(&request, plan)
+            };
+            bases.push((index, accepted.base));
+            let mut flight = None;
+            if accepted.base < state.ledger.end() {
+                match batch(write, part, &accepted) {
+                    Ok(batch) => {
+                        flight = Some(flights.len());
+                        flights.push((index, accepted.base));
+                        let at = part.partition.at;
+                        appends.push(Append { at, batch, expected_end: Some(accepted.base) });
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            parts.push(PendingPart::New { accepted, flight });
+        }
+        if let Some(error) = failed {
+            for (index, base) in bases {
+                if let Some(state) = states.get_mut(index) {
+                    state.ledger.truncate(base);
+                }
+            }
+            return Err(error);
+        }
+        let ack = (!appends.is_empty()).then(|| self.launch(write, &mut states, &flights, appends, permit));
+        for state in &mut states {
+            self.report(state);
+        }
+        Ok(Pending::new(ack, parts, write))
+    }
+
+    fn launch(
+        &self,
+        write: &Prepared,
+        states: &mut [MutexGuard<'_, State>],
+        flights: &[(usize, Offset)],
+        appends: Vec<Append>,
+        permit: &mut Option<Permit>,
+    ) -> SharedAck {
+        if let Some(key) = &write.key {
+            let part = |append: &Append| KeyPart {
+                at: append.at,
+                base: append.expected_end.unwrap_or_default(),
+                count: append.batch.count(),
+            };
+            let record = KeyRecord {
+                fingerprint: key.fingerprint,
+                time_ms: self.env.clock.now_ms(),
+                parts: appends.iter().map(part).collect(),
+            };
+            let mut keys = self.keys.lock();
+            keys.table.add(key.hash, &record);
+            let bytes = keys.table.bytes();
+            self.usage.change(std::mem::replace(&mut keys.reported_bytes, bytes), bytes);
+        }
+        let permit = permit.take().unwrap_or_else(Permit::unlimited);
+        let ack = share(self.log.append(permit, appends));
+        for (part, (index, base)) in flights.iter().enumerate() {
+            if let Some(state) = states.get_mut(*index) {
+                let end = state.ledger.end();
+                state.flights.push_back(Flight { base: *base, end, part, ack: ack.clone() });
+            }
+        }
+        ack
+    }
+
+    /// Looks subjects up: in what is being stored, then in the stored index.
+    fn load(&self, partition: &Partition, loads: &[Load]) -> Result<Vec<(SubjectHash, Loaded)>> {
+        let sealed: Vec<Option<Loaded>> = {
+            let state = partition.lock();
+            let sealed = state.sealed.as_deref();
+            loads.iter().map(|load| sealed.and_then(|sealed| sealed.loaded(load.subject))).collect()
+        };
+        let look_up = |(load, sealed): (&Load, Option<Loaded>)| {
+            let Some(mut loaded) = sealed else {
+                return Ok((load.subject, self.index.load(partition.at, load.subject, load.ids)?));
+            };
+            if load.ids && !loaded.complete {
+                self.complete(partition, load.subject, &mut loaded)?;
+            }
+            Ok((load.subject, loaded))
+        };
+        loads.iter().zip(sealed).map(look_up).collect()
+    }
+
+    /// Adds stored events to the latest ones of a subject that is being stored.
+    fn complete(&self, partition: &Partition, subject: SubjectHash, loaded: &mut Loaded) -> Result<()> {
+        let stored = self.index.load(partition.at, subject, true)?;
+        let mut window = stored.window;
+        window.extend(stored.tail.iter().flat_map(tw_order::PackedRun::iter));
+        let known = window.last().map_or(Version::NONE, |posting| posting.version);
+        window.extend(loaded.window.drain(..).filter(|posting| posting.version > known));
+        (loaded.window, loaded.complete) = (window, true);
+        Ok(())
+    }
+
+    /// Finds out whether events of a write have the ids of events in the log.
+    async fn compare(&self, part: &PreparedPart, suspects: &[Suspect]) -> Result<Vec<Fact>> {
+        let mut facts = Vec::with_capacity(suspects.len());
+        for suspect in suspects {
+            let offset = suspect.posting.offset;
+            let stored = self.event_at(part.partition.at, offset).await?;
+            // One that is gone cannot be compared. Two events too many can be told apart later, one too few cannot.
+            let id = part.ids.get(suspect.index as usize);
+            let subject = part.events.get(suspect.index as usize).and_then(|event| event.subject);
+            let same = stored.is_some_and(|stored| {
+                stored.event.id == id && stored.event.subject.as_deref().map(SubjectHash::of) == subject
+            });
+            facts.push(Fact { index: suspect.index, offset, same });
+        }
+        Ok(facts)
+    }
+}
+
+fn same_id(part: &PreparedPart) -> impl Fn(usize, usize) -> bool + '_ {
+    |a, b| part.ids.get(a) == part.ids.get(b)
+}
+
+fn request_of<'a>(
+    write: &Prepared,
+    part: &'a PreparedPart,
+    facts: &'a [Fact],
+    same_id: &'a dyn Fn(usize, usize) -> bool,
+) -> Request<'a> {
+    Request {
+        events: &part.events,
+        expected: &part.expected,
+        dedup: write.dedup,
+        same_id,
+        facts,
+        confirmed: Offset::ZERO,
+    }
+}
+
+fn request<'a>(
+    write: &Prepared,
+    part: &'a PreparedPart,
+    state: &State,
+    facts: &'a [Fact],
+    same_id: &'a dyn Fn(usize, usize) -> bool,
+) -> Request<'a> {
+    Request { confirmed: state.confirmed, ..request_of(write, part, facts, same_id) }
+}
+
+/// What to do about an obstacle.
+fn hurdle(index: usize, part: &PreparedPart, state: &State, obstacle: Obstacle) -> Result<Hurdle> {
+    Ok(match obstacle {
+        Obstacle::Load(loads) => Hurdle::Load(index, loads, state.generation),
+        Obstacle::Check(suspects) => Hurdle::Compare(index, suspects),
+        Obstacle::Wait(until) => Hurdle::Confirmed(part.partition.clone(), until),
+        Obstacle::Conflict { index, actual } => {
+            return Err(Error::Conflict {
+                stream: part.def.name.clone(),
+                subject: part.subjects.get(index).cloned().unwrap_or_default(),
+                expected: part.expected.get(index).map(|(_, expected)| *expected).unwrap_or_default(),
+                actual,
+            });
+        }
+    })
+}
+
+/// The batch of the events that are stored, with their versions.
+fn batch(write: &Prepared, part: &PreparedPart, accepted: &Accepted) -> Result<tw_wire::Batch> {
+    let batch = if accepted.duplicates.is_empty() {
+        part.batch.clone()
+    } else {
+        let duplicate = |index: usize| {
+            accepted.duplicates.binary_search_by_key(&(index as u32), |duplicate| duplicate.index).is_ok()
+        };
+        let compression = part.def.options.compression;
+        keys::rewrite(&part.batch, compression, write.key.as_ref(), |index| !duplicate(index))?
+    };
+    if !part.has_subjects {
+        return Ok(batch);
+    }
+    Ok(batch.with_versions(accepted.versions.iter().copied())?)
+}

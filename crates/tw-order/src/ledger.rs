@@ -1,0 +1,247 @@
+//! The ledger of a partition: which version each subject has, as far as it is in memory.
+//!
+//! ```text
+//!            decide (check + accept)        acknowledged            flushed
+//! proposals ────────────────────────▶ in flight ─────────▶ confirmed ──────▶ index in the state store
+//!                                        │ failed
+//!                                        ▼
+//!                                     truncate
+//! ```
+//!
+//! It holds the events that are not in the stored index yet: those under way to the log, and those that the log has
+//! acknowledged. It learns the rest (a subject's head, the ids of its latest events) when a decision needs it: the
+//! decision is then an [`Obstacle`] that says what to load, to read or to wait for, and is asked for again. Offsets are
+//! those that the log will give if nothing goes wrong; when something does, everything from the first failed offset on
+//! is taken back.
+
+mod decide;
+mod entry;
+mod sealed;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Accepted, Duplicate, Fact, Load, Obstacle, Plan, Proposed, Request, Suspect};
+pub use sealed::{Sealed, SealedEntry};
+
+use crate::{IdHash, PackedRun, Posting, SubjectHash};
+use entry::Entry;
+use hashbrown::{HashMap, HashTable};
+use std::hash::{BuildHasherDefault, Hasher};
+use tw_types::{Offset, Version};
+
+/// Ids are compared with those of this many latest versions of their subject.
+pub const DEDUP_VERSIONS: u64 = 1_024;
+
+/// The versions of a partition's subjects. See the module's text.
+#[derive(Debug)]
+pub struct Ledger {
+    table: Table,
+    /// Older events of subjects whose stored tail does not reach back [`DEDUP_VERSIONS`].
+    windows: HashMap<SubjectHash, Vec<Posting>, BuildHasherDefault<Identity>>,
+    /// Where the next event goes.
+    end: Offset,
+    /// How many events it holds that the stored index does not.
+    fresh: u64,
+    /// About how much memory runs and windows take.
+    heap_bytes: usize,
+}
+
+/// Entries by subject.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    slots: HashTable<u32>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Table {
+    pub(crate) fn find(&self, subject: SubjectHash) -> Option<u32> {
+        let same =
+            |slot: &u32| self.entries.get(*slot as usize).is_some_and(|entry| entry.subject == subject);
+        self.slots.find(subject.short(), same).copied()
+    }
+
+    pub(crate) fn get(&self, subject: SubjectHash) -> Option<&Entry> {
+        self.find(subject).and_then(|slot| self.entries.get(slot as usize))
+    }
+
+    fn get_mut(&mut self, subject: SubjectHash) -> Option<&mut Entry> {
+        self.find(subject).and_then(|slot| self.entries.get_mut(slot as usize))
+    }
+
+    /// Adds an entry whose subject has none yet.
+    fn insert(&mut self, entry: Entry) -> &mut Entry {
+        let slot = self.entries.len();
+        let short = entry.subject.short();
+        self.entries.push(entry);
+        let entries = &self.entries;
+        self.slots.insert_unique(short, slot as u32, |slot| {
+            entries.get(*slot as usize).map_or(0, |entry| entry.subject.short())
+        });
+        &mut self.entries[slot]
+    }
+
+    /// Keeps the entries for which `keep` holds.
+    fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.retain(keep);
+        self.slots.clear();
+        for entry in entries {
+            self.insert(entry);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.slots.capacity() * 5
+    }
+}
+
+/// What is known of a subject from elsewhere: the stored index, or a ledger that is being flushed.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// Its latest version; [`Version::NONE`] when it has no events.
+    pub head: Version,
+    /// Its stored tail; None when it has none, or when only a flush will read it.
+    pub tail: Option<PackedRun>,
+    /// Whether a flush has to read its tail.
+    pub unread: bool,
+    /// Older events than those of the tail, in order.
+    pub window: Vec<Posting>,
+    /// Whether tail and window have all of its latest [`DEDUP_VERSIONS`] events that exist.
+    pub complete: bool,
+}
+
+impl Ledger {
+    /// An empty ledger of a partition whose next event goes to `end`.
+    pub fn new(end: Offset) -> Self {
+        Self { table: Table::default(), windows: HashMap::default(), end, fresh: 0, heap_bytes: 0 }
+    }
+
+    /// The offset that the next accepted event gets.
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// How many events it holds that are not in the stored index.
+    pub fn fresh(&self) -> u64 {
+        self.fresh
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes() + self.heap_bytes
+    }
+
+    /// Learns of a subject. One that is known already keeps its events, and gets what it lacked.
+    pub fn load(&mut self, subject: SubjectHash, loaded: Loaded) {
+        self.heap_bytes += loaded.tail.as_ref().map_or(0, |tail| tail.as_bytes().len() + 16);
+        if !loaded.window.is_empty() {
+            self.heap_bytes += loaded.window.len() * size_of::<Posting>() + 64;
+            self.windows.insert(subject, loaded.window);
+        }
+        if let Some(entry) = self.table.get_mut(subject) {
+            entry.complete |= loaded.complete;
+            if entry.unread && !loaded.unread {
+                (entry.tail, entry.unread) = (loaded.tail, false);
+            }
+        } else {
+            self.table.insert(Entry::loaded(
+                subject,
+                loaded.head,
+                loaded.tail,
+                loaded.unread,
+                loaded.complete,
+            ));
+        }
+    }
+
+    /// Learns of an event that is in the log, at its end or after it. `version` is None when the log does not say
+    /// it: it is then the next one.
+    ///
+    /// Returns false, and has changed nothing, when it must be told of the subject first.
+    #[must_use]
+    pub fn replay(
+        &mut self,
+        subject: Option<SubjectHash>,
+        version: Option<Version>,
+        offset: Offset,
+        id: IdHash,
+    ) -> bool {
+        if let Some(subject) = subject {
+            let entry = match (self.table.find(subject), version) {
+                (Some(slot), _) => &mut self.table.entries[slot as usize],
+                (None, Some(_)) => self.table.insert(Entry::unread(subject)),
+                (None, None) => return false,
+            };
+            // What the stored index has already is not new: a flush that was cut off stores more than it says.
+            let stored = entry.tail.as_ref().is_some_and(|tail| tail.last_offset() >= offset);
+            let version = version.unwrap_or(entry.head.next());
+            if version > entry.head && !stored {
+                self.heap_bytes += entry.push(Posting { version, offset, id });
+                self.fresh += 1;
+            }
+        }
+        self.end = self.end.max(offset.next());
+        true
+    }
+
+    /// Moves the end to `end`, over offsets that hold no event.
+    pub fn skip_to(&mut self, end: Offset) {
+        self.end = self.end.max(end);
+    }
+
+    /// Takes back every event at `from` and after it: they did not get there.
+    pub fn truncate(&mut self, from: Offset) {
+        for entry in &mut self.table.entries {
+            self.fresh -= entry.truncate(from);
+        }
+        // What was learned from a sealed ledger may have been taken back there, so it is learned again.
+        self.table.retain(|entry| entry.last_offset().is_some());
+        self.windows.retain(|subject, _| self.table.find(*subject).is_some());
+        self.end = self.end.min(from);
+    }
+
+    /// The latest version of a subject among the events before `before`, of which those in `sealed` come first; None
+    /// when only the stored index knows.
+    pub fn head(&self, sealed: Option<&Sealed>, subject: SubjectHash, before: Offset) -> Option<Version> {
+        let fresh = self.table.get(subject);
+        let sealed = sealed.and_then(|sealed| sealed.table.get(subject));
+        fresh
+            .and_then(|entry| entry.fresh_head(before))
+            .or_else(|| sealed.and_then(|entry| entry.fresh_head(before)))
+            .or_else(|| sealed.or(fresh).map(Entry::base))
+    }
+
+    /// The subject's events before `before` that neither the stored index nor `sealed` has, in order.
+    pub fn postings(&self, subject: SubjectHash, before: Offset) -> impl Iterator<Item = Posting> + '_ {
+        let postings = self.table.get(subject).into_iter().flat_map(Entry::postings);
+        postings.take_while(move |posting| posting.offset < before)
+    }
+
+    /// Takes everything out, for a flush; what comes next is held anew.
+    pub fn seal(&mut self) -> Sealed {
+        self.windows = HashMap::default();
+        (self.fresh, self.heap_bytes) = (0, 0);
+        Sealed::new(std::mem::take(&mut self.table), self.end)
+    }
+}
+
+/// Subjects are hashes already.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, value: u128) {
+        self.0 = value as u64;
+    }
+}
