@@ -40,7 +40,11 @@ use connection::Connection;
 use name::TableName;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// How long a server may take to say goodbye, or to let go of a slot.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Checks what options say about address and tables.
 pub(crate) fn check_address_and_tables(options: &Options) -> Result<(), Error> {
@@ -100,7 +104,12 @@ pub(crate) async fn capture(
     // Whatever was submitted has to come to its end before the log is asked how far the source has come.
     session.sink.settle_all().await;
     if outcome.is_ok() && finish.send(()).is_ok() {
-        let _server_is_gone = confirming.await;
+        // Whoever stops a source may want to use its slot, or to drop it, at once.
+        let _server_is_gone = tokio::time::timeout(GOODBYE, async {
+            let _confirmed = confirming.await;
+            reader.finish().await
+        })
+        .await;
     } else {
         confirming.abort();
     }
@@ -126,7 +135,22 @@ pub async fn remove(options: &Options) -> Result<(), Error> {
     let address: Address = options.url.parse()?;
     let mut connection =
         Connection::open(&address, &options.password, Purpose::Sql, options.message_bytes_max).await?;
-    provision::drop_slot(&mut connection, &options.slot()).await?;
+    let dropping = async {
+        while let Err(error) = provision::drop_slot(&mut connection, &options.slot()).await {
+            if !error.is_passing() {
+                return Err(error);
+            }
+            // The server may not have noticed yet that a source is gone.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(GOODBYE, dropping).await.unwrap_or_else(|_| {
+        Err(Error::refused(
+            format!("replication slot `{}` is in use", options.slot()),
+            "stop the source that uses it, also on other nodes",
+        ))
+    })?;
     provision::drop_publications(&mut connection, options).await?;
     connection.close().await;
     Ok(())

@@ -7,6 +7,7 @@ use super::address::Address;
 use super::auth::Purpose;
 use super::connection::Connection;
 use super::layout::Described;
+use super::name::TableName;
 use super::probe::{self, Probe};
 use super::snapshot::chunk::{self, Chunk};
 use super::snapshot::copy::{self, CopyBegun};
@@ -124,10 +125,10 @@ impl Beside {
         self.context.layouts.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Starts the heartbeats.
-    pub(crate) fn start_probing(&mut self, tables: &Tables) {
+    /// Starts the heartbeats, which look at these tables and at whether any of `missing` is there again.
+    pub(crate) fn start_probing(&mut self, tables: &Tables, missing: impl Iterator<Item = TableName>) {
         let ids = tables.iter().map(|table| table.id).collect();
-        let names = tables.iter().map(|table| table.name.clone()).collect();
+        let names = tables.iter().map(|table| table.name.clone()).chain(missing).collect();
         let task = tokio::spawn(probe::run(self.context.clone(), names, ids));
         if let Some(before) = self.probing.replace(task.abort_handle()) {
             before.abort();

@@ -94,7 +94,7 @@ impl Start<'_> {
         session.submit_and_settle().await?;
         let command = provision::start_command(&options.slot(), &session.publications, session.cursor.lsn);
         let (reader, writer) = replication.stream(&command).await?;
-        session.beside.start_probing(&session.tables);
+        session.start_probing();
         session.tell_tables();
         Ok((session, reader, writer))
     }

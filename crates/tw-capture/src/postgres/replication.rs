@@ -55,6 +55,18 @@ impl Reader {
         }
     }
 
+    /// Waits until the server has ended the stream and let go of the slot, after the client has asked for it.
+    pub(crate) async fn finish(&mut self) -> Result<(), Error> {
+        loop {
+            while let Some(frame) = self.inbox.next()? {
+                if matches!(frame.tag, b'C' | b'E' | b'Z') {
+                    return Ok(());
+                }
+            }
+            self.fill().await?;
+        }
+    }
+
     /// Which relation the message is about whose start has arrived: a row change behind the header of a piece of data.
     pub(crate) fn relation_ahead(&self, in_stream: bool) -> Option<u32> {
         let mut fields = Fields(self.inbox.peek_body());

@@ -226,6 +226,12 @@ impl Session {
         Ok(())
     }
 
+    /// Starts the heartbeats anew, with the tables of now.
+    pub(crate) fn start_probing(&mut self) {
+        let missing = self.missing.iter().map(|(name, _)| name.clone());
+        self.beside.start_probing(&self.tables, missing);
+    }
+
     /// Hands the open write to the log, with the cursor that covers it.
     pub(crate) async fn submit(&mut self) -> Result<(), Error> {
         if let Some(transaction) = &self.transaction {

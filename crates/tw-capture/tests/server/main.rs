@@ -2,6 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 
 mod basics;
+mod gaps;
 mod model;
+mod rows;
+mod schema;
+mod snapshots;
+mod streamed;
 mod support;
 mod types;

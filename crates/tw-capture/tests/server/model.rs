@@ -90,11 +90,13 @@ impl Model {
             ('d', Some(subject)) if keyed => {
                 self.by_subject.remove(&format!("{partition}/{subject}"));
             }
-            ('d', _) => {
+            ('d' | 'u', _) if !keyed => {
                 let row = self.row(data.before.as_ref().unwrap(), None);
+                let after = data.after.as_ref().map(|after| self.row(after, Some(&row)));
                 let bag = self.bag.entry(partition).or_default();
                 let place = bag.iter().position(|known| *known == row).expect("a deleted row was there");
                 bag.swap_remove(place);
+                bag.extend(after);
             }
             (_, Some(subject)) if keyed => {
                 let subject = format!("{partition}/{subject}");

@@ -55,6 +55,16 @@ impl World {
         Place { log: self.log.clone(), env: Env::real(), scratch: self.scratch.path().to_owned() }
     }
 
+    /// Options as [`World::options`], for streams of one partition, where the order of all events shows.
+    pub(crate) fn ordered(&self, tables: &[&str]) -> Options {
+        Options { partitions: 1, ..self.options(tables) }
+    }
+
+    /// Starts a source with these options.
+    pub(crate) fn start(&self, options: Options) -> Handle {
+        tw_capture::start(options, self.place()).unwrap()
+    }
+
     /// Starts a source of these tables.
     pub(crate) fn capture(&self, tables: &[&str]) -> Handle {
         tw_capture::start(self.options(tables), self.place()).unwrap()
@@ -140,6 +150,24 @@ impl World {
             }
         }
         events
+    }
+
+    /// The types of a stream's events, in the order of their partitions.
+    pub(crate) fn types(&self, stream: &str) -> Vec<String> {
+        self.events(stream).into_iter().map(|stored| stored.event.ty).collect()
+    }
+
+    /// The events of a stream as `type subject`, those of one partition in their order.
+    pub(crate) fn told(&self, stream: &str) -> Vec<String> {
+        let told =
+            |stored: Stored| format!("{} {}", stored.event.ty, stored.event.subject.unwrap_or_default());
+        self.events(stream).into_iter().map(told).collect()
+    }
+
+    /// The data of a stream's events.
+    pub(crate) fn data(&self, stream: &str) -> Vec<serde_json::Value> {
+        let data = |stored: Stored| serde_json::from_slice(stored.event.data.bytes()).unwrap();
+        self.events(stream).into_iter().map(data).collect()
     }
 
     /// What the stream of a table makes of it.

@@ -175,7 +175,7 @@ impl Session {
         self.window.unwatch(old);
         self.tables.renumber(old, new);
         self.window.watch(new);
-        self.beside.start_probing(&self.tables);
+        self.start_probing();
         self.reset(new, why);
         if let Some(table) = self.tables.by_id_mut(new) {
             table.is_settled = false;

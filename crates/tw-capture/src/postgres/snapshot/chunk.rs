@@ -55,8 +55,9 @@ pub(crate) async fn run(context: Context, work: Work) {
 
 async fn read(context: &Context, mut work: Work) -> Result<(), Error> {
     let mut connection = context.connect(Purpose::Sql).await?;
-    // Whatever runs now may be in the stream already, or before it, without being visible yet.
-    let mut xmin = visibility(&mut connection).await?.xmax;
+    // Whatever runs now may be in the stream already, or before it, without being visible yet. A snapshot would not do:
+    // it does not list those that began after the last one that has ended. A number of our own is after all of them.
+    let mut xmin: u64 = connection.query_one("SELECT pg_current_xact_id()").await?.parse(0)?;
     let mut known = beside::described(context, &mut connection, work.table, &work.label).await?;
     loop {
         wait_for(context, &mut connection, xmin).await?;
