@@ -7,6 +7,8 @@
 mod install;
 mod postgres;
 mod user;
+mod wait;
 
 pub use install::{Install, POSTGRES_BIN_VARIABLE};
 pub use postgres::{Postgres, PostgresBuilder};
+pub use wait::{PATIENCE, eventually};

@@ -22,6 +22,7 @@ pub struct PostgresBuilder {
     install: Install,
     settings: Vec<(String, String)>,
     access: Option<String>,
+    files: Vec<(String, String)>,
 }
 
 impl PostgresBuilder {
@@ -40,6 +41,12 @@ impl PostgresBuilder {
     /// The whole of `pg_hba.conf` instead of "trust everybody on this machine".
     pub fn access(mut self, lines: &str) -> Self {
         self.access = Some(lines.to_owned());
+        self
+    }
+
+    /// A file in the data folder that only the server can read, such as a key.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -77,6 +84,11 @@ impl PostgresBuilder {
         if let Some(lines) = &self.access {
             fs::write(data.join("pg_hba.conf"), lines).expect("pg_hba.conf");
         }
+        for (name, text) in &self.files {
+            let path = data.join(name);
+            fs::write(&path, text).expect("write a file");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
+        }
         user.own(folder.path());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         Postgres { folder, install: self.install, user, port: free_port(), process: None }
@@ -100,7 +112,7 @@ pub struct Postgres {
 impl Postgres {
     /// A server to be described further.
     pub fn builder() -> PostgresBuilder {
-        PostgresBuilder { install: Install::first(), settings: Vec::new(), access: None }
+        PostgresBuilder { install: Install::first(), settings: Vec::new(), access: None, files: Vec::new() }
     }
 
     /// A server of the first version with default settings.

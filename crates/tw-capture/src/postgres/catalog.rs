@@ -53,7 +53,7 @@ fn tables_query(names: &[TableName], ids: &[u32], publications: &[String], major
         .collect();
     wanted.extend(ids.iter().map(|id| format!("c.oid = {id}")));
     let published: Vec<_> = publications.iter().map(|name| escape_literal(name)).collect();
-    let published = published.join(",");
+    let published = if published.is_empty() { "NULL".to_owned() } else { published.join(",") };
     // Column lists and row filters exist since version 15, published generated columns since 18.
     let (publication, generated) = match major {
         ..15 => (String::new(), "false"),

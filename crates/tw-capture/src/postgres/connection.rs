@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) outbox: BytesMut,
     pub(crate) channel_binding: Option<Vec<u8>>,
     server_version: String,
+    /// Whether the database takes any bytes for text.
+    without_encoding: bool,
 }
 
 impl Connection {
@@ -70,10 +72,16 @@ impl Connection {
             outbox: BytesMut::new(),
             channel_binding,
             server_version: String::new(),
+            without_encoding: false,
         };
         let greeting = async {
             auth::start(&mut connection, address, password, purpose).await?;
-            connection.until_ready(|_| Ok(())).await
+            connection.until_ready(|_| Ok(())).await?;
+            if connection.without_encoding {
+                // Texts come as they are: we can say in which table and column one does not read, the server cannot.
+                connection.query("SET client_encoding = 'SQL_ASCII'").await?;
+            }
+            Ok(())
         };
         tokio::time::timeout(address.connect_timeout, greeting).await.unwrap_or_else(|_| {
             let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
@@ -115,14 +123,22 @@ impl Connection {
     ) -> Result<(), Error> {
         let mut refused = None;
         loop {
-            let frame = self.frame().await?;
+            let frame = match self.frame().await {
+                // A server that turns a client away says why, and hangs up.
+                Err(Error::Lost(lost)) => return Err(refused.unwrap_or(Error::Lost(lost))),
+                frame => frame?,
+            };
             match frame.tag {
                 b'Z' => return refused.map_or(Ok(()), Err),
                 b'E' => refused = Some(server_error(frame.body)),
                 b'S' => {
                     let mut fields = Fields(frame.body);
-                    if fields.text() == Some("server_version") {
-                        self.server_version = fields.text().unwrap_or_default().to_owned();
+                    match fields.text() {
+                        Some("server_version") => {
+                            self.server_version = fields.text().unwrap_or_default().to_owned();
+                        }
+                        Some("server_encoding") => self.without_encoding = fields.text() == Some("SQL_ASCII"),
+                        _ => {}
                     }
                 }
                 b'D' if refused.is_none() => {

@@ -2,7 +2,7 @@
 
 use super::address::Address;
 use super::auth::Purpose;
-use super::beside::{Beside, Context};
+use super::beside::{Arrival, Beside, Context};
 use super::catalog;
 use super::connection::Connection;
 use super::continuity::{Decision, Server, decide};
@@ -68,7 +68,9 @@ impl Start<'_> {
             let reason = format!("its cursor has version {}", cursor.v);
             return Err(Error::Cursor { name: options.name.clone(), reason });
         }
-        let mut replication = connect(Purpose::Replication).await?;
+        let mut replication = connect(Purpose::Replication)
+            .await
+            .map_err(|error| preflight::may_not_replicate(error, &address))?;
         let known_timeline = remembered.cursor.as_ref().map(|cursor| cursor.timeline);
         let server = provision::identify(&mut replication, known_timeline).await?;
         let (mut found, missing) = look_up(&mut catalog, options, &remembered).await?;
@@ -128,20 +130,8 @@ impl Start<'_> {
             ordinal: 0,
             xid: 0,
         });
-        let spool = |kind: &str| {
-            let folder = place.scratch.join(&options.name).join(kind);
-            Spool::open(place.env.disk.clone(), &folder, options.spool_bytes_max, options.scratch_bytes_max)
-        };
         let (arrivals, arrived) = mpsc::channel(ARRIVALS_MAX);
-        let context = Context {
-            options: options.clone(),
-            address: address.clone(),
-            env: place.env.clone(),
-            shared: self.shared.clone(),
-            publications: publications.names.clone(),
-            arrivals,
-            layouts: Arc::new(AtomicU64::new(0)),
-        };
+        let context = self.context(address, publications, arrivals);
         let (name, durable) = (options.name.as_str(), cursor.lsn);
         let (bytes_max, in_flight_max) = (options.write_bytes_max, options.writes_in_flight_max);
         let (log, env) = (place.log.clone(), place.env.clone());
@@ -163,8 +153,8 @@ impl Start<'_> {
             transaction: None,
             moment: Moment::default(),
             block: None,
-            spool: spool("streamed")?,
-            copies: spool("copies")?,
+            spool: self.spool("streamed")?,
+            copies: self.spool("copies")?,
             copying: None,
             window,
             beside: Beside::new(context),
@@ -176,6 +166,29 @@ impl Start<'_> {
             untold: false,
             reply: watch::Sender::new(0),
         })
+    }
+
+    fn spool(&self, kind: &str) -> Result<Spool, Error> {
+        let (options, place) = (self.options, self.place);
+        let folder = place.scratch.join(&options.name).join(kind);
+        Spool::open(place.env.disk.clone(), &folder, options.spool_bytes_max, options.scratch_bytes_max)
+    }
+
+    fn context(
+        &self,
+        address: &Address,
+        publications: &Publications,
+        arrivals: mpsc::Sender<Arrival>,
+    ) -> Context {
+        Context {
+            options: self.options.clone(),
+            address: address.clone(),
+            env: self.place.env.clone(),
+            shared: self.shared.clone(),
+            publications: publications.names.clone(),
+            arrivals,
+            layouts: Arc::new(AtomicU64::new(0)),
+        }
     }
 
     /// The table with its stream, which is made when it is not there.

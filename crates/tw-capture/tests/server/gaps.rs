@@ -148,7 +148,7 @@ fn promote(world: &mut World) {
     std::fs::write(world.server.data_folder().join("standby.signal"), "").unwrap();
     world.server.start_again();
     world.sql("SELECT pg_promote()");
-    while world.value("SELECT pg_is_in_recovery()") == "t" {}
+    world.until("SELECT pg_is_in_recovery()", "f");
 }
 
 #[test]
@@ -160,8 +160,7 @@ fn a_promotion_after_the_last_change_goes_on() {
     world.sql("INSERT INTO t VALUES (4, 'seen')");
     let status = world.catch_up(&source);
     assert_eq!(status.counters.gaps, 0);
-    let cursor =
-        world.data(SOURCES_STREAM).into_iter().filter(|data| data.get("timeline").is_some()).next_back();
+    let cursor = world.data(SOURCES_STREAM).into_iter().rfind(|data| data.get("timeline").is_some());
     assert_eq!(cursor.unwrap()["timeline"], 2);
     world.assert_same("shop.t", "public.t");
     source.stop();

@@ -1,6 +1,7 @@
 //! Sources against real PostgreSQL servers.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 
+mod access;
 mod basics;
 mod gaps;
 mod model;

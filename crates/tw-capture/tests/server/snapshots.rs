@@ -4,7 +4,7 @@ use crate::support::{World, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tw_capture::{Lsn, Options, SnapshotMode, SnapshotPhase};
+use tw_capture::{Options, SnapshotMode, SnapshotPhase};
 use tw_testing::{Install, Postgres};
 
 /// Clients that insert, update, delete, move keys, roll back and now and then truncate, until told to stop. Transactions
@@ -59,7 +59,7 @@ fn next(seed: &mut u64) -> u64 {
 
 fn transaction(seed: &mut u64, table: &str, truncate: bool) -> String {
     let mut sql = "BEGIN;".to_owned();
-    if truncate && next(seed) % 400 == 0 {
+    if truncate && next(seed).is_multiple_of(400) {
         sql.push_str(&format!("TRUNCATE {table};"));
     }
     for _ in 0..1 + next(seed) % 4 {
@@ -74,10 +74,10 @@ fn transaction(seed: &mut u64, table: &str, truncate: bool) -> String {
             _ => format!("SAVEPOINT s; UPDATE {table} SET x = 'undone' WHERE id = {key}; ROLLBACK TO s;"),
         });
     }
-    if next(seed) % 3 == 0 {
+    if next(seed).is_multiple_of(3) {
         sql.push_str("SELECT pg_sleep(0.002);");
     }
-    sql.push_str(if next(seed) % 10 == 0 { "ROLLBACK" } else { "COMMIT" });
+    sql.push_str(if next(seed).is_multiple_of(10) { "ROLLBACK" } else { "COMMIT" });
     sql
 }
 
@@ -308,9 +308,7 @@ fn an_idle_source_moves_its_slot_on() {
     let before = world.value("SELECT confirmed_flush_lsn FROM pg_replication_slots");
     world.sql("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 1000)");
     let status = world.catch_up(&source);
-    while world.value("SELECT confirmed_flush_lsn FROM pg_replication_slots") == before {
-        eventually(&source, |status| status.confirmed > Lsn(0));
-    }
+    world.until(&format!("SELECT confirmed_flush_lsn > '{before}' FROM pg_replication_slots"), "t");
     let slot = status.slot.unwrap();
     assert_eq!(
         (slot.name.as_str(), slot.wal_status.as_str(), slot.active),

@@ -2,7 +2,6 @@
 
 use crate::model::Model;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -11,9 +10,6 @@ use tw_env::Env;
 use tw_log::{Log, MemoryLog};
 use tw_testing::{Postgres, PostgresBuilder};
 use tw_types::{Offset, PartitionId, Stored, StreamPartition};
-
-/// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server and a log that outlive any number of sources between them.
 pub(crate) struct World {
@@ -125,6 +121,12 @@ impl World {
         self.rows(sql).swap_remove(0).swap_remove(0).unwrap()
     }
 
+    /// Waits until the one value of a query is this.
+    pub(crate) fn until(&mut self, sql: &str, wanted: &str) {
+        let look = || (self.value(sql) == wanted).then_some(());
+        tw_testing::eventually(look, || format!("{sql} is not {wanted}"));
+    }
+
     /// Waits until everything that is committed now is in the log, and all snapshots are done.
     pub(crate) fn catch_up(&mut self, source: &Handle) -> Status {
         let now: Lsn = self.value("SELECT pg_current_wal_insert_lsn()").parse().unwrap();
@@ -150,11 +152,6 @@ impl World {
             }
         }
         events
-    }
-
-    /// The types of a stream's events, in the order of their partitions.
-    pub(crate) fn types(&self, stream: &str) -> Vec<String> {
-        self.events(stream).into_iter().map(|stored| stored.event.ty).collect()
     }
 
     /// The events of a stream as `type subject`, those of one partition in their order.
@@ -196,13 +193,6 @@ impl World {
 
 /// Waits until the status is as wanted.
 pub(crate) fn eventually(source: &Handle, wanted: impl Fn(&Status) -> bool) -> Status {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let status = source.status();
-        if wanted(&status) {
-            return status;
-        }
-        assert!(Instant::now() < deadline, "it does not come about: {status:#?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let look = || Some(source.status()).filter(|status| wanted(status));
+    tw_testing::eventually(look, || format!("{:#?}", source.status()))
 }

@@ -1,3 +1,4 @@
+//! Two decoders, our own and another crate's, on messages that are whole, damaged or noise.
 #![allow(clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 use super::*;
