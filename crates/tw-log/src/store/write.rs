@@ -84,15 +84,35 @@ impl Write {
     /// stream's `event_bytes_max`; [`Error::InvalidWrite`] when the write gets too large. The event is then not in it,
     /// the write can go on without it.
     pub fn push(&mut self, stream: &Arc<StreamDef>, event: &EventRef<'_>) -> Result<()> {
-        check(stream, event)?;
         let key = event.subject.unwrap_or_else(|| partition_key(event).unwrap_or(event.id));
+        self.add(stream, partition_of(key, stream.partitions), event)
+    }
+
+    /// Adds an event without a subject to a certain partition: how something is told to all partitions of a stream.
+    ///
+    /// # Errors
+    /// Those of [`Write::push`]; [`Error::InvalidEvent`] for an event with a subject, which has its partition already.
+    pub fn push_to(
+        &mut self,
+        stream: &Arc<StreamDef>,
+        partition: PartitionId,
+        event: &EventRef<'_>,
+    ) -> Result<()> {
+        if event.subject.is_some() {
+            return Err(invalid(event, "its subject decides on its partition: leave one of them out"));
+        }
+        self.add(stream, partition, event)
+    }
+
+    fn add(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, event: &EventRef<'_>) -> Result<()> {
+        check(stream, event)?;
         let events = self.order.len();
         if events >= self.events_max {
             let reason = format!("it has over {} events: split it", self.events_max);
             return Err(Error::InvalidWrite(reason));
         }
         let bytes_max = self.bytes_max;
-        let number = self.part(stream, partition_of(key, stream.partitions));
+        let number = self.part(stream, partition);
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
         if part.builder.bytes() + bytes(event) > bytes_max {
             return Err(Error::InvalidWrite(format!(
