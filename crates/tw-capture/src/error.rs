@@ -112,6 +112,9 @@ pub enum Error {
     /// The log refuses.
     #[error(transparent)]
     Log(#[from] tw_log::Error),
+    /// The event store refuses.
+    #[error(transparent)]
+    Store(#[from] tw_log::store::Error),
     /// What a source wrote about itself earlier does not read.
     #[error(
         "what the log says about source `{name}` does not read: {reason}; was it written by a later version?"
@@ -155,7 +158,7 @@ impl Error {
             Self::Server(error) => {
                 ["08", "53", "57"].iter().any(|class| error.code.starts_with(class)) || error.code == "55006"
             }
-            Self::Log(error) => matches!(
+            Self::Log(error) | Self::Store(tw_log::store::Error::Log(error)) => matches!(
                 error,
                 tw_log::Error::Busy | tw_log::Error::WrongEnd { .. } | tw_log::Error::DiskFull { .. }
             ),

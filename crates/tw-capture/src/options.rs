@@ -1,19 +1,19 @@
 //! What a source is told.
 
 use crate::{Error, Secret};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tw_types::StreamDef;
 
 /// Everything that can be set for a PostgreSQL source. Only `name`, `url` and `tables` have no default.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// The source's name: 1 to 50 lower-case letters, digits and `_`. Streams and defaults are called after it.
     pub name: String,
     /// `postgres://user@host:port/database?sslmode=…`, without a password.
     pub url: String,
-    /// The user's password, if the server asks for one.
-    #[serde(default)]
+    /// The user's password, if the server asks for one. It can be read with the others, but is never written with them.
+    #[serde(default, skip_serializing)]
     pub password: Secret,
     /// The tables: `table` (in the schema `public`), `schema.table`, with double quotes as in SQL. 1 to 1,000.
     pub tables: Vec<String>,
@@ -66,7 +66,7 @@ pub struct Options {
 }
 
 /// Whether the rows that are there already are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SnapshotMode {
     /// Every table is read once, while changes go on.
@@ -264,7 +264,10 @@ mod tests {
 
     #[test]
     fn a_password_never_shows() {
+        let plain = options();
         let options = Options { password: Secret::new("hunter2"), ..options() };
-        assert!(!format!("{options:?}").contains("hunter2"));
+        let written = serde_json::to_string(&options).unwrap();
+        assert!(!format!("{options:?} {written}").contains("hunter2"));
+        assert_eq!(serde_json::from_str::<Options>(&written).unwrap(), plain);
     }
 }

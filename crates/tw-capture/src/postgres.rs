@@ -10,6 +10,7 @@ mod beside;
 mod catalog;
 mod connection;
 mod continuity;
+mod define;
 mod envelope;
 mod establish;
 mod frame;
@@ -29,6 +30,7 @@ mod tables;
 mod tls;
 mod types;
 
+pub use define::define;
 pub use preflight::{Preflight, Problem, TablePlan};
 pub(crate) use session::{Command, Ended};
 

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tw_env::Env;
-use tw_log::Log;
+use tw_log::store::EventStore;
 
 /// The first pause before a lost connection is tried again; it doubles each time.
 const RETRY_MS_MIN: u64 = 100;
@@ -19,15 +19,15 @@ const COMMANDS_MAX: usize = 16;
 /// Where a source writes.
 #[derive(Clone)]
 pub struct Place {
-    /// The log.
-    pub log: Arc<dyn Log>,
+    /// The event store, on whatever log.
+    pub store: EventStore,
     /// The machine.
     pub env: Env,
     /// A folder for transactions that wait for their commit. What is in there does not survive a restart.
     pub scratch: PathBuf,
 }
 
-/// A source that runs. It goes on when the handle is dropped; [`Handle::stop`] ends it.
+/// A source that runs. [`Handle::stop`] ends it and waits for that; dropping the handle ends it in its own time.
 #[derive(Debug)]
 pub struct Handle {
     name: String,

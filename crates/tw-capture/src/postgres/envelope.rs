@@ -8,6 +8,7 @@ use super::layout::{Identity, Layout};
 use super::name::TableName;
 use super::pgoutput::{Old, Tuple, Value};
 use crate::Lsn;
+use std::borrow::Cow;
 use tw_types::Timestamp;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -18,14 +19,20 @@ pub(crate) const UNAVAILABLE: &str = "__debezium_unavailable_value";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadRow {
     pub(crate) column: Option<String>,
-    pub(crate) reason: Refusal,
+    pub(crate) reason: Cow<'static, str>,
+}
+
+impl From<tw_log::store::Error> for BadRow {
+    fn from(error: tw_log::store::Error) -> Self {
+        Self { column: None, reason: error.to_string().into() }
+    }
 }
 
 impl std::fmt::Display for BadRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.column {
             Some(column) => write!(f, "column `{column}`: {}", self.reason),
-            None => f.write_str(self.reason),
+            None => f.write_str(&self.reason),
         }
     }
 }
@@ -153,7 +160,7 @@ impl Encoder {
     }
 
     fn bad(&self, column: usize, reason: Refusal) -> BadRow {
-        BadRow { column: self.columns.get(column).map(|plan| plan.name.clone()), reason }
+        BadRow { column: self.columns.get(column).map(|plan| plan.name.clone()), reason: reason.into() }
     }
 
     /// Writes the subject of a row into `out`; false if rows of this table have none.
@@ -313,7 +320,7 @@ impl Encoder {
             }
         }
         if count != self.columns.len() {
-            return Err(BadRow { column: None, reason: WRONG_COUNT });
+            return Err(BadRow { column: None, reason: WRONG_COUNT.into() });
         }
         out.push(b'}');
         Ok(())

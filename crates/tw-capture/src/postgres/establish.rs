@@ -6,8 +6,9 @@ use super::beside::{Arrival, Beside, Context};
 use super::catalog;
 use super::connection::Connection;
 use super::continuity::{Decision, Server, decide};
+use super::define::table_stream;
 use super::envelope::Moment;
-use super::layout::{Described, next_version};
+use super::layout::Described;
 use super::name::TableName;
 use super::preflight;
 use super::provision::{self, Publications};
@@ -24,15 +25,12 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::{mpsc, watch};
-use tw_log::NewStream;
-use tw_types::{StreamDef, StreamKind, StreamOptions};
+use tw_types::StreamDef;
 
 /// The version of the forms in [`cursor`].
 const CURSOR_VERSION: u32 = 1;
 /// How many arrivals may wait for the session; each can hold a chunk.
 const ARRIVALS_MAX: usize = 2;
-/// The largest event of a captured table: the most that a stream allows.
-const EVENT_BYTES_MAX: u32 = 16 << 20;
 
 /// A configured table that exists.
 struct Found {
@@ -56,7 +54,7 @@ pub(crate) struct Start<'a> {
 impl Start<'_> {
     /// Connects and makes everything ready to stream.
     pub(crate) async fn establish(&self) -> Result<(Session, Reader, Writer), Error> {
-        let (options, log) = (self.options, self.place.log.as_ref());
+        let (options, log) = (self.options, self.place.store.log().as_ref());
         let address: Address = options.url.parse()?;
         let connect =
             |purpose| Connection::open(&address, &options.password, purpose, options.message_bytes_max);
@@ -133,12 +131,12 @@ impl Start<'_> {
         let (arrivals, arrived) = mpsc::channel(ARRIVALS_MAX);
         let context = self.context(address, publications, arrivals);
         let (name, durable) = (options.name.as_str(), cursor.lsn);
-        let (bytes_max, in_flight_max) = (options.write_bytes_max, options.writes_in_flight_max);
-        let (log, env) = (place.log.clone(), place.env.clone());
+        let limits = (options.write_bytes_max, options.writes_in_flight_max);
+        let (store, env) = (place.store.clone(), place.env.clone());
         Ok(Session {
             options: options.clone(),
             env: env.clone(),
-            log: log.clone(),
+            log: store.log().clone(),
             database: address.database.clone(),
             publications: publications.names.clone(),
             own_publications: publications.own,
@@ -146,7 +144,7 @@ impl Start<'_> {
             catalog,
             tables,
             relations: HashMap::new(),
-            sink: Sink::new(log, env, name, sources, bytes_max, in_flight_max, durable),
+            sink: Sink::new(store, env, name, sources, limits, durable),
             epochs: Epochs { last: cursor.xid },
             cursor,
             cursor_due: false,
@@ -193,27 +191,9 @@ impl Start<'_> {
 
     /// The table with its stream, which is made when it is not there.
     async fn open(&self, address: &Address, found: &Found) -> Result<Table, Error> {
-        let (options, described, log) = (self.options, &found.described, self.place.log.as_ref());
+        let (options, described, log) = (self.options, &found.described, self.place.store.log().as_ref());
         let name = found.name.stream(&options.name)?;
-        let def = match log.streams().get(name.as_str()) {
-            Ok(def) if def.kind == StreamKind::Table => def.clone(),
-            Ok(_) => {
-                return Err(Error::refused(
-                    format!("there is a stream `{name}` that holds no table"),
-                    "call the source differently, or drop that stream",
-                ));
-            }
-            Err(_) => {
-                let stream = NewStream {
-                    name,
-                    kind: StreamKind::Table,
-                    partitions: options.partitions,
-                    schema: next_version(None, described.layout.schema()),
-                    options: StreamOptions { event_bytes_max: EVENT_BYTES_MAX, ..StreamOptions::default() },
-                };
-                log.create_stream(stream).await?
-            }
-        };
+        let def = table_stream(log, name, options.partitions, described.layout.schema()).await?;
         let fresh = || TableCursor {
             v: CURSOR_VERSION,
             id: described.id,
@@ -372,7 +352,7 @@ impl Session {
             if held && self.options.snapshot == SnapshotMode::Initial {
                 let why =
                     if found.replaced { "the table was dropped and made again" } else { "the source is new" };
-                self.reset(id, why);
+                self.reset(id, why)?;
             }
             self.adopt(id, found.described.layout.clone(), Some(&found.described)).await?;
         }

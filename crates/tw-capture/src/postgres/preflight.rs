@@ -11,6 +11,7 @@ use crate::status::TableIdentity;
 use crate::{Error, Options};
 use postgres_protocol::escape::escape_literal;
 use serde::Serialize;
+use tw_types::Schema;
 
 /// The versions that are supported.
 const MAJOR_MIN: u32 = 14;
@@ -36,6 +37,8 @@ pub struct TablePlan {
     pub table: String,
     /// The stream that its changes will go to.
     pub stream: String,
+    /// Its columns, in their order, and its key; the version is given when the stream is defined.
+    pub schema: Schema,
     /// What identifies a row.
     pub identity: TableIdentity,
     /// About how many rows there are; None if the server has not counted.
@@ -217,9 +220,13 @@ async fn check_tables(
             ));
         }
         let stream = name.stream(&options.name)?.to_string();
-        let plan =
-            TablePlan { table: name.to_string(), stream, identity, rows_estimate: table.rows_estimate };
-        found.tables.push(plan);
+        found.tables.push(TablePlan {
+            table: name.to_string(),
+            stream,
+            schema: table.layout.schema(),
+            identity,
+            rows_estimate: table.rows_estimate,
+        });
     }
     if copies {
         found.warnings.push(Problem::new(

@@ -248,6 +248,8 @@ impl Session {
 
     /// Submits, and waits until everything is durable.
     pub(crate) async fn submit_and_settle(&mut self) -> Result<(), Error> {
+        // A table that begins anew must not be called complete by the time readers see that it does.
+        self.tell_tables();
         self.submit().await?;
         self.sink.settle().await
     }

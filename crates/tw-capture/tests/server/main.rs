@@ -4,6 +4,7 @@
 mod access;
 mod basics;
 mod gaps;
+mod load;
 mod model;
 mod rows;
 mod schema;

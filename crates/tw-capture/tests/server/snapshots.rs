@@ -1,85 +1,11 @@
 //! Reading what is there while it changes.
 
+use crate::load::Writers;
 use crate::support::{World, eventually};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
+use std::sync::atomic::{AtomicBool, Ordering};
 use tw_capture::{Options, SnapshotMode, SnapshotPhase};
 use tw_testing::{Install, Postgres};
-
-/// Clients that insert, update, delete, move keys, roll back and now and then truncate, until told to stop. Transactions
-/// overlap and keep their number for a while, so that a chunk's snapshot often falls between a change and its commit.
-struct Writers {
-    stop: Arc<AtomicBool>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-    commits: Arc<AtomicU64>,
-}
-
-impl Writers {
-    fn start(world: &World, count: usize, table: &str, truncate: bool) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let commits = Arc::new(AtomicU64::new(0));
-        let tasks = (0..count)
-            .map(|writer| {
-                let (client, stop, commits, table) =
-                    (world.connect(), stop.clone(), commits.clone(), table.to_owned());
-                world.runtime.spawn(async move {
-                    let mut seed = writer as u64 + 1;
-                    while !stop.load(Ordering::Relaxed) {
-                        let sql = transaction(&mut seed, &table, truncate);
-                        // Deadlocks and duplicate keys roll back, which is part of the game.
-                        match client.batch_execute(&sql).await {
-                            Ok(()) => _ = commits.fetch_add(1, Ordering::Relaxed),
-                            Err(_) => _ = client.batch_execute("ROLLBACK").await,
-                        }
-                    }
-                })
-            })
-            .collect();
-        Self { stop, tasks, commits }
-    }
-
-    fn stop(self, world: &World) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            world.runtime.block_on(task).unwrap();
-        }
-        self.commits.load(Ordering::Relaxed)
-    }
-}
-
-/// The next number of a fixed sequence (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-fn next(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *seed;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-fn transaction(seed: &mut u64, table: &str, truncate: bool) -> String {
-    let mut sql = "BEGIN;".to_owned();
-    if truncate && next(seed).is_multiple_of(400) {
-        sql.push_str(&format!("TRUNCATE {table};"));
-    }
-    for _ in 0..1 + next(seed) % 4 {
-        let (key, value) = (next(seed) % 3000, next(seed) % 1_000_000);
-        sql.push_str(&match next(seed) % 8 {
-            0 | 1 => {
-                format!("INSERT INTO {table} VALUES ({key}, 'new {value}') ON CONFLICT (id) DO NOTHING;")
-            }
-            2..=4 => format!("UPDATE {table} SET x = 'set {value}' WHERE id = {key};"),
-            5 => format!("DELETE FROM {table} WHERE id = {key};"),
-            6 => format!("UPDATE {table} SET id = {} WHERE id = {key};", 3000 + value),
-            _ => format!("SAVEPOINT s; UPDATE {table} SET x = 'undone' WHERE id = {key}; ROLLBACK TO s;"),
-        });
-    }
-    if next(seed).is_multiple_of(3) {
-        sql.push_str("SELECT pg_sleep(0.002);");
-    }
-    sql.push_str(if next(seed).is_multiple_of(10) { "ROLLBACK" } else { "COMMIT" });
-    sql
-}
 
 fn small_chunks(world: &World, tables: &[&str]) -> Options {
     Options { chunk_rows_max: 50, ..world.options(tables) }
@@ -92,7 +18,7 @@ fn cap_2_a_snapshot_under_load_and_the_changes_give_the_table() {
     for install in Install::all() {
         let mut world = World::with(Postgres::builder().install(&install));
         world.sql(TABLE);
-        let writers = Writers::start(&world, 6, "t", true);
+        let writers = Writers::start(&world.runtime, &world.server.url("postgres"), 6, true);
         let source = world.start(small_chunks(&world, &["t"]));
         eventually(&source, |status| {
             status.tables.first().is_some_and(|table| table.snapshot == SnapshotPhase::Done)
@@ -100,7 +26,7 @@ fn cap_2_a_snapshot_under_load_and_the_changes_give_the_table() {
         // Again, on top of what is there, and this time with little memory for what changes meanwhile.
         world.runtime.block_on(source.resnapshot("public.t")).unwrap();
         eventually(&source, |status| status.tables[0].snapshot == SnapshotPhase::Done);
-        let commits = writers.stop(&world);
+        let commits = writers.stop(&world.runtime);
         assert!(commits > 100, "{commits} commits");
         world.catch_up(&source);
         world.assert_same("shop.t", "public.t");
@@ -113,13 +39,13 @@ fn cap_2_a_snapshot_with_little_memory_still_ends_and_is_right() {
     let mut world = World::new();
     world.sql(TABLE);
     let options = Options { window_bytes_max: 64 << 10, ..small_chunks(&world, &["t"]) };
-    let writers = Writers::start(&world, 4, "t", false);
+    let writers = Writers::start(&world.runtime, &world.server.url("postgres"), 4, false);
     let source = world.start(options);
     eventually(&source, |status| status.tables.first().is_some_and(|table| table.snapshot_rows > 1000));
     // More keys in one transaction than may be remembered.
-    world.sql("UPDATE t SET x = 'all' WHERE id < 2500");
+    world.sql("LOCK TABLE t IN EXCLUSIVE MODE; UPDATE t SET x = 'all' WHERE id < 2500");
     eventually(&source, |status| status.tables[0].snapshot == SnapshotPhase::Done);
-    writers.stop(&world);
+    writers.stop(&world.runtime);
     world.catch_up(&source);
     world.assert_same("shop.t", "public.t");
     source.stop();

@@ -1,20 +1,39 @@
 //! A server, a log, a source between them, and ways to wait for it.
 
 use crate::model::Model;
+use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tw_capture::{Handle, Lsn, Options, Place, SnapshotPhase, Status};
 use tw_env::Env;
-use tw_log::{Log, MemoryLog};
+use tw_log::store::EventStore;
+use tw_log::{EmbeddedLog, Log};
+use tw_state::DiskStore;
 use tw_testing::{Postgres, PostgresBuilder};
 use tw_types::{Offset, PartitionId, Stored, StreamPartition};
+
+/// The event store of a node: the embedded log, and its index on the disk.
+pub(crate) fn open_store(folder: &Path) -> EventStore {
+    let options = tw_log::Options {
+        segment_bytes: 16 << 20,
+        spare_segments: 1,
+        append_bytes_max: 8 << 20,
+        group_bytes_max: 4 << 20,
+        ..tw_log::Options::default()
+    };
+    std::fs::create_dir_all(folder).unwrap();
+    let log = EmbeddedLog::open(folder.join("log"), options, Env::real()).unwrap();
+    let state = DiskStore::open(&folder.join("state"), tw_state::Options::default()).unwrap();
+    EventStore::open(Arc::new(log), Arc::new(state), Env::real(), Default::default()).unwrap()
+}
 
 /// A server and a log that outlive any number of sources between them.
 pub(crate) struct World {
     pub(crate) server: Postgres,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: EventStore,
     pub(crate) runtime: Runtime,
     scratch: TempDir,
     client: Option<Client>,
@@ -29,11 +48,14 @@ impl World {
     pub(crate) fn with(builder: PostgresBuilder) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_store(&folder.path().join("data"));
         Self {
             server: builder.start(),
-            log: Arc::new(MemoryLog::new(Env::real())),
+            log: store.log().clone(),
+            store,
             runtime,
-            scratch: tempfile::tempdir().unwrap(),
+            scratch: folder,
             client: None,
         }
     }
@@ -48,7 +70,7 @@ impl World {
     }
 
     pub(crate) fn place(&self) -> Place {
-        Place { log: self.log.clone(), env: Env::real(), scratch: self.scratch.path().to_owned() }
+        Place { store: self.store.clone(), env: Env::real(), scratch: self.scratch.path().join("scratch") }
     }
 
     /// Options as [`World::options`], for streams of one partition, where the order of all events shows.

@@ -6,6 +6,7 @@ use crate::cursor::Phase;
 use crate::postgres::beside::{Arrival, Awaited, PREFIX};
 use crate::postgres::envelope::{Moment, Op};
 use crate::postgres::layout::{Described, Identity};
+use crate::postgres::pgoutput::Value;
 use crate::postgres::probe::Probe;
 use crate::postgres::snapshot::chunk::{Answer, Chunk};
 use crate::postgres::snapshot::copy::CopyBegun;
@@ -184,7 +185,7 @@ impl Session {
         let def = table.def.clone();
         self.submit_and_settle().await?;
         if self.has_events(&def)? {
-            self.reset(begun.table, "the table is read again");
+            self.reset(begun.table, "the table is read again")?;
         }
         self.copying = Some(Copying { table: begun.table, run: begun.run, from: begun.from, rows: 0 });
         let _reader_is_gone = begun.answer.send(());
@@ -322,7 +323,7 @@ impl Session {
 
     /// Reads a table again from the start, after telling everybody that its rows are gone.
     pub(super) async fn read_again(&mut self, id: u32, why: &str) -> Result<(), Error> {
-        self.reset(id, why);
+        self.reset(id, why)?;
         self.restart_reading(id).await
     }
 
@@ -379,6 +380,8 @@ impl Emission<'_> {
                 return Ok(());
             }
         }
+        let length = |value| if let Value::Text(text) = value { text.len() } else { 0 };
+        self.sink.cut_before(row.clone().map(length).sum());
         self.put(Op::Read, None, Some(row), None, has_subject)
     }
 }

@@ -61,6 +61,9 @@ impl Session {
             Message::Insert { relation, .. }
             | Message::Update { relation, .. }
             | Message::Delete { relation, .. } => {
+                if self.sink.is_too_full_for(bytes.len()) {
+                    self.submit().await?;
+                }
                 if self.is_next_new()? && self.is_for_now(relation, bytes, in_stream)? {
                     self.prepare(relation).await?;
                     self.row(relation, &message)?;
@@ -73,7 +76,7 @@ impl Session {
                     for relation in relations.iter() {
                         if self.is_for_now(relation, bytes, in_stream)? {
                             self.prepare(relation).await?;
-                            part = self.truncated(relation, part);
+                            part = self.truncated(relation, part)?;
                         }
                     }
                 }
@@ -157,9 +160,9 @@ impl Session {
 
     /// Turns a truncation into one event for each partition of the table's stream. `part` counts the events that the
     /// truncation has made so far.
-    pub(super) fn truncated(&mut self, relation: u32, part: u32) -> u32 {
-        let Some(transaction) = &self.transaction else { return part };
-        let Some(table) = self.tables.by_id(relation) else { return part };
+    pub(super) fn truncated(&mut self, relation: u32, part: u32) -> Result<u32, Error> {
+        let Some(transaction) = &self.transaction else { return Ok(part) };
+        let Some(table) = self.tables.by_id(relation) else { return Ok(part) };
         self.counters.changes += 1;
         if self.window.watches(relation) {
             self.window.changed(transaction.xid, relation, None);
@@ -172,8 +175,8 @@ impl Session {
             ordinal: transaction.ordinal,
             part,
         };
-        event.truncate(None);
-        event.part
+        event.truncate(None).map_err(|bad| table.refuse(transaction.lsn, &bad))?;
+        Ok(event.part)
     }
 }
 
@@ -255,7 +258,7 @@ impl Emission<'_> {
         debug_assert!(matches!(self.table.layout.identity, Identity::Nothing));
         let reason =
             "an update or delete does not say of which row: add a primary key, or set REPLICA IDENTITY FULL";
-        Err(BadRow { column: None, reason })
+        Err(BadRow { column: None, reason: reason.into() })
     }
 
     pub(super) fn put<'v>(
@@ -267,19 +270,19 @@ impl Emission<'_> {
         has_subject: bool,
     ) -> Result<(), BadRow> {
         self.table.encoder.data(&mut self.scratch.data, op, before, after, old, self.moment)?;
-        self.send(op.event_type(), None, has_subject);
-        Ok(())
+        self.send(op.event_type(), None, has_subject)
     }
 
     /// Writes one event without subject for each partition.
-    pub(super) fn truncate(&mut self, reset: Option<&str>) {
+    pub(super) fn truncate(&mut self, reset: Option<&str>) -> Result<(), BadRow> {
         for partition in 0..self.table.def.partitions {
             self.table.encoder.truncate(&mut self.scratch.data, reset, self.moment);
-            self.send("table.truncate", Some(PartitionId(partition)), false);
+            self.send("table.truncate", Some(PartitionId(partition)), false)?;
         }
+        Ok(())
     }
 
-    fn send(&mut self, ty: &str, partition: Option<PartitionId>, has_subject: bool) {
+    fn send(&mut self, ty: &str, partition: Option<PartitionId>, has_subject: bool) -> Result<(), BadRow> {
         let Scratch { id, subject, data, .. } = &mut *self.scratch;
         let place = id.len();
         let mut digits = itoa::Buffer::new();
@@ -302,7 +305,8 @@ impl Emission<'_> {
             extensions: Vec::new(),
             data: Data::Json(data),
         };
-        self.sink.push(&self.table.def, partition, &event);
+        let outcome = self.sink.push(&self.table.def, partition, &event);
         id.truncate(place);
+        Ok(outcome?)
     }
 }

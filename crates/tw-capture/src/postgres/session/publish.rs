@@ -74,10 +74,10 @@ impl Session {
         let event = crate::cursor::gap_event(&self.options.name, &gap, id, now_ms);
         for table in tables {
             for partition in 0..table.def.partitions {
-                self.sink.push(&table.def, Some(PartitionId(partition)), &event.as_ref());
+                self.sink.push(&table.def, Some(PartitionId(partition)), &event.as_ref())?;
             }
         }
-        self.sink.push_to_sources(&event.as_ref());
+        self.sink.push_to_sources(&event.as_ref())?;
         self.counters.gaps += 1;
         if everything {
             // Nothing of the old stream counts any more.
@@ -87,7 +87,7 @@ impl Session {
         // Without a snapshot, nothing can take the place of what is missing.
         if self.options.snapshot == SnapshotMode::Initial {
             for id in ids {
-                self.reset(*id, &gap.reason);
+                self.reset(*id, &gap.reason)?;
                 self.beside.stop(*id);
                 self.copies.roll_back(*id, *id)?;
                 if let Some(table) = self.tables.by_id_mut(*id) {

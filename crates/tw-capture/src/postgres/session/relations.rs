@@ -84,7 +84,7 @@ impl Session {
         if rekeyed {
             self.move_between_publications(id, &layout).await?;
             tracing::info!(table = label, "the key has changed: the table is read again");
-            self.reset(id, "the key has changed");
+            self.reset(id, "the key has changed")?;
         } else if refilled {
             tracing::info!(table = label, "rows were written anew: the table is read again");
         }
@@ -148,8 +148,8 @@ impl Session {
     }
 
     /// Tells everybody who follows the table's stream that all rows are gone, and why.
-    pub(crate) fn reset(&mut self, id: u32, why: &str) {
-        let Some(table) = self.tables.by_id(id) else { return };
+    pub(crate) fn reset(&mut self, id: u32, why: &str) -> Result<(), Error> {
+        let Some(table) = self.tables.by_id(id) else { return Ok(()) };
         let now_ms = self.env.clock.now_ms();
         let time = Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX));
         let moment = Moment::new(time, now_ms, None, self.cursor.lsn, "incremental");
@@ -162,10 +162,11 @@ impl Session {
             ordinal: 0,
             part: 0,
         };
-        event.truncate(Some(why));
+        event.truncate(Some(why)).map_err(|bad| table.refuse(self.cursor.lsn, &bad))?;
         if let Some(transaction) = &self.transaction {
             self.scratch.name_events(transaction.lsn, "");
         }
+        Ok(())
     }
 
     /// A table has taken the place of another of the same name.
@@ -176,7 +177,7 @@ impl Session {
         self.tables.renumber(old, new);
         self.window.watch(new);
         self.start_probing();
-        self.reset(new, why);
+        self.reset(new, why)?;
         if let Some(table) = self.tables.by_id_mut(new) {
             table.is_settled = false;
             table.problem = None;

@@ -87,10 +87,12 @@ impl Session {
             _ if lsn < from => Ok(()),
             Message::Truncate(_) => {
                 self.prepare(relation).await?;
-                self.truncated(relation, 0);
-                Ok(())
+                self.truncated(relation, 0).map(drop)
             }
             row => {
+                if self.sink.is_too_full_for(entry.len()) {
+                    self.submit().await?;
+                }
                 self.prepare(relation).await?;
                 self.row(relation, &row)
             }
