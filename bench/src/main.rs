@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
 mod log;
+mod process;
 mod report;
 mod state;
 mod store;
@@ -23,6 +24,8 @@ enum Command {
     Log(log::Args),
     /// The engine of the state: commits, ingests, reads.
     State(state::Args),
+    /// The partition workers next to a bare loop over the same events.
+    Process(process::Args),
     /// The event store: appends, reads, memory.
     Store(store::Args),
 }
@@ -31,6 +34,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Log(args) => log::run(args),
         Command::State(args) => state::run(args),
+        Command::Process(args) => process::run(args),
         Command::Store(args) => store::run(args),
     }
 }
