@@ -1,6 +1,10 @@
 //! `bench log`: the embedded log next to the raw disk.
 
+mod append;
+mod bound;
 mod raw;
+mod replay;
+mod setup;
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -21,6 +25,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Appends of 256-byte events next to a bare loop that writes and syncs the same bytes.
+    Append(append::Args),
+    /// Sequential replay from the page cache and from the disk.
+    Replay(replay::Args),
     /// Synced writes of 4 KiB, 64 KiB and 1 MiB by each method that the kernel offers.
     Raw,
 }
@@ -31,8 +39,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .prefix("tradewind-bench-")
         .tempdir_in(&parent)
         .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
+    let rounds = args.rounds;
     crate::report::conditions(folder.path());
     match args.what {
-        What::Raw => raw::run(folder.path(), args.rounds),
+        What::Append(args) => append::run(folder.path(), &args, rounds),
+        What::Replay(args) => replay::run(folder.path(), &args, rounds),
+        What::Raw => raw::run(folder.path(), rounds),
     }
 }

@@ -4,6 +4,7 @@
 
 mod log;
 mod report;
+mod store;
 
 use clap::{Parser, Subcommand};
 
@@ -19,10 +20,13 @@ struct Cli {
 enum Command {
     /// The embedded log: appends, replay, and the raw disk below it.
     Log(log::Args),
+    /// The event store: appends, reads, memory.
+    Store(store::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Log(args) => log::run(args),
+        Command::Store(args) => store::run(args),
     }
 }

@@ -32,12 +32,14 @@ mod scan;
 mod segment;
 mod shared;
 mod spares;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod writer;
 
 pub use options::Options;
+pub use stats::Stats;
 
 use crate::{Ack, Append, Bounds, BoxFuture, Error, Log, NewStream, Permit, Result, Signal, Streams};
 use queue::{Definition, Reply, Request};
@@ -75,6 +77,11 @@ impl EmbeddedLog {
     pub fn close(&self) {
         self.shared.stop(Error::Closed);
         self.threads.join();
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
     }
 
     async fn define(&self, change: Definition) -> Result<Arc<StreamDef>> {

@@ -14,7 +14,7 @@ mod signal;
 pub mod store;
 mod streams;
 
-pub use embedded::{EmbeddedLog, Options};
+pub use embedded::{EmbeddedLog, Options, Stats};
 pub use error::Error;
 pub use log::{Ack, AckSender, Append, Bounds, Log, Permit, Placed};
 pub use memory::MemoryLog;

@@ -32,6 +32,7 @@ mod keys;
 mod options;
 mod partition;
 mod pending;
+mod pool;
 mod read;
 mod submit;
 mod sync;
@@ -49,6 +50,7 @@ use hashbrown::HashMap;
 use index::Index;
 use parking_lot::{Mutex, RwLock};
 use partition::Partition;
+use pool::Builders;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tw_env::Env;
@@ -59,8 +61,9 @@ use usage::Usage;
 /// The result of an operation on the event store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// How often an append is tried again because somebody else appended to the same partition.
-const RETRIES_MAX: u32 = 16;
+/// How often an append is tried again because somebody else appended to the same partition: each time, some other append
+/// has gone through, and those who append without looking are quicker.
+const RETRIES_MAX: u32 = 1_000;
 
 /// The event store of a node. Cheap to clone. See the module's text.
 ///
@@ -80,6 +83,7 @@ struct Core {
     index: Index,
     partitions: RwLock<HashMap<StreamPartition, Arc<Partition>>>,
     keys: Mutex<Keys>,
+    builders: Arc<Builders>,
     usage: Usage,
     /// Held while the index of a stream is stored.
     flushing: Mutex<()>,
@@ -123,6 +127,7 @@ impl EventStore {
             options,
             partitions: RwLock::default(),
             keys: Mutex::default(),
+            builders: Arc::default(),
             flushing: Mutex::default(),
             tick: Signal::default(),
         });
@@ -139,7 +144,7 @@ impl EventStore {
 
     /// Starts a write.
     pub fn write(&self) -> Write {
-        Write::new(&self.core.options)
+        Write::new(&self.core.options, self.core.builders.clone())
     }
 
     /// Gives `write` its place: waits for room, not for the disk. What was submitted before to the same partitions

@@ -1,9 +1,11 @@
-//! Pure cores of order: what version an event gets, whether an append may happen, whether it has happened already.
+//! Pure cores of order: what version an event gets, whether an append may happen, whether it has happened already, and
+//! which events may be applied while an earlier one of their subject cannot ([`gate`]).
 //!
 //! A core decides from its arguments alone; the event store (`tw-log`) and the partition workers (`tw-process`) carry
 //! the decisions out.
 
 mod consolidate;
+pub mod gate;
 mod hash;
 mod keys;
 mod ledger;

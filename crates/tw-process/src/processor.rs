@@ -16,6 +16,12 @@ pub trait View: Send + Sync + 'static {
     /// The stream that it reads.
     fn stream(&self) -> StreamId;
 
+    /// A number that is another one for another definition, stable over restarts: state that another definition has
+    /// built is not used.
+    fn definition(&self) -> u64 {
+        0
+    }
+
     /// The processor of one partition. Whatever it has flushed before is in `keyspace` of `store`.
     ///
     /// # Errors
@@ -33,7 +39,8 @@ pub trait View: Send + Sync + 'static {
 /// It keeps what has changed in memory until [`Processor::flush`]; the worker commits that together with the input
 /// offset (PRO-2). After a crash or an error of the store it is opened again from what was committed.
 pub trait Processor: Send {
-    /// Applies all of `events`, which are in offset order, or none of them.
+    /// Applies all of `events`, which are in offset order, or none of them. Events of one subject come in the order of
+    /// their offsets; those that had to wait come after later events of other subjects.
     ///
     /// # Errors
     /// [`ApplyError::Rejected`] when at least one event cannot be processed; then nothing has changed. The worker finds

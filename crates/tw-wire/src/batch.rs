@@ -82,6 +82,15 @@ impl BatchBuilder {
             return Err(Error::Malformed("these batches cannot be merged"));
         }
         let payload: &[u8] = &batch.body.payload;
+        self.versioned = batch.body.versioned;
+        self.versions.extend_from_slice(&batch.body.versions);
+        if let Some(records) = self.texts.strip(payload) {
+            // The common case: the same kind of events. Their records fit as they are.
+            self.records.extend_from_slice(records);
+            self.count += batch.body.count;
+            self.last_delta = self.count - 1;
+            return Ok(());
+        }
         let mut input = payload;
         let old = dictionary::read(&mut input)?
             .into_iter()
@@ -101,8 +110,6 @@ impl BatchBuilder {
             self.last_delta = self.count;
             self.count += 1;
         }
-        self.versioned = batch.body.versioned;
-        self.versions.extend_from_slice(&batch.body.versions);
         Ok(())
     }
 

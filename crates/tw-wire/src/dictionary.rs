@@ -58,6 +58,18 @@ impl Dictionary {
         out.extend_from_slice(&self.encoded);
     }
 
+    /// What follows the dictionary at the front of `stored`, if its texts have the same numbers here.
+    pub(crate) fn strip<'a>(&self, stored: &'a [u8]) -> Option<&'a [u8]> {
+        let mut input = stored;
+        let count = varint::take_usize(&mut input).ok()?;
+        let texts = input;
+        for _ in 0..count {
+            varint::take_bytes(&mut input).ok()?;
+        }
+        let len = texts.len() - input.len();
+        (self.encoded.get(..len) == texts.get(..len)).then_some(input)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.encoded.clear();
         self.spans.clear();

@@ -108,6 +108,23 @@ fn merged_batches_hold_the_same_events() {
     assert_eq!(events_of(&block), [sample(), other, sample()]);
 }
 
+/// Merging copies the records where both sides know the same texts by the same numbers, and only there.
+#[test]
+fn merged_batches_of_alike_and_other_events_hold_the_same_events() {
+    let kinds = ["a", "b", "a", "a", "c", "b", "a"];
+    let events: Vec<Event> = kinds.iter().map(|ty| Event { ty: (*ty).into(), ..sample() }).collect();
+    let mut merged = BatchBuilder::new();
+    for pair in events.chunks(2) {
+        let mut batch = BatchBuilder::new();
+        pair.iter().for_each(|event| batch.push(&event.as_ref()));
+        merged.push_batch(&batch.finish(Compression::None).unwrap()).unwrap();
+    }
+    assert_eq!(merged.count(), 7);
+    let block = Block::new(&merged.finish(Compression::None).unwrap(), &place());
+    assert_eq!(events_of(&block), events);
+    assert_eq!(block.header().end_offset(), Offset(1007));
+}
+
 #[test]
 fn what_compaction_keeps_stays_at_its_offset() {
     let events: Vec<Event> = (0..5).map(|i| Event { id: format!("e-{i}"), ..sample() }).collect();

@@ -59,7 +59,7 @@ impl Default for Options {
             segment_bytes: 64 * MIB,
             spare_segments: 2,
             append_bytes_max: 32 * MIB,
-            group_bytes_max: 4 * MIB,
+            group_bytes_max: MIB,
             merge_bytes_max: 64 * KIB,
             gather_us_max: 100,
             in_flight_bytes_max: 64 * MIB,

@@ -6,6 +6,7 @@ use super::plan::{Plan, Verdict};
 use super::queue::Request;
 use super::record::Record;
 use super::segment::Segment;
+use super::stats::add;
 use super::writer::{Writer, Written};
 use crate::{ConfigChange, Streams};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -62,12 +63,17 @@ impl Writer {
         }
         self.tail.shrink(self.shared.options.tail_bytes);
         if wrote {
+            add(&self.shared.counts.commits, 1);
             self.shared.commits.increment();
         }
         if written.rolled || !records.is_empty() || !changes.is_empty() {
             self.shared.untidy.increment();
         }
         for (request, verdict) in requests {
+            if let Verdict::Placed(placed) = &verdict {
+                add(&self.shared.counts.appends, 1);
+                add(&self.shared.counts.events, placed.iter().map(|placed| u64::from(placed.count)).sum());
+            }
             answer(request, verdict);
         }
     }
@@ -87,6 +93,7 @@ impl Writer {
         let partitions = self.shared.partitions.read();
         for block in blocks {
             let header = block.header();
+            add(&self.shared.counts.bytes, u64::from(header.length));
             let (at, first, end) = (header.at, header.base_offset, header.end_offset());
             let Some(partition) = partitions.get(&at) else { continue };
             partition.add_place(first, &self.active.segment);
@@ -113,6 +120,7 @@ impl Writer {
                     _ => None,
                 });
                 if let Some(segment) = brought {
+                    add(&self.shared.counts.rewritten, 1);
                     self.live.insert(new.id, *new);
                     self.replace(old, Some(segment));
                 }

@@ -6,6 +6,7 @@ use super::partition::Partition;
 use super::queue::{Queue, Request};
 use super::segment::Segment;
 use super::spares::{Maker, Spares};
+use super::stats::Counts;
 use super::{index::Run, read::Buffers};
 use crate::streams::check_append;
 use crate::{Ack, Append, Error, Permit, Result, Signal, Streams};
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) files: Cache<SegmentId, Arc<dyn File>>,
     pub(crate) runs: Cache<RunsKey, Arc<[Run]>, RunsWeight>,
     pub(crate) buffers: Arc<Buffers>,
+    pub(crate) counts: Counts,
     permits: Arc<Semaphore>,
     /// Why nothing is accepted any more.
     stopped: RwLock<Option<Error>>,
@@ -101,6 +103,7 @@ impl Shared {
             opening: recovered.opening,
             untidy: Signal::default(),
             buffers: Arc::default(),
+            counts: Counts::default(),
             stopped: RwLock::default(),
             _lock: recovered.lock,
         }

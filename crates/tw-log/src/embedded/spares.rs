@@ -44,6 +44,8 @@ struct State {
     /// Why the last try failed.
     failed: Option<Arc<io::Error>>,
     closed: bool,
+    made_recycled: u64,
+    made_new: u64,
 }
 
 /// Where and how spares are made.
@@ -122,6 +124,12 @@ impl Spares {
         }
     }
 
+    /// How many spares were made out of older files, and how many anew.
+    pub(crate) fn made(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.made_recycled, state.made_new)
+    }
+
     /// Ends all waiting.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
@@ -139,12 +147,14 @@ impl Spares {
             state.next_number += 1;
             (number, state.free.pop())
         };
+        let recycled = free.is_some();
         let made = maker.make(number, free);
         let mut state = self.state.lock();
         let done = match made {
             Ok(spare) => {
                 state.failed = None;
                 state.ready.push_back(spare);
+                *(if recycled { &mut state.made_recycled } else { &mut state.made_new }) += 1;
                 true
             }
             Err(error) => {

@@ -89,6 +89,12 @@ fn records(batch: &Batch) -> Result<Records> {
     Ok(Block::new(batch, &place).records()?)
 }
 
+/// The ids of a batch's events.
+pub(super) fn ids(batch: &Batch) -> Result<Vec<String>> {
+    let records = records(batch)?;
+    records.iter()?.map(|record| Ok(record?.event.id.to_owned())).collect()
+}
+
 /// A batch of those events of `batch`, by index, that `keep` keeps, of which there is at least one. The first one says
 /// `key`.
 pub(super) fn rewrite(

@@ -5,6 +5,7 @@ use super::write::{Prepared, PreparedPart};
 use super::{Core, Error, Result};
 use crate::Placed;
 use futures_util::ready;
+use smallvec::SmallVec;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use tw_types::{Offset, Position, StreamPartition, Token, Version};
 #[must_use = "a write is only durable once this resolves"]
 pub struct Pending {
     ack: Option<SharedAck>,
-    partitions: Vec<Arc<Partition>>,
-    parts: Vec<PendingPart>,
+    partitions: SmallVec<[Arc<Partition>; 1]>,
+    parts: SmallVec<[PendingPart; 1]>,
+    /// The part of each event; empty if there is one part only.
     order: Arc<[u32]>,
 }
 
@@ -55,7 +57,7 @@ pub struct AppendedEvent {
 }
 
 impl Pending {
-    pub(super) fn new(ack: Option<SharedAck>, parts: Vec<PendingPart>, write: &Prepared) -> Self {
+    pub(super) fn new(ack: Option<SharedAck>, parts: SmallVec<[PendingPart; 1]>, write: &Prepared) -> Self {
         let partitions = write.parts.iter().map(|part| part.partition.clone()).collect();
         Self { ack, partitions, parts, order: write.order.clone() }
     }
@@ -79,6 +81,9 @@ impl Pending {
             let answer = part.answer(at, placed);
             if let Some(last) = answer.iter().map(|event| event.position.offset).max() {
                 token.advance(at, last.next());
+            }
+            if self.order.is_empty() {
+                return Appended { events: answer, token };
             }
             answers.push(answer.into_iter());
         }
@@ -168,7 +173,7 @@ impl Core {
         let mut stored = stored.into_iter().peekable();
         let mut events = Vec::with_capacity(part.events.len());
         for (index, event) in part.events.iter().enumerate() {
-            let id = part.ids.get(index);
+            let id = part.id(index);
             let found = match stored.next_if(|(stored, ..)| stored == id) {
                 Some((_, offset, version)) => Some((offset, version)),
                 // The first time, it was a duplicate itself.

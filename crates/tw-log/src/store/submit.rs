@@ -6,12 +6,16 @@ use super::write::{Prepared, PreparedPart};
 use super::{Core, Error, Result, keys};
 use crate::{Append, Permit};
 use parking_lot::MutexGuard;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use tw_order::{
     Accepted, Fact, KeyDecision, KeyPart, KeyRecord, Load, Loaded, Obstacle, Plan, Request, SubjectHash,
     Suspect,
 };
 use tw_types::{Offset, Version};
+
+/// The locks of a write's partitions.
+type States<'a> = SmallVec<[MutexGuard<'a, State>; 1]>;
 
 /// What a version takes at most in a block, in bytes.
 const VERSION_BYTES_MAX: usize = 10;
@@ -63,7 +67,7 @@ impl Core {
     pub(super) async fn submit(self: &Arc<Self>, write: &Prepared) -> Result<Pending> {
         let bytes = write.parts.iter().map(|part| part.batch.bytes() + part.events.len() * VERSION_BYTES_MAX);
         let mut permit = Some(self.log.reserve(bytes.sum()).await?);
-        let mut learned: Vec<Learned> = write.parts.iter().map(|_| Learned::default()).collect();
+        let mut learned: SmallVec<[Learned; 1]> = write.parts.iter().map(|_| Learned::default()).collect();
         let mut key = None;
         let mut reused = Vec::new();
         loop {
@@ -126,8 +130,7 @@ impl Core {
         if self.usage.is_full() {
             return Ok(Err(Hurdle::Room));
         }
-        let mut states: Vec<MutexGuard<'_, State>> =
-            write.parts.iter().map(|part| part.partition.lock()).collect();
+        let mut states: States<'_> = write.parts.iter().map(|part| part.partition.lock()).collect();
         for (index, ((part, state), learned)) in
             write.parts.iter().zip(&mut states).zip(learned.iter_mut()).enumerate()
         {
@@ -146,7 +149,7 @@ impl Core {
             Ok(done) => done,
             Err(hurdle) => return Ok(Err(hurdle)),
         };
-        let mut fates = Vec::with_capacity(write.parts.len());
+        let mut fates: SmallVec<[Fate; 1]> = SmallVec::new();
         for (index, ((part, state), learned)) in write.parts.iter().zip(&states).zip(&*learned).enumerate() {
             if let Some(done) = done.iter().find(|done| done.at == part.partition.at) {
                 fates.push(Fate::Done(*done));
@@ -203,14 +206,15 @@ impl Core {
     fn accept(
         self: &Arc<Self>,
         write: &Prepared,
-        mut states: Vec<MutexGuard<'_, State>>,
+        mut states: States<'_>,
         learned: &[Learned],
-        fates: Vec<Fate>,
+        fates: SmallVec<[Fate; 1]>,
         permit: &mut Option<Permit>,
     ) -> Result<Pending> {
         let mut appends = Vec::new();
-        let (mut flights, mut bases) = (Vec::new(), Vec::new());
-        let mut parts = Vec::with_capacity(write.parts.len());
+        let mut flights: SmallVec<[(usize, Offset); 1]> = SmallVec::new();
+        let mut bases: SmallVec<[(usize, Offset); 1]> = SmallVec::new();
+        let mut parts: SmallVec<[PendingPart; 1]> = SmallVec::new();
         let mut failed = None;
         for (index, (part, fate)) in write.parts.iter().zip(fates).enumerate() {
             let (Some(state), Some(learned)) = (states.get_mut(index), learned.get(index)) else { continue };
@@ -330,7 +334,7 @@ impl Core {
             let offset = suspect.posting.offset;
             let stored = self.event_at(part.partition.at, offset).await?;
             // One that is gone cannot be compared. Two events too many can be told apart later, one too few cannot.
-            let id = part.ids.get(suspect.index as usize);
+            let id = part.id(suspect.index as usize);
             let subject = part.events.get(suspect.index as usize).and_then(|event| event.subject);
             let same = stored.is_some_and(|stored| {
                 stored.event.id == id && stored.event.subject.as_deref().map(SubjectHash::of) == subject
@@ -342,7 +346,7 @@ impl Core {
 }
 
 fn same_id(part: &PreparedPart) -> impl Fn(usize, usize) -> bool + '_ {
-    |a, b| part.ids.get(a) == part.ids.get(b)
+    |a, b| part.id(a) == part.id(b)
 }
 
 fn request_of<'a>(

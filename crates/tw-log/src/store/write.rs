@@ -1,9 +1,11 @@
 //! Collecting the events of one write.
 
 use super::partition::Partition;
+use super::pool::Builders;
 use super::{Core, Error, Result, keys};
 use hashbrown::HashMap;
-use std::sync::Arc;
+use smallvec::SmallVec;
+use std::sync::{Arc, OnceLock};
 use tw_order::{IdHash, Proposed, SubjectHash, partition_of};
 use tw_types::{EventRef, ExpectedVersion, ExtensionValue, PartitionId, StreamDef, StreamPartition};
 use tw_wire::{Batch, BatchBuilder};
@@ -18,13 +20,19 @@ pub const KEY_BYTES_MAX: usize = 256;
 pub struct Write {
     bytes_max: usize,
     events_max: usize,
-    parts: Vec<Part>,
+    builders: Arc<Builders>,
+    parts: SmallVec<[Part; 1]>,
+    /// The parts by partition, once they are many.
     by_partition: HashMap<StreamPartition, usize>,
-    /// The part of each event.
+    count: usize,
+    /// The part of each event; empty while there is one part only.
     order: Vec<u32>,
     key: Option<String>,
     dedup: bool,
 }
+
+/// Up to so many parts are looked through one by one.
+const FEW_PARTS: usize = 8;
 
 /// The share of one partition.
 #[derive(Debug)]
@@ -32,30 +40,8 @@ struct Part {
     def: Arc<StreamDef>,
     at: StreamPartition,
     builder: BatchBuilder,
-    events: Vec<Proposed>,
-    ids: Ids,
+    events: SmallVec<[Proposed; 1]>,
     expected: Vec<(String, SubjectHash, ExpectedVersion)>,
-}
-
-/// The ids of a part's events, one after the other.
-#[derive(Debug, Default)]
-pub(super) struct Ids {
-    text: String,
-    ends: Vec<u32>,
-}
-
-impl Ids {
-    fn push(&mut self, id: &str) {
-        self.text.push_str(id);
-        self.ends.push(self.text.len() as u32);
-    }
-
-    pub(super) fn get(&self, index: usize) -> &str {
-        let start =
-            index.checked_sub(1).map_or(0, |before| self.ends.get(before).copied().unwrap_or(u32::MAX));
-        let end = self.ends.get(index).copied().unwrap_or_default();
-        self.text.get(start as usize..end as usize).unwrap_or_default()
-    }
 }
 
 /// Says why an event is refused.
@@ -64,12 +50,14 @@ fn invalid(event: &EventRef<'_>, reason: impl Into<String>) -> Error {
 }
 
 impl Write {
-    pub(super) fn new(options: &super::Options) -> Self {
+    pub(super) fn new(options: &super::Options, builders: Arc<Builders>) -> Self {
         Self {
             bytes_max: options.write_bytes_max as usize,
             events_max: options.write_events_max as usize,
-            parts: Vec::new(),
+            builders,
+            parts: SmallVec::new(),
             by_partition: HashMap::new(),
+            count: 0,
             order: Vec::new(),
             key: None,
             dedup: true,
@@ -105,25 +93,34 @@ impl Write {
     }
 
     fn add(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, event: &EventRef<'_>) -> Result<()> {
-        check(stream, event)?;
-        let events = self.order.len();
-        if events >= self.events_max {
+        let bytes = check(stream, event)?;
+        if self.count >= self.events_max {
             let reason = format!("it has over {} events: split it", self.events_max);
             return Err(Error::InvalidWrite(reason));
         }
         let bytes_max = self.bytes_max;
+        let too_large = || {
+            let stream = &stream.name;
+            let reason =
+                format!("it has over {bytes_max} bytes for one partition of stream `{stream}`: split it");
+            Error::InvalidWrite(reason)
+        };
+        if bytes > bytes_max {
+            return Err(too_large());
+        }
         let number = self.part(stream, partition);
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
-        if part.builder.bytes() + bytes(event) > bytes_max {
-            return Err(Error::InvalidWrite(format!(
-                "it has over {bytes_max} bytes for one partition of stream `{}`: split it",
-                stream.name
-            )));
+        if part.builder.bytes() + bytes > bytes_max {
+            return Err(too_large());
         }
         part.builder.push(event);
         part.events.push(Proposed { subject: event.subject.map(SubjectHash::of), id: IdHash::of(event.id) });
-        part.ids.push(event.id);
-        self.order.push(number as u32);
+        if self.parts.len() > 1 {
+            // Those before belong to the first part, if there was only one.
+            self.order.resize(self.count, 0);
+            self.order.push(number as u32);
+        }
+        self.count += 1;
         Ok(())
     }
 
@@ -155,38 +152,45 @@ impl Write {
 
     /// How many events it has.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.count
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.count == 0
     }
 
     fn part(&mut self, stream: &Arc<StreamDef>, partition: PartitionId) -> usize {
         let at = StreamPartition::new(stream.id, partition);
-        // Most writes go to one partition.
-        if let Some((number, part)) = self.parts.iter().enumerate().next_back()
-            && part.at == at
+        if self.parts.len() <= FEW_PARTS
+            && let Some(number) = self.parts.iter().position(|part| part.at == at)
         {
             return number;
         }
-        *self.by_partition.entry(at).or_insert_with(|| {
-            self.parts.push(Part {
-                def: stream.clone(),
-                at,
-                builder: BatchBuilder::new(),
-                events: Vec::new(),
-                ids: Ids::default(),
-                expected: Vec::new(),
-            });
-            self.parts.len() - 1
-        })
+        if self.parts.len() == FEW_PARTS {
+            self.by_partition.extend(self.parts.iter().map(|part| part.at).zip(0..));
+        }
+        let new = self.parts.len();
+        if new >= FEW_PARTS {
+            let number = *self.by_partition.entry(at).or_insert(new);
+            if number < new {
+                return number;
+            }
+        }
+        let builder = self.builders.take();
+        self.parts.push(Part {
+            def: stream.clone(),
+            at,
+            builder,
+            events: SmallVec::new(),
+            expected: Vec::new(),
+        });
+        new
     }
 
     /// Ends the batches and finds the partitions.
     pub(super) fn prepare(mut self, core: &Core) -> Result<Prepared> {
-        if self.order.is_empty() {
+        if self.count == 0 {
             return Err(Error::InvalidWrite("it has no events".into()));
         }
         if let Some(key) = &self.key
@@ -195,31 +199,38 @@ impl Write {
             let reason = format!("its idempotency key has {} bytes, outside 1 to {KEY_BYTES_MAX}", key.len());
             return Err(Error::InvalidWrite(reason));
         }
-        // Partitions are locked in this order.
-        let mut sorted: Vec<usize> = (0..self.parts.len()).collect();
-        sorted.sort_unstable_by_key(|number| self.parts.get(*number).map(|part| part.at));
-        let mut places = vec![0; sorted.len()];
-        for (place, number) in sorted.iter().enumerate() {
-            if let Some(slot) = places.get_mut(*number) {
-                *slot = place as u32;
-            }
-        }
-        if places.len() > 1 {
-            for number in &mut self.order {
-                *number = places.get(*number as usize).copied().unwrap_or_default();
-            }
-        }
         let keyed = self.key.is_some();
-        let mut parts: Vec<PreparedPart> =
-            self.parts.into_iter().map(|part| part.prepare(core, keyed)).collect::<Result<_>>()?;
-        parts.sort_unstable_by_key(|part| part.partition.at);
+        let builders = self.builders;
+        let mut parts: SmallVec<[PreparedPart; 1]> =
+            self.parts.into_iter().map(|part| part.prepare(core, &builders, keyed)).collect::<Result<_>>()?;
+        if parts.len() > 1 {
+            sort(&mut parts, &mut self.order);
+        }
         let key = self.key.map(|key| keys::prepare(key, &mut parts)).transpose()?;
-        Ok(Prepared { parts, order: self.order.into(), key, dedup: self.dedup })
+        let order = if parts.len() > 1 { self.order.into() } else { Arc::default() };
+        Ok(Prepared { parts, order, key, dedup: self.dedup })
     }
 }
 
+/// Puts parts in the order in which their partitions are locked. `order` has the part of each event.
+fn sort(parts: &mut [PreparedPart], order: &mut [u32]) {
+    let mut sorted: Vec<(StreamPartition, usize)> =
+        parts.iter().map(|part| part.partition.at).zip(0..).collect();
+    sorted.sort_unstable();
+    let mut places = vec![0; sorted.len()];
+    for (place, (_, number)) in sorted.iter().enumerate() {
+        if let Some(slot) = places.get_mut(*number) {
+            *slot = place as u32;
+        }
+    }
+    for number in order {
+        *number = places.get(*number as usize).copied().unwrap_or_default();
+    }
+    parts.sort_unstable_by_key(|part| part.partition.at);
+}
+
 impl Part {
-    fn prepare(mut self, core: &Core, keyed: bool) -> Result<PreparedPart> {
+    fn prepare(mut self, core: &Core, builders: &Builders, keyed: bool) -> Result<PreparedPart> {
         for (subject, hash, _) in &self.expected {
             if !self.events.iter().any(|event| event.subject == Some(*hash)) {
                 let reason = format!("it expects a version of subject `{subject}`, of which it has no event");
@@ -228,7 +239,9 @@ impl Part {
         }
         // A batch that is written once more, to say its key, is compressed then.
         let compression = if keyed { tw_types::Compression::None } else { self.def.options.compression };
+        let bytes = self.builder.bytes();
         let batch = self.builder.finish(compression)?;
+        builders.put_back(self.builder, bytes);
         let (subjects, expected) =
             self.expected.into_iter().map(|(subject, hash, expected)| (subject, (hash, expected))).unzip();
         Ok(PreparedPart {
@@ -237,7 +250,7 @@ impl Part {
             batch,
             has_subjects: self.events.iter().any(|event| event.subject.is_some()),
             events: self.events,
-            ids: self.ids,
+            ids: OnceLock::new(),
             subjects,
             expected,
         })
@@ -248,8 +261,8 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// In the order of their partitions.
-    pub(super) parts: Vec<PreparedPart>,
-    /// The part of each event, in the order in which they were pushed.
+    pub(super) parts: SmallVec<[PreparedPart; 1]>,
+    /// The part of each event, in the order in which they were pushed; empty if there is one part only.
     pub(super) order: Arc<[u32]>,
     pub(super) key: Option<keys::Key>,
     pub(super) dedup: bool,
@@ -261,11 +274,21 @@ pub(super) struct PreparedPart {
     pub(super) def: Arc<StreamDef>,
     pub(super) batch: Batch,
     pub(super) has_subjects: bool,
-    pub(super) events: Vec<Proposed>,
-    pub(super) ids: Ids,
+    pub(super) events: SmallVec<[Proposed; 1]>,
+    /// The ids of its events, once somebody has asked for them.
+    ids: OnceLock<Vec<String>>,
     /// The subjects of `expected`.
     pub(super) subjects: Vec<String>,
     pub(super) expected: Vec<(SubjectHash, ExpectedVersion)>,
+}
+
+impl PreparedPart {
+    /// The id of an event.
+    pub(super) fn id(&self, index: usize) -> &str {
+        // The batch was made here: it reads.
+        let ids = self.ids.get_or_init(|| keys::ids(&self.batch).unwrap_or_default());
+        ids.get(index).map(String::as_str).unwrap_or_default()
+    }
 }
 
 fn partition_key<'a>(event: &EventRef<'a>) -> Option<&'a str> {
@@ -293,7 +316,8 @@ fn bytes(event: &EventRef<'_>) -> usize {
         + 48
 }
 
-fn check(stream: &StreamDef, event: &EventRef<'_>) -> Result<()> {
+/// Checks an event by itself; returns about how many bytes it has.
+fn check(stream: &StreamDef, event: &EventRef<'_>) -> Result<usize> {
     for (attribute, value) in [("id", event.id), ("source", event.source), ("type", event.ty)] {
         if value.is_empty() {
             return Err(invalid(event, format!("its attribute `{attribute}` is empty: give it a value")));
@@ -324,5 +348,5 @@ fn check(stream: &StreamDef, event: &EventRef<'_>) -> Result<()> {
         );
         return Err(invalid(event, reason));
     }
-    Ok(())
+    Ok(bytes)
 }

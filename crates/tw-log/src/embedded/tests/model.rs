@@ -76,6 +76,79 @@ pub(super) struct ModelPartition {
     pub(super) end: Offset,
 }
 
+impl ModelPartition {
+    /// Checks the bounds of an opened log, and takes them over.
+    fn check_bounds(&mut self, at: StreamPartition, stream: &ModelStream, bounds: &crate::Bounds) {
+        let (start, end) = (bounds.start, bounds.end);
+        assert!(end >= self.end, "LOG-1: {at} ends at {end}, {} was acknowledged", self.end);
+        assert!(start >= self.start, "{at} starts at {start}, it was trimmed to {}", self.start);
+        let asked = stream.retained || start <= self.start_asked;
+        assert!(asked, "LOG-1: {at} starts at {start}, nobody asked for that");
+        (self.start, self.end) = (start, end);
+        self.start_asked = self.start_asked.max(start);
+    }
+
+    /// Checks that every acknowledged event from the start on is there, or was compacted away, and learns timestamps.
+    fn check_events(&mut self, at: StreamPartition, stream: &ModelStream, contents: &Contents) {
+        for (offset, (number, hlc)) in self.events.range(self.start..) {
+            match contents.events.get(offset) {
+                Some((there, at_hlc)) => {
+                    assert_eq!(there, number, "LOG-1: another event is at {offset} of {at}");
+                    assert!(hlc.is_none_or(|hlc| hlc == *at_hlc), "LOG-1: a timestamp was altered");
+                }
+                None => {
+                    let later = number.subject().and_then(|subject| contents.latest.get(&subject).copied());
+                    let superseded =
+                        stream.cleanup == Cleanup::Compact && later.is_some_and(|later| later > *offset);
+                    assert!(superseded, "LOG-1: event {number:?} at {offset} of {at} is lost");
+                }
+            }
+        }
+        for (offset, (_, hlc)) in contents.events.range(self.start..) {
+            if let Some((_, known @ None)) = self.events.get_mut(offset) {
+                *known = Some(*hlc);
+            }
+        }
+        let start = self.start;
+        self.events.retain(|offset, _| *offset >= start);
+    }
+}
+
+/// What a partition of an opened log holds; blocks may begin before its start.
+#[derive(Default)]
+struct Contents {
+    events: BTreeMap<Offset, (Number, Hlc)>,
+    /// The last event of each subject.
+    latest: BTreeMap<String, Offset>,
+}
+
+impl Contents {
+    /// Reads a partition and checks what each event says by itself, and their order.
+    fn read(rig: &Rig, at: StreamPartition) -> Self {
+        let (mut contents, mut last) = (Self::default(), None);
+        for block in rig.read_all(at).unwrap() {
+            let records = block.records().unwrap();
+            for record in records.iter().unwrap().map(Result::unwrap) {
+                let number = Number(record.event.id.parse().unwrap());
+                let (offset, hlc) = (record.offset, record.hlc);
+                let (subject, data) = (number.subject(), number.data());
+                let same =
+                    record.event.data == Data::Binary(&data) && record.event.subject == subject.as_deref();
+                assert!(same, "LOG-1: event {number:?} was altered: {record:?}");
+                let forward = last.is_none_or(|(o, h)| o < offset && h < hlc);
+                assert!(forward, "LOG-2: {at} runs backwards at {offset}");
+                assert_eq!(record.origin.sequence.0, offset.0 + 1, "a sequence has a gap");
+                last = Some((offset, hlc));
+                if let Some(subject) = subject {
+                    contents.latest.insert(subject, offset);
+                }
+                contents.events.insert(offset, (number, hlc));
+            }
+        }
+        contents
+    }
+}
+
 /// What must be true. Cloned for every crash that is tried.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
@@ -198,75 +271,12 @@ impl Model {
     ) {
         let stream = self.stream_of(at).cloned().expect("every partition has a stream");
         let model = self.partitions.get_mut(&at).unwrap();
-        let bounds = rig.shared.partition(at).unwrap().bounds();
-        assert!(
-            bounds.end >= model.end,
-            "LOG-1: {at} ends at {}, {} was acknowledged",
-            bounds.end,
-            model.end
-        );
-        assert!(
-            bounds.start >= model.start,
-            "{at} starts at {}, it was trimmed to {}",
-            bounds.start,
-            model.start
-        );
-        assert!(
-            stream.retained || bounds.start <= model.start_asked,
-            "LOG-1: {at} starts at {}, nobody asked for that",
-            bounds.start
-        );
-        (model.start, model.end) = (bounds.start, bounds.end);
-        model.start_asked = model.start_asked.max(bounds.start);
-        let (mut last, mut latest) = (None, BTreeMap::new());
-        let mut present = BTreeMap::new();
-        for block in rig.read_all(at).unwrap() {
-            let records = block.records().unwrap();
-            for record in records.iter().unwrap().map(Result::unwrap) {
-                let number = Number(record.event.id.parse().unwrap());
-                let (offset, hlc) = (record.offset, record.hlc);
-                let subject = number.subject();
-                assert_eq!(
-                    record.event.data,
-                    Data::Binary(number.data().as_slice()),
-                    "LOG-1: an event was altered"
-                );
-                assert_eq!(record.event.subject, subject.as_deref(), "LOG-1: an event was altered");
-                assert!(
-                    last.is_none_or(|(o, h)| o < offset && h < hlc),
-                    "LOG-2: {at} runs backwards at {offset}"
-                );
-                assert_eq!(record.origin.sequence.0, offset.0 + 1, "a sequence has a gap");
-                last = Some((offset, hlc));
-                if let Some(subject) = subject {
-                    latest.insert(subject, offset);
-                }
-                if offset >= bounds.start {
-                    present.insert(offset, (number, hlc));
-                    assert_eq!(found.insert(number, (at, offset)), None, "event {number:?} is there twice");
-                }
-            }
+        model.check_bounds(at, &stream, &rig.shared.partition(at).unwrap().bounds());
+        let contents = Contents::read(rig, at);
+        for (offset, (number, _)) in contents.events.range(model.start..) {
+            assert_eq!(found.insert(*number, (at, *offset)), None, "event {number:?} is there twice");
         }
-        for (offset, (number, hlc)) in model.events.range(bounds.start..) {
-            match present.get(offset) {
-                Some((there, at_hlc)) => {
-                    assert_eq!(there, number, "LOG-1: another event is at {offset} of {at}");
-                    assert!(hlc.is_none_or(|hlc| hlc == *at_hlc), "LOG-1: a timestamp was altered");
-                }
-                None => {
-                    let later = number.subject().and_then(|subject| latest.get(&subject).copied());
-                    let superseded =
-                        stream.cleanup == Cleanup::Compact && later.is_some_and(|later| later > *offset);
-                    assert!(superseded, "LOG-1: event {number:?} at {offset} of {at} is lost");
-                }
-            }
-        }
-        for (offset, (_, hlc)) in &present {
-            if let Some((_, known @ None)) = model.events.get_mut(offset) {
-                *known = Some(*hlc);
-            }
-        }
-        model.events.retain(|offset, _| *offset >= bounds.start);
+        model.check_events(at, &stream, &contents);
     }
 
     /// An append whose outcome was unknown: all of it is there, or nothing.

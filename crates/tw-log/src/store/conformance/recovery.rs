@@ -212,7 +212,10 @@ pub async fn what_breaks_a_rule_is_refused(log: Arc<dyn Log>) {
         ..crate::NewStream::plain(tw_types::StreamName::new("s").unwrap(), 1)
     };
     let stream = world.log.create_stream(new).await.unwrap();
-    world.options.write_events_max = 3;
+    // Of another partition than "a".
+    let other = event("elsewhere", "1");
+    let roomy = world.stream("roomy", 64).await;
+    (world.options.write_events_max, world.options.write_bytes_max) = (3, 64 << 10);
     let store = world.store();
     let mut write = store.write();
     let valid = event("a", "1");
@@ -245,6 +248,13 @@ pub async fn what_breaks_a_rule_is_refused(log: Arc<dyn Log>) {
     assert!(refuse(&mut write, &event("b", "2").as_ref()).contains("over 3 events"));
     assert_eq!((write.len(), write.is_empty()), (3, false));
     assert_eq!(versions(&store.append(write).await.unwrap()), [1, 2, 1]);
+    // One that no write may hold is refused, and leaves nothing behind.
+    let large = "x".repeat(100 << 10);
+    let mut write = super::write(&store, &roomy, &[("a", "1")]);
+    let error =
+        write.push(&roomy, &EventRef { data: tw_types::Data::Text(large.as_bytes()), ..other.as_ref() });
+    assert!(error.unwrap_err().to_string().contains("over 65536 bytes"));
+    assert_eq!(versions(&store.append(write).await.unwrap()), [1]);
     let empty = store.append(store.write()).await.unwrap_err();
     assert!(matches!(empty, Error::InvalidWrite(_)));
     let mut pointless = super::write(&store, &stream, &[("a", "3")]);

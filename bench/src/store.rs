@@ -1,0 +1,58 @@
+//! `bench store`: the event store next to the bare log below it.
+
+mod append;
+mod read;
+mod world;
+
+use anyhow::Context;
+use clap::Subcommand;
+use std::path::PathBuf;
+
+/// What to measure, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder for the stored index; a temporary folder is made in it and removed. Default: the current folder.
+    #[arg(long, global = true)]
+    folder: Option<PathBuf>,
+    /// How often each measurement is repeated; medians are reported.
+    #[arg(long, global = true, default_value_t = 3)]
+    rounds: usize,
+    /// How many events each measurement appends.
+    #[arg(long, global = true, default_value_t = 1_000_000)]
+    events: u64,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Events per second and processor time per event: few subjects, all new ones, and many by Zipf's law; single
+    /// events and batches.
+    Append {
+        /// Only workloads whose name contains this.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
+    /// Latency of versions and histories with many subjects, the time to open, and memory.
+    Read {
+        /// How many subjects there are.
+        #[arg(long, default_value_t = 1_000_000)]
+        subjects: u64,
+    },
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let parent = args.folder.map_or_else(std::env::current_dir, Ok)?;
+    let folder = tempfile::Builder::new()
+        .prefix("tradewind-bench-")
+        .tempdir_in(&parent)
+        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
+    crate::report::conditions(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    match args.what {
+        What::Append { only } => {
+            runtime.block_on(append::run(folder.path(), args.rounds, args.events, &only))
+        }
+        What::Read { subjects } => runtime.block_on(read::run(folder.path(), args.events, subjects)),
+    }
+}

@@ -1,0 +1,129 @@
+//! What can go wrong with processing.
+
+use crate::ParkedId;
+use tw_order::gate;
+use tw_types::{StreamPartition, Token};
+
+/// An operation on the workers failed, or a partition stands still.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// An option is outside its bounds.
+    #[error("processing option `{option}` is {value}, outside {bounds}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// The refused value.
+        value: u64,
+        /// What is allowed, with the unit.
+        bounds: &'static str,
+    },
+    /// An option of the retries is outside its bounds.
+    #[error(transparent)]
+    InvalidRetry(#[from] gate::InvalidOption),
+    /// No view has this name.
+    #[error("there is no view `{0}`")]
+    NoView(String),
+    /// A view of this name is there.
+    #[error("a view `{0}` exists already")]
+    ViewExists(String),
+    /// The name of a view breaks a rule.
+    #[error("`{0}` cannot name a view: it must have 1 to 1000 bytes, and no `/` at its ends")]
+    InvalidName(String),
+    /// A partition stands still until someone acts.
+    #[error("view `{view}` stands still at partition {at}: {reason}")]
+    Stopped {
+        /// The view.
+        view: String,
+        /// The partition.
+        at: StreamPartition,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A view did not get as far as was asked for.
+    #[error("view `{view}` has not reached `{token}` within {timeout_ms} ms: try again, or allow more time")]
+    Timeout {
+        /// The view.
+        view: String,
+        /// What was asked for.
+        token: Token,
+        /// How long it waited.
+        timeout_ms: u64,
+    },
+    /// A token names a partition that the view's stream does not have.
+    #[error("partition {at} of the token does not exist: the stream has {partitions}")]
+    NoPartition {
+        /// The partition.
+        at: StreamPartition,
+        /// How many there are.
+        partitions: u32,
+    },
+    /// No event is parked there.
+    #[error("no parked event is at `{0}`: `tradewind parked ls` lists those that are")]
+    NotParked(ParkedId),
+    /// The stream of parked events is not as it must be.
+    #[error("stream `{name}` has {partitions} partitions instead of one: it was not created by this program")]
+    ParkedStream {
+        /// Its name.
+        name: String,
+        /// How many partitions it has.
+        partitions: u32,
+    },
+    /// Stored state is of a later version of this program.
+    #[error("the state of view `{0}` was written by a later version: use that one, or rebuild the view")]
+    LaterVersion(String),
+    /// The system gave no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::sync::Arc<std::io::Error>),
+    /// Some partitions did not finish in time at a shutdown; they go on from their last commit.
+    #[error(
+        "{partitions} partitions were not committed within {drain_ms_max} ms: they will go on from their last commit"
+    )]
+    NotDrained {
+        /// How many.
+        partitions: usize,
+        /// The bound.
+        drain_ms_max: u64,
+    },
+    /// The workers are being stopped.
+    #[error("processing is shutting down")]
+    Closed,
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] tw_log::Error),
+    /// What was decided or found about parked events could not be written.
+    #[error("cannot write to `$parked`")]
+    Parked(#[source] std::sync::Arc<tw_log::store::Error>),
+    /// The store failed.
+    #[error(transparent)]
+    State(std::sync::Arc<tw_state::Error>),
+}
+
+impl From<tw_state::Error> for Error {
+    fn from(error: tw_state::Error) -> Self {
+        Self::State(std::sync::Arc::new(error))
+    }
+}
+
+impl From<tw_log::store::Error> for Error {
+    fn from(error: tw_log::store::Error) -> Self {
+        Self::Parked(std::sync::Arc::new(error))
+    }
+}
+
+impl From<tw_wire::Error> for Error {
+    fn from(error: tw_wire::Error) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,208 @@
+//! Starting the workers, and what can be done with them.
+
+use crate::keys;
+use crate::parked::{Desk, Parked, ParkedWriter};
+use crate::pipeline::Deps;
+use crate::record::Cursor;
+use crate::schedule::Scheduler;
+use crate::views::{Reading, Steward, ViewStatus, Views};
+use crate::{Error, Options, View};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tw_env::Env;
+use tw_log::{Log, Signal};
+use tw_state::{Keyspace, Snapshot, Store};
+use tw_types::{Offset, PartitionId, Token};
+
+/// The workers of a node: threads that process every partition of every view.
+pub struct Workers;
+
+impl Workers {
+    /// Starts the threads; views are then added. The stream `$parked` is created if need be. Blocks until what it says
+    /// is known.
+    ///
+    /// # Errors
+    /// An option outside its bounds; those of the log and the store; no thread.
+    pub fn start(
+        options: Options,
+        log: Arc<dyn Log>,
+        store: Arc<dyn Store>,
+        parked: Arc<dyn ParkedWriter>,
+        env: Env,
+    ) -> Result<Handle, Error> {
+        options.check()?;
+        let thread = |error| Error::Thread(Arc::new(error));
+        // On a thread of its own, because it waits for futures, and the caller may be in a task.
+        let opening = || Desk::open(log.clone(), store.clone(), env.clone(), parked, &options);
+        let desk = std::thread::scope(|scope| {
+            let opened = std::thread::Builder::new().spawn_scoped(scope, opening).map_err(thread)?;
+            opened.join().unwrap_or(Err(Error::Closed))
+        })?;
+        let scheduler = Scheduler::start(options.worker_threads, env.clock.clone()).map_err(thread)?;
+        let desk = Arc::new(desk);
+        let (index, outboxes) = (desk.index.clone(), desk.outboxes());
+        let drain_ms_max = options.drain_ms_max;
+        let deps = Arc::new(Deps { options, log, store, env, index, outboxes });
+        let views = Arc::new(Views::open(deps, desk.clone(), scheduler)?);
+        Steward::start(&views);
+        let desk_thread = desk.start().map_err(thread)?;
+        let owner = Owner { views, desk_thread: Mutex::new(Some(desk_thread)), drain_ms_max };
+        Ok(Handle(Arc::new(owner)))
+    }
+}
+
+/// What can be done with the workers. Cheap to clone. When the last one is dropped without [`Handle::shutdown`], the
+/// threads end without committing, as in a crash.
+#[derive(Clone)]
+pub struct Handle(Arc<Owner>);
+
+struct Owner {
+    views: Arc<Views>,
+    desk_thread: Mutex<Option<JoinHandle<()>>>,
+    drain_ms_max: u64,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.views.abandon();
+    }
+}
+
+impl Handle {
+    /// Starts processing a view. State that the same definition has built before is used; state of another definition is
+    /// removed, and the view starts anew. To keep that readable until the new one has caught up, add the old definition
+    /// and then [`Handle::replace`] it: also after a restart, which goes on with what was half built.
+    ///
+    /// # Errors
+    /// [`Error::ViewExists`], [`Error::InvalidName`], [`Error::LaterVersion`], an unknown stream, those of the store.
+    pub fn add(&self, view: Arc<dyn View>) -> Result<(), Error> {
+        self.0.views.add(view)
+    }
+
+    /// Builds a changed definition of a view, under the same name, beside the running one, which it replaces in one step
+    /// once it has caught up.
+    ///
+    /// # Errors
+    /// [`Error::NoView`], an unknown stream, those of the store.
+    pub fn replace(&self, view: Arc<dyn View>) -> Result<(), Error> {
+        let name = view.name().to_owned();
+        self.0.views.rebuild(&name, Some(view))
+    }
+
+    /// Builds a view anew from the beginning, beside the running one, which it replaces in one step once it has caught up.
+    /// One that is being built already is thrown away.
+    ///
+    /// # Errors
+    /// [`Error::NoView`], an unknown stream, those of the store.
+    pub fn rebuild(&self, name: &str) -> Result<(), Error> {
+        self.0.views.rebuild(name, None)
+    }
+
+    /// Ends the processing of a view and removes its state, also of one that was not added since the start.
+    ///
+    /// # Errors
+    /// [`Error::NoView`], those of the store.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.0.views.remove(name)
+    }
+
+    /// Lets a view rest after what is under way. This is not remembered over a restart.
+    ///
+    /// # Errors
+    /// [`Error::NoView`].
+    pub fn pause(&self, name: &str) -> Result<(), Error> {
+        self.0.views.pause(name, true)
+    }
+
+    /// Lets a view go on that was paused, or that stands still after an error.
+    ///
+    /// # Errors
+    /// [`Error::NoView`].
+    pub fn resume(&self, name: &str) -> Result<(), Error> {
+        self.0.views.pause(name, false)
+    }
+
+    /// The names of all views that have state, also of those that were not added since the start.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn stored(&self) -> Result<Vec<String>, Error> {
+        self.0.views.stored()
+    }
+
+    /// How far all views are, in the order of their names.
+    pub fn status(&self) -> Vec<ViewStatus> {
+        self.0.views.status()
+    }
+
+    /// How far a view is.
+    ///
+    /// # Errors
+    /// [`Error::NoView`].
+    pub fn status_of(&self, name: &str) -> Result<ViewStatus, Error> {
+        self.0.views.status_of(name)
+    }
+
+    /// A signal that rises when something about a view changes that is not a commit: what its partitions do, which
+    /// generation is read, whether it is there.
+    ///
+    /// # Errors
+    /// [`Error::NoView`].
+    pub fn changed(&self, name: &str) -> Result<Arc<Signal>, Error> {
+        self.0.views.changed(name)
+    }
+
+    /// Waits until a view has committed everything that `token` demands of its stream (PRJ-2); demands of other streams
+    /// do not matter. Call it in a task of a tokio runtime that has timers.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; [`Error::Stopped`] when a demanded partition stands still; [`Error::NoView`],
+    /// [`Error::NoPartition`], [`Error::Closed`].
+    pub async fn wait_for(&self, name: &str, token: &Token, timeout: Duration) -> Result<(), Error> {
+        self.0.views.wait_for(name, token, timeout).await
+    }
+
+    /// Where a view's state is to be read now. Take it first and the snapshot of the store second; how far the state of
+    /// that snapshot is says [`committed_offset`].
+    ///
+    /// # Errors
+    /// [`Error::NoView`].
+    pub fn reading(&self, name: &str) -> Result<Reading, Error> {
+        self.0.views.reading(name)
+    }
+
+    /// The parked events of all views.
+    pub fn parked(&self) -> Parked {
+        Parked::new(self.0.views.clone())
+    }
+
+    /// Finishes and commits what is under way, and ends the threads. Blocks for at most `drain_ms_max`, and a little.
+    ///
+    /// # Errors
+    /// [`Error::NotDrained`]: what was not committed will be processed again after the next start.
+    pub fn shutdown(&self) -> Result<(), Error> {
+        let outcome = self.0.views.close(Duration::from_millis(self.0.drain_ms_max));
+        if let Some(thread) = self.0.desk_thread.lock().take()
+            && self.0.views.desk.has_ended(Duration::from_millis(self.0.drain_ms_max))
+        {
+            let _panics_were_logged = thread.join();
+        }
+        outcome
+    }
+}
+
+/// The first offset of a partition that is not in the state of `snapshot`; None when nothing of it was processed.
+///
+/// # Errors
+/// [`Error::LaterVersion`], those of the store.
+pub fn committed_offset(
+    snapshot: &dyn Snapshot,
+    keyspace: Keyspace,
+    partition: PartitionId,
+) -> Result<Option<Offset>, Error> {
+    let Some(bytes) = snapshot.get(keyspace, &keys::cursor(partition))? else { return Ok(None) };
+    let cursor = Cursor::decode(&bytes).ok_or_else(|| Error::LaterVersion(format!("{partition}")))?;
+    Ok(Some(cursor.position))
+}

@@ -1,0 +1,113 @@
+//! The worker's own keys in the keyspace of a view.
+//!
+//! ```text
+//! 0 1 partition                cursor
+//! 0 2 partition lane           a lane that is being retried
+//! 0 3 partition lane           a parked lane
+//! 0 4 partition lane offset    an event that waits in a lane's queue
+//! 0 5 partition lane           why the lane's head could not be processed
+//! 0 6 partition offset         an event of which was told that it is parked
+//! 0 7 partition number         an event for `$parked` that is still to be written
+//! ```
+//!
+//! The first byte is [`WORKER_KEY`], the second the [`Kind`]; partitions take 4 bytes, lanes 16, offsets and numbers 8, all
+//! big-endian, so that keys sort as their parts do.
+
+use crate::WORKER_KEY;
+use bytes::Bytes;
+use tw_order::gate::LaneKey;
+use tw_state::Range;
+use tw_types::{Offset, PartitionId};
+
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Cursor = 1,
+    Retrying = 2,
+    Parked = 3,
+    Queue = 4,
+    Note = 5,
+    Told = 6,
+    Outbox = 7,
+}
+
+/// Bytes before the part that differs within a kind.
+pub(crate) const PREFIX_BYTES: usize = 6;
+
+/// What all keys of a kind of a partition start with.
+pub(crate) fn prefix(kind: Kind, partition: PartitionId) -> [u8; PREFIX_BYTES] {
+    let [a, b, c, d] = partition.0.to_be_bytes();
+    [WORKER_KEY, kind as u8, a, b, c, d]
+}
+
+fn join(kind: Kind, partition: PartitionId, parts: &[&[u8]]) -> Bytes {
+    let mut key = Vec::with_capacity(PREFIX_BYTES + 24);
+    key.extend_from_slice(&prefix(kind, partition));
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    Bytes::from(key)
+}
+
+/// The key of a partition's cursor.
+pub(crate) fn cursor(partition: PartitionId) -> Bytes {
+    join(Kind::Cursor, partition, &[])
+}
+
+/// The key of a kind that has one entry per lane.
+pub(crate) fn lane(kind: Kind, partition: PartitionId, key: LaneKey) -> Bytes {
+    join(kind, partition, &[&key.to_bytes()])
+}
+
+/// The key of a waiting event.
+pub(crate) fn queue(partition: PartitionId, key: LaneKey, offset: Offset) -> Bytes {
+    join(Kind::Queue, partition, &[&key.to_bytes(), &offset.0.to_be_bytes()])
+}
+
+/// The key of a kind that has one entry per offset or number.
+pub(crate) fn number(kind: Kind, partition: PartitionId, number: u64) -> Bytes {
+    join(kind, partition, &[&number.to_be_bytes()])
+}
+
+/// The waiting events of a lane from `from` (inclusive) on.
+pub(crate) fn queue_from(partition: PartitionId, key: LaneKey, from: Offset) -> Range {
+    let mut range = Range::prefix(&join(Kind::Queue, partition, &[&key.to_bytes()]));
+    range.start = std::ops::Bound::Included(queue(partition, key, from));
+    range
+}
+
+/// The entries of a kind, from the number `from` (inclusive) on.
+pub(crate) fn numbers_from(kind: Kind, partition: PartitionId, from: u64) -> Range {
+    let mut range = Range::prefix(&prefix(kind, partition));
+    range.start = std::ops::Bound::Included(number(kind, partition, from));
+    range
+}
+
+/// The lane that a key of [`Kind::Retrying`], [`Kind::Parked`], [`Kind::Queue`] or [`Kind::Note`] is about.
+pub(crate) fn lane_of(key: &[u8]) -> Option<LaneKey> {
+    let bytes = key.get(PREFIX_BYTES..PREFIX_BYTES + 16)?;
+    bytes.try_into().ok().map(LaneKey::from_bytes)
+}
+
+/// The offset or number at the end of a key of [`Kind::Queue`], [`Kind::Told`] or [`Kind::Outbox`].
+pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk().copied().map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_that_earlier_versions_stored() {
+        let at = PartitionId(3);
+        let key = LaneKey::from_bytes(*b"0123456789abcdef");
+        assert_eq!(&cursor(at)[..], b"\0\x01\0\0\0\x03");
+        assert_eq!(&lane(Kind::Parked, at, key)[..], b"\0\x03\0\0\0\x030123456789abcdef");
+        let waiting = queue(at, key, Offset(258));
+        assert_eq!(&waiting[..], b"\0\x04\0\0\0\x030123456789abcdef\0\0\0\0\0\0\x01\x02");
+        assert_eq!((lane_of(&waiting), last_number(&waiting)), (Some(key), Some(258)));
+        assert_eq!(&number(Kind::Told, at, 1)[..], b"\0\x06\0\0\0\x03\0\0\0\0\0\0\0\x01");
+    }
+}

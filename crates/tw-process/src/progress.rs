@@ -1,0 +1,227 @@
+//! How far a partition is: what a pipeline tells, and what it is told.
+
+use crate::record::Cursor;
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+use tw_log::Signal;
+use tw_types::{Offset, StreamPartition};
+
+/// What a pipeline is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Its work.
+    Run,
+    /// Nothing, once what was processed is committed.
+    Hold,
+    /// Commit what was processed, and end.
+    Drain,
+    /// End at once.
+    Abandon,
+}
+
+/// Why a pipeline is held or ends; each is one bit of [`Progress::wishes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wish {
+    /// A person has paused the view.
+    Pause = 1,
+    /// Another generation of the view is about to take over.
+    Switch = 2,
+    Drain = 4,
+    Abandon = 8,
+}
+
+/// What a partition of a view is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It is about to be opened.
+    Starting,
+    /// It processes events, or waits for new ones.
+    Running,
+    /// A person has paused it.
+    Paused,
+    /// It tries again after a failure.
+    Waiting,
+    /// It stands still until someone acts; the error says why.
+    Stopped,
+}
+
+/// See the module's text.
+pub(crate) struct Progress {
+    pub(crate) at: StreamPartition,
+    /// The end of what is committed, exclusive.
+    pub(crate) committed: Arc<Signal>,
+    /// Rises when something of the view changed that is not a commit.
+    changed: Arc<Signal>,
+    wishes: AtomicU8,
+    held: AtomicBool,
+    drained: AtomicBool,
+    restart: AtomicBool,
+    report: Mutex<Report>,
+}
+
+/// What a pipeline tells.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) standing: Standing,
+    pub(crate) cursor: Cursor,
+    /// Whether the cursor is that of the store.
+    pub(crate) opened: bool,
+    /// Events processed since the process started.
+    pub(crate) events: u64,
+    pub(crate) rate: Rate,
+    /// Why it waits or stands still.
+    pub(crate) failure: Option<String>,
+    /// The last event that could not be processed, and why.
+    pub(crate) rejected: Option<(Offset, String)>,
+}
+
+/// Events per second, averaged over the last seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rate {
+    per_second: f64,
+    events: u64,
+    at: Duration,
+}
+
+impl Rate {
+    /// Seconds after which what was counts for little.
+    const MEMORY_SECONDS: f64 = 3.0;
+
+    /// The rate at `now`, when `events` have been processed altogether.
+    pub(crate) fn get(&self, events: u64, now: Duration) -> f64 {
+        let seconds = now.saturating_sub(self.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return self.per_second;
+        }
+        let weight = 1.0 - (-seconds / Self::MEMORY_SECONDS).exp();
+        let current = events.saturating_sub(self.events) as f64 / seconds;
+        self.per_second + (current - self.per_second) * weight
+    }
+
+    fn update(&mut self, events: u64, now: Duration) {
+        // Shorter pieces of time say nothing.
+        if now.saturating_sub(self.at) >= Duration::from_millis(200) {
+            *self = Self { per_second: self.get(events, now), events, at: now };
+        }
+    }
+}
+
+impl Progress {
+    pub(crate) fn new(at: StreamPartition, changed: Arc<Signal>, now: Duration) -> Self {
+        Self {
+            at,
+            committed: Arc::default(),
+            changed,
+            wishes: AtomicU8::new(0),
+            held: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
+            restart: AtomicBool::new(false),
+            report: Mutex::new(Report {
+                standing: Standing::Starting,
+                cursor: Cursor::default(),
+                opened: false,
+                events: 0,
+                rate: Rate { at: now, ..Rate::default() },
+                failure: None,
+                rejected: None,
+            }),
+        }
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        let wishes = self.wishes.load(Ordering::Acquire);
+        match wishes {
+            0 => Control::Run,
+            _ if wishes & Wish::Abandon as u8 != 0 => Control::Abandon,
+            _ if wishes & Wish::Drain as u8 != 0 => Control::Drain,
+            _ => Control::Hold,
+        }
+    }
+
+    /// Asks for something; the pipeline must be woken.
+    pub(crate) fn wish(&self, wish: Wish) {
+        self.wishes.fetch_or(wish as u8, Ordering::AcqRel);
+    }
+
+    /// Takes a wish back; the pipeline must be woken.
+    pub(crate) fn unwish(&self, wish: Wish) {
+        self.held.store(false, Ordering::Release);
+        self.wishes.fetch_and(!(wish as u8), Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.wishes.load(Ordering::Acquire) & Wish::Pause as u8 != 0
+    }
+
+    /// Everything that was processed is committed, and nothing more is while it is held.
+    pub(crate) fn set_held(&self) {
+        self.held.store(true, Ordering::Release);
+        self.changed.increment();
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_drained(&self) {
+        self.drained.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire)
+    }
+
+    /// Asks a pipeline that stands still to try again; it must be woken.
+    pub(crate) fn ask_restart(&self) {
+        self.restart.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn take_restart(&self) -> bool {
+        self.restart.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        let mut report = self.report.lock();
+        report.standing = standing;
+        if standing == Standing::Running {
+            report.failure = None;
+        }
+        drop(report);
+        self.changed.increment();
+    }
+
+    pub(crate) fn fail(&self, standing: Standing, reason: String) {
+        let mut report = self.report.lock();
+        (report.standing, report.failure) = (standing, Some(reason));
+        drop(report);
+        self.changed.increment();
+    }
+
+    pub(crate) fn note_rejected(&self, offset: Offset, why: &str) {
+        self.report.lock().rejected = Some((offset, why.to_owned()));
+    }
+
+    pub(crate) fn committed(&self, cursor: &Cursor, events: u64, now: Duration) {
+        let mut report = self.report.lock();
+        report.cursor = *cursor;
+        report.opened = true;
+        report.events += events;
+        let total = report.events;
+        report.rate.update(total, now);
+        drop(report);
+        self.committed.raise(cursor.position.0);
+    }
+
+    pub(crate) fn position(&self) -> Offset {
+        self.report.lock().cursor.position
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        self.report.lock().clone()
+    }
+}

@@ -1,0 +1,20 @@
+//! What unit tests share with the tests under `tests/`.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "only tests use it"
+)]
+
+#[path = "../tests/suite/support/ledger.rs"]
+pub(crate) mod ledger;
+#[path = "../tests/suite/support/stores.rs"]
+pub(crate) mod stores;
+#[path = "../tests/suite/support/world.rs"]
+pub(crate) mod world;
+
+/// How many random cases to run: the default, or what the environment asks for.
+pub(crate) fn cases(default: u32) -> u32 {
+    std::env::var("TRADEWIND_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,178 @@
+//! The steward: it switches views over to generations that have caught up, and removes what is not used any more.
+//!
+//! A rebuilt generation never takes over before each of its partitions is at least as far as the running one, so that
+//! readers never go back. Under a stream of new events two generations would race for ever; so once the new one is close,
+//! the running one is held for a moment, with everything committed, until it is overtaken.
+
+use super::generation::{Generation, Part};
+use super::meta::ViewRecord;
+use super::{Building, Entry, Leaving, State, Views, leave};
+use crate::Error;
+use crate::pipeline::{Deps, Turn};
+use crate::progress::{Standing, Wish};
+use crate::schedule::Job;
+use std::sync::{Arc, Weak};
+use std::task::Context;
+use std::time::Duration;
+
+/// How often it looks while a generation is being built.
+const LOOK: Duration = Duration::from_millis(10);
+/// How often it looks whether an old generation is still being read.
+const LOOK_OLD: Duration = Duration::from_millis(100);
+/// How long it waits after a switch that did not come off.
+const REST: Duration = Duration::from_secs(1);
+
+/// See the module's text.
+pub(crate) struct Steward {
+    views: Weak<Views>,
+}
+
+impl Steward {
+    /// Gives the views their steward.
+    pub(crate) fn start(views: &Arc<Views>) {
+        let task = views.scheduler.spawn(Box::new(Self { views: Arc::downgrade(views) }));
+        *views.steward.lock() = Some(task);
+    }
+}
+
+impl Job for Steward {
+    fn turn(&mut self, _cx: &mut Context<'_>) -> Turn {
+        let Some(views) = self.views.upgrade() else { return Turn::Done };
+        let now = views.deps.env.clock.monotonic();
+        match views.tidy(now) {
+            Ok(pause) => Turn::Wait(pause.map(|pause| now + pause)),
+            Err(error) => {
+                tracing::warn!(%error, "the generations of views cannot be kept in order");
+                Turn::Wait(Some(now + REST))
+            }
+        }
+    }
+
+    fn panicked(&mut self, message: &str) -> Turn {
+        tracing::error!(message, "the steward of views panicked");
+        Turn::Again
+    }
+}
+
+impl Views {
+    /// Does what is to be done now; says when there may be more.
+    fn tidy(&self, now: Duration) -> Result<Option<Duration>, Error> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Ok(None);
+        }
+        let names: Vec<String> = state.views.keys().cloned().collect();
+        let mut busy = false;
+        for name in names {
+            busy |= self.consider_switch(&mut state, &name, now)?;
+        }
+        for number in self.desk.take_done() {
+            if let Some(leaving) = state.leaving.iter_mut().find(|leaving| leaving.number == number) {
+                leaving.said = true;
+            }
+        }
+        let State { leaving, meta, .. } = &mut *state;
+        let mut outcome = Ok(());
+        leaving.retain(|leaving| {
+            if outcome.is_err() || !leaving.can_go() {
+                return true;
+            }
+            outcome = meta.forget(leaving.number);
+            outcome.is_err()
+        });
+        outcome?;
+        let old = (!state.leaving.is_empty()).then_some(LOOK_OLD);
+        Ok(if busy { Some(LOOK) } else { old })
+    }
+
+    /// Moves a switch on by a step; says whether one is to come.
+    fn consider_switch(&self, state: &mut State, name: &str, now: Duration) -> Result<bool, Error> {
+        let Some(entry) = state.views.get_mut(name) else { return Ok(false) };
+        let Entry { active, building, paused, .. } = entry;
+        let Some(Building { generation, holding_since, not_before }) = building else { return Ok(false) };
+        if *paused || now < *not_before {
+            return Ok(true);
+        }
+        let deps = &self.deps;
+        let pairs = || active.parts.iter().zip(&generation.parts);
+        match *holding_since {
+            None => {
+                let near = deps.options.switch_events_max;
+                if has_same_parts(active, generation)
+                    && pairs().all(|(old, new)| distance(deps, old, new).is_some_and(|events| events <= near))
+                {
+                    active.wish(Wish::Switch, true);
+                    *holding_since = Some(now);
+                } else if !has_same_parts(active, generation)
+                    && generation.parts.iter().all(|new| distance(deps, new, new) == Some(0))
+                {
+                    return self.switch(state, name).map(|()| true);
+                }
+            }
+            Some(since) => {
+                let still = active.parts.iter().all(|old| old.progress.is_held() || !runs(old));
+                if still && pairs().all(|(old, new)| distance(deps, old, new) == Some(0)) {
+                    return self.switch(state, name).map(|()| true);
+                }
+                if now.saturating_sub(since) > Duration::from_millis(deps.options.switch_ms_max) {
+                    active.wish(Wish::Switch, false);
+                    (*holding_since, *not_before) = (None, now + REST);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn switch(&self, state: &mut State, name: &str) -> Result<(), Error> {
+        let State { views, meta, .. } = state;
+        let Some(entry) = views.get_mut(name) else { return Ok(()) };
+        let Some(building) = &entry.building else { return Ok(()) };
+        let record = ViewRecord::new(building.generation.record.clone());
+        let rows = meta.put_view(name, &record, std::slice::from_ref(&entry.active.record))?;
+        // From here on it has happened.
+        let Some(building) = entry.building.take() else { return Ok(()) };
+        tracing::info!(
+            view = name,
+            generation = building.generation.record.number,
+            "a rebuilt view takes over"
+        );
+        entry.view = building.generation.view.clone();
+        let old = std::mem::replace(&mut entry.active, building.generation);
+        entry.changed.increment();
+        self.hand_over(state, rows)?;
+        leave(state, old);
+        Ok(())
+    }
+}
+
+impl Leaving {
+    fn can_go(&self) -> bool {
+        self.said && self.generation.as_ref().is_none_or(Generation::is_unused)
+    }
+}
+
+/// Another definition may read another stream; then there is nothing to compare.
+fn has_same_parts(old: &Generation, new: &Generation) -> bool {
+    old.record.stream_id == new.record.stream_id && old.parts.len() == new.parts.len()
+}
+
+/// Whether a partition goes on by itself.
+fn runs(part: &Part) -> bool {
+    matches!(part.progress.report().standing, Standing::Running)
+}
+
+/// How many offsets the new generation's partition is behind where it must be; None while it is not at work.
+fn distance(deps: &Deps, old: &Part, new: &Part) -> Option<u64> {
+    let report = new.progress.report();
+    if !report.opened || report.standing != Standing::Running {
+        return None;
+    }
+    // Where the old one does not go on, the end of the log counts; so it does when there is no old one to compare.
+    let same = Arc::ptr_eq(&old.progress, &new.progress);
+    let target = if runs(old) && !same {
+        old.progress.position().0
+    } else {
+        deps.log.bounds(new.progress.at).ok()?.end.0
+    };
+    Some(target.saturating_sub(report.cursor.position.0))
+}

@@ -1,0 +1,188 @@
+//! Workers on a log and a store in memory, with the machine's own clock.
+
+use crate::support::ledger::{Health, Ledger};
+use crate::support::stores::FaultyStore;
+use crate::support::world;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tw_env::Env;
+use tw_log::{BoxFuture, Log, MemoryLog, Signal};
+use tw_process::{Error, Handle, LogWriter, Options, PARKED_STREAM, ParkedWriter, Workers};
+use tw_state::MemoryStore;
+use tw_types::{Event, Offset, PartitionId, StreamDef, StreamPartition, Token};
+
+/// Nothing in these tests takes as long.
+pub const LONG: Duration = Duration::from_secs(120);
+
+pub struct Node {
+    pub log: Arc<MemoryLog>,
+    pub store: Arc<FaultyStore>,
+    pub health: Arc<Health>,
+    pub stream: Arc<StreamDef>,
+    pub options: Options,
+    handle: Option<Handle>,
+    refuses: Arc<AtomicBool>,
+}
+
+pub fn options() -> Options {
+    let retry = tw_order::gate::Options {
+        attempts_max: 2,
+        retry_ms_min: 1,
+        retry_ms_max: 2,
+        ..tw_order::gate::Options::default()
+    };
+    Options { worker_threads: 2, failure_ms_min: 1, failure_ms_max: 5, retry, ..Options::default() }
+}
+
+/// Writes to `$parked`, unless it is told not to.
+struct Writer {
+    inner: LogWriter,
+    refuses: Arc<AtomicBool>,
+}
+
+impl ParkedWriter for Writer {
+    fn append(&self, events: Vec<Event>) -> BoxFuture<'_, tw_log::store::Result<()>> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(tw_log::Error::DiskFull { folder: "log".into() }.into()) });
+        }
+        self.inner.append(events)
+    }
+}
+
+fn start(
+    options: &Options,
+    log: &Arc<MemoryLog>,
+    store: &Arc<FaultyStore>,
+    refuses: &Arc<AtomicBool>,
+) -> Handle {
+    let inner = LogWriter::new(log.clone());
+    let writer = Arc::new(Writer { inner, refuses: refuses.clone() });
+    Workers::start(options.clone(), log.clone(), store.clone(), writer, Env::real()).unwrap()
+}
+
+/// Runs a future to its end, with timers.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// Waits on `signal` until `holds`.
+pub fn eventually(signal: &Signal, mut holds: impl FnMut() -> bool) {
+    loop {
+        let seen = signal.get();
+        if holds() {
+            return;
+        }
+        assert!(signal.wait_over(seen, LONG) > seen, "it does not come true");
+    }
+}
+
+/// Looks again and again until `holds`: for what raises no signal.
+pub fn poll(mut holds: impl FnMut() -> bool) {
+    let since = std::time::Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < LONG, "it does not come true");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+impl Node {
+    pub fn new(partitions: u32) -> Self {
+        Self::with(partitions, options())
+    }
+
+    pub fn with(partitions: u32, options: Options) -> Self {
+        let log = Arc::new(MemoryLog::new(Env::real()));
+        let stream = world::create(log.as_ref(), "orders", partitions);
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+        let refuses = Arc::default();
+        let handle = Some(start(&options, &log, &store, &refuses));
+        Self { refuses, log, store, health: Arc::default(), stream, options, handle }
+    }
+
+    /// Starts anew, as after a crash, with the same state or without.
+    pub fn restart(&mut self, keep_state: bool) {
+        self.handle = None;
+        if !keep_state {
+            self.store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+        }
+        self.handle = Some(start(&self.options, &self.log, &self.store, &self.refuses));
+    }
+
+    pub fn handle(&self) -> &Handle {
+        self.handle.as_ref().unwrap()
+    }
+
+    /// Lets writes to `$parked` fail from now on, or not.
+    pub fn refuse_parked(&self, refuse: bool) {
+        self.refuses.store(refuse, Ordering::SeqCst);
+    }
+
+    pub fn view(&self, name: &str) -> Arc<Ledger> {
+        Arc::new(Ledger::new(name, self.stream.id, &self.health))
+    }
+
+    /// Adds a ledger under this name.
+    pub fn add(&self, name: &str) {
+        self.handle().add(self.view(name)).unwrap();
+    }
+
+    pub fn append(&self, partition: u32, subjects: &[&str]) -> u64 {
+        let samples: Vec<_> = subjects.iter().map(|subject| world::Sample::of(subject)).collect();
+        world::append(self.log.as_ref(), &self.stream, partition, &samples)
+    }
+
+    pub fn at(&self, partition: u32) -> StreamPartition {
+        StreamPartition::new(self.stream.id, PartitionId(partition))
+    }
+
+    /// The end of every partition.
+    pub fn token(&self) -> Token {
+        (0..self.stream.partitions).map(|p| (self.at(p), self.log.bounds(self.at(p)).unwrap().end)).collect()
+    }
+
+    /// Waits until a view has seen everything.
+    pub fn wait(&self, name: &str) -> Result<(), Error> {
+        self.wait_for(name, &self.token(), LONG)
+    }
+
+    pub fn wait_for(&self, name: &str, token: &Token, timeout: Duration) -> Result<(), Error> {
+        block_on(self.handle().wait_for(name, token, timeout))
+    }
+
+    /// The offsets that the view's ledger of a partition holds.
+    pub fn applied(&self, name: &str, partition: u32) -> BTreeSet<u64> {
+        let reading = self.handle().reading(name).unwrap();
+        super::ledger::applied(self.store.as_ref(), reading.keyspace, PartitionId(partition))
+    }
+
+    pub fn sick(&self, partition: u32, offset: u64) {
+        self.health.sick.lock().insert((PartitionId(partition), Offset(offset)));
+    }
+
+    pub fn heal(&self, partition: u32, offset: u64) {
+        self.health.sick.lock().remove(&(PartitionId(partition), Offset(offset)));
+    }
+
+    fn parked(&self) -> StreamPartition {
+        let id = self.log.streams().get(PARKED_STREAM).unwrap().id;
+        StreamPartition::new(id, PartitionId(0))
+    }
+
+    /// Waits until so many events are in `$parked`; returns them as `type subject`, without what is common to all.
+    pub fn parked_events(&self, count: u64) -> Vec<String> {
+        let end = self.log.end_signal(self.parked()).unwrap();
+        eventually(&end, || end.get() >= count);
+        let blocks = pollster::block_on(self.log.read(self.parked(), Offset::ZERO, usize::MAX)).unwrap();
+        let mut events = Vec::new();
+        for block in blocks {
+            for event in block.records().unwrap().iter().unwrap() {
+                let event = event.unwrap().event;
+                let ty = event.ty.strip_prefix("tradewind.parked.").unwrap();
+                events.push(format!("{ty} {}", event.subject.unwrap()));
+            }
+        }
+        events
+    }
+}
