@@ -2,7 +2,12 @@
 //!
 //! Without a harness, because the program starts itself: `processes capture FOLDER URL TABLE…`. Arguments choose tests by
 //! parts of their names. `TRADEWIND_TRANSACTION_MB` sets the size of the large transaction, 200 by default.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests stop at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests stop at the first surprise"
+)]
 
 #[path = "server/load.rs"]
 mod load;
