@@ -11,10 +11,10 @@ use tw_types::{Offset, PartitionId, Stored, StreamPartition};
 /// Opens the store in `folder`, with little memory and small files.
 pub(crate) fn open_store(folder: &Path) -> EventStore {
     let options = tw_log::Options {
-        segment_bytes: 16 << 20,
+        segment_bytes: 8 << 20,
         spare_segments: 1,
-        append_bytes_max: 8 << 20,
-        group_bytes_max: 4 << 20,
+        append_bytes_max: 4 << 20,
+        group_bytes_max: 2 << 20,
         in_flight_bytes_max: 16 << 20,
         tail_bytes: 8 << 20,
         ..tw_log::Options::default()
