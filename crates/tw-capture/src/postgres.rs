@@ -30,7 +30,10 @@ mod tables;
 mod tls;
 mod types;
 
+pub(crate) use address::decode as percent_decoded;
 pub use define::define;
+#[doc(hidden)]
+pub use frame::cut;
 pub use preflight::{Preflight, Problem, TablePlan};
 pub(crate) use session::{Command, Ended};
 

@@ -1,5 +1,6 @@
 //! Passwords on their way to a server.
 
+use crate::Error;
 use serde::Deserialize;
 use std::fmt;
 
@@ -17,6 +18,23 @@ impl Secret {
     /// Takes a password.
     pub fn new(password: impl Into<String>) -> Self {
         Self(password.into())
+    }
+
+    /// Takes a password as it stands in an address, where `%41` and the like stand for bytes.
+    ///
+    /// ```
+    /// let secret = tw_capture::Secret::of_address("p%40ss%2Fword").unwrap();
+    /// assert!(secret == tw_capture::Secret::new("p@ss/word"));
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Option`] when it does not decode; the error does not show it.
+    pub fn of_address(encoded: &str) -> Result<Self, Error> {
+        crate::postgres::percent_decoded(encoded).map(Self).map_err(|rule| Error::Option {
+            option: "password",
+            value: "…".into(),
+            rule,
+        })
     }
 
     /// Whether there is none.

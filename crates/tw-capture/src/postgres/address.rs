@@ -192,7 +192,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), String> {
 }
 
 /// Resolves `%41` and the like.
-fn decode(text: &str) -> Result<String, String> {
+pub(crate) fn decode(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

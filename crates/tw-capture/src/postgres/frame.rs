@@ -4,6 +4,7 @@
 //! PostgreSQL documentation, "Message Formats". Nothing here knows what a body means.
 
 use crate::Error;
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// How much is asked of the socket at once.
@@ -109,6 +110,30 @@ impl Inbox {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
     }
+}
+
+/// Cuts bytes into messages as a connection does that gets them in pieces of `piece` bytes, shows each message, and
+/// returns how many bytes of a message are left over. For the fuzzer.
+///
+/// # Errors
+/// [`Error::Protocol`], [`Error::FrameTooLarge`]: a length that cannot be.
+pub fn cut(
+    bytes: &[u8],
+    piece: usize,
+    frame_bytes_max: usize,
+    mut each: impl FnMut(u8, &[u8]),
+) -> Result<usize, Error> {
+    let mut inbox = Inbox::new(frame_bytes_max);
+    for mut piece in bytes.chunks(piece.max(1)) {
+        while !piece.is_empty() {
+            // Bytes in memory are there at once.
+            inbox.fill(&mut piece).now_or_never().unwrap_or(Ok(0))?;
+            while let Some(frame) = inbox.next()? {
+                each(frame.tag, frame.body);
+            }
+        }
+    }
+    Ok(inbox.end - inbox.start)
 }
 
 /// Reads fields from the front of a body. Every method answers None when the body is too short.

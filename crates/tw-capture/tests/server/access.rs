@@ -292,3 +292,21 @@ fn a_row_over_the_limit_stops_the_source_and_is_named() {
     world.assert_same("shop.t", "public.t");
     source.stop();
 }
+
+#[test]
+fn an_event_that_no_stream_takes_stops_the_source_and_is_named() {
+    let mut world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, x text)");
+    let source = world.capture(&["t"]);
+    world.catch_up(&source);
+    // Large ones that pass go into writes of their own.
+    world.sql("INSERT INTO t SELECT g, repeat('x', 10 << 20) FROM generate_series(1, 3) g");
+    world.catch_up(&source);
+    world.assert_same("shop.t", "public.t");
+    world.sql("INSERT INTO t VALUES (4, repeat('x', 17 << 20))");
+    let status = eventually(&source, |status| status.phase == SourcePhase::Failed);
+    let message = status.last_error.unwrap().message;
+    assert!(message.contains("table `public.t` at 0/"), "{message}");
+    assert!(message.contains("over the limit of 16777216 bytes"), "{message}");
+    source.stop();
+}

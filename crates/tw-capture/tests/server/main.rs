@@ -9,6 +9,7 @@ mod model;
 mod rows;
 mod schema;
 mod snapshots;
+mod store;
 mod streamed;
 mod support;
 mod types;

@@ -1,33 +1,17 @@
 //! A server, a log, a source between them, and ways to wait for it.
 
 use crate::model::Model;
-use std::path::Path;
+use crate::store::{each_event, open_store};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tw_capture::{Handle, Lsn, Options, Place, SnapshotPhase, Status};
 use tw_env::Env;
+use tw_log::Log;
 use tw_log::store::EventStore;
-use tw_log::{EmbeddedLog, Log};
-use tw_state::DiskStore;
 use tw_testing::{Postgres, PostgresBuilder};
-use tw_types::{Offset, PartitionId, Stored, StreamPartition};
-
-/// The event store of a node: the embedded log, and its index on the disk.
-pub(crate) fn open_store(folder: &Path) -> EventStore {
-    let options = tw_log::Options {
-        segment_bytes: 16 << 20,
-        spare_segments: 1,
-        append_bytes_max: 8 << 20,
-        group_bytes_max: 4 << 20,
-        ..tw_log::Options::default()
-    };
-    std::fs::create_dir_all(folder).unwrap();
-    let log = EmbeddedLog::open(folder.join("log"), options, Env::real()).unwrap();
-    let state = DiskStore::open(&folder.join("state"), tw_state::Options::default()).unwrap();
-    EventStore::open(Arc::new(log), Arc::new(state), Env::real(), Default::default()).unwrap()
-}
+use tw_types::Stored;
 
 /// A server and a log that outlive any number of sources between them.
 pub(crate) struct World {
@@ -159,20 +143,8 @@ impl World {
 
     /// All events of a stream, partition by partition.
     pub(crate) fn events(&self, stream: &str) -> Vec<Stored> {
-        let def = self.log.streams().get(stream).unwrap().clone();
         let mut events = Vec::new();
-        for partition in (0..def.partitions).map(PartitionId) {
-            let at = StreamPartition::new(def.id, partition);
-            let (mut next, end) = (Offset::ZERO, self.log.bounds(at).unwrap().end);
-            while next < end {
-                for block in self.runtime.block_on(self.log.read(at, next, 1 << 20)).unwrap() {
-                    for record in block.records().unwrap().iter().unwrap() {
-                        events.push(record.unwrap().to_owned(partition));
-                    }
-                    next = block.header().end_offset();
-                }
-            }
-        }
+        self.runtime.block_on(each_event(self.log.as_ref(), stream, |stored| events.push(stored)));
         events
     }
 
