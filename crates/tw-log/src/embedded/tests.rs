@@ -9,3 +9,4 @@ mod removal;
 mod rig;
 mod room;
 mod simulation;
+mod verify;
