@@ -4,6 +4,7 @@
 
 mod log;
 mod report;
+mod state;
 mod store;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +21,8 @@ struct Cli {
 enum Command {
     /// The embedded log: appends, replay, and the raw disk below it.
     Log(log::Args),
+    /// The engine of the state: commits, ingests, reads.
+    State(state::Args),
     /// The event store: appends, reads, memory.
     Store(store::Args),
 }
@@ -27,6 +30,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Log(args) => log::run(args),
+        Command::State(args) => state::run(args),
         Command::Store(args) => store::run(args),
     }
 }
