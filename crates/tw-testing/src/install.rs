@@ -1,0 +1,80 @@
+//! Where the programs of a server are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Folders with PostgreSQL's programs, separated by `:`; the first is what tests use that need only one version.
+pub const POSTGRES_BIN_VARIABLE: &str = "TRADEWIND_TEST_POSTGRES_BIN";
+
+/// Where Debian's packages put their versions.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// An installed PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Install {
+    bin: PathBuf,
+    major: u32,
+}
+
+impl Install {
+    /// Every version that tests may use: what [`POSTGRES_BIN_VARIABLE`] names, otherwise Debian's newest.
+    ///
+    /// # Panics
+    /// When there is none, saying what to do: a test that needs a server must not pass without one.
+    pub fn all() -> Vec<Self> {
+        let installs: Vec<Self> = match std::env::var_os(POSTGRES_BIN_VARIABLE) {
+            Some(folders) => std::env::split_paths(&folders)
+                .filter(|folder| !folder.as_os_str().is_empty())
+                .map(|folder| Self::at(&folder))
+                .collect(),
+            None => debian().into_iter().collect(),
+        };
+        assert!(
+            !installs.is_empty(),
+            "there is no PostgreSQL for the tests: install the package `postgresql`, or set {POSTGRES_BIN_VARIABLE} \
+             to the folder that holds `initdb` and `postgres`"
+        );
+        installs
+    }
+
+    /// The first of [`Install::all`].
+    pub fn first() -> Self {
+        Self::all().swap_remove(0)
+    }
+
+    /// The programs in `bin`.
+    ///
+    /// # Panics
+    /// When `postgres` there does not say its version.
+    pub fn at(bin: &Path) -> Self {
+        let said = Command::new(bin.join("postgres")).arg("--version").output();
+        let said = said.unwrap_or_else(|error| panic!("cannot run `postgres` in {}: {error}", bin.display()));
+        let text = String::from_utf8_lossy(&said.stdout);
+        let major = text
+            .split_whitespace()
+            .nth(2)
+            .and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next())
+            .and_then(|major| major.parse().ok())
+            .unwrap_or_else(|| panic!("`postgres --version` in {} says `{text}`", bin.display()));
+        Self { bin: bin.to_owned(), major }
+    }
+
+    /// The major version, such as 15.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// The path of one of its programs; not every bundle has every program.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+}
+
+fn debian() -> Option<Install> {
+    let versions = std::fs::read_dir(DEBIAN).ok()?;
+    let newest = versions
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|version| Path::new(DEBIAN).join(version.to_string()).join("bin/postgres").exists())
+        .max()?;
+    Some(Install::at(&Path::new(DEBIAN).join(newest.to_string()).join("bin")))
+}

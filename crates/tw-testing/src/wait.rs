@@ -1,0 +1,23 @@
+//! Waiting for what happens elsewhere: for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Looks again and again until there is something, and returns it.
+///
+/// # Panics
+/// After [`PATIENCE`], with what `otherwise` says.
+pub fn eventually<T>(mut look: impl FnMut() -> Option<T>, otherwise: impl FnOnce() -> String) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it does not come about: {}", otherwise());
+        std::thread::sleep(LOOK);
+    }
+}
