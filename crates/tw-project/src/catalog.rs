@@ -4,10 +4,12 @@
 //! folded by the log itself; projections and sources here.
 
 mod definition;
+mod follow;
 mod names;
 
 pub use definition::{Change, ProjectionDef, SourceDef};
-pub(crate) use names::{EVENTS, Table};
+pub use follow::Follower;
+pub(crate) use names::Table;
 
 use crate::Error;
 use crate::dialect::suggest;

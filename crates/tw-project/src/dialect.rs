@@ -17,7 +17,6 @@ pub(crate) mod suggest;
 mod table;
 
 pub(crate) use context::{Tables, plan_query};
-pub(crate) use fallible::can_fail;
 pub(crate) use rule::PostgresRule;
 use named::Named;
 

@@ -13,7 +13,7 @@ pub use params::Param;
 pub(crate) use parser::parse_query;
 pub use parser::{parse, parse_all};
 pub use secret::Secret;
-pub use statement::{Kind, Listing, Name, Options, Statement};
+pub use statement::{Kind, Listing, Name, Options as StatementOptions, Statement};
 
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::fmt;

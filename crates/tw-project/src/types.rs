@@ -82,7 +82,7 @@ pub(crate) fn as_json(field: Field) -> Field {
 }
 
 /// What PostgreSQL calls the type of a column or an expression.
-pub(crate) fn field_name(field: &Field) -> String {
+pub fn field_name(field: &Field) -> String {
     field.metadata().get(LOGICAL).cloned().unwrap_or_else(|| name(field.data_type()))
 }
 

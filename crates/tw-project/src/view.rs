@@ -5,7 +5,6 @@ mod processor;
 mod read;
 mod rows;
 
-pub(crate) use changes::Identity;
 pub(crate) use read::ViewReader;
 
 use crate::catalog::ProjectionDef;
@@ -38,6 +37,12 @@ impl StateView {
         let plan = Arc::new(ProjectionPlan::all_columns(stream.clone(), TableColumns::of_rows(stream)));
         let definition = plan.fingerprint("latest", 0);
         Self { name: view_name_of_latest(stream), plan, definition, cache_bytes_max }
+    }
+
+    /// A number that is another one for another definition, or for other types of the columns that it uses: state that one has
+    /// built is of no use to the other.
+    pub fn definition(&self) -> u64 {
+        self.definition
     }
 
     /// What it keeps up to date.

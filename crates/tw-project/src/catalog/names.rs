@@ -42,10 +42,7 @@ impl Catalog {
     /// [`Error::NotFound`], with a suggestion.
     pub(crate) fn table(&self, schema: Option<&str>, name: &str) -> Result<Table, Error> {
         if schema == Some(EVENTS) {
-            return self.streams.get(name).map(|stream| Table::History(stream.clone())).map_err(|_| {
-                let known = self.streams.iter().map(|stream| stream.name.as_str());
-                Error::NotFound { what: "stream", name: name.to_owned(), hint: suggest::did_you_mean(name, known) }
-            });
+            return self.streams.get(name).map(|stream| Table::History(stream.clone())).map_err(|_| self.no_stream(name));
         }
         let full = match schema {
             None | Some("public") => name.to_owned(),
@@ -63,6 +60,12 @@ impl Catalog {
                 Err(Error::NotFound { what: "table", name: full, hint })
             }
         }
+    }
+
+    /// The error for a stream that is not there.
+    pub(crate) fn no_stream(&self, name: &str) -> Error {
+        let known = self.streams.iter().map(|stream| stream.name.as_str());
+        Error::NotFound { what: "stream", name: name.to_owned(), hint: suggest::did_you_mean(name, known) }
     }
 
     /// The names of all tables but histories, in order.

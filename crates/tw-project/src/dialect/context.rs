@@ -1,7 +1,7 @@
 //! The step from SQL to a logical plan.
 
 use super::named::Named;
-use super::{Dialect, functions, suggest};
+use super::{Dialect, functions};
 use crate::functions::function::type_error;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -106,9 +106,4 @@ impl ContextProvider for Context<'_> {
     fn udwf_names(&self) -> Vec<String> {
         self.state.window_functions().keys().cloned().collect()
     }
-}
-
-/// The error for a table that does not exist.
-pub(crate) fn no_table<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> datafusion::common::DataFusionError {
-    type_error(format!("there is no table `{name}`{}", suggest::did_you_mean(name, known)))
 }

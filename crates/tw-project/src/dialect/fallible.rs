@@ -8,7 +8,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
 /// Whether computing `expr` can fail: overflow, division by zero, a text that is not a number.
-pub(crate) fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
     let mut fails = false;
     let walked = expr.apply(|expr| {
         if let Expr::ScalarFunction(function) = expr {

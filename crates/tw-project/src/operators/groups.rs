@@ -106,11 +106,6 @@ impl Groups {
         layout::prefix(Kind::Group, self.partition, self.era)
     }
 
-    /// How many slots there are, used or not.
-    pub(crate) fn slots(&self) -> usize {
-        self.groups.len()
-    }
-
     /// The accumulator of an aggregate.
     pub(crate) fn accumulators(&mut self) -> &mut [Box<dyn Accumulator>] {
         &mut self.accumulators

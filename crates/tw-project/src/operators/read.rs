@@ -7,7 +7,7 @@ use super::aggregate::{Aggregate, Function};
 use super::aggregator::Grouping;
 use super::best::{result_of, stored};
 use super::entries::{owner, take_entry};
-use super::groups::{Error, take_rows};
+use super::groups::take_rows;
 use super::sums::{Wanted, totals};
 use crate::functions::function::value_error;
 use crate::rows::builder::ColumnBuilder;
@@ -92,11 +92,6 @@ struct Collected {
 }
 
 fn state(error: tw_state::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
-}
-
-/// The error of the store, or of what is stored, as DataFusion wants it.
-pub(crate) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 

@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate as PlanAggregate, Distinct, Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use std::sync::Arc;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 /// A plan as a chain: steps over the rows of the stream, then perhaps a grouping, then steps over its result.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    pub(super) table: String,
     pub(super) before: Vec<Step>,
     pub(super) grouping: Option<Grouped>,
     pub(super) after: Vec<Step>,
@@ -47,7 +47,7 @@ impl Walker<'_> {
     /// The plan cannot be kept up to date.
     pub(super) fn walk(&self, plan: &LogicalPlan) -> Result<Chain, Error> {
         match plan {
-            LogicalPlan::TableScan(scan) => Ok(Chain { table: scan.table_name.to_string(), ..Chain::default() }),
+            LogicalPlan::TableScan(_) => Ok(Chain::default()),
             LogicalPlan::SubqueryAlias(alias) => self.walk(&alias.input),
             LogicalPlan::Filter(filter) => {
                 let mut chain = self.walk(&filter.input)?;
@@ -118,7 +118,7 @@ impl Walker<'_> {
     fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Error> {
         refuse::expr(expr)?;
         let props: &ExecutionProps = self.state.execution_props();
-        Ok(create_physical_expr(expr, schema, props, None)?)
+        Ok(create_physical_expr(expr, schema, props, &PhysicalPlanningContext::default())?)
     }
 }
 

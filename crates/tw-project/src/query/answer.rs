@@ -10,7 +10,6 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures_util::stream::BoxStream;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 use tw_types::Token;
 
@@ -31,6 +30,16 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
+    /// The answer that consists of one batch, of no stream.
+    pub(crate) fn of(batch: RecordBatch) -> Self {
+        Self::from_batches(batch.schema(), vec![batch], Token::new())
+    }
+
+    /// The answer whose batches are all there.
+    pub(crate) fn from_batches(schema: SchemaRef, batches: Vec<RecordBatch>, reflects: Token) -> Self {
+        Self { schema, batches: futures_util::stream::iter(batches.into_iter().map(Ok)).boxed(), reflects }
+    }
+
     /// All rows at once.
     ///
     /// # Errors
@@ -46,15 +55,15 @@ impl Answer {
 
 /// The bounds of one query.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) deadline: Instant,
-    pub(super) timeout_ms: u64,
-    pub(super) rows_max: u64,
-    pub(super) memory_bytes_max: usize,
+pub(crate) struct Bounds {
+    pub(crate) deadline: Instant,
+    pub(crate) timeout_ms: u64,
+    pub(crate) rows_max: u64,
+    pub(crate) memory_bytes_max: usize,
 }
 
 /// The schema that clients see: the right names, and texts of the usual form.
-pub(super) fn client_schema(schema: &Schema, names: Option<&[String]>) -> SchemaRef {
+pub(crate) fn client_schema(schema: &Schema, names: Option<&[String]>) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
         .iter()
@@ -77,7 +86,7 @@ fn client_type(ty: &DataType) -> DataType {
 }
 
 /// A batch with the schema that clients see.
-pub(super) fn client_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
+pub(crate) fn client_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
     let columns = batch
         .columns()
         .iter()
@@ -90,7 +99,7 @@ pub(super) fn client_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<Re
 }
 
 /// The stream of a query as its client sees it, within its bounds.
-pub(super) fn bounded(
+pub(crate) fn bounded(
     stream: SendableRecordBatchStream,
     schema: SchemaRef,
     bounds: Bounds,
@@ -128,16 +137,11 @@ pub(super) fn bounded(
 }
 
 /// The error of a query that is under way.
-pub(super) fn query_error(error: DataFusionError, bounds: Bounds) -> Error {
+pub(crate) fn query_error(error: DataFusionError, bounds: Bounds) -> Error {
     if let DataFusionError::ResourcesExhausted(_) = error.find_root() {
         return Error::Memory { bytes_max: bounds.memory_bytes_max };
     }
     Error::from(error)
-}
-
-/// How long until a deadline.
-pub(super) fn remaining(bounds: Bounds) -> Duration {
-    bounds.deadline.saturating_duration_since(Instant::now())
 }
 
 /// Whether a column holds JSON.

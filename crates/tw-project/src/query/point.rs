@@ -26,12 +26,12 @@ enum Source {
 
 /// A statement that reads by key.
 #[derive(Debug, Clone)]
-pub(super) struct PointRead {
-    pub(super) table: Table,
-    pub(super) plan: Arc<ProjectionPlan>,
+pub(crate) struct PointRead {
+    pub(crate) table: Table,
+    pub(crate) plan: Arc<ProjectionPlan>,
     conditions: Vec<(String, DataType, Source)>,
     columns: Vec<usize>,
-    pub(super) schema: SchemaRef,
+    pub(crate) schema: SchemaRef,
 }
 
 fn normal(ident: &Ident) -> String {
@@ -40,7 +40,7 @@ fn normal(ident: &Ident) -> String {
 
 impl PointRead {
     /// Recognises a statement; `plan_of` finds the plan of a table's view.
-    pub(super) fn recognise(
+    pub(crate) fn recognise(
         statement: &Statement,
         catalog: &Catalog,
         plan_of: impl Fn(&Table) -> Option<Arc<ProjectionPlan>>,
@@ -62,7 +62,9 @@ impl PointRead {
         let plan = plan_of(&table)?;
         let mut conditions = Vec::new();
         collect(select.selection.as_ref()?, &plan, &mut conditions)?;
-        let read = Self { columns: columns(&select.projection, &plan)?, schema: plan.output.clone(), table, plan, conditions };
+        let columns = columns(&select.projection, &plan)?;
+        let schema = Arc::new(plan.output.project(&columns).ok()?);
+        let read = Self { columns, schema, table, plan, conditions };
         read.is_by_key().then_some(read)
     }
 
@@ -83,7 +85,7 @@ impl PointRead {
     }
 
     /// The part of the state that is wanted; None if a value is not exactly of its column's type.
-    pub(super) fn part(&self, params: &[Param]) -> Option<Part> {
+    pub(crate) fn part(&self, params: &[Param]) -> Option<Part> {
         let values = self
             .conditions
             .iter()
@@ -100,7 +102,7 @@ impl PointRead {
     }
 
     /// The wanted columns of what was read.
-    pub(super) fn project(&self, batch: &RecordBatch) -> Option<RecordBatch> {
+    pub(crate) fn project(&self, batch: &RecordBatch) -> Option<RecordBatch> {
         batch.project(&self.columns).ok()
     }
 }

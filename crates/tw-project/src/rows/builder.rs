@@ -4,7 +4,7 @@ use super::slot::{Slot, SlotReader};
 use datafusion::arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float32Builder,
     Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringViewBuilder, Time64MicrosecondBuilder,
-    TimestampMicrosecondBuilder, new_null_array,
+    TimestampMicrosecondBuilder,
 };
 use datafusion::arrow::datatypes::{DataType, i256};
 use std::sync::Arc;
@@ -136,9 +136,4 @@ impl RowsBuilder {
         self.rows = 0;
         self.columns.iter_mut().map(ColumnBuilder::finish).collect()
     }
-}
-
-/// A column of NULLs.
-pub(crate) fn nulls(ty: &DataType, rows: usize) -> ArrayRef {
-    new_null_array(ty, rows)
 }

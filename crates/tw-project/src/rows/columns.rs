@@ -71,15 +71,6 @@ pub(crate) enum TableColumn {
 }
 
 impl TableColumn {
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Member(column) => &column.name,
-            Self::Meta(meta) => meta.name(),
-            Self::Data => "data",
-        }
-    }
-
     /// Its field.
     pub(crate) fn field(&self) -> Field {
         match self {

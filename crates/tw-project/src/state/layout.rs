@@ -6,7 +6,6 @@
 //!            | 2 row: its subject, or its offset → the columns that are kept of it
 //!            | 3 entry: group key, aggregate (1 byte), entry key → count, value
 //!            | 4 era (there is no era in this key): → version 01, era
-//!            | 5 columns (no partition, no era): version of the schema → names
 //! ```
 //!
 //! An era is everything since the last TRUNCATE: the next one starts empty at once, and what is left of older ones is removed little by
@@ -29,7 +28,6 @@ pub(crate) enum Kind {
 pub(crate) const KINDS: [Kind; 3] = [Kind::Group, Kind::Row, Kind::Entry];
 
 const ERA: u8 = 4;
-const COLUMNS: u8 = 5;
 /// The length of what stands before a key's rest.
 pub(crate) const PREFIX_BYTES: usize = 9;
 
@@ -81,12 +79,6 @@ pub(crate) fn take_era(stored: Option<&[u8]>) -> Result<u32, super::Malformed> {
     }
 }
 
-/// The key that holds the names of the columns that rows of a version of the schema have.
-pub(crate) fn columns_key(version: u32) -> [u8; 5] {
-    let [a, b, c, d] = version.to_be_bytes();
-    [COLUMNS, a, b, c, d]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +87,6 @@ mod tests {
     fn golden_bytes_of_version_1() {
         assert_eq!(prefix(Kind::Entry, PartitionId(1), 2), [3, 0, 0, 0, 1, 0, 0, 0, 2]);
         assert_eq!(era_key(PartitionId(258)), [4, 0, 0, 1, 2]);
-        assert_eq!(columns_key(7), [5, 0, 0, 0, 7]);
         assert_eq!(put_era(3), [1, 0, 0, 0, 3]);
         assert_eq!(take_era(Some(&put_era(u32::MAX))), Ok(u32::MAX));
         assert_eq!(take_era(None), Ok(0));
