@@ -126,7 +126,11 @@ impl Catalog {
 
     /// The names of the projections that read a stream.
     pub fn readers(&self, stream: StreamId) -> Vec<&str> {
-        self.projections.values().filter(|projection| projection.def.stream == stream).map(|projection| projection.def.name.as_str()).collect()
+        self.projections
+            .values()
+            .filter(|projection| projection.def.stream == stream)
+            .map(|projection| projection.def.name.as_str())
+            .collect()
     }
 
     /// Checks that a stream can be dropped: no projection reads it, and no source writes it.
@@ -135,12 +139,20 @@ impl Catalog {
     /// [`Error::InUse`].
     pub fn check_unused(&self, stream: StreamId, name: &str) -> Result<(), Error> {
         if let Some(reader) = self.readers(stream).first() {
-            return Err(Error::InUse { what: "stream", name: name.to_owned(), by: format!("the projection `{reader}`") });
+            return Err(Error::InUse {
+                what: "stream",
+                name: name.to_owned(),
+                by: format!("the projection `{reader}`"),
+            });
         }
         if let Some((source, _)) = name.split_once('.')
             && self.sources.contains_key(source)
         {
-            return Err(Error::InUse { what: "stream", name: name.to_owned(), by: format!("the source `{source}`") });
+            return Err(Error::InUse {
+                what: "stream",
+                name: name.to_owned(),
+                by: format!("the source `{source}`"),
+            });
         }
         Ok(())
     }

@@ -17,8 +17,8 @@ pub(crate) mod suggest;
 mod table;
 
 pub(crate) use context::{Tables, plan_query};
-pub(crate) use rule::PostgresRule;
 use named::Named;
+pub(crate) use rule::PostgresRule;
 
 /// What the meaning of a statement depends on beside its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

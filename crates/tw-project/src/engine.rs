@@ -7,6 +7,7 @@ mod listing;
 mod run;
 mod scope;
 mod views;
+mod workers;
 
 pub use decide::Action;
 pub use run::Request;
@@ -17,8 +18,8 @@ use crate::query::point::PointRead;
 use crate::sql::Statement;
 use crate::view::{view_name_of_latest, view_name_of_projection};
 use crate::{Catalog, Error, Options, StateView, plan};
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -79,11 +80,25 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Refused`] for an option outside its bounds.
-    pub fn new(options: Options, log: Arc<dyn Log>, store: Arc<dyn Store>, views: Arc<dyn Views>) -> Result<Self, Error> {
+    pub fn new(
+        options: Options,
+        log: Arc<dyn Log>,
+        store: Arc<dyn Store>,
+        views: Arc<dyn Views>,
+    ) -> Result<Self, Error> {
         options.check()?;
         let catalog = RwLock::new(Catalog::new(log.streams()));
         let (compiled, known) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Shared { options, log, store, views, catalog, epoch: AtomicU64::new(0), compiled, known })))
+        Ok(Self(Arc::new(Shared {
+            options,
+            log,
+            store,
+            views,
+            catalog,
+            epoch: AtomicU64::new(0),
+            compiled,
+            known,
+        })))
     }
 
     /// Replaces the catalogue: after every change of it, or of the streams.
@@ -127,9 +142,15 @@ impl Engine {
                 Err(error) => wanted.push(Err((name, error))),
             }
         }
-        for stream in catalog.streams().iter().filter(|stream| stream.kind == StreamKind::Table && stream.schema.is_some()) {
+        for stream in catalog
+            .streams()
+            .iter()
+            .filter(|stream| stream.kind == StreamKind::Table && stream.schema.is_some())
+        {
             let name = view_name_of_latest(stream);
-            let known = before.get(&name).filter(|known| known.stream.schema == stream.schema && known.stream.id == stream.id);
+            let known = before
+                .get(&name)
+                .filter(|known| known.stream.schema == stream.schema && known.stream.id == stream.id);
             let one = known.cloned().unwrap_or_else(|| Compiled {
                 def: None,
                 stream: stream.clone(),
@@ -142,7 +163,12 @@ impl Engine {
         wanted
     }
 
-    fn compiled(&self, catalog: &Catalog, known: Option<&Compiled>, def: &Arc<ProjectionDef>) -> Result<Compiled, Error> {
+    fn compiled(
+        &self,
+        catalog: &Catalog,
+        known: Option<&Compiled>,
+        def: &Arc<ProjectionDef>,
+    ) -> Result<Compiled, Error> {
         if let Some(known) = known
             && catalog.streams().by_id(def.stream).is_ok_and(|stream| stream.schema == known.stream.schema)
         {

@@ -3,8 +3,8 @@
 use crate::functions::ValueError;
 use crate::rows::RowError;
 use crate::sql::SyntaxError;
-use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
 
 /// A statement was not carried out, or a result is not there.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum Error {
         cause: RowError,
     },
     /// A projection is not being kept up to date.
-    #[error("the projection `{name}` cannot be read: {reason}")]
+    #[error("`{name}` cannot be read: {reason}")]
     NotReadable {
         /// The projection.
         name: String,
@@ -95,6 +95,9 @@ pub enum Error {
     /// The log failed.
     #[error(transparent)]
     Log(#[from] tw_log::Error),
+    /// The workers failed.
+    #[error(transparent)]
+    Process(#[from] tw_process::Error),
     /// The state store failed.
     #[error(transparent)]
     State(#[from] tw_state::Error),
@@ -123,7 +126,7 @@ impl Error {
             Self::Memory { .. } => "memory",
             Self::Rows { .. } => "rows",
             Self::Log(_) => "log",
-            Self::State(_) | Self::Stored(_) => "state",
+            Self::State(_) | Self::Stored(_) | Self::Process(_) => "state",
             Self::Engine(_) => "engine",
         }
     }
@@ -146,7 +149,9 @@ impl From<DataFusionError> for Error {
                 },
             },
             DataFusionError::ArrowError(inner, _) => Self::from_arrow(*inner),
-            DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => Self::Refused(plain(&message)),
+            DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
+                Self::Refused(plain(&message))
+            }
             DataFusionError::SchemaError(inner, _) => Self::from_schema(&inner),
             DataFusionError::Execution(message) => Self::Value(plain(&message)),
             DataFusionError::Collection(errors) => match errors.into_iter().next() {
@@ -173,9 +178,9 @@ impl Error {
         match error {
             ArrowError::ExternalError(inner) => Self::from(DataFusionError::External(inner)),
             ArrowError::DivideByZero => Self::Value("division by zero".into()),
-            ArrowError::ArithmeticOverflow(message) | ArrowError::ComputeError(message) | ArrowError::CastError(message) => {
-                Self::Value(plain(&message))
-            }
+            ArrowError::ArithmeticOverflow(message)
+            | ArrowError::ComputeError(message)
+            | ArrowError::CastError(message) => Self::Value(plain(&message)),
             other => Self::Engine(Box::new(DataFusionError::ArrowError(Box::new(other), None))),
         }
     }
@@ -192,7 +197,9 @@ impl Error {
                 ArrowError::DivideByZero => Self::Value("division by zero".into()),
                 other => Self::Value(plain(&other.to_string())),
             },
-            DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => Self::Refused(plain(message)),
+            DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
+                Self::Refused(plain(message))
+            }
             other => Self::Value(plain(&other.to_string())),
         }
     }
@@ -207,9 +214,10 @@ impl Error {
             SchemaError::AmbiguousReference { field } => {
                 Self::Refused(format!("the column `{}` is in several tables: write table.{0}", field.name))
             }
-            SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-                Self::Refused(format!("the column `{name}` is there twice: give one of them another name with AS"))
-            }
+            SchemaError::DuplicateQualifiedField { name, .. }
+            | SchemaError::DuplicateUnqualifiedField { name } => Self::Refused(format!(
+                "the column `{name}` is there twice: give one of them another name with AS"
+            )),
         }
     }
 }

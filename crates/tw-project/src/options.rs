@@ -45,7 +45,12 @@ impl Options {
     pub fn check(&self) -> Result<(), Error> {
         let checks = [
             ("query_threads_max", self.query_threads_max as u64, 1..=256, "1 to 256"),
-            ("query_memory_bytes_max", self.query_memory_bytes_max as u64, 1 << 20..=1 << 40, "1048576 to 1099511627776 bytes"),
+            (
+                "query_memory_bytes_max",
+                self.query_memory_bytes_max as u64,
+                1 << 20..=1 << 40,
+                "1048576 to 1099511627776 bytes",
+            ),
             ("query_rows_max", self.query_rows_max, 1..=1_000_000_000_000, "1 to 1000000000000 rows"),
             ("query_ms_max", self.query_ms_max, 1..=86_400_000, "1 to 86400000 ms"),
             ("plans_max", self.plans_max as u64, 0..=100_000, "0 to 100000"),

@@ -34,7 +34,11 @@ pub(crate) fn timestamptz() -> DataType {
 
 /// The decimal type of a precision and a scale that fit in 76 digits.
 pub(crate) fn decimal(precision: u8, scale: i8) -> DataType {
-    if precision <= 38 { DataType::Decimal128(precision, scale) } else { DataType::Decimal256(precision, scale) }
+    if precision <= 38 {
+        DataType::Decimal128(precision, scale)
+    } else {
+        DataType::Decimal256(precision, scale)
+    }
 }
 
 /// How a column is stored in Arrow arrays.
@@ -89,11 +93,33 @@ pub fn field_name(field: &Field) -> String {
 /// Types whose equal values can have different texts, so that comparing the texts would be wrong.
 fn is_ambiguous(ty: &str) -> bool {
     const NAMES: [&str; 14] = [
-        "citext", "hstore", "jsonb", "xml", "jsonpath", "point", "box", "path", "polygon", "circle", "line", "lseg",
-        "numrange", "nummultirange",
+        "citext",
+        "hstore",
+        "jsonb",
+        "xml",
+        "jsonpath",
+        "point",
+        "box",
+        "path",
+        "polygon",
+        "circle",
+        "line",
+        "lseg",
+        "numrange",
+        "nummultirange",
     ];
     const ELEMENTS: [&str; 11] = [
-        "numeric", "real", "float4", "double precision", "float8", "interval", "citext", "bpchar", "character", "char", "json",
+        "numeric",
+        "real",
+        "float4",
+        "double precision",
+        "float8",
+        "interval",
+        "citext",
+        "bpchar",
+        "character",
+        "char",
+        "json",
     ];
     let base = ty.split('(').next().unwrap_or(ty).trim();
     match base.strip_suffix("[]").or_else(|| base.strip_prefix('_')) {
@@ -105,7 +131,11 @@ fn is_ambiguous(ty: &str) -> bool {
 /// The decimal type of declared bounds; None if they are beyond 76 digits.
 pub(crate) fn bounded((precision, scale): (u16, i16)) -> Option<DataType> {
     // With a negative scale, p digits stand before −s zeros; with a scale over the precision there are only decimals.
-    let digits = if scale < 0 { i32::from(precision) - i32::from(scale) } else { i32::from(precision).max(i32::from(scale)) };
+    let digits = if scale < 0 {
+        i32::from(precision) - i32::from(scale)
+    } else {
+        i32::from(precision).max(i32::from(scale))
+    };
     let digits = u8::try_from(digits).ok().filter(|digits| *digits <= DIGITS_MAX)?;
     Some(decimal(digits, i8::try_from(scale.max(0)).ok()?))
 }
@@ -210,7 +240,9 @@ pub(crate) fn exact_shape(ty: &DataType) -> Option<(u8, i8)> {
         DataType::Int16 => Some((5, 0)),
         DataType::Int32 => Some((10, 0)),
         DataType::Int64 => Some((19, 0)),
-        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => Some((*precision, *scale)),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            Some((*precision, *scale))
+        }
         _ => None,
     }
 }

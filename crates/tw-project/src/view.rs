@@ -39,12 +39,6 @@ impl StateView {
         Self { name: view_name_of_latest(stream), plan, definition, cache_bytes_max }
     }
 
-    /// A number that is another one for another definition, or for other types of the columns that it uses: state that one has
-    /// built is of no use to the other.
-    pub fn definition(&self) -> u64 {
-        self.definition
-    }
-
     /// What it keeps up to date.
     pub(crate) fn plan(&self) -> &Arc<ProjectionPlan> {
         &self.plan
@@ -70,13 +64,18 @@ impl View for StateView {
         self.plan.stream.id
     }
 
+    fn definition(&self) -> u64 {
+        self.definition
+    }
+
     fn open(
         &self,
         partition: PartitionId,
         keyspace: Keyspace,
         store: &Arc<dyn Store>,
     ) -> Result<Box<dyn Processor>, tw_state::Error> {
-        let processor = ViewProcessor::open(self.plan.clone(), partition, keyspace, store, self.cache_bytes_max)?;
+        let processor =
+            ViewProcessor::open(self.plan.clone(), partition, keyspace, store, self.cache_bytes_max)?;
         Ok(Box::new(processor))
     }
 }

@@ -63,7 +63,9 @@ impl Follower {
                 continue;
             }
             let later = |_| Error::Stored(format!("$config, event {}", event.offset));
-            if let Some(change) = Change::from_event(event.event.ty, event.event.data.bytes()).map_err(later)? {
+            if let Some(change) =
+                Change::from_event(event.event.ty, event.event.data.bytes()).map_err(later)?
+            {
                 catalog.apply(change);
                 changed = true;
             }

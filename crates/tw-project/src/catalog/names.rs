@@ -42,7 +42,11 @@ impl Catalog {
     /// [`Error::NotFound`], with a suggestion.
     pub(crate) fn table(&self, schema: Option<&str>, name: &str) -> Result<Table, Error> {
         if schema == Some(EVENTS) {
-            return self.streams.get(name).map(|stream| Table::History(stream.clone())).map_err(|_| self.no_stream(name));
+            return self
+                .streams
+                .get(name)
+                .map(|stream| Table::History(stream.clone()))
+                .map_err(|_| self.no_stream(name));
         }
         let full = match schema {
             None | Some("public") => name.to_owned(),

@@ -76,7 +76,9 @@ pub(super) fn check_plan(plan: &LogicalPlan) -> Result<()> {
                 check(left.kind, &left.type_name(), Use::Equality, "JOIN on")?;
                 if types::operand_type(left.ty(), right.ty()).is_none() {
                     let (a, b) = (left.type_name(), right.type_name());
-                    return Err(type_error(format!("operator does not exist: {a} = {b}: add a cast to the join condition")));
+                    return Err(type_error(format!(
+                        "operator does not exist: {a} = {b}: add a cast to the join condition"
+                    )));
                 }
             }
         }
@@ -86,7 +88,9 @@ pub(super) fn check_plan(plan: &LogicalPlan) -> Result<()> {
                 for (a, b) in first.schema().fields().iter().zip(other.schema().fields()) {
                     if types::common_type(a.data_type(), b.data_type()).is_none() {
                         let (a, b) = (types::field_name(a), types::field_name(b));
-                        return Err(type_error(format!("UNION types {a} and {b} cannot be matched: add a cast")));
+                        return Err(type_error(format!(
+                            "UNION types {a} and {b} cannot be matched: add a cast"
+                        )));
                     }
                 }
             }
@@ -104,7 +108,9 @@ fn check_aggregate(expr: &Expr, schema: &DFSchema) -> Result<()> {
         let by = format!("{name}() of");
         match name {
             "min" | "max" => check_expr(arg, schema, Use::Order, &by)?,
-            _ if params.distinct => check_expr(arg, schema, Use::Equality, &format!("{name}(DISTINCT …) of"))?,
+            _ if params.distinct => {
+                check_expr(arg, schema, Use::Equality, &format!("{name}(DISTINCT …) of"))?;
+            }
             _ => {}
         }
     }

@@ -8,7 +8,9 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
-use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
 use datafusion::sql::planner::{ContextProvider, NullOrdering, ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use std::sync::Arc;
@@ -26,7 +28,12 @@ pub(crate) trait Tables {
 ///
 /// # Errors
 /// A name that does not exist, or an expression without meaning.
-pub(crate) fn plan_query(dialect: Dialect, tables: &dyn Tables, state: &SessionState, query: Query) -> Result<LogicalPlan> {
+pub(crate) fn plan_query(
+    dialect: Dialect,
+    tables: &dyn Tables,
+    state: &SessionState,
+    query: Query,
+) -> Result<LogicalPlan> {
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(dialect)];
     planners.extend(state.expr_planners().iter().cloned());
     let context = Context { dialect, tables, state, planners };
@@ -50,11 +57,19 @@ impl ContextProvider for Context<'_> {
         self.tables.table(&name)
     }
 
-    fn get_table_function_source(&self, name: &str, _: Vec<datafusion::logical_expr::Expr>) -> Result<Arc<dyn TableSource>> {
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        _: Vec<datafusion::logical_expr::Expr>,
+    ) -> Result<Arc<dyn TableSource>> {
         Err(type_error(format!("not supported: {name}() as a table")))
     }
 
-    fn create_cte_work_table(&self, name: &str, schema: datafusion::arrow::datatypes::SchemaRef) -> Result<Arc<dyn TableSource>> {
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: datafusion::arrow::datatypes::SchemaRef,
+    ) -> Result<Arc<dyn TableSource>> {
         let table = datafusion::datasource::cte_worktable::CteWorkTable::new(name, schema);
         Ok(datafusion::datasource::provider_as_source(Arc::new(table)))
     }

@@ -29,10 +29,45 @@ static DATAFUSION: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| 
 
 /// Functions of ours that are planned one by one.
 const OURS: &[&str] = &[
-    "abs", "atan2", "ceil", "ceiling", "coalesce", "concat", "concat_ws", "current_date", "current_time", "current_timestamp",
-    "date_bin", "date_part", "date_trunc", "div", "extract", "floor", "greatest", "json_array_length", "json_typeof", "least",
-    "localtimestamp", "make_date", "mod", "now", "nullif", "pi", "pow", "power", "random", "round", "sign", "signum",
-    "timezone", "to_timestamp", "trunc", "uuid", "gen_random_uuid", "gcd", "lcm",
+    "abs",
+    "atan2",
+    "ceil",
+    "ceiling",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "div",
+    "extract",
+    "floor",
+    "greatest",
+    "json_array_length",
+    "json_typeof",
+    "least",
+    "localtimestamp",
+    "make_date",
+    "mod",
+    "now",
+    "nullif",
+    "pi",
+    "pow",
+    "power",
+    "random",
+    "round",
+    "sign",
+    "signum",
+    "timezone",
+    "to_timestamp",
+    "trunc",
+    "uuid",
+    "gen_random_uuid",
+    "gcd",
+    "lcm",
 ];
 
 /// Whether there is a function of this name.
@@ -55,7 +90,8 @@ fn is_native(name: &str) -> Option<&'static super::table::Native> {
 }
 
 fn is_foreign(name: &str) -> bool {
-    FOREIGN.contains(&name) || ((name.starts_with("array_") || name.starts_with("list_")) && DATAFUSION.contains_key(name))
+    FOREIGN.contains(&name)
+        || ((name.starts_with("array_") || name.starts_with("list_")) && DATAFUSION.contains_key(name))
 }
 
 /// Whether a function of DataFusion's that was planned has a value for all arguments.
@@ -83,7 +119,9 @@ pub(super) fn plan(dialect: &Dialect, name: &str, args: Vec<Expr>, schema: &DFSc
     match name {
         "now" | "current_timestamp" | "localtimestamp" | "current_date" | "current_time" => call.now(dialect),
         "random" | "uuid" | "gen_random_uuid" => call.random(dialect),
-        "extract" | "date_part" | "date_trunc" | "date_bin" | "timezone" | "to_timestamp" | "make_date" => call.moment(),
+        "extract" | "date_part" | "date_trunc" | "date_bin" | "timezone" | "to_timestamp" | "make_date" => {
+            call.moment()
+        }
         "coalesce" | "greatest" | "least" => call.unified(),
         "nullif" => call.nullif(),
         "concat" | "concat_ws" => call.concat(),
@@ -107,7 +145,9 @@ struct Call<'a> {
 impl Call<'_> {
     fn no_such_function(&self) -> datafusion::common::DataFusionError {
         let types: Vec<String> = self.operands.iter().map(Operand::type_name).collect();
-        let textual = |kind: Kind| matches!(kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous);
+        let textual = |kind: Kind| {
+            matches!(kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous)
+        };
         let hint = if self.operands.iter().any(|operand| textual(operand.kind)) {
             ": cast to text to use the text form".to_owned()
         } else if exists(self.name) {
@@ -126,13 +166,19 @@ impl Call<'_> {
     fn native(self, native: &super::table::Native) -> Result<Expr> {
         for form in native.forms {
             let (takes, gives) = form.split_once('>').unwrap_or((form, "t"));
-            if takes.len() != self.operands.len() || !takes.chars().zip(&self.operands).all(|(letter, operand)| accepts(letter, operand)) {
+            if takes.len() != self.operands.len()
+                || !takes.chars().zip(&self.operands).all(|(letter, operand)| accepts(letter, operand))
+            {
                 continue;
             }
             let name = native.names.first().copied().unwrap_or(self.name);
-            let args = takes.chars().zip(self.operands.iter().cloned()).map(|(letter, operand)| operand.cast(&letter_type(letter)));
+            let args = takes
+                .chars()
+                .zip(self.operands.iter().cloned())
+                .map(|(letter, operand)| operand.cast(&letter_type(letter)));
             let call = self.datafusion(name, args.collect::<Result<_>>()?)?;
-            let ty = if gives == "i" { DataType::Int32 } else { letter_type(gives.chars().next().unwrap_or('t')) };
+            let ty =
+                if gives == "i" { DataType::Int32 } else { letter_type(gives.chars().next().unwrap_or('t')) };
             let from = call.get_type(self.schema)?;
             return cast(call, &from, &ty);
         }
@@ -140,7 +186,9 @@ impl Call<'_> {
     }
 
     fn foreign(self) -> Result<Expr> {
-        let textual = |operand: &Operand| matches!(operand.kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous);
+        let textual = |operand: &Operand| {
+            matches!(operand.kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous)
+        };
         if self.operands.iter().any(textual) {
             return Err(self.no_such_function());
         }
@@ -152,14 +200,20 @@ impl Call<'_> {
     fn common(&self) -> Result<DataType> {
         let mut common = DataType::Null;
         for operand in &self.operands {
-            let textual = matches!(operand.kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous);
+            let textual = matches!(
+                operand.kind,
+                Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous
+            );
             if textual {
                 return Err(self.no_such_function());
             }
             if !operand.is_open() {
                 common = types::common_type(&common, operand.ty()).ok_or_else(|| {
                     let (a, b) = (types::name(&common), operand.type_name());
-                    type_error(format!("{} types {a} and {b} cannot be matched: add a cast", self.name.to_uppercase()))
+                    type_error(format!(
+                        "{} types {a} and {b} cannot be matched: add a cast",
+                        self.name.to_uppercase()
+                    ))
                 })?;
             }
         }
@@ -180,8 +234,10 @@ impl Call<'_> {
 
     /// `nullif(a, b)` is NULL where a equals b, and a elsewhere.
     fn nullif(self) -> Result<Expr> {
-        let [a, b] = <[Operand; 2]>::try_from(self.operands).map_err(|_| type_error("nullif takes two arguments"))?;
-        let value = if a.open_text().is_some() { a.clone().cast(&DataType::Utf8View)? } else { a.expr.clone() };
+        let [a, b] =
+            <[Operand; 2]>::try_from(self.operands).map_err(|_| type_error("nullif takes two arguments"))?;
+        let value =
+            if a.open_text().is_some() { a.clone().cast(&DataType::Utf8View)? } else { a.expr.clone() };
         let ty = if a.open_text().is_some() { DataType::Utf8View } else { a.ty().clone() };
         let equal = compare(Operator::Eq, a, b)?;
         let null = Expr::Literal(ScalarValue::try_from(&ty)?, None);
@@ -190,7 +246,11 @@ impl Call<'_> {
 
     fn concat(self) -> Result<Expr> {
         if let Some(operand) = self.operands.iter().find(|operand| operand.kind == Kind::Bool) {
-            return Err(type_error(format!("not supported: {}() of {}: cast to text", self.name, operand.type_name())));
+            return Err(type_error(format!(
+                "not supported: {}() of {}: cast to text",
+                self.name,
+                operand.type_name()
+            )));
         }
         let args = self.operands.iter().cloned().map(Operand::into_text).collect::<Result<_>>()?;
         self.datafusion(self.name, args)
@@ -198,7 +258,9 @@ impl Call<'_> {
 
     fn json(self, udf: Arc<ScalarUDF>) -> Result<Expr> {
         match self.operands.as_slice() {
-            [operand] if matches!(operand.kind, Kind::Json | Kind::Text) => Ok(udf.call(vec![operand.expr.clone()])),
+            [operand] if matches!(operand.kind, Kind::Json | Kind::Text) => {
+                Ok(udf.call(vec![operand.expr.clone()]))
+            }
             _ => Err(self.no_such_function()),
         }
     }
@@ -211,7 +273,8 @@ impl Call<'_> {
                 self.name
             )));
         };
-        let now = Expr::Literal(ScalarValue::TimestampMicrosecond(Some(now_us), Some(Arc::from("UTC"))), None);
+        let now =
+            Expr::Literal(ScalarValue::TimestampMicrosecond(Some(now_us), Some(Arc::from("UTC"))), None);
         match self.name {
             "localtimestamp" => cast(now, &timestamptz(), &TIMESTAMP),
             "current_date" => cast(now, &timestamptz(), &DataType::Date32),
@@ -238,34 +301,48 @@ impl Call<'_> {
             ("pi", [], _) => Ok(Expr::Literal(ScalarValue::Float64(Some(std::f64::consts::PI)), None)),
             ("abs", [x], [kind]) if kind.is_number() => Ok(math::abs().call(vec![plain(x)])),
             ("sign" | "signum", [x], [Kind::Numeric]) => Ok(math::sign_numeric().call(vec![plain(x)])),
-            ("round", [x], [Kind::Numeric]) => Ok(math::round_numeric(math::Rounding::Nearest).call(vec![plain(x)])),
-            ("trunc", [x], [Kind::Numeric]) => Ok(math::round_numeric(math::Rounding::Truncate).call(vec![plain(x)])),
-            ("ceil" | "ceiling", [x], [Kind::Numeric]) => Ok(math::round_numeric(math::Rounding::Up).call(vec![plain(x)])),
-            ("floor", [x], [Kind::Numeric]) => Ok(math::round_numeric(math::Rounding::Down).call(vec![plain(x)])),
+            ("round", [x], [Kind::Numeric]) => {
+                Ok(math::round_numeric(math::Rounding::Nearest).call(vec![plain(x)]))
+            }
+            ("trunc", [x], [Kind::Numeric]) => {
+                Ok(math::round_numeric(math::Rounding::Truncate).call(vec![plain(x)]))
+            }
+            ("ceil" | "ceiling", [x], [Kind::Numeric]) => {
+                Ok(math::round_numeric(math::Rounding::Up).call(vec![plain(x)]))
+            }
+            ("floor", [x], [Kind::Numeric]) => {
+                Ok(math::round_numeric(math::Rounding::Down).call(vec![plain(x)]))
+            }
             ("round" | "trunc", [x, digits], [Kind::Numeric | Kind::Int, Kind::Int]) => {
-                let rounding = if self.name == "round" { math::Rounding::Nearest } else { math::Rounding::Truncate };
+                let rounding =
+                    if self.name == "round" { math::Rounding::Nearest } else { math::Rounding::Truncate };
                 let shape = types::exact_shape(x.ty()).ok_or_else(|| self.no_such_function())?;
-                Ok(math::round_numeric(rounding).call(vec![x.clone().cast(&types::decimal(shape.0, shape.1))?, plain(digits)]))
+                Ok(math::round_numeric(rounding)
+                    .call(vec![x.clone().cast(&types::decimal(shape.0, shape.1))?, plain(digits)]))
             }
             ("round" | "trunc" | "sign" | "signum", [x], [Kind::Int | Kind::Float]) => {
                 let name = if self.name == "signum" { "sign" } else { self.name };
                 Ok(math::whole(name).ok_or_else(|| self.no_such_function())?.call(vec![double(x)?]))
             }
             ("mod", [a, b], _) => super::operators::arithmetic(Op::Rem, a.clone(), b.clone(), self.schema),
-            ("power" | "pow", [a, b], [ka, kb]) if is_double(*ka, *kb) => {
-                Ok(math::of_two("power").ok_or_else(|| self.no_such_function())?.call(vec![double(a)?, double(b)?]))
-            }
-            ("atan2", [a, b], [ka, kb]) if ka.is_number() && kb.is_number() => {
-                Ok(math::of_two("atan2").ok_or_else(|| self.no_such_function())?.call(vec![double(a)?, double(b)?]))
-            }
+            ("power" | "pow", [a, b], [ka, kb]) if is_double(*ka, *kb) => Ok(math::of_two("power")
+                .ok_or_else(|| self.no_such_function())?
+                .call(vec![double(a)?, double(b)?])),
+            ("atan2", [a, b], [ka, kb]) if ka.is_number() && kb.is_number() => Ok(math::of_two("atan2")
+                .ok_or_else(|| self.no_such_function())?
+                .call(vec![double(a)?, double(b)?])),
             ("gcd" | "lcm", [a, b], [Kind::Int, Kind::Int]) => {
                 let args = vec![a.clone().cast(&DataType::Int64)?, b.clone().cast(&DataType::Int64)?];
                 self.datafusion(self.name, args)
             }
-            ("sqrt" | "exp" | "ln" | "log" | "log10" | "power" | "pow", _, kinds) if kinds.contains(&Kind::Numeric) => Err(type_error(format!(
-                "not supported: {}() of numeric: cast to double precision",
-                self.name
-            ))),
+            ("sqrt" | "exp" | "ln" | "log" | "log10" | "power" | "pow", _, kinds)
+                if kinds.contains(&Kind::Numeric) =>
+            {
+                Err(type_error(format!(
+                    "not supported: {}() of numeric: cast to double precision",
+                    self.name
+                )))
+            }
             (name, [x], [kind]) if kind.is_number() => {
                 let name = if name == "ceiling" { "ceil" } else { name };
                 Ok(math::of_one(name).ok_or_else(|| self.no_such_function())?.call(vec![double(x)?]))
@@ -275,13 +352,19 @@ impl Call<'_> {
     }
 
     fn moment(self) -> Result<Expr> {
-        let mut operands = self.operands.iter().cloned().map(Operand::comparable).collect::<Result<Vec<_>>>()?;
+        let mut operands =
+            self.operands.iter().cloned().map(Operand::comparable).collect::<Result<Vec<_>>>()?;
         match (self.name, operands.as_mut_slice()) {
             ("extract" | "date_part", [field, x]) => {
                 let text = field.open_text().map(str::to_owned).ok_or_else(|| self.no_such_function())?;
-                let part = moment::Field::parse(&text)
-                    .filter(|part| part.is_of(x.kind))
-                    .ok_or_else(|| type_error(format!("unit `{}` is not supported for type {}", text.to_lowercase(), x.type_name())))?;
+                let part =
+                    moment::Field::parse(&text).filter(|part| part.is_of(x.kind)).ok_or_else(|| {
+                        type_error(format!(
+                            "unit `{}` is not supported for type {}",
+                            text.to_lowercase(),
+                            x.type_name()
+                        ))
+                    })?;
                 let value = moment::extract(part).call(vec![x.expr.clone()]);
                 if self.name == "extract" {
                     return Ok(value);
@@ -304,7 +387,8 @@ impl Call<'_> {
             }
             ("date_bin", [stride, x, origin]) => {
                 let ty = types::common_type(x.ty(), &TIMESTAMP).ok_or_else(|| self.no_such_function())?;
-                let args = vec![stride.clone().cast(&INTERVAL)?, x.clone().cast(&ty)?, origin.clone().cast(&ty)?];
+                let args =
+                    vec![stride.clone().cast(&INTERVAL)?, x.clone().cast(&ty)?, origin.clone().cast(&ty)?];
                 Ok(moment::date_bin().call(args))
             }
             ("timezone", [zone, x]) => {
@@ -312,9 +396,12 @@ impl Call<'_> {
                 if !matches!(zone.kind, Kind::Text) {
                     return Err(self.no_such_function());
                 }
-                Ok(moment::timezone().call(vec![zone.clone().cast(&DataType::Utf8View)?, x.clone().cast(&ty)?]))
+                Ok(moment::timezone()
+                    .call(vec![zone.clone().cast(&DataType::Utf8View)?, x.clone().cast(&ty)?]))
             }
-            ("to_timestamp", [x]) if x.kind.is_number() => Ok(moment::to_timestamp().call(vec![x.clone().cast(&DataType::Float64)?])),
+            ("to_timestamp", [x]) if x.kind.is_number() => {
+                Ok(moment::to_timestamp().call(vec![x.clone().cast(&DataType::Float64)?]))
+            }
             ("make_date", [y, m, d]) => {
                 let int = |operand: &Operand| operand.clone().cast(&DataType::Int32);
                 Ok(moment::make_date().call(vec![int(y)?, int(m)?, int(d)?]))

@@ -4,7 +4,8 @@ use super::{Dialect, functions};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{Column, DFSchema, DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use std::sync::Arc;
 
@@ -43,8 +44,12 @@ impl ScalarUDFImpl for Named {
     /// The type of the function that would be chosen.
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let name = |index: usize| format!("argument {index}");
-        let fields: Vec<Field> =
-            args.arg_fields.iter().enumerate().map(|(index, field)| field.as_ref().clone().with_name(name(index))).collect();
+        let fields: Vec<Field> = args
+            .arg_fields
+            .iter()
+            .enumerate()
+            .map(|(index, field)| field.as_ref().clone().with_name(name(index)))
+            .collect();
         let schema = DFSchema::try_from(Schema::new(fields))?;
         let arguments = (0..args.arg_fields.len())
             .map(|index| match args.scalar_arguments.get(index).copied().flatten() {

@@ -5,9 +5,9 @@ use crate::functions::function::type_error;
 use crate::types::{self, INTERVAL, Kind};
 use crate::values::scan;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::DFSchema;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::common::DFSchema;
 
 /// An expression and what is known of its type.
 #[derive(Debug, Clone)]
@@ -31,7 +31,9 @@ impl Operand {
     /// The text of a literal whose type is still open: `'2026-01-31'` is a date where a date is wanted.
     pub(super) fn open_text(&self) -> Option<&str> {
         match &self.expr {
-            Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), None) => Some(text),
+            Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), None) => {
+                Some(text)
+            }
             _ => None,
         }
     }
@@ -58,7 +60,9 @@ impl Operand {
     /// As text, as by `::text`; what is kept as text without being text becomes text.
     pub(super) fn into_text(self) -> Result<Expr> {
         match self.kind {
-            Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous => Ok(Cast::of(self.expr, &DataType::Utf8View)),
+            Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous => {
+                Ok(Cast::of(self.expr, &DataType::Utf8View))
+            }
             _ => self.cast(&DataType::Utf8View),
         }
     }
@@ -78,8 +82,9 @@ impl Operand {
         let Some(text) = self.open_text() else { return self.cast(other.ty()) };
         match other.kind {
             Kind::Uuid => {
-                let uuid = scan::normal_uuid(text)
-                    .ok_or_else(|| type_error(format!("invalid input syntax for type uuid: `{}`", scan::shorten(text))))?;
+                let uuid = scan::normal_uuid(text).ok_or_else(|| {
+                    type_error(format!("invalid input syntax for type uuid: `{}`", scan::shorten(text)))
+                })?;
                 Ok(Expr::Literal(ScalarValue::Utf8View(Some(uuid)), None))
             }
             // The literal is a numeric of its own scale; it is not rounded to that of the column.

@@ -58,7 +58,8 @@ fn no_operator(op: &str, left: &Operand, right: &Operand) -> DataFusionError {
     let (a, b) = (left.type_name(), right.type_name());
     let hint = match (left.kind, right.kind) {
         (Kind::Json, _) | (_, Kind::Json) => ": take a member with ->> first, or cast to text",
-        (Kind::Opaque | Kind::Ambiguous | Kind::Uuid, _) | (_, Kind::Opaque | Kind::Ambiguous | Kind::Uuid) => {
+        (Kind::Opaque | Kind::Ambiguous | Kind::Uuid, _)
+        | (_, Kind::Opaque | Kind::Ambiguous | Kind::Uuid) => {
             ": cast to text to compare or combine the text form"
         }
         _ => ": add a cast",
@@ -94,15 +95,24 @@ pub(super) fn arithmetic(op: Op, left: Operand, right: Operand, schema: &DFSchem
     let expr = match (op, left.kind, right.kind) {
         (_, Kind::Date, Kind::Int) => call(left.expr.clone(), right.clone().cast(&DataType::Int32)?),
         (_, Kind::Int, Kind::Date) => call(left.clone().cast(&DataType::Int32)?, right.expr.clone()),
-        (Op::Mul, Kind::Int, Kind::Interval) => call(right.expr.clone(), left.clone().cast(&DataType::Int64)?),
-        (Op::Mul, Kind::Interval, Kind::Int) => call(left.expr.clone(), right.clone().cast(&DataType::Int64)?),
+        (Op::Mul, Kind::Int, Kind::Interval) => {
+            call(right.expr.clone(), left.clone().cast(&DataType::Int64)?)
+        }
+        (Op::Mul, Kind::Interval, Kind::Int) => {
+            call(left.expr.clone(), right.clone().cast(&DataType::Int64)?)
+        }
         // A date and an interval make a timestamp; addition goes either way.
         (_, Kind::Date, Kind::Interval) => call(left.clone().cast(&types::TIMESTAMP)?, right.expr.clone()),
-        (Op::Add, Kind::Interval, Kind::Date) => call(right.clone().cast(&types::TIMESTAMP)?, left.expr.clone()),
-        (Op::Add, Kind::Interval, Kind::Timestamp | Kind::TimestampTz | Kind::Time) => call(right.expr.clone(), left.expr.clone()),
+        (Op::Add, Kind::Interval, Kind::Date) => {
+            call(right.clone().cast(&types::TIMESTAMP)?, left.expr.clone())
+        }
+        (Op::Add, Kind::Interval, Kind::Timestamp | Kind::TimestampTz | Kind::Time) => {
+            call(right.expr.clone(), left.expr.clone())
+        }
         (Op::Add, Kind::Time, Kind::Date) => call(right.expr.clone(), left.expr.clone()),
         (Op::Sub, a, b) if a != b && is_moment(a) && is_moment(b) => {
-            let ty = types::common_type(left.ty(), right.ty()).ok_or_else(|| no_operator("-", &left, &right))?;
+            let ty =
+                types::common_type(left.ty(), right.ty()).ok_or_else(|| no_operator("-", &left, &right))?;
             call(left.clone().cast(&ty)?, right.clone().cast(&ty)?)
         }
         _ => call(left.expr.clone(), right.expr.clone()),
@@ -135,7 +145,9 @@ fn open_arithmetic(op: Op, left: Operand, right: Operand) -> Result<Expr> {
         let right = right.cast(&INTERVAL)?;
         return Ok(op.udf().call(vec![left.expr, right]));
     }
-    if !typed.kind.is_number() && !(op == Op::Sub && is_moment(typed.kind)) && typed.kind != Kind::Interval {
+    let fits =
+        typed.kind.is_number() || typed.kind == Kind::Interval || (op == Op::Sub && is_moment(typed.kind));
+    if !fits {
         return Err(no_operator(op.symbol(), &left, &right));
     }
     let (left, right) = if left.is_open() {
@@ -157,10 +169,8 @@ pub(super) fn compare(op: Operator, left: Operand, right: Operand) -> Result<Exp
 /// Both operands of a comparison, brought to one type.
 pub(super) fn comparands(op: &Operator, left: Operand, right: Operand) -> Result<(Expr, Expr)> {
     let (left, right) = (left.comparable()?, right.comparable()?);
-    let only_equality = matches!(
-        op,
-        Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
-    );
+    let only_equality =
+        matches!(op, Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom);
     let incomparable = |kind: Kind| match kind {
         Kind::Json | Kind::Ambiguous => true,
         Kind::Opaque => !only_equality,
@@ -177,7 +187,10 @@ pub(super) fn comparands(op: &Operator, left: Operand, right: Operand) -> Result
             (left.expr, right)
         }
         (false, false) if left.kind == right.kind && left.kind == Kind::Foreign => (left.expr, right.expr),
-        (false, false) if matches!(left.kind, Kind::Uuid | Kind::Opaque) || matches!(right.kind, Kind::Uuid | Kind::Opaque) => {
+        (false, false)
+            if matches!(left.kind, Kind::Uuid | Kind::Opaque)
+                || matches!(right.kind, Kind::Uuid | Kind::Opaque) =>
+        {
             if types::field_name(&left.field) != types::field_name(&right.field) {
                 return Err(no_operator(&op.to_string(), &left, &right));
             }
@@ -196,7 +209,6 @@ pub(super) fn comparands(op: &Operator, left: Operand, right: Operand) -> Result
     };
     Ok(pair)
 }
-
 
 /// AND and OR. The right side is only computed where the left does not decide, so that it cannot fail there.
 fn logical(op: Operator, left: Operand, right: Operand, schema: &DFSchema) -> Result<Expr> {
@@ -240,7 +252,9 @@ fn concat(left: Operand, right: Operand) -> Result<Option<Expr>> {
 
 fn bits(op: Operator, left: Operand, right: Operand) -> Result<Expr> {
     match operand_type(left.ty(), right.ty()) {
-        Some(ty) if left.kind == Kind::Int && right.kind == Kind::Int => Ok(simple(op, left.cast(&ty)?, right.cast(&ty)?)),
+        Some(ty) if left.kind == Kind::Int && right.kind == Kind::Int => {
+            Ok(simple(op, left.cast(&ty)?, right.cast(&ty)?))
+        }
         _ => Err(no_operator(&op.to_string(), &left, &right)),
     }
 }

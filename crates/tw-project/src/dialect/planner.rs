@@ -1,15 +1,15 @@
 //! What DataFusion's SQL planner asks: what operators and types mean.
 
+use super::Dialect;
 use super::named::Named;
 use super::operators::binary;
 use super::rewrite::rewrite;
-use super::Dialect;
 use crate::functions::function::type_error;
 use crate::types;
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
 use datafusion::sql::sqlparser::ast::DataType as SqlType;
 use std::sync::Arc;
 use tw_types::ColumnType;
@@ -53,9 +53,13 @@ impl TypePlanner for Dialect {
             return Ok(Some(Arc::new(field)));
         }
         let text = ty.to_string();
-        let column: ColumnType = text.parse().map_err(|unknown: tw_types::UnknownType| type_error(unknown.to_string()))?;
+        let column: ColumnType =
+            text.parse().map_err(|unknown: tw_types::UnknownType| type_error(unknown.to_string()))?;
         if column == ColumnType::Text && text.contains('(') {
-            return Err(type_error(format!("not supported: a cast to {}: use left(x, n)", text.to_lowercase())));
+            return Err(type_error(format!(
+                "not supported: a cast to {}: use left(x, n)",
+                text.to_lowercase()
+            )));
         }
         if let ColumnType::Numeric(Some(bounds)) = column
             && types::bounded(bounds).is_none()

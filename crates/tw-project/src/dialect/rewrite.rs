@@ -33,7 +33,9 @@ pub(super) struct Rewriter<'a> {
 /// Whether an expression has been made by the binder, so that everything in it has its meaning already.
 fn is_bound(expr: &Expr) -> bool {
     match expr {
-        Expr::BinaryExpr(binary) => !matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
+        Expr::BinaryExpr(binary) => {
+            !matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom)
+        }
         Expr::ScalarFunction(function) => {
             let implementation = function.func.inner();
             implementation.is::<Function>() || implementation.is::<Cast>()
@@ -66,23 +68,39 @@ impl Rewriter<'_> {
     fn node(&self, expr: Expr) -> Result<Transformed<Expr>> {
         Ok(Transformed::yes(match expr {
             Expr::Cast(cast) => self.cast(*cast.expr, &cast.field)?,
-            Expr::TryCast(_) => return Err(type_error("not supported: TRY_CAST: use CASE to keep what cannot be cast")),
+            Expr::TryCast(_) => {
+                return Err(type_error("not supported: TRY_CAST: use CASE to keep what cannot be cast"));
+            }
             Expr::Negative(inner) => functions::negative(self.operand(*inner)?)?,
             Expr::Not(inner) => Expr::Not(Box::new(condition(*inner, "NOT", self.schema)?)),
             Expr::IsTrue(inner) => Expr::IsTrue(Box::new(condition(*inner, "IS TRUE", self.schema)?)),
             Expr::IsFalse(inner) => Expr::IsFalse(Box::new(condition(*inner, "IS FALSE", self.schema)?)),
-            Expr::IsNotTrue(inner) => Expr::IsNotTrue(Box::new(condition(*inner, "IS NOT TRUE", self.schema)?)),
-            Expr::IsNotFalse(inner) => Expr::IsNotFalse(Box::new(condition(*inner, "IS NOT FALSE", self.schema)?)),
-            Expr::IsUnknown(inner) => Expr::IsUnknown(Box::new(condition(*inner, "IS UNKNOWN", self.schema)?)),
-            Expr::IsNotUnknown(inner) => Expr::IsNotUnknown(Box::new(condition(*inner, "IS NOT UNKNOWN", self.schema)?)),
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => compare(op, self.operand(*left)?, self.operand(*right)?)?,
+            Expr::IsNotTrue(inner) => {
+                Expr::IsNotTrue(Box::new(condition(*inner, "IS NOT TRUE", self.schema)?))
+            }
+            Expr::IsNotFalse(inner) => {
+                Expr::IsNotFalse(Box::new(condition(*inner, "IS NOT FALSE", self.schema)?))
+            }
+            Expr::IsUnknown(inner) => {
+                Expr::IsUnknown(Box::new(condition(*inner, "IS UNKNOWN", self.schema)?))
+            }
+            Expr::IsNotUnknown(inner) => {
+                Expr::IsNotUnknown(Box::new(condition(*inner, "IS NOT UNKNOWN", self.schema)?))
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                compare(op, self.operand(*left)?, self.operand(*right)?)?
+            }
             Expr::Between(between) => self.between(between)?,
             Expr::InList(list) => self.in_list(list)?,
             Expr::Like(like) => Expr::Like(self.like(like)?),
-            Expr::SimilarTo(_) => return Err(type_error("not supported: SIMILAR TO: use LIKE or the operator ~")),
+            Expr::SimilarTo(_) => {
+                return Err(type_error("not supported: SIMILAR TO: use LIKE or the operator ~"));
+            }
             Expr::Case(case) => self.case(case)?,
             Expr::ScalarFunction(function) => match function.func.inner().downcast_ref::<Named>() {
-                Some(named) => functions::plan(self.dialect, ScalarUDFImpl::name(named), function.args, self.schema)?,
+                Some(named) => {
+                    functions::plan(self.dialect, ScalarUDFImpl::name(named), function.args, self.schema)?
+                }
                 None => return Ok(Transformed::no(Expr::ScalarFunction(function))),
             },
             other => return Ok(Transformed::no(other)),
@@ -104,22 +122,27 @@ impl Rewriter<'_> {
             },
             Kind::Json => match operand.kind {
                 Kind::Json => Ok(operand.expr),
-                Kind::Text => Ok(crate::functions::json::as_json().call(vec![operand.cast(&DataType::Utf8View)?])),
+                Kind::Text => {
+                    Ok(crate::functions::json::as_json().call(vec![operand.cast(&DataType::Utf8View)?]))
+                }
                 _ => Err(type_error(format!("not supported: a cast of {} to json", operand.type_name()))),
             },
             Kind::Text => operand.into_text(),
             _ => match operand.kind {
                 Kind::SpanText | Kind::Interval | Kind::Text | Kind::Unknown => operand.cast(to),
-                Kind::Uuid | Kind::Json | Kind::Opaque | Kind::Ambiguous => {
-                    Err(type_error(format!("cannot cast type {} to {}: cast to text first", operand.type_name(), types::name(to))))
-                }
+                Kind::Uuid | Kind::Json | Kind::Opaque | Kind::Ambiguous => Err(type_error(format!(
+                    "cannot cast type {} to {}: cast to text first",
+                    operand.type_name(),
+                    types::name(to)
+                ))),
                 _ => operand.cast(to),
             },
         }
     }
 
     fn binary(&self, op: &Sql, left: Expr, right: Expr) -> Result<Expr> {
-        operators::binary(op, left, right, self.schema)?.ok_or_else(|| type_error(format!("operator {op} does not exist")))
+        operators::binary(op, left, right, self.schema)?
+            .ok_or_else(|| type_error(format!("operator {op} does not exist")))
     }
 
     fn between(&self, between: Between) -> Result<Expr> {
@@ -142,7 +165,8 @@ impl Rewriter<'_> {
             let wanted = Operand::new(left, self.schema)?.ty().clone();
             ty = Some(match ty {
                 None => wanted,
-                Some(ty) => types::operand_type(&ty, &wanted).ok_or_else(|| type_error("the values of IN have types that cannot be matched"))?,
+                Some(ty) => types::operand_type(&ty, &wanted)
+                    .ok_or_else(|| type_error("the values of IN have types that cannot be matched"))?,
             });
         }
         let ty = ty.unwrap_or_else(|| first.ty().clone());
@@ -160,7 +184,11 @@ impl Rewriter<'_> {
         let (expr, pattern) = (self.operand(*like.expr)?, self.operand(*like.pattern)?);
         for operand in [&expr, &pattern] {
             if !matches!(operand.kind, Kind::Text | Kind::Unknown) {
-                return Err(type_error(format!("operator does not exist: {} LIKE {}: cast to text", expr.type_name(), pattern.type_name())));
+                return Err(type_error(format!(
+                    "operator does not exist: {} LIKE {}: cast to text",
+                    expr.type_name(),
+                    pattern.type_name()
+                )));
             }
         }
         let text = |operand: Operand| operand.cast(&DataType::Utf8View).map(Box::new);
@@ -183,7 +211,8 @@ impl Rewriter<'_> {
             results.push(self.operand(*result)?);
         }
         let mut results = unify("CASE", results)?.into_iter();
-        let when_then = conditions.into_iter().zip(results.by_ref()).map(|(when, then)| (Box::new(when), Box::new(then)));
+        let when_then =
+            conditions.into_iter().zip(results.by_ref()).map(|(when, then)| (Box::new(when), Box::new(then)));
         let when_then = when_then.collect();
         Ok(Expr::Case(Case::new(None, when_then, if has_else { results.next().map(Box::new) } else { None })))
     }
@@ -194,7 +223,10 @@ fn unify(of: &str, operands: Vec<Operand>) -> Result<Vec<Expr>> {
     let mut common = DataType::Null;
     for operand in &operands {
         if matches!(operand.kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous) {
-            return Err(type_error(format!("not supported: {of} with results of type {}: cast to text", operand.type_name())));
+            return Err(type_error(format!(
+                "not supported: {of} with results of type {}: cast to text",
+                operand.type_name()
+            )));
         }
         if !operand.is_open() {
             common = types::common_type(&common, operand.ty()).ok_or_else(|| {

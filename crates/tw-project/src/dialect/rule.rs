@@ -1,15 +1,15 @@
 //! The rule that rewrites a whole plan.
 
-use super::checks::check_plan;
-use super::rewrite::Rewriter;
-use super::functions::condition;
 use super::Dialect;
+use super::checks::check_plan;
+use super::functions::condition;
+use super::rewrite::Rewriter;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::AnalyzerRule;
 
 /// Gives every expression of a plan PostgreSQL's meaning. It must run before DataFusion's type coercion.
@@ -30,7 +30,8 @@ impl PostgresRule {
     fn node(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
-            schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+            schema
+                .merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
         }
         if matches!(plan, LogicalPlan::Limit(_)) {
             // Its numbers are counts, which stay as they are.

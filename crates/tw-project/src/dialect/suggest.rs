@@ -23,7 +23,8 @@ fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(CHARS_MAX).collect();
     let width = b.len() + 1;
     let mut cells: Vec<usize> = vec![0; (a.len() + 1) * width];
-    let at = |cells: &[usize], i: usize, j: usize| cells.get(i * width + j).copied().unwrap_or(usize::MAX / 2);
+    let at =
+        |cells: &[usize], i: usize, j: usize| cells.get(i * width + j).copied().unwrap_or(usize::MAX / 2);
     for i in 0..=a.len() {
         for j in 0..=b.len() {
             let value = if i == 0 || j == 0 {

@@ -77,16 +77,24 @@ impl Engine {
                     tables: tables.clone(),
                     options: options.clone(),
                 };
-                Ok(Action::Change { change: Change::SourceCreated(def), secret: secret.clone(), done: format!("source `{name}` created") })
+                Ok(Action::Change {
+                    change: Change::SourceCreated(def),
+                    secret: secret.clone(),
+                    done: format!("source `{name}` created"),
+                })
             }
             Statement::CreateProjection { name, if_not_exists, or_replace, options, query } => {
                 if let Some(option) = options.keys().next() {
-                    return Err(Error::Refused(format!("there is no option `{option}`: projections take none")));
+                    return Err(Error::Refused(format!(
+                        "there is no option `{option}`: projections take none"
+                    )));
                 }
                 create_projection(&catalog, name, *if_not_exists, *or_replace, query)
             }
             Statement::SetOptions { name, options } => set_options(&catalog, name, options),
-            Statement::AddColumn { name, column, if_not_exists } => add_column(&catalog, name, column, *if_not_exists),
+            Statement::AddColumn { name, column, if_not_exists } => {
+                add_column(&catalog, name, column, *if_not_exists)
+            }
             Statement::Drop { kind, name, if_exists } => drop_one(&catalog, *kind, name, *if_exists),
             Statement::Pause(name) => {
                 catalog.projection(name)?;
@@ -103,7 +111,9 @@ impl Engine {
             }
             Statement::Show(listing) => Ok(Action::Rows(describe::show(self, &catalog, *listing))),
             Statement::Describe { name } => Ok(Action::Rows(describe::describe(self, &catalog, name)?)),
-            Statement::ExplainProjection { query } => Ok(Action::Rows(explain::projection(&plan::compile(&catalog, query)?))),
+            Statement::ExplainProjection { query } => {
+                Ok(Action::Rows(explain::projection(&plan::compile(&catalog, query)?)))
+            }
             Statement::ExplainName(name) => {
                 let def = &catalog.projection(name)?.def;
                 Ok(Action::Rows(explain::projection(&plan::compile(&catalog, &def.query)?)))
@@ -140,9 +150,16 @@ fn create_stream(
     let mut options = options.clone();
     let partitions = match options.remove("partitions") {
         None => partitions_default,
-        Some(text) => text.parse().ok().filter(|partitions| (1..=StreamDef::PARTITIONS_MAX).contains(partitions)).ok_or_else(|| {
-            Error::Refused(format!("option `partitions` is `{text}`, outside 1 to {}", StreamDef::PARTITIONS_MAX))
-        })?,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|partitions| (1..=StreamDef::PARTITIONS_MAX).contains(partitions))
+            .ok_or_else(|| {
+                Error::Refused(format!(
+                    "option `partitions` is `{text}`, outside 1 to {}",
+                    StreamDef::PARTITIONS_MAX
+                ))
+            })?,
     };
     let stream = NewStream {
         // Checked above.
@@ -156,7 +173,10 @@ fn create_stream(
 }
 
 /// Options with some of them changed.
-fn stream_options(before: &StreamOptions, changes: &BTreeMap<String, String>) -> Result<StreamOptions, Error> {
+fn stream_options(
+    before: &StreamOptions,
+    changes: &BTreeMap<String, String>,
+) -> Result<StreamOptions, Error> {
     let refused = |error: serde_json::Error| Error::Refused(format!("the options of a stream: {error}"));
     let mut all = match serde_json::to_value(before).map_err(refused)? {
         serde_json::Value::Object(all) => all,
@@ -165,7 +185,9 @@ fn stream_options(before: &StreamOptions, changes: &BTreeMap<String, String>) ->
     for (name, text) in changes {
         let value = match text.parse::<u64>() {
             Ok(number) => number.into(),
-            Err(_) if text.eq_ignore_ascii_case("none") && name.starts_with("retention") => serde_json::Value::Null,
+            Err(_) if text.eq_ignore_ascii_case("none") && name.starts_with("retention") => {
+                serde_json::Value::Null
+            }
             Err(_) => text.to_lowercase().into(),
         };
         all.insert(name.clone(), value);
@@ -175,17 +197,34 @@ fn stream_options(before: &StreamOptions, changes: &BTreeMap<String, String>) ->
     Ok(options)
 }
 
-fn create_projection(catalog: &Catalog, name: &str, if_not_exists: bool, or_replace: bool, query: &str) -> Result<Action, Error> {
+fn create_projection(
+    catalog: &Catalog,
+    name: &str,
+    if_not_exists: bool,
+    or_replace: bool,
+    query: &str,
+) -> Result<Action, Error> {
     if or_replace && let Ok(known) = catalog.projection(name) {
         let stream = plan::compile(catalog, query)?.stream.id;
-        let def = ProjectionDef { query: query.to_owned(), stream, version: known.def.version + 1, ..known.def.as_ref().clone() };
+        let def = ProjectionDef {
+            query: query.to_owned(),
+            stream,
+            version: known.def.version + 1,
+            ..known.def.as_ref().clone()
+        };
         return Ok(change(Change::ProjectionAltered(def), format!("projection `{name}` replaced")));
     }
     if let Some(nothing) = exists(catalog, Kind::Projection, name, if_not_exists)? {
         return Ok(nothing);
     }
     let stream = plan::compile(catalog, query)?.stream.id;
-    let def = ProjectionDef { name: name.to_owned(), query: query.to_owned(), stream, version: 1, options: BTreeMap::new() };
+    let def = ProjectionDef {
+        name: name.to_owned(),
+        query: query.to_owned(),
+        stream,
+        version: 1,
+        options: BTreeMap::new(),
+    };
     Ok(change(Change::ProjectionCreated(def), format!("projection `{name}` created")))
 }
 
@@ -206,7 +245,9 @@ fn altered(stream: &StreamDef) -> NewStream {
 fn set_options(catalog: &Catalog, name: &str, options: &Options) -> Result<Action, Error> {
     let stream = stream_of(catalog, name)?;
     if options.contains_key("partitions") {
-        return Err(Error::Refused("the number of partitions cannot be changed: create another stream".into()));
+        return Err(Error::Refused(
+            "the number of partitions cannot be changed: create another stream".into(),
+        ));
     }
     let changed = NewStream { options: stream_options(&stream.options, options)?, ..altered(stream) };
     Ok(Action::AlterStream { stream: changed, done: format!("stream `{name}` altered") })
@@ -215,19 +256,28 @@ fn set_options(catalog: &Catalog, name: &str, options: &Options) -> Result<Actio
 fn add_column(catalog: &Catalog, name: &str, column: &Column, if_not_exists: bool) -> Result<Action, Error> {
     let stream = stream_of(catalog, name)?;
     if stream.kind == StreamKind::Table {
-        return Err(Error::Refused(format!("`{name}` is a captured table: its columns are those of its source")));
+        return Err(Error::Refused(format!(
+            "`{name}` is a captured table: its columns are those of its source"
+        )));
     }
     let Some(schema) = &stream.schema else {
-        return Err(Error::Refused(format!("`{name}` is a stream of plain JSON, which has no declared columns")));
+        return Err(Error::Refused(format!(
+            "`{name}` is a stream of plain JSON, which has no declared columns"
+        )));
     };
     if schema.column(&column.name).is_some() {
         if if_not_exists {
-            return Ok(Action::Nothing { done: format!("column `{}` of `{name}` exists already", column.name) });
+            return Ok(Action::Nothing {
+                done: format!("column `{}` of `{name}` exists already", column.name),
+            });
         }
         return Err(Error::Exists { what: "column", name: column.name.clone() });
     }
     if !column.nullable {
-        return Err(Error::Refused(format!("the new column `{}` cannot be NOT NULL: earlier events do not have it", column.name)));
+        return Err(Error::Refused(format!(
+            "the new column `{}` cannot be NOT NULL: earlier events do not have it",
+            column.name
+        )));
     }
     let mut schema = schema.clone();
     schema.version += 1;
@@ -244,7 +294,9 @@ fn drop_one(catalog: &Catalog, kind: Kind, name: &str, if_exists: bool) -> Resul
     };
     let what = kind.word();
     match found {
-        Err(Error::NotFound { .. }) if if_exists => return Ok(Action::Nothing { done: format!("there is no {what} `{name}`") }),
+        Err(Error::NotFound { .. }) if if_exists => {
+            return Ok(Action::Nothing { done: format!("there is no {what} `{name}`") });
+        }
         found => found?,
     }
     let done = format!("{what} `{name}` dropped");
@@ -253,7 +305,9 @@ fn drop_one(catalog: &Catalog, kind: Kind, name: &str, if_exists: bool) -> Resul
             let stream = stream_of(catalog, name)?;
             catalog.check_unused(stream.id, name)?;
             if stream.name.is_system() {
-                return Err(Error::Refused(format!("`{name}` is one of the platform's own streams, which cannot be dropped")));
+                return Err(Error::Refused(format!(
+                    "`{name}` is one of the platform's own streams, which cannot be dropped"
+                )));
             }
             Action::DropStream { name: stream.name.clone(), done }
         }

@@ -6,8 +6,8 @@ use crate::catalog::Table;
 use crate::query::Answer;
 use crate::rows::columns::TableColumns;
 use crate::sql::{self, Name};
-use crate::{Catalog, Error, plan, types};
 use crate::view::view_name_of_projection;
+use crate::{Catalog, Error, plan, types};
 use datafusion::arrow::datatypes::Schema;
 use tw_types::{DataClass, PartitionId, StreamDef, StreamKind, StreamPartition};
 
@@ -40,7 +40,10 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Answer {
         .text("name", streams.iter().map(|stream| stream.name.as_str()))
         .text("kind", streams.iter().map(|stream| kind_of(stream)))
         .number("partitions", streams.iter().map(|stream| Some(u64::from(stream.partitions))))
-        .number("columns", streams.iter().map(|stream| stream.schema.as_ref().map(|schema| schema.columns.len() as u64)))
+        .number(
+            "columns",
+            streams.iter().map(|stream| stream.schema.as_ref().map(|schema| schema.columns.len() as u64)),
+        )
         .number("events", streams.iter().map(|stream| events(stream)))
         .answer()
 }
@@ -57,15 +60,26 @@ fn sources(catalog: &Catalog) -> Answer {
 
 fn projections(engine: &Engine, catalog: &Catalog) -> Answer {
     let projections: Vec<_> = catalog.projections().collect();
-    let standings: Vec<_> =
-        projections.iter().map(|projection| engine.views_seam().standing(&view_name_of_projection(&projection.def.name))).collect();
+    let standings: Vec<_> = projections
+        .iter()
+        .map(|projection| engine.views_seam().standing(&view_name_of_projection(&projection.def.name)))
+        .collect();
     let stream = |id| catalog.streams().by_id(id).ok().map(|stream| stream.name.to_string());
     Listing::default()
         .text("name", projections.iter().map(|projection| projection.def.name.as_str()))
         .text_or_null("stream", projections.iter().map(|projection| stream(projection.def.stream)))
-        .text_or_null("state", standings.iter().map(|standing| standing.as_ref().map(|standing| standing.state.as_str())))
-        .number("lag_events", standings.iter().map(|standing| standing.as_ref().map(|standing| standing.lag_events)))
-        .text_or_null("error", standings.iter().map(|standing| standing.as_ref().and_then(|standing| standing.error.as_deref())))
+        .text_or_null(
+            "state",
+            standings.iter().map(|standing| standing.as_ref().map(|standing| standing.state.as_str())),
+        )
+        .number(
+            "lag_events",
+            standings.iter().map(|standing| standing.as_ref().map(|standing| standing.lag_events)),
+        )
+        .text_or_null(
+            "error",
+            standings.iter().map(|standing| standing.as_ref().and_then(|standing| standing.error.as_deref())),
+        )
         .text("query", projections.iter().map(|projection| projection.def.query.as_str()))
         .answer()
 }
@@ -74,7 +88,9 @@ fn tables(catalog: &Catalog) -> Answer {
     let mut rows: Vec<(String, &str)> = catalog
         .streams()
         .iter()
-        .map(|stream| (stream.name.to_string(), if stream.kind == StreamKind::Table { "table" } else { "stream" }))
+        .map(|stream| {
+            (stream.name.to_string(), if stream.kind == StreamKind::Table { "table" } else { "stream" })
+        })
         .chain(catalog.projections().map(|projection| (projection.def.name.clone(), "projection")))
         .collect();
     rows.sort();
@@ -95,8 +111,13 @@ pub(super) fn describe(engine: &Engine, catalog: &Catalog, name: &Name) -> Resul
     Ok(match table {
         Table::Projection(def) => {
             // What is read may still be an older definition; without any, it is what will be.
-            let view = engine.views_seam().reading(&view_name_of_projection(&def.name)).and_then(|reading| reading.state_view());
-            let plan = view.map(|view| view.plan().clone()).or_else(|_| plan::compile(catalog, &def.query).map(std::sync::Arc::new))?;
+            let view = engine
+                .views_seam()
+                .reading(&view_name_of_projection(&def.name))
+                .and_then(|reading| reading.state_view());
+            let plan = view
+                .map(|view| view.plan().clone())
+                .or_else(|_| plan::compile(catalog, &def.query).map(std::sync::Arc::new))?;
             let key: Vec<usize> = plan.key_outputs.iter().flatten().copied().collect();
             columns(&plan.output, |index, _| key.contains(&index), None)
         }
@@ -110,17 +131,23 @@ pub(super) fn describe(engine: &Engine, catalog: &Catalog, name: &Name) -> Resul
 }
 
 fn columns(schema: &Schema, is_key: impl Fn(usize, &str) -> bool, stream: Option<&StreamDef>) -> Answer {
-    let declared = |name: &str| stream.and_then(|stream| stream.schema.as_ref()).and_then(|schema| schema.column(name));
+    let declared =
+        |name: &str| stream.and_then(|stream| stream.schema.as_ref()).and_then(|schema| schema.column(name));
     let fields = schema.fields();
     Listing::default()
         .text("column", fields.iter().map(|field| field.name().as_str()))
         .text("type", fields.iter().map(|field| types::field_name(field)))
-        .truth("nullable", fields.iter().map(|field| declared(field.name()).is_none_or(|column| column.nullable)))
+        .truth(
+            "nullable",
+            fields.iter().map(|field| declared(field.name()).is_none_or(|column| column.nullable)),
+        )
         .truth("key", fields.iter().enumerate().map(|(index, field)| is_key(index, field.name())))
         .text_or_null(
             "class",
             fields.iter().map(|field| {
-                declared(field.name()).filter(|column| column.class != DataClass::default()).map(|column| column.class.to_string())
+                declared(field.name())
+                    .filter(|column| column.class != DataClass::default())
+                    .map(|column| column.class.to_string())
             }),
         )
         .answer()

@@ -38,11 +38,14 @@ pub(super) fn projection(plan: &ProjectionPlan) -> Answer {
             out.push(match grouping.keys {
                 0 => "one group".to_owned(),
                 keys => {
-                    let keys: Vec<&str> = schema.fields().iter().take(keys).map(|field| field.name().as_str()).collect();
+                    let keys: Vec<&str> =
+                        schema.fields().iter().take(keys).map(|field| field.name().as_str()).collect();
                     format!("group by {}", keys.join(", "))
                 }
             });
-            out.extend(grouping.aggregates.iter().map(|one| format!("  {}", aggregate(one, &schema, only_added))));
+            out.extend(
+                grouping.aggregates.iter().map(|one| format!("  {}", aggregate(one, &schema, only_added))),
+            );
             schema = plan.grouped.clone();
         }
     }

@@ -17,13 +17,18 @@ impl Listing {
         self.text_or_null(name, values.into_iter().map(Some))
     }
 
-    pub(super) fn text_or_null<T: Into<String>>(self, name: &str, values: impl IntoIterator<Item = Option<T>>) -> Self {
+    pub(super) fn text_or_null<T: Into<String>>(
+        self,
+        name: &str,
+        values: impl IntoIterator<Item = Option<T>>,
+    ) -> Self {
         let values: StringArray = values.into_iter().map(|value| value.map(Into::into)).collect();
         self.column(name, DataType::Utf8, Arc::new(values))
     }
 
     pub(super) fn number(self, name: &str, values: impl IntoIterator<Item = Option<u64>>) -> Self {
-        let values: Int64Array = values.into_iter().map(|value| value.and_then(|value| i64::try_from(value).ok())).collect();
+        let values: Int64Array =
+            values.into_iter().map(|value| value.and_then(|value| i64::try_from(value).ok())).collect();
         self.column(name, DataType::Int64, Arc::new(values))
     }
 
@@ -41,7 +46,8 @@ impl Listing {
     pub(super) fn answer(self) -> Answer {
         let schema = Arc::new(Schema::new(self.fields));
         // Columns of equal lengths and of these types always make a batch.
-        let batch = RecordBatch::try_new(schema.clone(), self.columns).unwrap_or_else(|_| RecordBatch::new_empty(schema));
+        let batch = RecordBatch::try_new(schema.clone(), self.columns)
+            .unwrap_or_else(|_| RecordBatch::new_empty(schema));
         Answer::of(batch)
     }
 }

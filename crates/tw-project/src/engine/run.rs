@@ -81,8 +81,13 @@ impl Engine {
             return Ok(explain::query(physical.as_ref()));
         }
         let schema = client_schema(&physical.schema(), names.as_deref());
-        let stream = execute_stream(physical, state.task_ctx()).map_err(|error| query_error(error, bounds))?;
-        Ok(Answer { schema: schema.clone(), batches: bounded(stream, schema, bounds), reflects: scope.reflects })
+        let stream =
+            execute_stream(physical, state.task_ctx()).map_err(|error| query_error(error, bounds))?;
+        Ok(Answer {
+            schema: schema.clone(),
+            batches: bounded(stream, schema, bounds),
+            reflects: scope.reflects,
+        })
     }
 
     fn bounds(&self, request: &Request) -> Bounds {
@@ -119,7 +124,12 @@ impl Engine {
     }
 
     /// Reads by key; None if the view has another plan by now.
-    async fn read_point(&self, point: &PointRead, part: &Part, request: &Request) -> Result<Option<Answer>, Error> {
+    async fn read_point(
+        &self,
+        point: &PointRead,
+        part: &Part,
+        request: &Request,
+    ) -> Result<Option<Answer>, Error> {
         let bounds = self.bounds(request);
         let Some(view) = scope::view_name(&point.table) else { return Ok(None) };
         scope::wait(self, &point.table, request.token.as_ref(), bounds.deadline).await?;
@@ -134,7 +144,8 @@ impl Engine {
             let end = self.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
             reflects.advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
         }
-        let state = ViewState { plan: point.plan.clone(), keyspace: reading.keyspace, snapshot, _held: reading.held };
+        let state =
+            ViewState { plan: point.plan.clone(), keyspace: reading.keyspace, snapshot, _held: reading.held };
         let mut batches = Vec::new();
         let read = state.read(part, |batch| {
             batches.extend(point.project(&batch));
@@ -142,7 +153,8 @@ impl Engine {
         });
         read.map_err(|error| query_error(error, bounds))?;
         let schema = client_schema(&point.schema, None);
-        let batches = batches.iter().map(|batch| client_batch(batch, &schema)).collect::<Result<Vec<_>, _>>()?;
+        let batches =
+            batches.iter().map(|batch| client_batch(batch, &schema)).collect::<Result<Vec<_>, _>>()?;
         Ok(Some(Answer::from_batches(schema, batches, reflects)))
     }
 }

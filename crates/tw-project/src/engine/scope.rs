@@ -62,7 +62,12 @@ fn table_name(name: &ObjectName) -> Option<TableName> {
 
 impl Scope {
     /// Finds the tables that `query` names, waits until they have what `token` demands, and fixes what is read of them.
-    pub(super) async fn open(engine: &Engine, query: &Query, token: Option<&Token>, deadline: Instant) -> Result<Self, Error> {
+    pub(super) async fn open(
+        engine: &Engine,
+        query: &Query,
+        token: Option<&Token>,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
         let catalog = engine.catalog();
         let mut names = Vec::new();
         let _visited: ControlFlow<()> = visit_relations(query, |name| {
@@ -87,7 +92,9 @@ impl Scope {
                     Source::State(reading, state_view)
                 }
                 (Table::Rows(stream), None) => Source::History(stream.clone(), TableColumns::of_rows(stream)),
-                (Table::History(stream), None) => Source::History(stream.clone(), TableColumns::of_history(stream)),
+                (Table::History(stream), None) => {
+                    Source::History(stream.clone(), TableColumns::of_history(stream))
+                }
                 _ => continue,
             };
             sources.push((name, source));
@@ -103,16 +110,26 @@ impl Scope {
         Ok(scope)
     }
 
-    fn provider(&mut self, engine: &Engine, source: Source, snapshot: &Arc<dyn Snapshot>) -> Result<Arc<dyn TableProvider>, Error> {
+    fn provider(
+        &mut self,
+        engine: &Engine,
+        source: Source,
+        snapshot: &Arc<dyn Snapshot>,
+    ) -> Result<Arc<dyn TableProvider>, Error> {
         Ok(match source {
             Source::State(reading, view) => {
                 let stream = &view.plan().stream;
                 for partition in (0..stream.partitions).map(PartitionId) {
                     let end = engine.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
-                    self.reflects.advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
+                    self.reflects
+                        .advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
                 }
-                let state =
-                    ViewState { plan: view.plan().clone(), keyspace: reading.keyspace, snapshot: snapshot.clone(), _held: reading.held };
+                let state = ViewState {
+                    plan: view.plan().clone(),
+                    keyspace: reading.keyspace,
+                    snapshot: snapshot.clone(),
+                    _held: reading.held,
+                };
                 Arc::new(StateTable { state })
             }
             Source::History(stream, columns) => {
@@ -131,7 +148,12 @@ impl Scope {
 }
 
 /// Waits until a table has what a token demands of its stream.
-pub(super) async fn wait(engine: &Engine, table: &Table, token: Option<&Token>, deadline: Instant) -> Result<(), Error> {
+pub(super) async fn wait(
+    engine: &Engine,
+    table: &Table,
+    token: Option<&Token>,
+    deadline: Instant,
+) -> Result<(), Error> {
     let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(()) };
     let left = deadline.saturating_duration_since(Instant::now());
     if let Some(view) = view_name(table) {
@@ -141,7 +163,10 @@ pub(super) async fn wait(engine: &Engine, table: &Table, token: Option<&Token>, 
     for (at, end) in token.iter().filter(|(at, end)| at.stream == stream.id && *end > Offset::ZERO) {
         let signal = engine.0.log.end_signal(at)?;
         if tokio::time::timeout_at(deadline, signal.over(end.0 - 1)).await.is_err() {
-            return Err(Error::TokenTimeout { table: stream.name.to_string(), timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) });
+            return Err(Error::TokenTimeout {
+                table: stream.name.to_string(),
+                timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            });
         }
     }
     Ok(())

@@ -21,13 +21,23 @@ pub trait Views: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::TokenTimeout`]; [`Error::NotReadable`] when the view has stopped.
-    fn wait_for<'a>(&'a self, view: &'a str, token: &'a Token, timeout: Duration) -> BoxFuture<'a, Result<(), Error>>;
+    fn wait_for<'a>(
+        &'a self,
+        view: &'a str,
+        token: &'a Token,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// The first offset of a partition that is not in the state of `snapshot`; None when nothing of it was processed.
     ///
     /// # Errors
     /// Those of the store.
-    fn committed(&self, snapshot: &dyn Snapshot, keyspace: Keyspace, partition: PartitionId) -> Result<Option<Offset>, Error>;
+    fn committed(
+        &self,
+        snapshot: &dyn Snapshot,
+        keyspace: Keyspace,
+        partition: PartitionId,
+    ) -> Result<Option<Offset>, Error>;
 
     /// How a view is, for SHOW PROJECTIONS; None if it does not run.
     fn standing(&self, view: &str) -> Option<ViewStanding>;
@@ -46,7 +56,10 @@ pub struct ViewReading {
 
 impl std::fmt::Debug for ViewReading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ViewReading").field("view", &self.view.name()).field("keyspace", &self.keyspace).finish_non_exhaustive()
+        f.debug_struct("ViewReading")
+            .field("view", &self.view.name())
+            .field("keyspace", &self.keyspace)
+            .finish_non_exhaustive()
     }
 }
 

@@ -78,7 +78,11 @@ impl AggregateUDFImpl for Total {
         if args.is_distinct {
             let ty = args.input_fields.first().map_or(DataType::Null, |field| field.data_type().clone());
             let item = Arc::new(Field::new("item", ty, true));
-            return Ok(vec![Arc::new(Field::new(format_state_name(args.name, "values"), DataType::List(item), true))]);
+            return Ok(vec![Arc::new(Field::new(
+                format_state_name(args.name, "values"),
+                DataType::List(item),
+                true,
+            ))]);
         }
         Ok(vec![Arc::new(Field::new(format_state_name(args.name, "total"), DataType::Binary, true))])
     }
@@ -127,7 +131,12 @@ impl OneTotal {
     fn take_in(&mut self, values: &[ArrayRef], taken_back: bool) -> Result<()> {
         let values = argument(values)?;
         let (slots, taken_back) = (vec![0; values.len()], taken_back.then(|| vec![true; values.len()]));
-        self.total.update(&Rows { slots: &slots, values: Some(values), filter: None, taken_back: taken_back.as_deref() });
+        self.total.update(&Rows {
+            slots: &slots,
+            values: Some(values),
+            filter: None,
+            taken_back: taken_back.as_deref(),
+        });
         Ok(())
     }
 }
@@ -196,7 +205,12 @@ impl Accumulator for DistinctTotal {
             fresh.push(new);
         }
         let slots = vec![0; values.len()];
-        self.total.update(&Rows { slots: &slots, values: Some(values), filter: Some(&fresh.into()), taken_back: None });
+        self.total.update(&Rows {
+            slots: &slots,
+            values: Some(values),
+            filter: Some(&fresh.into()),
+            taken_back: None,
+        });
         Ok(())
     }
 
@@ -302,7 +316,12 @@ impl GroupsAccumulator for GroupTotals {
         Ok(vec![Arc::new(stored)])
     }
 
-    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> Result<()> {
         self.make_room(total_num_groups);
         for (stored, slot) in argument(values)?.as_binary::<i32>().iter().zip(group_indices) {
             if let Some(mut stored) = stored {
@@ -314,7 +333,8 @@ impl GroupsAccumulator for GroupTotals {
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let values = argument(values)?;
-        let mut rows = Self { total: self.fresh()?, groups: 0, wanted: self.wanted, input: self.input.clone() };
+        let mut rows =
+            Self { total: self.fresh()?, groups: 0, wanted: self.wanted, input: self.input.clone() };
         rows.make_room(values.len());
         let slots: Vec<u32> = (0..values.len() as u32).collect();
         rows.total.update(&Rows { slots: &slots, values: Some(values), filter, taken_back: None });

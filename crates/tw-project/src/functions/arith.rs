@@ -49,7 +49,12 @@ impl Op {
             Self::Div => "divide",
             Self::Rem => "modulo",
         };
-        Function::operator(name, self.symbol(), move |types, _| result(self, types), move |args, _, ty| call(self, args, ty))
+        Function::operator(
+            name,
+            self.symbol(),
+            move |types, _| result(self, types),
+            move |args, _, ty| call(self, args, ty),
+        )
     }
 }
 
@@ -63,7 +68,12 @@ fn result(op: Op, types: &[DataType]) -> Result<DataType> {
         (Kind::Int, Kind::Int) if a == b => Ok(a.clone()),
         (Kind::Float, Kind::Float) if a == b && op != Op::Rem => Ok(a.clone()),
         (Kind::Numeric, Kind::Numeric) => Ok(numeric_result(op, exact_shape(a), exact_shape(b))),
-        _ => Err(type_error(format!("operator does not exist: {} {} {}", types::name(a), op.symbol(), types::name(b)))),
+        _ => Err(type_error(format!(
+            "operator does not exist: {} {} {}",
+            types::name(a),
+            op.symbol(),
+            types::name(b)
+        ))),
     }
 }
 
@@ -218,7 +228,10 @@ fn numerics(op: Op, args: &[ColumnarValue], ty: &DataType) -> Result<ColumnarVal
             },
         };
         value.filter(|value| decimal::fits(*value, precision)).ok_or_else(|| {
-            arrow_error(format!("numeric out of range: the result of `{}` needs more than {DIGITS_MAX} digits", op.symbol()))
+            arrow_error(format!(
+                "numeric out of range: the result of `{}` needs more than {DIGITS_MAX} digits",
+                op.symbol()
+            ))
         })
     })
 }
@@ -245,7 +258,11 @@ fn narrow_remainder(a: i128, up_a: i128, b: i128, up_b: i128) -> Result<i128, Ar
 
 fn aligned(a: i256, sa: i8, b: i256, sb: i8, scale: i8) -> Option<(i256, i256)> {
     let up = |value: i256, from: i8| {
-        if value == i256::ZERO { Some(value) } else { value.checked_mul(decimal::pow10((scale - from).max(0).unsigned_abs().into())) }
+        if value == i256::ZERO {
+            Some(value)
+        } else {
+            value.checked_mul(decimal::pow10((scale - from).max(0).unsigned_abs().into()))
+        }
     };
     Some((up(a, sa)?, up(b, sb)?))
 }
@@ -255,7 +272,8 @@ fn wide_remainder(a: i256, sa: i8, b: i256, sb: i8, scale: i8) -> Option<i256> {
         return a.checked_rem(b);
     }
     let up = |value: i256, from: i8| {
-        decimal::to_big(value) * num_bigint::BigInt::from(10u8).pow((scale - from).max(0).unsigned_abs().into())
+        decimal::to_big(value)
+            * num_bigint::BigInt::from(10u8).pow((scale - from).max(0).unsigned_abs().into())
     };
     decimal::from_big(&(up(a, sa) % up(b, sb)))
 }
@@ -306,8 +324,12 @@ fn negate_values(args: &[ColumnarValue], ty: &DataType) -> Result<ColumnarValue>
     };
     let args = [ColumnarValue::Scalar(zero), arg.clone()];
     match ty {
-        DataType::Decimal128(..) => zip::<Decimal128Type, Decimal128Type, Decimal128Type>(&args, ty, |_, b| Ok(b.wrapping_neg())),
-        DataType::Decimal256(..) => zip::<Decimal256Type, Decimal256Type, Decimal256Type>(&args, ty, |_, b| Ok(b.wrapping_neg())),
+        DataType::Decimal128(..) => {
+            zip::<Decimal128Type, Decimal128Type, Decimal128Type>(&args, ty, |_, b| Ok(b.wrapping_neg()))
+        }
+        DataType::Decimal256(..) => {
+            zip::<Decimal256Type, Decimal256Type, Decimal256Type>(&args, ty, |_, b| Ok(b.wrapping_neg()))
+        }
         _ => call(Op::Sub, &args, ty),
     }
 }

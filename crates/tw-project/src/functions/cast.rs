@@ -22,7 +22,10 @@ use std::sync::Arc;
 
 /// Whether a value of one type can be cast to another.
 pub(crate) fn can_cast(from: &DataType, to: &DataType) -> bool {
-    use Kind::{Bool, Bytes, Date, Float, Foreign, Int, Interval, Numeric, Text, Time, Timestamp, TimestampTz, Unknown};
+    use Kind::{
+        Bool, Bytes, Date, Float, Foreign, Int, Interval, Numeric, Text, Time, Timestamp, TimestampTz,
+        Unknown,
+    };
     match (Kind::of(from), Kind::of(to)) {
         (a, b) if a == b => a != Foreign || from == to,
         (Unknown, _) => true,
@@ -121,7 +124,9 @@ pub(crate) fn can_fail(from: &DataType, to: &DataType) -> bool {
         (_, Kind::Text) | (Kind::Int, Kind::Float) | (Kind::Date, _) => false,
         (Kind::Int, Kind::Int) => from.primitive_width() > to.primitive_width(),
         (Kind::Int | Kind::Numeric, Kind::Numeric) => match (exact_shape(from), exact_shape(to)) {
-            (Some((pa, sa)), Some((pb, sb))) => i16::from(pa) - i16::from(sa) > i16::from(pb) - i16::from(sb) || sa > sb,
+            (Some((pa, sa)), Some((pb, sb))) => {
+                i16::from(pa) - i16::from(sa) > i16::from(pb) - i16::from(sb) || sa > sb
+            }
             _ => true,
         },
         _ => true,
@@ -136,7 +141,9 @@ pub(crate) fn cast_array(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     }
     match (Kind::of(from), Kind::of(to)) {
         (Kind::Unknown, _) => Ok(datafusion::arrow::array::new_null_array(to, array.len())),
-        (Kind::Text, Kind::Text) | (Kind::Bytes, Kind::Bytes) | (Kind::Int, Kind::Float) => Ok(compute::cast(array, to)?),
+        (Kind::Text, Kind::Text) | (Kind::Bytes, Kind::Bytes) | (Kind::Int, Kind::Float) => {
+            Ok(compute::cast(array, to)?)
+        }
         (_, Kind::Text) => to_text(array, to),
         (Kind::Text, _) => from_text(compute::cast(array, &DataType::Utf8View)?.as_string_view(), to),
         (Kind::Bool, Kind::Int) => Ok(compute::cast(array, to)?),
@@ -177,37 +184,52 @@ fn to_text(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 }
 
 /// Reads every text; `read` explains what is wrong with one.
-fn read_all<'a, T>(texts: &'a StringViewArray, read: impl Fn(&'a str) -> Result<T, String>) -> Result<Vec<Option<T>>> {
+fn read_all<'a, T>(
+    texts: &'a StringViewArray,
+    read: impl Fn(&'a str) -> Result<T, String>,
+) -> Result<Vec<Option<T>>> {
     texts.iter().map(|text| text.map(|text| read(text).map_err(value_error)).transpose()).collect()
 }
 
-fn primitive<T: datafusion::arrow::array::ArrowPrimitiveType>(values: Vec<Option<T::Native>>, ty: &DataType) -> ArrayRef {
+fn primitive<T: datafusion::arrow::array::ArrowPrimitiveType>(
+    values: Vec<Option<T::Native>>,
+    ty: &DataType,
+) -> ArrayRef {
     Arc::new(PrimitiveArray::<T>::from_iter(values).with_data_type(ty.clone()))
 }
 
 fn from_text(texts: &StringViewArray, to: &DataType) -> Result<ArrayRef> {
-    let wrong = |text: &str| format!("invalid input syntax for type {}: `{}`", types::name(to), scan::shorten(text));
+    let wrong =
+        |text: &str| format!("invalid input syntax for type {}: `{}`", types::name(to), scan::shorten(text));
     let number = |text: &str, problem: NoNumber| match problem {
         NoNumber::Syntax => wrong(text),
         NoNumber::Range => format!("`{}` is out of range for type {}", scan::shorten(text), types::name(to)),
     };
     Ok(match to {
-        DataType::Boolean => Arc::new(BooleanArray::from(read_all(texts, |text| scan::parse_bool(text).ok_or_else(|| wrong(text)))?)),
+        DataType::Boolean => Arc::new(BooleanArray::from(read_all(texts, |text| {
+            scan::parse_bool(text).ok_or_else(|| wrong(text))
+        })?)),
         DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-            let values = read_all(texts, |text| scan::parse_int(text).map_err(|problem| number(text, problem)))?;
+            let values =
+                read_all(texts, |text| scan::parse_int(text).map_err(|problem| number(text, problem)))?;
             narrow_int(&primitive::<Int64Type>(values, &DataType::Int64), to)?
         }
         DataType::Float64 => primitive::<Float64Type>(
-            read_all(texts, |text| scan::parse_float8(text).map(normal_f64).map_err(|problem| number(text, problem)))?,
+            read_all(texts, |text| {
+                scan::parse_float8(text).map(normal_f64).map_err(|problem| number(text, problem))
+            })?,
             to,
         ),
         DataType::Float32 => primitive::<Float32Type>(
-            read_all(texts, |text| scan::parse_float4(text).map(normal_f32).map_err(|problem| number(text, problem)))?,
+            read_all(texts, |text| {
+                scan::parse_float4(text).map(normal_f32).map_err(|problem| number(text, problem))
+            })?,
             to,
         ),
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
             let values = read_all(texts, |text| {
-                decimal::parse_rounded(text.trim().as_bytes(), *precision, *scale).map_err(|unfit| numeric_problem(text, unfit, to))
+                decimal::parse_rounded(text.trim().as_bytes(), *precision, *scale)
+                    .map_err(|unfit| numeric_problem(text, unfit, to))
             })?;
             decimals(values, to)?
         }
@@ -231,7 +253,9 @@ fn from_text(texts: &StringViewArray, to: &DataType) -> Result<ArrayRef> {
             let mut builder = BinaryBuilder::new();
             for text in texts {
                 match text {
-                    Some(text) => builder.append_value(read_bytes(text).ok_or_else(|| value_error(wrong(text)))?),
+                    Some(text) => {
+                        builder.append_value(read_bytes(text).ok_or_else(|| value_error(wrong(text)))?);
+                    }
                     None => builder.append_null(),
                 }
             }
@@ -267,8 +291,12 @@ fn narrow_int(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let values = array.as_primitive::<Int64Type>();
     Ok(match to {
         DataType::Int64 => array.clone(),
-        DataType::Int32 => Arc::new(values.try_unary::<_, Int32Type, _>(|value| i32::try_from(value).map_err(|_| out_of_range()))?),
-        DataType::Int16 => Arc::new(values.try_unary::<_, Int16Type, _>(|value| i16::try_from(value).map_err(|_| out_of_range()))?),
+        DataType::Int32 => Arc::new(
+            values.try_unary::<_, Int32Type, _>(|value| i32::try_from(value).map_err(|_| out_of_range()))?,
+        ),
+        DataType::Int16 => Arc::new(
+            values.try_unary::<_, Int16Type, _>(|value| i16::try_from(value).map_err(|_| out_of_range()))?,
+        ),
         _ => return Err(unsupported(&DataType::Int64, to)),
     })
 }
@@ -276,7 +304,9 @@ fn narrow_int(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 /// Numbers of a decimal type, widened to 256 bits; the scale is that of the type.
 fn wide(array: &ArrayRef) -> Result<(datafusion::arrow::array::Decimal256Array, i8)> {
     let array = match array.data_type() {
-        DataType::Decimal128(precision, scale) => compute::cast(array, &DataType::Decimal256(*precision, *scale))?,
+        DataType::Decimal128(precision, scale) => {
+            compute::cast(array, &DataType::Decimal256(*precision, *scale))?
+        }
         DataType::Decimal256(..) => array.clone(),
         _ => {
             let values = compute::cast(array, &DataType::Int64)?;
@@ -301,7 +331,8 @@ fn decimals(values: Vec<Option<i256>>, ty: &DataType) -> Result<ArrayRef> {
 
 fn to_numeric(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let Some((precision, scale)) = exact_shape(to) else { return Err(unsupported(array.data_type(), to)) };
-    if let (Some((from_precision, from_scale)), DataType::Decimal128(..)) = (exact_shape(array.data_type()), to)
+    if let (Some((from_precision, from_scale)), DataType::Decimal128(..)) =
+        (exact_shape(array.data_type()), to)
         && !matches!(array.data_type(), DataType::Decimal256(..))
         && from_scale <= scale
         && from_precision.saturating_add_signed(scale - from_scale) <= precision
@@ -375,7 +406,8 @@ fn to_float(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
             let narrowed = values.try_unary::<_, Float32Type, _>(|value| {
                 let mut text = String::new();
                 decimal::print(value, scale, true, &mut text);
-                scan::parse_float4(&text).map_err(|_| value_error(format!("`{text}` is out of range for type real")))
+                scan::parse_float4(&text)
+                    .map_err(|_| value_error(format!("`{text}` is out of range for type real")))
             })?;
             Ok(Arc::new(narrowed))
         }
@@ -386,7 +418,7 @@ fn float_to_int(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let out_of_range = || value_error(format!("{} out of range", types::name(to)));
     let values = array.as_primitive::<Float64Type>().try_unary::<_, Int64Type, _>(|value| {
         let rounded = value.round_ties_even();
-        let fits = rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0;
+        let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded);
         if fits { Ok(rounded as i64) } else { Err(out_of_range()) }
     })?;
     narrow_int(&(Arc::new(values) as ArrayRef), to)
@@ -415,20 +447,26 @@ fn temporal(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let from = array.data_type();
     Ok(match (Kind::of(from), Kind::of(to)) {
         (Kind::Date, Kind::Timestamp | Kind::TimestampTz) => {
-            let instants = array.as_primitive::<Date32Type>().try_unary::<_, TimestampMicrosecondType, _>(|day| {
-                let instant = i64::from(day).checked_mul(DAY_US).and_then(crate::values::calendar::in_range);
-                instant.ok_or_else(|| value_error("date out of range for timestamp"))
-            })?;
+            let instants =
+                array.as_primitive::<Date32Type>().try_unary::<_, TimestampMicrosecondType, _>(|day| {
+                    let instant =
+                        i64::from(day).checked_mul(DAY_US).and_then(crate::values::calendar::in_range);
+                    instant.ok_or_else(|| value_error("date out of range for timestamp"))
+                })?;
             Arc::new(instants.with_data_type(to.clone()))
         }
         (Kind::Timestamp | Kind::TimestampTz, Kind::Timestamp | Kind::TimestampTz) => {
             Arc::new(array.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(to.clone()))
         }
         (Kind::Timestamp | Kind::TimestampTz, Kind::Date) => Arc::new(
-            array.as_primitive::<TimestampMicrosecondType>().unary::<_, Date32Type>(|us| us.div_euclid(DAY_US) as i32),
+            array
+                .as_primitive::<TimestampMicrosecondType>()
+                .unary::<_, Date32Type>(|us| us.div_euclid(DAY_US) as i32),
         ),
         (Kind::Timestamp | Kind::TimestampTz, Kind::Time) => Arc::new(
-            array.as_primitive::<TimestampMicrosecondType>().unary::<_, Time64MicrosecondType>(|us| us.rem_euclid(DAY_US)),
+            array
+                .as_primitive::<TimestampMicrosecondType>()
+                .unary::<_, Time64MicrosecondType>(|us| us.rem_euclid(DAY_US)),
         ),
         (Kind::Interval, Kind::Time) => Arc::new(
             array
@@ -436,11 +474,14 @@ fn temporal(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
                 .unary::<_, Time64MicrosecondType>(|span| span_of(span).us.rem_euclid(DAY_US)),
         ),
         (Kind::Time, Kind::Interval) => {
-            Arc::new(array.as_primitive::<Time64MicrosecondType>().unary::<_, IntervalMonthDayNanoType>(|us| {
-                datafusion::arrow::datatypes::IntervalMonthDayNano { months: 0, days: 0, nanoseconds: us * 1_000 }
-            }))
+            Arc::new(array.as_primitive::<Time64MicrosecondType>().unary::<_, IntervalMonthDayNanoType>(
+                |us| datafusion::arrow::datatypes::IntervalMonthDayNano {
+                    months: 0,
+                    days: 0,
+                    nanoseconds: us * 1_000,
+                },
+            ))
         }
         _ => return Err(unsupported(from, to)),
     })
 }
-

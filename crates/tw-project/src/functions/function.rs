@@ -4,12 +4,12 @@ use crate::types;
 use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use datafusion::arrow::compute::try_binary;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{Field, FieldRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::arrow::datatypes::{Field, FieldRef};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -78,7 +78,12 @@ impl Function {
         Self::build(name, Some(symbol), Box::new(returns), Box::new(call))
     }
 
-    fn build(name: &'static str, symbol: Option<&'static str>, returns: Box<Returns>, call: Box<Call>) -> Arc<ScalarUDF> {
+    fn build(
+        name: &'static str,
+        symbol: Option<&'static str>,
+        returns: Box<Returns>,
+        call: Box<Call>,
+    ) -> Arc<ScalarUDF> {
         let signature = Signature::user_defined(Volatility::Immutable);
         Arc::new(ScalarUDF::new_from_impl(Self { name, symbol, signature, returns, call }))
     }
@@ -165,7 +170,11 @@ pub(crate) fn over_arrays(
     let rows = if single { 1 } else { rows };
     let arrays = args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
     let result = compute(&arrays)?;
-    if single { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)) } else { Ok(ColumnarValue::Array(result)) }
+    if single {
+        Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
+    } else {
+        Ok(ColumnarValue::Array(result))
+    }
 }
 
 /// Combines two columns of numbers value by value; null if either is. A single value on one side is not expanded.

@@ -5,8 +5,8 @@
 
 use super::function::{Function, over_arrays, type_error, value_error};
 use crate::values::scan;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringViewArray, StringViewBuilder};
 use datafusion::arrow::array::types::Int64Type;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringViewArray, StringViewBuilder};
 use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
@@ -51,7 +51,12 @@ fn operator(
     symbol: &'static str,
     compute: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static,
 ) -> Arc<ScalarUDF> {
-    Function::operator(name, symbol, |_, _| Ok(DataType::Utf8View), move |args, rows, _| over_arrays(args, rows, &compute))
+    Function::operator(
+        name,
+        symbol,
+        |_, _| Ok(DataType::Utf8View),
+        move |args, rows, _| over_arrays(args, rows, &compute),
+    )
 }
 
 /// `text::json`: checks that it is.
@@ -67,7 +72,8 @@ pub(crate) fn as_json() -> Arc<ScalarUDF> {
 pub(crate) fn typeof_function() -> Arc<ScalarUDF> {
     Function::giving("json_typeof", DataType::Utf8View, |arrays| {
         let texts = texts(arrays.first())?;
-        let kinds: StringViewArray = texts.iter().map(|text| text.map(kind).transpose()).collect::<Result<_>>()?;
+        let kinds: StringViewArray =
+            texts.iter().map(|text| text.map(kind).transpose()).collect::<Result<_>>()?;
         Ok(Arc::new(kinds))
     })
 }
@@ -76,7 +82,8 @@ pub(crate) fn typeof_function() -> Arc<ScalarUDF> {
 pub(crate) fn array_length_function() -> Arc<ScalarUDF> {
     Function::giving("json_array_length", DataType::Int32, |arrays| {
         let texts = texts(arrays.first())?;
-        let lengths: Int32Array = texts.iter().map(|text| text.map(array_length).transpose()).collect::<Result<_>>()?;
+        let lengths: Int32Array =
+            texts.iter().map(|text| text.map(array_length).transpose()).collect::<Result<_>>()?;
         Ok(Arc::new(lengths))
     })
 }
@@ -125,10 +132,9 @@ fn paths(arrays: &[ArrayRef], form: Form) -> Result<ArrayRef> {
             continue;
         }
         let path = paths.value(row);
-        let inner = path
-            .strip_prefix('{')
-            .and_then(|path| path.strip_suffix('}'))
-            .ok_or_else(|| value_error(format!("a path is written as '{{a,0,b}}', not `{}`", scan::shorten(path))))?;
+        let inner = path.strip_prefix('{').and_then(|path| path.strip_suffix('}')).ok_or_else(|| {
+            value_error(format!("a path is written as '{{a,0,b}}', not `{}`", scan::shorten(path)))
+        })?;
         let mut found = Some(json.value(row));
         for name in inner.split(',').filter(|_| !inner.is_empty()) {
             let Some(value) = found else { break };
@@ -157,7 +163,8 @@ fn append(builder: &mut StringViewBuilder, value: Option<&str>, form: Form) -> R
 
 /// The text that a JSON string stands for.
 pub(crate) fn unquote(json: &str) -> Result<Cow<'_, str>> {
-    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| invalid(json))?;
+    let inner =
+        json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| invalid(json))?;
     if !inner.contains('\\') {
         return Ok(Cow::Borrowed(inner));
     }
@@ -267,7 +274,12 @@ fn kind(text: &str) -> Result<&'static str> {
 }
 
 fn array_length(text: &str) -> Result<i32> {
-    let values: Vec<IgnoredAny> = serde_json::from_str(text)
-        .map_err(|_| if kind(text).is_ok() { value_error("cannot get the array length of what is not an array") } else { invalid(text) })?;
+    let values: Vec<IgnoredAny> = serde_json::from_str(text).map_err(|_| {
+        if kind(text).is_ok() {
+            value_error("cannot get the array length of what is not an array")
+        } else {
+            invalid(text)
+        }
+    })?;
     Ok(i32::try_from(values.len()).unwrap_or(i32::MAX))
 }

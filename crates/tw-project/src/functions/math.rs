@@ -4,7 +4,9 @@ use super::arith::normal_f64;
 use super::function::{Function, arrow_error, over_arrays, type_error, value_error, zip};
 use crate::types::{self, exact_shape};
 use crate::values::decimal::{self, DIGITS_MAX};
-use datafusion::arrow::array::types::{Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
+use datafusion::arrow::array::types::{
+    Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+};
 use datafusion::arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{DataType, i256};
@@ -84,11 +86,16 @@ pub(crate) fn of_one(name: &str) -> Option<Arc<ScalarUDF>> {
     Some(doubles(name, f))
 }
 
-fn doubles(name: &'static str, f: impl Fn(f64) -> Result<f64, &'static str> + Send + Sync + 'static) -> Arc<ScalarUDF> {
+fn doubles(
+    name: &'static str,
+    f: impl Fn(f64) -> Result<f64, &'static str> + Send + Sync + 'static,
+) -> Arc<ScalarUDF> {
     Function::giving(name, DataType::Float64, move |arrays| match arrays {
         [array] => {
             let values = array.as_primitive::<Float64Type>();
-            Ok(Arc::new(values.try_unary::<_, Float64Type, _>(|x| f(x).map(normal_f64).map_err(value_error))?))
+            Ok(Arc::new(
+                values.try_unary::<_, Float64Type, _>(|x| f(x).map(normal_f64).map_err(value_error))?,
+            ))
         }
         _ => Err(type_error("a function of one number")),
     })
@@ -104,9 +111,12 @@ pub(crate) fn whole(name: &str) -> Option<Arc<ScalarUDF>> {
     })
 }
 
+/// A function of two numbers; why it has no value.
+type OfTwo = fn(f64, f64) -> Result<f64, &'static str>;
+
 /// Functions of two doubles: `power`, `atan2`.
 pub(crate) fn of_two(name: &str) -> Option<Arc<ScalarUDF>> {
-    let (name, f): (_, fn(f64, f64) -> Result<f64, &'static str>) = match name {
+    let (name, f): (_, OfTwo) = match name {
         "power" => ("power", power),
         "atan2" => ("atan2", |y, x| Ok(y.atan2(x))),
         _ => return None,
@@ -115,7 +125,9 @@ pub(crate) fn of_two(name: &str) -> Option<Arc<ScalarUDF>> {
         name,
         |_, _| Ok(DataType::Float64),
         move |args, _, ty| {
-            zip::<Float64Type, Float64Type, Float64Type>(args, ty, |a, b| f(a, b).map(normal_f64).map_err(arrow_error))
+            zip::<Float64Type, Float64Type, Float64Type>(args, ty, |a, b| {
+                f(a, b).map(normal_f64).map_err(arrow_error)
+            })
         },
     ))
 }
@@ -163,7 +175,8 @@ impl Rounding {
     fn apply(self, value: i256, drop: u32) -> i256 {
         if drop > u32::from(DIGITS_MAX) {
             let sign = if value.is_negative() { i256::MINUS_ONE } else { i256::ONE };
-            let away = (self == Self::Up && value > i256::ZERO) || (self == Self::Down && value.is_negative());
+            let away =
+                (self == Self::Up && value > i256::ZERO) || (self == Self::Down && value.is_negative());
             return if away { sign } else { i256::ZERO };
         }
         let power = decimal::pow10(drop);
@@ -173,7 +186,13 @@ impl Rounding {
         }
         let twice = rest.wrapping_abs().wrapping_add(rest.wrapping_abs());
         let step = match self {
-            Self::Nearest if twice >= power => if value.is_negative() { i256::MINUS_ONE } else { i256::ONE },
+            Self::Nearest if twice >= power => {
+                if value.is_negative() {
+                    i256::MINUS_ONE
+                } else {
+                    i256::ONE
+                }
+            }
             Self::Up if !value.is_negative() => i256::ONE,
             Self::Down if value.is_negative() => i256::MINUS_ONE,
             _ => i256::ZERO,
@@ -188,7 +207,8 @@ pub(crate) fn round_numeric(rounding: Rounding) -> Arc<ScalarUDF> {
     Function::of(
         rounding.name(),
         |types, scalars| {
-            let (precision, scale) = types.first().and_then(exact_shape).ok_or_else(|| type_error("round takes a numeric"))?;
+            let (precision, scale) =
+                types.first().and_then(exact_shape).ok_or_else(|| type_error("round takes a numeric"))?;
             let digits = digits(types, scalars)?;
             let to = scale.min(i8::try_from(digits.clamp(0, i64::from(i8::MAX))).unwrap_or(i8::MAX));
             let wide = i16::from(precision) - i16::from(scale) + i16::from(to) + 1;
@@ -205,7 +225,9 @@ pub(crate) fn round_numeric(rounding: Rounding) -> Arc<ScalarUDF> {
                 let (precision, to) = exact_shape(ty).unwrap_or((DIGITS_MAX, 0));
                 // Digits before the point become zeros.
                 let drop = i64::from(scale) - digits.min(i64::from(scale));
-                let back = decimal::pow10(u32::try_from((i64::from(to) - digits).clamp(0, i64::from(DIGITS_MAX))).unwrap_or(0));
+                let back = decimal::pow10(
+                    u32::try_from((i64::from(to) - digits).clamp(0, i64::from(DIGITS_MAX))).unwrap_or(0),
+                );
                 let rounded = values.try_unary::<_, Decimal256Type, _>(|value| {
                     let short = rounding.apply(value, u32::try_from(drop).unwrap_or(0));
                     short
@@ -223,12 +245,9 @@ fn digits(types: &[DataType], scalars: &[Option<&ScalarValue>]) -> Result<i64> {
     if types.len() < 2 {
         return Ok(0);
     }
-    scalars
-        .get(1)
-        .copied()
-        .flatten()
-        .and_then(integer)
-        .ok_or_else(|| type_error("not supported: round() and trunc() to a number of digits that is not a constant"))
+    scalars.get(1).copied().flatten().and_then(integer).ok_or_else(|| {
+        type_error("not supported: round() and trunc() to a number of digits that is not a constant")
+    })
 }
 
 fn integer(value: &ScalarValue) -> Option<i64> {
@@ -241,7 +260,8 @@ fn integer(value: &ScalarValue) -> Option<i64> {
 }
 
 fn wide(array: &ArrayRef) -> Result<(PrimitiveArray<Decimal256Type>, i8)> {
-    let (precision, scale) = exact_shape(array.data_type()).ok_or_else(|| type_error("expected a numeric"))?;
+    let (precision, scale) =
+        exact_shape(array.data_type()).ok_or_else(|| type_error("expected a numeric"))?;
     let wide = compute::cast(array, &DataType::Decimal256(precision, scale))?;
     Ok((wide.as_primitive::<Decimal256Type>().clone(), scale))
 }
@@ -278,7 +298,10 @@ pub(crate) fn abs() -> Arc<ScalarUDF> {
     )
 }
 
-fn each<T: ArrowPrimitiveType>(array: &ArrayRef, f: impl Fn(T::Native) -> Result<T::Native>) -> Result<ArrayRef> {
+fn each<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    f: impl Fn(T::Native) -> Result<T::Native>,
+) -> Result<ArrayRef> {
     let values = array.as_primitive::<T>().try_unary::<_, T, _>(f)?;
     Ok(Arc::new(values.with_data_type(array.data_type().clone())))
 }

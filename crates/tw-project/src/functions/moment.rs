@@ -87,7 +87,9 @@ impl Field {
             Kind::Timestamp | Kind::TimestampTz => true,
             Kind::Date => !self.is_time(),
             Kind::Time => self.is_time() || self == Self::Epoch,
-            Kind::Interval => !matches!(self, Self::Week | Self::Dow | Self::IsoDow | Self::Doy | Self::IsoYear),
+            Kind::Interval => {
+                !matches!(self, Self::Week | Self::Dow | Self::IsoDow | Self::Doy | Self::IsoYear)
+            }
             _ => false,
         }
     }
@@ -165,7 +167,9 @@ fn of_span(field: Field, span: calendar::Span) -> i64 {
         Field::Millennium => years / 1000,
         Field::Day => i64::from(span.days),
         // A year has 365.25 days here, a month 30.
-        Field::Epoch => (years * 31_557_600 + months * 2_592_000 + i64::from(span.days) * 86_400) * SECOND_US + span.us,
+        Field::Epoch => {
+            (years * 31_557_600 + months * 2_592_000 + i64::from(span.days) * 86_400) * SECOND_US + span.us
+        }
         Field::Hour => span.us / (3600 * SECOND_US),
         Field::Minute => span.us / (60 * SECOND_US) % 60,
         _ => span.us % (60 * SECOND_US),
@@ -184,12 +188,18 @@ pub(crate) fn extract(field: Field) -> Arc<ScalarUDF> {
             over_arrays(args, rows, |arrays| {
                 let array = arrays.first().ok_or_else(|| type_error("extract takes a value"))?;
                 let values: PrimitiveArray<Decimal128Type> = match Kind::of(array.data_type()) {
-                    Kind::Date => array.as_primitive::<Date32Type>().unary(|day| i128::from(of_day(field, i64::from(day)))),
-                    Kind::Time => array.as_primitive::<Time64MicrosecondType>().unary(|us| i128::from(of_time(field, us))),
+                    Kind::Date => array
+                        .as_primitive::<Date32Type>()
+                        .unary(|day| i128::from(of_day(field, i64::from(day)))),
+                    Kind::Time => array
+                        .as_primitive::<Time64MicrosecondType>()
+                        .unary(|us| i128::from(of_time(field, us))),
                     Kind::Interval => array
                         .as_primitive::<IntervalMonthDayNanoType>()
                         .unary(|span| i128::from(of_span(field, span_of(span)))),
-                    _ => array.as_primitive::<TimestampMicrosecondType>().unary(|us| i128::from(of_instant(field, us))),
+                    _ => array
+                        .as_primitive::<TimestampMicrosecondType>()
+                        .unary(|us| i128::from(of_instant(field, us))),
                 };
                 Ok(Arc::new(values.with_data_type(ty.clone())))
             })
@@ -252,7 +262,9 @@ pub(crate) fn date_trunc() -> Arc<ScalarUDF> {
         |types, _| types.get(1).cloned().ok_or_else(|| type_error("date_trunc takes a unit and a timestamp")),
         |args, rows, ty| {
             over_arrays(args, rows, |arrays| {
-                let [units, instants] = arrays else { return Err(type_error("date_trunc takes two arguments")) };
+                let [units, instants] = arrays else {
+                    return Err(type_error("date_trunc takes two arguments"));
+                };
                 let units = units.as_string_view();
                 let instants = instants.as_primitive::<TimestampMicrosecondType>();
                 let mut known = ("", None);
@@ -266,7 +278,11 @@ pub(crate) fn date_trunc() -> Arc<ScalarUDF> {
                             known = (unit, Field::parse(unit));
                         }
                         let truncated = known.1.and_then(|field| truncate(field, instants.value(row)));
-                        let problem = || value_error(format!("unit `{unit}` is not known to date_trunc, or the result is out of range"));
+                        let problem = || {
+                            value_error(format!(
+                                "unit `{unit}` is not known to date_trunc, or the result is out of range"
+                            ))
+                        };
                         truncated.and_then(calendar::in_range).map(Some).ok_or_else(problem)
                     })
                     .collect::<Result<PrimitiveArray<TimestampMicrosecondType>>>()?;
@@ -280,10 +296,17 @@ pub(crate) fn date_trunc() -> Arc<ScalarUDF> {
 pub(crate) fn date_bin() -> Arc<ScalarUDF> {
     Function::of(
         "date_bin",
-        |types, _| types.get(1).cloned().ok_or_else(|| type_error("date_bin takes a stride, a timestamp and an origin")),
+        |types, _| {
+            types
+                .get(1)
+                .cloned()
+                .ok_or_else(|| type_error("date_bin takes a stride, a timestamp and an origin"))
+        },
         |args, rows, ty| {
             over_arrays(args, rows, |arrays| {
-                let [strides, sources, origins] = arrays else { return Err(type_error("date_bin takes three arguments")) };
+                let [strides, sources, origins] = arrays else {
+                    return Err(type_error("date_bin takes three arguments"));
+                };
                 let strides = strides.as_primitive::<IntervalMonthDayNanoType>();
                 let sources = sources.as_primitive::<TimestampMicrosecondType>();
                 let origins = origins.as_primitive::<TimestampMicrosecondType>();
@@ -295,8 +318,14 @@ pub(crate) fn date_bin() -> Arc<ScalarUDF> {
                         (Some(stride), Some(source), Some(origin)) => {
                             let stride = crate::values::scan::span_us(span_of(stride))
                                 .filter(|stride| *stride > 0)
-                                .ok_or_else(|| value_error("the stride of date_bin must be greater than zero and without months"))?;
-                            let distance = source.checked_sub(origin).ok_or_else(|| value_error("timestamp out of range"))?;
+                                .ok_or_else(|| {
+                                    value_error(
+                                        "the stride of date_bin must be greater than zero and without months",
+                                    )
+                                })?;
+                            let distance = source
+                                .checked_sub(origin)
+                                .ok_or_else(|| value_error("timestamp out of range"))?;
                             Ok(Some(source - distance.rem_euclid(stride)))
                         }
                         _ => Ok(None),
@@ -319,7 +348,9 @@ pub(crate) fn timezone() -> Arc<ScalarUDF> {
         },
         |args, rows, ty| {
             over_arrays(args, rows, |arrays| {
-                let [zones, instants] = arrays else { return Err(type_error("timezone takes two arguments")) };
+                let [zones, instants] = arrays else {
+                    return Err(type_error("timezone takes two arguments"));
+                };
                 let to_utc = matches!(ty, DataType::Timestamp(_, Some(_)));
                 let zones = zones.as_string_view();
                 let instants = instants.as_primitive::<TimestampMicrosecondType>();
@@ -338,11 +369,20 @@ pub(crate) fn timezone() -> Arc<ScalarUDF> {
 }
 
 fn shift(zone: &str, us: i64, to_utc: bool) -> Result<i64> {
-    let unknown = || value_error(format!("time zone `{zone}` is not known: use a name such as Europe/Berlin"));
+    let unknown =
+        || value_error(format!("time zone `{zone}` is not known: use a name such as Europe/Berlin"));
     let out_of_range = || value_error("timestamp out of range");
-    let tz = if zone.eq_ignore_ascii_case("z") { Tz::UTC } else { Tz::from_str_insensitive(zone).map_err(|_| unknown())? };
+    let tz = if zone.eq_ignore_ascii_case("z") {
+        Tz::UTC
+    } else {
+        Tz::from_str_insensitive(zone).map_err(|_| unknown())?
+    };
     let moment = chrono::DateTime::from_timestamp_micros(us).ok_or_else(out_of_range)?.naive_utc();
-    let offset = if to_utc { local_offset(tz, moment) } else { tz.offset_from_utc_datetime(&moment).fix().local_minus_utc() };
+    let offset = if to_utc {
+        local_offset(tz, moment)
+    } else {
+        tz.offset_from_utc_datetime(&moment).fix().local_minus_utc()
+    };
     let offset_us = i64::from(offset) * SECOND_US;
     let shifted = if to_utc { us.checked_sub(offset_us) } else { us.checked_add(offset_us) };
     shifted.and_then(calendar::in_range).ok_or_else(out_of_range)
@@ -369,11 +409,12 @@ fn local_offset(tz: Tz, local: NaiveDateTime) -> i32 {
 pub(crate) fn to_timestamp() -> Arc<ScalarUDF> {
     Function::giving("to_timestamp", timestamptz(), |arrays| {
         let seconds = arrays.first().ok_or_else(|| type_error("to_timestamp takes a number"))?;
-        let instants = seconds.as_primitive::<Float64Type>().try_unary::<_, TimestampMicrosecondType, _>(|seconds| {
-            let us = (seconds * SECOND_US as f64).round_ties_even();
-            let instant = if us.abs() < 9.2e18 { calendar::in_range(us as i64) } else { None };
-            instant.ok_or_else(|| value_error("timestamp out of range"))
-        })?;
+        let instants =
+            seconds.as_primitive::<Float64Type>().try_unary::<_, TimestampMicrosecondType, _>(|seconds| {
+                let us = (seconds * SECOND_US as f64).round_ties_even();
+                let instant = if us.abs() < 9.2e18 { calendar::in_range(us as i64) } else { None };
+                instant.ok_or_else(|| value_error("timestamp out of range"))
+            })?;
         Ok(Arc::new(instants.with_data_type(timestamptz())))
     })
 }
@@ -399,10 +440,15 @@ pub(crate) fn make_date() -> Arc<ScalarUDF> {
 
 fn date(year: i32, month: i32, day: i32) -> Result<i32> {
     let problem = || value_error(format!("date field value out of range: {year}-{month:02}-{day:02}"));
-    let (month, day) = (u32::try_from(month).map_err(|_| problem())?, u32::try_from(day).map_err(|_| problem())?);
+    let (month, day) =
+        (u32::try_from(month).map_err(|_| problem())?, u32::try_from(day).map_err(|_| problem())?);
     // A negative year is one before Christ.
     let astronomical = if year < 0 { i64::from(year) + 1 } else { i64::from(year) };
-    if year == 0 || !(1..=12).contains(&month) || day == 0 || day > calendar::days_in_month(astronomical, month) {
+    if year == 0
+        || !(1..=12).contains(&month)
+        || day == 0
+        || day > calendar::days_in_month(astronomical, month)
+    {
         return Err(problem());
     }
     calendar::day_in_range(days_from_civil(astronomical, month, day)).ok_or_else(problem)

@@ -29,7 +29,9 @@ pub(crate) fn result(op: Op, a: &DataType, b: &DataType) -> Option<DataType> {
         (Op::Add | Op::Sub, TimestampTz, Interval) => a.clone(),
         (Op::Add | Op::Sub, Time, Interval) => TIME,
         (Op::Add, Date, Time) => TIMESTAMP,
-        (Op::Sub, Timestamp, Timestamp) | (Op::Sub, TimestampTz, TimestampTz) | (Op::Sub, Time, Time) => INTERVAL,
+        (Op::Sub, Timestamp, Timestamp) | (Op::Sub, TimestampTz, TimestampTz) | (Op::Sub, Time, Time) => {
+            INTERVAL
+        }
         (Op::Add | Op::Sub, Interval, Interval) | (Op::Mul, Interval, Int) => INTERVAL,
         _ => return None,
     })
@@ -40,8 +42,12 @@ pub(crate) fn call(op: Op, args: &[ColumnarValue], ty: &DataType) -> Result<Colu
     let sign = if op == Op::Sub { -1 } else { 1 };
     let kind = |at: usize| args.get(at).map_or(Kind::Unknown, |arg| Kind::of(&arg.data_type()));
     match (kind(0), kind(1)) {
-        (Date, Int) => zip::<Date32Type, Int32Type, Date32Type>(args, ty, |day, days| later_day(day, sign * i64::from(days))),
-        (Int, Date) => zip::<Int32Type, Date32Type, Date32Type>(args, ty, |days, day| later_day(day, i64::from(days))),
+        (Date, Int) => zip::<Date32Type, Int32Type, Date32Type>(args, ty, |day, days| {
+            later_day(day, sign * i64::from(days))
+        }),
+        (Int, Date) => {
+            zip::<Int32Type, Date32Type, Date32Type>(args, ty, |days, day| later_day(day, i64::from(days)))
+        }
         (Date, Date) => zip::<Date32Type, Date32Type, Int32Type>(args, ty, |a, b| {
             a.checked_sub(b).ok_or_else(|| arrow_error("integer out of range"))
         }),
@@ -49,9 +55,11 @@ pub(crate) fn call(op: Op, args: &[ColumnarValue], ty: &DataType) -> Result<Colu
             let instant = i64::from(day).checked_mul(DAY_US).and_then(|instant| instant.checked_add(us));
             instant.and_then(calendar::in_range).ok_or_else(out_of_range)
         }),
-        (Time, Interval) => zip::<Time64MicrosecondType, Iv, Time64MicrosecondType>(args, ty, |time, span| {
-            Ok((time + sign * (span_of(span).us % DAY_US)).rem_euclid(DAY_US))
-        }),
+        (Time, Interval) => {
+            zip::<Time64MicrosecondType, Iv, Time64MicrosecondType>(args, ty, |time, span| {
+                Ok((time + sign * (span_of(span).us % DAY_US)).rem_euclid(DAY_US))
+            })
+        }
         (Interval, Interval) => zip::<Iv, Iv, Iv>(args, ty, |a, b| sum(span_of(a), span_of(b), sign)),
         (Interval, Int) => zip::<Iv, Int64Type, Iv>(args, ty, |span, factor| times(span_of(span), factor)),
         (_, Interval) => zip::<Ts, Iv, Ts>(args, ty, |instant, span| {

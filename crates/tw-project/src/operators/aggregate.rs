@@ -70,9 +70,13 @@ impl Aggregate {
             Function::Sum => sum_type(input).ok_or_else(|| no_aggregate(name, input))?,
             Function::Avg => avg_type(input).ok_or_else(|| no_aggregate(name, input))?,
             Function::BoolAnd | Function::BoolOr if *input == DataType::Boolean => DataType::Boolean,
-            Function::Min | Function::Max if *input != DataType::Boolean && is_key_type(input) => input.clone(),
+            Function::Min | Function::Max if *input != DataType::Boolean && is_key_type(input) => {
+                input.clone()
+            }
             Function::First | Function::Last if is_key_type(input) => input.clone(),
-            Function::List if is_key_type(input) => DataType::List(Arc::new(Field::new("item", input.clone(), true))),
+            Function::List if is_key_type(input) => {
+                DataType::List(Arc::new(Field::new("item", input.clone(), true)))
+            }
             _ => return Err(no_aggregate(name, input)),
         })
     }
@@ -81,7 +85,9 @@ impl Aggregate {
     pub(crate) fn keeps(&self, only_added: bool) -> Keeps {
         match self.function {
             // A value that is there twice changes neither of these.
-            Function::Min | Function::Max | Function::BoolAnd | Function::BoolOr if only_added => Keeps::Nothing,
+            Function::Min | Function::Max | Function::BoolAnd | Function::BoolOr if only_added => {
+                Keeps::Nothing
+            }
             Function::BoolAnd | Function::BoolOr => Keeps::Nothing,
             Function::Min | Function::Max => Keeps::Values,
             Function::First | Function::Last if only_added => Keeps::Nothing,
@@ -94,12 +100,14 @@ impl Aggregate {
 
     /// Whether rows that are taken back must be known by their place in the log.
     pub(crate) fn needs_place(&self) -> bool {
-        matches!(self.function, Function::First | Function::Last) || (self.function == Function::List && !self.distinct)
+        matches!(self.function, Function::First | Function::Last)
+            || (self.function == Function::List && !self.distinct)
     }
 
     /// Whether a result is found by walking the entries of the group.
     pub(crate) fn is_walked(&self) -> bool {
-        self.function == Function::List || (self.distinct && matches!(self.function, Function::Sum | Function::Avg))
+        self.function == Function::List
+            || (self.distinct && matches!(self.function, Function::Sum | Function::Avg))
     }
 
     /// Whether entries of several partitions must be walked, because the same value can be in each.
@@ -124,7 +132,9 @@ impl Aggregate {
             Function::Avg if !self.distinct => exact(Wanted::Average),
             Function::BoolAnd => Some(Box::new(Booleans::new(true))),
             Function::BoolOr => Some(Box::new(Booleans::new(false))),
-            _ => self.side().map(|side| Box::new(Best::new(side, self.output.clone())) as Box<dyn Accumulator>),
+            _ => {
+                self.side().map(|side| Box::new(Best::new(side, self.output.clone())) as Box<dyn Accumulator>)
+            }
         };
         // Of the others, how many entries there are.
         accumulator.unwrap_or_else(|| Box::<Count>::default())

@@ -69,7 +69,16 @@ impl Aggregator {
         cache_bytes_max: usize,
     ) -> Result<Self, Error> {
         let groups = Groups::open(partition, keyspace, era, &grouping.aggregates, store, cache_bytes_max)?;
-        Ok(Self { grouping, partition, keyspace, era, only_added, groups, entries: Entries::default(), slots: Vec::new() })
+        Ok(Self {
+            grouping,
+            partition,
+            keyspace,
+            era,
+            only_added,
+            groups,
+            entries: Entries::default(),
+            slots: Vec::new(),
+        })
     }
 
     /// Checks that no row has a value that is too long for the keys under which it would be stored.
@@ -86,7 +95,12 @@ impl Aggregator {
             if keyed {
                 check_lengths(input, aggregate.argument, ENTRY_KEY_BYTES_MAX, aggregate.function.name())?;
             }
-            check_lengths(input, aggregate.order.iter().map(|(column, _)| *column), ENTRY_KEY_BYTES_MAX, "ORDER BY")?;
+            check_lengths(
+                input,
+                aggregate.order.iter().map(|(column, _)| *column),
+                ENTRY_KEY_BYTES_MAX,
+                "ORDER BY",
+            )?;
         }
         Ok(())
     }
@@ -115,7 +129,8 @@ impl Aggregator {
     }
 
     fn find_slots(&mut self, input: &Input<'_>, store: &dyn Store) -> Result<(), Error> {
-        let columns: Vec<KeyColumn<'_>> = input.columns.iter().take(self.grouping.keys).filter_map(KeyColumn::new).collect();
+        let columns: Vec<KeyColumn<'_>> =
+            input.columns.iter().take(self.grouping.keys).filter_map(KeyColumn::new).collect();
         let mut key = Vec::new();
         let mut slots = std::mem::take(&mut self.slots);
         slots.clear();
@@ -124,7 +139,8 @@ impl Aggregator {
             key.clear();
             columns.iter().for_each(|column| column.put(row, &mut key));
             let slot = self.groups.slot(&key, store)?;
-            self.groups.touch(slot, input.taken_back.is_some_and(|taken_back| taken_back.get(row) == Some(&true)));
+            self.groups
+                .touch(slot, input.taken_back.is_some_and(|taken_back| taken_back.get(row) == Some(&true)));
             slots.push(slot);
         }
         self.slots = slots;
@@ -136,7 +152,11 @@ impl Aggregator {
         let order = Order::new(aggregate, input, self.partition);
         let Some(values) = value_column(aggregate, input) else { return };
         let rows = every_row(aggregate, input, &self.slots);
-        let Some(best) = self.groups.accumulators().get_mut(index).and_then(|accumulator| accumulator.as_best()) else { return };
+        let Some(best) =
+            self.groups.accumulators().get_mut(index).and_then(|accumulator| accumulator.as_best())
+        else {
+            return;
+        };
         let mut key = Vec::new();
         rows.for_each(|row, slot, _| {
             order.put(row, &mut key);
@@ -159,7 +179,13 @@ impl Aggregator {
             key::put_directed(&values.slot(row), direction, &mut key);
             let slot = slot as u32;
             // A descending key does not read back, so that the value stands beside it.
-            let value = || if direction == key::Direction::default() { Vec::new() } else { entry_value(&values.slot(row)) };
+            let value = || {
+                if direction == key::Direction::default() {
+                    Vec::new()
+                } else {
+                    entry_value(&values.slot(row))
+                }
+            };
             self.entries.add(slot, self.groups.key(slot), index, &key, value, taken_back);
         });
     }
@@ -172,7 +198,14 @@ impl Aggregator {
         rows.for_each(|row, slot, taken_back| {
             order.put(row, &mut key);
             let slot = slot as u32;
-            self.entries.add(slot, self.groups.key(slot), index, &key, || entry_value(&values.slot(row)), taken_back);
+            self.entries.add(
+                slot,
+                self.groups.key(slot),
+                index,
+                &key,
+                || entry_value(&values.slot(row)),
+                taken_back,
+            );
         });
     }
 
@@ -185,7 +218,12 @@ impl Aggregator {
     ///
     /// # Errors
     /// The store failed; this value is then of no use.
-    pub(crate) fn flush(&mut self, batch: &mut Batch, store: &dyn Store, cache_bytes_max: usize) -> Result<(), Error> {
+    pub(crate) fn flush(
+        &mut self,
+        batch: &mut Batch,
+        store: &dyn Store,
+        cache_bytes_max: usize,
+    ) -> Result<(), Error> {
         if self.entries.pending_bytes() > 0 {
             let snapshot = store.snapshot();
             let place = Place {
@@ -212,7 +250,12 @@ impl Aggregator {
 const GROUP_KEY_BYTES_MAX: usize = 8 * 1024;
 const ENTRY_KEY_BYTES_MAX: usize = 4 * 1024;
 
-fn check_lengths(input: &Input<'_>, columns: impl IntoIterator<Item = usize>, bytes_max: usize, by: &str) -> Result<(), Error> {
+fn check_lengths(
+    input: &Input<'_>,
+    columns: impl IntoIterator<Item = usize>,
+    bytes_max: usize,
+    by: &str,
+) -> Result<(), Error> {
     let columns: Vec<KeyColumn<'_>> = columns
         .into_iter()
         .filter_map(|column| input.columns.get(column).and_then(KeyColumn::new))
@@ -224,7 +267,9 @@ fn check_lengths(input: &Input<'_>, columns: impl IntoIterator<Item = usize>, by
     for row in 0..input.rows {
         let bytes: usize = columns.iter().map(|column| column.len(row)).sum();
         if bytes > bytes_max {
-            return Err(Error::Key(format!("a value of {bytes} bytes is too long for {by}: at most {bytes_max} are allowed: use left(x, n) or md5(x)")));
+            return Err(Error::Key(format!(
+                "a value of {bytes} bytes is too long for {by}: at most {bytes_max} are allowed: use left(x, n) or md5(x)"
+            )));
         }
     }
     Ok(())
@@ -261,7 +306,9 @@ impl<'a> Order<'a> {
         let columns = aggregate
             .order
             .iter()
-            .filter_map(|(column, direction)| Some((KeyColumn::new(input.columns.get(*column)?)?, *direction)))
+            .filter_map(|(column, direction)| {
+                Some((KeyColumn::new(input.columns.get(*column)?)?, *direction))
+            })
             .collect();
         Self { columns, places: input.places, partition }
     }

@@ -7,10 +7,10 @@
 use super::accumulator::{Accumulator, Rows};
 use crate::rows::builder::ColumnBuilder;
 use crate::rows::slot::Slot;
+use crate::state::Malformed;
 use crate::state::key::{self, KeyColumn, typed};
 use crate::state::value::{put_slot, take_slot};
 use crate::state::varint::{put_bytes, take_byte, take_bytes};
-use crate::state::Malformed;
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result};
@@ -65,7 +65,9 @@ impl Best {
     /// Makes `entry` the best of a slot.
     pub(crate) fn set(&mut self, slot: usize, entry: Option<Entry>) {
         if let Some(known) = self.entries.get_mut(slot) {
-            let size = |entry: &Option<Box<Entry>>| entry.as_ref().map_or(0, |entry| entry.key.len() + entry.value.len());
+            let size = |entry: &Option<Box<Entry>>| {
+                entry.as_ref().map_or(0, |entry| entry.key.len() + entry.value.len())
+            };
             self.bytes -= size(known);
             *known = entry.map(Box::new);
             self.bytes += size(known);

@@ -71,7 +71,15 @@ pub(crate) struct Place<'a> {
 
 impl Entries {
     /// Adds an entry, or takes one back.
-    pub(crate) fn add(&mut self, slot: u32, group: &[u8], aggregate: usize, key: &[u8], value: impl FnOnce() -> Vec<u8>, taken_back: bool) {
+    pub(crate) fn add(
+        &mut self,
+        slot: u32,
+        group: &[u8],
+        aggregate: usize,
+        key: &[u8],
+        value: impl FnOnce() -> Vec<u8>,
+        taken_back: bool,
+    ) {
         let changes = self.changes.entry(owner(group, aggregate)).or_default();
         changes.slot = slot;
         let bytes = &mut self.bytes;
@@ -109,7 +117,10 @@ impl Entries {
     ) -> Result<(), Error> {
         for (owner, changes) in std::mem::take(&mut self.changes) {
             let index = usize::from(owner.last().copied().unwrap_or_default());
-            let (Some(aggregate), Some(accumulator)) = (aggregates.get(index), accumulators.get_mut(index)) else { continue };
+            let (Some(aggregate), Some(accumulator)) = (aggregates.get(index), accumulators.get_mut(index))
+            else {
+                continue;
+            };
             flush_one(place, aggregate, accumulator.as_mut(), &owner, changes, batch)?;
         }
         self.bytes = 0;

@@ -40,7 +40,8 @@ impl ExactSum {
         }
         let fraction = bits & ((1 << 52) - 1);
         // A subnormal has no hidden bit, and the exponent of the smallest normal number.
-        let (mantissa, position) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
+        let (mantissa, position) =
+            if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
         if mantissa == 0 {
             return;
         }
@@ -192,7 +193,9 @@ impl ExactSum {
     /// The value of a sum that is not negative and whose carries have been moved.
     fn magnitude(&self) -> f64 {
         let Some(top) = self.chunks.len().checked_sub(1) else { return 0.0 };
-        let chunk = |index: Option<usize>| index.and_then(|index| self.chunks.get(index)).map_or(0, |chunk| *chunk as u128);
+        let chunk = |index: Option<usize>| {
+            index.and_then(|index| self.chunks.get(index)).map_or(0, |chunk| *chunk as u128)
+        };
         // The highest chunk may be wider than the others: up to 63 bits.
         let mut window = chunk(Some(top)) << 64 | chunk(top.checked_sub(1)) << 32 | chunk(top.checked_sub(2));
         let below = self.chunks.iter().take(top.saturating_sub(2)).any(|chunk| *chunk != 0);

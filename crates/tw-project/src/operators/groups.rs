@@ -5,9 +5,9 @@
 
 use super::accumulator::Accumulator;
 use super::aggregate::Aggregate;
+use crate::state::Malformed;
 use crate::state::layout::{self, Kind, PREFIX_BYTES};
 use crate::state::varint::{put_signed, take_byte, take_signed};
-use crate::state::Malformed;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 use tw_state::{Batch, Keyspace, Range, Store};
@@ -120,7 +120,9 @@ impl Groups {
     pub(crate) fn slot(&mut self, key: &[u8], store: &dyn Store) -> Result<u32, Error> {
         let hash = self.hasher.hash_one(key);
         let groups = &self.groups;
-        if let Some(slot) = self.table.find(hash, |slot| groups.get(*slot as usize).is_some_and(|group| *group.key == *key)) {
+        if let Some(slot) =
+            self.table.find(hash, |slot| groups.get(*slot as usize).is_some_and(|group| *group.key == *key))
+        {
             return Ok(*slot);
         }
         let slot = self.insert(key);
@@ -223,7 +225,11 @@ impl Groups {
     fn make_room(&mut self, cache_bytes_max: usize) {
         self.complete = false;
         let last = self.flushes.saturating_sub(1);
-        let old: Vec<u32> = (0u32..).zip(&self.groups).filter(|(_, group)| group.used && group.touched < last).map(|(slot, _)| slot).collect();
+        let old: Vec<u32> = (0u32..)
+            .zip(&self.groups)
+            .filter(|(_, group)| group.used && group.touched < last)
+            .map(|(slot, _)| slot)
+            .collect();
         let used = self.table.len();
         if used.saturating_sub(old.len()) * (self.bytes() / used.max(1)) > cache_bytes_max / 2 {
             self.forget_all();

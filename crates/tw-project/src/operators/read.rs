@@ -19,8 +19,8 @@ use datafusion::arrow::array::{Array, ArrayRef, ListArray, new_empty_array};
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result};
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use tw_state::{Entry, Keyspace, Range, Snapshot};
 use tw_types::PartitionId;
@@ -101,7 +101,11 @@ impl<'a> GroupReader<'a> {
     ///
     /// # Errors
     /// The store failed, a result is out of range, or `each` failed.
-    pub(crate) fn read(&self, start: &[u8], mut each: impl FnMut(Vec<ArrayRef>, usize) -> Result<bool>) -> Result<()> {
+    pub(crate) fn read(
+        &self,
+        start: &[u8],
+        mut each: impl FnMut(Vec<ArrayRef>, usize) -> Result<bool>,
+    ) -> Result<()> {
         let sources = self
             .partitions
             .iter()
@@ -188,7 +192,11 @@ impl<'a> GroupReader<'a> {
         Ok(true)
     }
 
-    fn give(&self, collected: &mut Collected, each: &mut impl FnMut(Vec<ArrayRef>, usize) -> Result<bool>) -> Result<bool> {
+    fn give(
+        &self,
+        collected: &mut Collected,
+        each: &mut impl FnMut(Vec<ArrayRef>, usize) -> Result<bool>,
+    ) -> Result<bool> {
         let rows = collected.groups.len();
         let columns = self.finish(collected)?;
         each(columns, rows)
@@ -198,8 +206,11 @@ impl<'a> GroupReader<'a> {
     fn finish(&self, collected: &mut Collected) -> Result<Vec<ArrayRef>> {
         let rows = collected.groups.len();
         let mut columns: Vec<ArrayRef> = collected.columns.iter_mut().map(ColumnBuilder::finish).collect();
-        for (index, (aggregate, accumulator)) in self.grouping.aggregates.iter().zip(&collected.accumulators).enumerate() {
-            let united = aggregate.is_united() && collected.groups.iter().any(|(_, sources)| sources.len() > 1);
+        for (index, (aggregate, accumulator)) in
+            self.grouping.aggregates.iter().zip(&collected.accumulators).enumerate()
+        {
+            let united =
+                aggregate.is_united() && collected.groups.iter().any(|(_, sources)| sources.len() > 1);
             columns.push(if aggregate.is_walked() || united {
                 self.walk(index, aggregate, &collected.groups)?
             } else {
@@ -260,8 +271,12 @@ impl Walked {
         let values = ColumnBuilder::new(&aggregate.input);
         let wanted = if aggregate.function == Function::Avg { Wanted::Average } else { Wanted::Sum };
         match (aggregate.function, totals(&aggregate.input, wanted)) {
-            (Function::List, _) => Self::List { values, ends: vec![0], len: 0, item: aggregate.input.clone() },
-            (Function::Sum | Function::Avg, Some(accumulator)) => Self::Total { accumulator, values, slots: Vec::new() },
+            (Function::List, _) => {
+                Self::List { values, ends: vec![0], len: 0, item: aggregate.input.clone() }
+            }
+            (Function::Sum | Function::Avg, Some(accumulator)) => {
+                Self::Total { accumulator, values, slots: Vec::new() }
+            }
             _ => Self::Count(vec![0]),
         }
     }
@@ -276,7 +291,9 @@ impl Walked {
             Self::List { values, len, .. } => {
                 *len += 1;
                 if *len > LIST_VALUES_MAX {
-                    return Err(value_error(format!("arrays of more than {LIST_VALUES_MAX} values cannot be read: use LIMIT, or ask for fewer groups")));
+                    return Err(value_error(format!(
+                        "arrays of more than {LIST_VALUES_MAX} values cannot be read: use LIMIT, or ask for fewer groups"
+                    )));
                 }
                 values.push(value);
             }
@@ -308,12 +325,22 @@ impl Walked {
                 let field = Arc::new(datafusion::arrow::datatypes::Field::new("item", item.clone(), true));
                 let values = if ends.last() == Some(&0) { new_empty_array(&item) } else { values.finish() };
                 debug_assert_eq!(values.len() as i32, ends.last().copied().unwrap_or_default());
-                Arc::new(ListArray::try_new(field, OffsetBuffer::new(ends.into()), values, Some(NullBuffer::from(empty)))?)
+                Arc::new(ListArray::try_new(
+                    field,
+                    OffsetBuffer::new(ends.into()),
+                    values,
+                    Some(NullBuffer::from(empty)),
+                )?)
             }
             Self::Total { mut accumulator, mut values, slots } => {
                 let values = values.finish();
                 accumulator.resize(groups);
-                accumulator.update(&super::accumulator::Rows { slots: &slots, values: Some(&values), filter: None, taken_back: None });
+                accumulator.update(&super::accumulator::Rows {
+                    slots: &slots,
+                    values: Some(&values),
+                    filter: None,
+                    taken_back: None,
+                });
                 accumulator.results(groups)?
             }
         })

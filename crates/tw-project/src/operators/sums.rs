@@ -11,7 +11,9 @@ use crate::values::decimal::{self, DIGITS_MAX};
 use datafusion::arrow::array::types::{
     Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
 };
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, PrimitiveArray};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, PrimitiveArray,
+};
 use datafusion::arrow::datatypes::{DataType, i256};
 use datafusion::common::Result;
 use std::sync::Arc;
@@ -80,7 +82,9 @@ pub(crate) fn sum_type(ty: &DataType) -> Option<DataType> {
         DataType::Int64 => DataType::Decimal128(38, 0),
         // 10^19 values at most, so nothing can be lost below 20 digits.
         DataType::Decimal128(precision, scale) if *precision <= 19 => DataType::Decimal128(38, *scale),
-        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => DataType::Decimal256(DIGITS_MAX, *scale),
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => {
+            DataType::Decimal256(DIGITS_MAX, *scale)
+        }
         DataType::Float32 | DataType::Float64 => ty.clone(),
         _ => return None,
     })
@@ -89,7 +93,11 @@ pub(crate) fn sum_type(ty: &DataType) -> Option<DataType> {
 /// The type of `avg(x)`, or None if there is no average of this type.
 pub(crate) fn avg_type(ty: &DataType) -> Option<DataType> {
     Some(match ty {
-        DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) | DataType::Decimal256(..) => NUMERIC,
+        DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => NUMERIC,
         DataType::Float32 | DataType::Float64 => DataType::Float64,
         _ => return None,
     })
@@ -170,7 +178,9 @@ pub(crate) fn totals(ty: &DataType, wanted: Wanted) -> Option<Box<dyn Accumulato
         DataType::Decimal128(precision, _) if *precision <= 19 => {
             Box::new(ExactTotals::<i128> { totals: Vec::new(), input: ty.clone(), wanted })
         }
-        DataType::Decimal128(..) => Box::new(ExactTotals::<i256> { totals: Vec::new(), input: ty.clone(), wanted }),
+        DataType::Decimal128(..) => {
+            Box::new(ExactTotals::<i256> { totals: Vec::new(), input: ty.clone(), wanted })
+        }
         DataType::Decimal256(_, scale) => Box::new(WideTotals { totals: Vec::new(), scale: *scale, wanted }),
         DataType::Float32 | DataType::Float64 => {
             Box::new(FloatTotals { totals: Vec::new(), single: *ty == DataType::Float32, wanted })
@@ -273,7 +283,9 @@ fn sums(totals: impl Iterator<Item = (i256, i64)>, ty: &DataType) -> Result<Arra
             let narrow = checked.map(|sum| Ok(sum?.map(i256::as_i128)));
             Arc::new(narrow.collect::<Result<PrimitiveArray<Decimal128Type>>>()?.with_data_type(ty.clone()))
         }
-        _ => Arc::new(checked.collect::<Result<PrimitiveArray<Decimal256Type>>>()?.with_data_type(ty.clone())),
+        _ => {
+            Arc::new(checked.collect::<Result<PrimitiveArray<Decimal256Type>>>()?.with_data_type(ty.clone()))
+        }
     })
 }
 
@@ -419,7 +431,11 @@ impl Accumulator for FloatTotals {
             let narrow = totals.map(|total| {
                 let Some(sum) = value(total)? else { return Ok(None) };
                 let narrow = sum as f32;
-                if narrow.is_infinite() && sum.is_finite() { Err(value_error("value out of range: overflow")) } else { Ok(Some(narrow)) }
+                if narrow.is_infinite() && sum.is_finite() {
+                    Err(value_error("value out of range: overflow"))
+                } else {
+                    Ok(Some(narrow))
+                }
             });
             return Ok(Arc::new(narrow.collect::<Result<Float32Array>>()?));
         }
@@ -482,7 +498,8 @@ impl Accumulator for Booleans {
     }
 
     fn results(&self, count: usize) -> Result<ArrayRef> {
-        let value = |(yes, no): &(i64, i64)| (yes + no != 0).then_some(if self.all { *no == 0 } else { *yes > 0 });
+        let value =
+            |(yes, no): &(i64, i64)| (yes + no != 0).then_some(if self.all { *no == 0 } else { *yes > 0 });
         Ok(Arc::new(self.counts.iter().take(count).map(value).collect::<BooleanArray>()))
     }
 
@@ -493,5 +510,8 @@ impl Accumulator for Booleans {
 
 /// What PostgreSQL calls a type, for errors about aggregates.
 pub(crate) fn no_aggregate(name: &str, ty: &DataType) -> datafusion::common::DataFusionError {
-    crate::functions::function::type_error(format!("function {name}({}) does not exist: add a cast", types::name(ty)))
+    crate::functions::function::type_error(format!(
+        "function {name}({}) does not exist: add a cast",
+        types::name(ty)
+    ))
 }

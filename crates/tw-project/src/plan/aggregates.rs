@@ -47,29 +47,27 @@ impl Columns<'_> {
             return Err(Error::Refused(format!("{name}() takes one argument here")));
         };
         if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
-            return Err(Error::Refused(format!("not supported in a projection: IGNORE NULLS: add FILTER (WHERE x IS NOT NULL) to {name}()")));
+            return Err(Error::Refused(format!(
+                "not supported in a projection: IGNORE NULLS: add FILTER (WHERE x IS NOT NULL) to {name}()"
+            )));
         }
         let input = argument.get_type(self.schema)?;
         // How often a value is there does not matter to these.
-        let distinct = params.distinct && !matches!(function, Function::Min | Function::Max | Function::BoolAnd | Function::BoolOr);
+        let distinct = params.distinct
+            && !matches!(function, Function::Min | Function::Max | Function::BoolAnd | Function::BoolOr);
         let output = Aggregate::result_type(function, distinct, &input)?;
         let counts_rows = function == Function::Count && !distinct && is_value(argument);
-        let mut aggregate = Aggregate {
-            function,
-            distinct,
-            argument: None,
-            filter: None,
-            order: Vec::new(),
-            input,
-            output,
-        };
+        let mut aggregate =
+            Aggregate { function, distinct, argument: None, filter: None, order: Vec::new(), input, output };
         if aggregate.needs_place() && !self.has_places {
             return Err(Error::Refused(format!(
                 "not supported in a projection: {name}() of a table without a key: equal rows cannot be told apart when one of them goes"
             )));
         }
         if distinct && matches!(function, Function::First | Function::Last) {
-            return Err(Error::Refused(format!("not supported in a projection: {name}(DISTINCT …): leave DISTINCT out")));
+            return Err(Error::Refused(format!(
+                "not supported in a projection: {name}(DISTINCT …): leave DISTINCT out"
+            )));
         }
         if !counts_rows {
             aggregate.argument = Some(self.column(argument.clone()));
@@ -77,12 +75,16 @@ impl Columns<'_> {
         aggregate.filter = params.filter.as_ref().map(|filter| self.column(filter.as_ref().clone()));
         if matches!(function, Function::First | Function::Last | Function::List) {
             for sort in &params.order_by {
-                let direction = Direction { descending: !sort.asc, nulls_moved: sort.nulls_first == sort.asc };
+                let direction =
+                    Direction { descending: !sort.asc, nulls_moved: sort.nulls_first == sort.asc };
                 let column = self.column(sort.expr.clone());
                 aggregate.order.push((column, direction));
             }
         }
-        if function == Function::List && distinct && aggregate.order.iter().any(|(column, _)| Some(*column) != aggregate.argument) {
+        if function == Function::List
+            && distinct
+            && aggregate.order.iter().any(|(column, _)| Some(*column) != aggregate.argument)
+        {
             return Err(Error::Refused("array_agg(DISTINCT x) can only be ordered by x".into()));
         }
         Ok(aggregate)

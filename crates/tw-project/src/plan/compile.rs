@@ -7,16 +7,17 @@ use crate::catalog::{Catalog, Table};
 use crate::dialect::{Dialect, Tables, plan_query};
 use crate::operators::aggregator::Grouping;
 use crate::rows::columns::{Reading, TableColumns};
-use crate::sql::{self, Lowered};
 use crate::session;
+use crate::sql::{self, Lowered};
 use crate::types;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Result as DataFusionResult, TableReference};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
+use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -65,7 +66,11 @@ impl ProjectionPlan {
     /// A number that is another one for another definition, or for other types of the columns that are used: state that one has
     /// built is of no use to the other.
     pub(crate) fn fingerprint(&self, query: &str, version: u64) -> u64 {
-        let mut text = format!("1|{version}|{query}|{}|{}|", self.stream.id, self.stream.schema.as_ref().is_some_and(|schema| schema.key.is_empty()));
+        let mut text = format!(
+            "1|{version}|{query}|{}|{}|",
+            self.stream.id,
+            self.stream.schema.as_ref().is_some_and(|schema| schema.key.is_empty())
+        );
         for field in self.input.fields() {
             text += &format!("{} {}|", field.name(), types::field_name(field));
         }
@@ -85,8 +90,11 @@ pub(crate) fn compile(catalog: &Catalog, query: &str) -> Result<ProjectionPlan, 
     let plan = plan_query(dialect, &tables, &state, query)?;
     let plan = analyse(&state, plan)?;
     let found = tables.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (stream, columns) = found.ok_or_else(|| Error::Refused("not supported in a projection: a SELECT without a stream: add FROM".into()))?;
-    let has_places = columns.reading == Reading::Events || stream.schema.as_ref().is_some_and(|schema| !schema.key.is_empty());
+    let (stream, columns) = found.ok_or_else(|| {
+        Error::Refused("not supported in a projection: a SELECT without a stream: add FROM".into())
+    })?;
+    let has_places = columns.reading == Reading::Events
+        || stream.schema.as_ref().is_some_and(|schema| !schema.key.is_empty());
     let names = match names {
         Some(names) => names,
         None => plan.schema().fields().iter().map(|field| field.name().clone()).collect(),
@@ -107,16 +115,26 @@ fn analyse(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, Error
 fn check_names(names: &[String]) -> Result<(), Error> {
     for (index, name) in names.iter().enumerate() {
         if name == "?column?" {
-            return Err(Error::Refused(format!("column {} of the result has no name: add AS name", index + 1)));
+            return Err(Error::Refused(format!(
+                "column {} of the result has no name: add AS name",
+                index + 1
+            )));
         }
         if names.iter().take(index).any(|other| other == name) {
-            return Err(Error::Refused(format!("the result has two columns `{name}`: give one of them another name with AS")));
+            return Err(Error::Refused(format!(
+                "the result has two columns `{name}`: give one of them another name with AS"
+            )));
         }
     }
     Ok(())
 }
 
-fn finish(stream: Arc<StreamDef>, columns: TableColumns, chain: Chain, names: &[String]) -> Result<ProjectionPlan, Error> {
+fn finish(
+    stream: Arc<StreamDef>,
+    columns: TableColumns,
+    chain: Chain,
+    names: &[String],
+) -> Result<ProjectionPlan, Error> {
     let Chain { mut before, grouping, mut after, .. } = chain;
     let used = narrow(&mut before, columns.columns.len())?;
     let columns = columns.only(&used);
@@ -126,7 +144,8 @@ fn finish(stream: Arc<StreamDef>, columns: TableColumns, chain: Chain, names: &[
         None => (None, last_schema(&before).unwrap_or_else(|| input.clone())),
     };
     let last = last_schema(&after).unwrap_or_else(|| grouped.clone());
-    let fields: Vec<Field> = last.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name)).collect();
+    let fields: Vec<Field> =
+        last.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name)).collect();
     let output: SchemaRef = Arc::new(Schema::new(fields));
     // The last map gives the columns their names.
     let steps = if grouping.is_some() { &mut after } else { &mut before };
@@ -141,12 +160,11 @@ fn finish(stream: Arc<StreamDef>, columns: TableColumns, chain: Chain, names: &[
 
 /// Where a column is after some steps, if it is passed on as it is.
 fn output_of(column: usize, steps: &[Step]) -> Option<usize> {
-    use datafusion::physical_expr::expressions::Column;
     steps.iter().try_fold(column, |at, step| match step {
         Step::Filter(_) => Some(at),
-        Step::Map(exprs, _) => {
-            exprs.iter().position(|expr| expr.downcast_ref::<Column>().is_some_and(|column| column.index() == at))
-        }
+        Step::Map(exprs, _) => exprs
+            .iter()
+            .position(|expr| expr.downcast_ref::<Column>().is_some_and(|column| column.index() == at)),
     })
 }
 
@@ -164,7 +182,7 @@ fn narrow(steps: &mut [Step], all: usize) -> Result<Vec<usize>, Error> {
     let mut used = BTreeSet::new();
     for step in steps.iter().take(first_map + 1) {
         match step {
-            Step::Filter(condition) => used.extend(collect_columns(condition).iter().map(|column| column.index())),
+            Step::Filter(condition) => used.extend(collect_columns(condition).iter().map(Column::index)),
             Step::Map(exprs, _) => {
                 used.extend(exprs.iter().flat_map(collect_columns).map(|column| column.index()));
             }
@@ -184,9 +202,11 @@ fn narrow(steps: &mut [Step], all: usize) -> Result<Vec<usize>, Error> {
     Ok(used)
 }
 
-fn renumber(expr: &Arc<dyn datafusion::physical_expr::PhysicalExpr>, used: &[usize]) -> Result<Arc<dyn datafusion::physical_expr::PhysicalExpr>, Error> {
+fn renumber(
+    expr: &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+    used: &[usize],
+) -> Result<Arc<dyn datafusion::physical_expr::PhysicalExpr>, Error> {
     use datafusion::common::tree_node::{Transformed, TreeNode};
-    use datafusion::physical_expr::expressions::Column;
     let expr = expr.clone().transform(|expr| {
         let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
         let index = used.binary_search(&column.index()).unwrap_or_default();
@@ -207,7 +227,10 @@ impl Tables for OneTable<'_> {
         let table = self.catalog.table(name.schema(), name.table()).map_err(external)?;
         let (stream, columns) = match table {
             Table::Projection(projection) => {
-                let reason = format!("not supported in a projection: reading the projection `{}`: read its stream", projection.name);
+                let reason = format!(
+                    "not supported in a projection: reading the projection `{}`: read its stream",
+                    projection.name
+                );
                 return Err(external(Error::Refused(reason)));
             }
             Table::Latest(stream) | Table::Rows(stream) => {

@@ -23,7 +23,12 @@ pub(crate) struct Rows {
 impl Rows {
     /// Rows that are all added, of which it does not matter where they came from.
     pub(crate) fn plain(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Self> {
-        Ok(Self { batch: batch(schema, columns, rows)?, taken_back: None, places: Vec::new(), numbers: Vec::new() })
+        Ok(Self {
+            batch: batch(schema, columns, rows)?,
+            taken_back: None,
+            places: Vec::new(),
+            numbers: Vec::new(),
+        })
     }
 }
 
@@ -66,12 +71,15 @@ pub(crate) fn run(steps: &[Step], mut rows: Rows) -> Result<Rows> {
 fn keep(condition: &Arc<dyn PhysicalExpr>, rows: &mut Rows) -> Result<()> {
     let count = rows.batch.num_rows();
     let mask = condition.evaluate(&rows.batch)?.into_array(count)?;
-    let mask = mask.as_boolean_opt().ok_or_else(|| DataFusionError::Internal("a condition is not boolean".into()))?;
+    let mask = mask
+        .as_boolean_opt()
+        .ok_or_else(|| DataFusionError::Internal("a condition is not boolean".into()))?;
     if mask.null_count() == 0 && mask.true_count() == count {
         return Ok(());
     }
     let mask = &truth(mask);
-    let columns = rows.batch.columns().iter().map(|column| filter(column, mask)).collect::<Result<Vec<_>, _>>()?;
+    let columns =
+        rows.batch.columns().iter().map(|column| filter(column, mask)).collect::<Result<Vec<_>, _>>()?;
     rows.batch = batch(rows.batch.schema(), columns, mask.true_count())?;
     if let Some(taken_back) = &mut rows.taken_back {
         retain(taken_back, mask);

@@ -65,7 +65,9 @@ impl Walker<'_> {
                 let exprs: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
                 self.group(input, &exprs, &[])
             }
-            LogicalPlan::Aggregate(PlanAggregate { input, group_expr, aggr_expr, .. }) => self.group(input, group_expr, aggr_expr),
+            LogicalPlan::Aggregate(PlanAggregate { input, group_expr, aggr_expr, .. }) => {
+                self.group(input, group_expr, aggr_expr)
+            }
             other => Err(refuse::node(other)),
         }
     }
@@ -89,14 +91,20 @@ impl Walker<'_> {
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let exprs = columns.exprs;
-        let key_types = exprs.iter().take(keys.len()).map(|expr| expr.get_type(schema)).collect::<Result<Vec<_>, _>>()?;
+        let key_types =
+            exprs.iter().take(keys.len()).map(|expr| expr.get_type(schema)).collect::<Result<Vec<_>, _>>()?;
         if let Some(ty) = key_types.iter().find(|ty| !is_key_type(ty)) {
-            return Err(Error::Refused(format!("not supported in a projection: GROUP BY a value of type {}", types::name(ty))));
+            return Err(Error::Refused(format!(
+                "not supported in a projection: GROUP BY a value of type {}",
+                types::name(ty)
+            )));
         }
         let map = self.map(&exprs, schema)?;
         chain.before.push(map);
         let mut fields: Vec<Field> = key_types.iter().map(|ty| Field::new("key", ty.clone(), true)).collect();
-        fields.extend(aggregates.iter().map(|aggregate| Field::new("aggregate", aggregate.output.clone(), true)));
+        fields.extend(
+            aggregates.iter().map(|aggregate| Field::new("aggregate", aggregate.output.clone(), true)),
+        );
         let grouping = Grouping { keys: keys.len(), aggregates };
         chain.grouping = Some(Grouped { grouping, key_types, schema: Arc::new(Schema::new(fields)) });
         Ok(chain)
@@ -109,7 +117,10 @@ impl Walker<'_> {
             refuse::expr(expr)?;
             let expr = canonical(unalias(expr), schema)?;
             let (_, field) = expr.to_field(schema)?;
-            fields.push(Field::new(expr.schema_name().to_string(), field.data_type().clone(), true).with_metadata(field.metadata().clone()));
+            fields.push(
+                Field::new(expr.schema_name().to_string(), field.data_type().clone(), true)
+                    .with_metadata(field.metadata().clone()),
+            );
             physical.push(self.physical(&expr, schema)?);
         }
         Ok(Step::Map(physical, Arc::new(Schema::new(fields))))

@@ -7,8 +7,8 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use futures_util::stream::BoxStream;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tw_types::Token;
@@ -25,7 +25,10 @@ pub struct Answer {
 
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("schema", &self.schema).field("reflects", &self.reflects).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("schema", &self.schema)
+            .field("reflects", &self.reflects)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,7 +83,9 @@ fn client_type(ty: &DataType) -> DataType {
     match ty {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
-        DataType::List(item) => DataType::List(Arc::new(Field::new("item", client_type(item.data_type()), true))),
+        DataType::List(item) => {
+            DataType::List(Arc::new(Field::new("item", client_type(item.data_type()), true)))
+        }
         other => other.clone(),
     }
 }
@@ -91,11 +96,18 @@ pub(crate) fn client_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<Re
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(|(column, field)| if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) })
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                Ok(column.clone())
+            } else {
+                cast(column, field.data_type())
+            }
+        })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Error::from(DataFusionError::from(error)))?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|error| Error::from(DataFusionError::from(error)))
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(|error| Error::from(DataFusionError::from(error)))
 }
 
 /// The stream of a query as its client sees it, within its bounds.

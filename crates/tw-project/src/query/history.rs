@@ -54,7 +54,11 @@ impl TableProvider for HistoryTable {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let columns = [Meta::Partition, Meta::Offset, Meta::Subject, Meta::Type, Meta::Hlc].map(Meta::name);
         let support = |filter: &&Expr| {
-            if prune::helps(filter, &columns) { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported }
+            if prune::helps(filter, &columns) {
+                TableProviderFilterPushDown::Inexact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            }
         };
         Ok(filters.iter().map(support).collect())
     }
@@ -69,7 +73,8 @@ impl TableProvider for HistoryTable {
         let all: Vec<usize> = (0..self.columns.columns.len()).collect();
         let wanted = self.columns.only(projection.unwrap_or(&all));
         let schema = wanted.schema();
-        let subject = prune::equal_to(filters, Meta::Subject.name()).and_then(|value| prune::text(&value).map(str::to_owned));
+        let subject = prune::equal_to(filters, Meta::Subject.name())
+            .and_then(|value| prune::text(&value).map(str::to_owned));
         let only_subject = subject.as_ref().map(|subject| partition_of(subject, self.stream.partitions));
         let (first, last) = prune::range_of(filters, Meta::Partition.name());
         let (from, to) = prune::range_of(filters, Meta::Offset.name());
@@ -79,14 +84,16 @@ impl TableProvider for HistoryTable {
             to: if to < 0 { None } else { Some(Offset(to as u64)) },
             hlc: prune::range_of(filters, Meta::Hlc.name()),
             subject,
-            ty: prune::equal_to(filters, Meta::Type.name()).and_then(|value| prune::text(&value).map(str::to_owned)),
+            ty: prune::equal_to(filters, Meta::Type.name())
+                .and_then(|value| prune::text(&value).map(str::to_owned)),
             rows_max: limit,
         });
         let partitions = (0u32..)
             .zip(&self.ends)
             .filter(|(partition, _)| {
                 let number = i64::from(*partition);
-                (first..=last).contains(&number) && only_subject.is_none_or(|only| only == PartitionId(*partition))
+                (first..=last).contains(&number)
+                    && only_subject.is_none_or(|only| only == PartitionId(*partition))
             })
             .map(|(partition, end)| {
                 let reader: Arc<dyn PartitionStream> = Arc::new(PartitionReader {
@@ -203,7 +210,13 @@ impl Scan {
         self.finish(give)
     }
 
-    fn block(&mut self, block: &tw_wire::Block, from: Offset, end: Offset, give: &mut (dyn FnMut(RecordBatch) -> bool + Send)) -> Result<bool> {
+    fn block(
+        &mut self,
+        block: &tw_wire::Block,
+        from: Offset,
+        end: Offset,
+        give: &mut (dyn FnMut(RecordBatch) -> bool + Send),
+    ) -> Result<bool> {
         let header = block.header();
         let (low, high) = self.wanted.hlc;
         if (header.last_hlc.as_u64() as i64) < low || (header.first_hlc.as_u64() as i64) > high {
@@ -228,7 +241,12 @@ impl Scan {
                 continue;
             }
             self.rows.push(&event).map_err(|cause| {
-                external(Error::Row { stream: self.name.clone(), partition: self.at.partition.0, offset: event.offset.0, cause })
+                external(Error::Row {
+                    stream: self.name.clone(),
+                    partition: self.at.partition.0,
+                    offset: event.offset.0,
+                    cause,
+                })
             })?;
             if self.rows.len() == BATCH_ROWS && !self.give(give)? {
                 return Ok(false);

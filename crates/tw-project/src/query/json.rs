@@ -82,11 +82,17 @@ fn value(array: &ArrayRef, row: usize, is_json: bool, out: &mut Vec<u8>) {
         return;
     }
     match array.data_type() {
-        DataType::Boolean => out.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" }),
+        DataType::Boolean => {
+            out.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" });
+        }
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => plain(array, row, out),
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => plain(array, row, out),
-        DataType::Float32 if array.as_primitive::<Float32Type>().value(row).is_finite() => plain(array, row, out),
-        DataType::Float64 if array.as_primitive::<Float64Type>().value(row).is_finite() => plain(array, row, out),
+        DataType::Float32 if array.as_primitive::<Float32Type>().value(row).is_finite() => {
+            plain(array, row, out);
+        }
+        DataType::Float64 if array.as_primitive::<Float64Type>().value(row).is_finite() => {
+            plain(array, row, out);
+        }
         DataType::Utf8 if is_json && is_value(array.as_string::<i32>().value(row)) => {
             out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes());
         }
@@ -96,7 +102,11 @@ fn value(array: &ArrayRef, row: usize, is_json: bool, out: &mut Vec<u8>) {
         }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let mut text = String::new();
-            calendar::print_timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row), false, &mut text);
+            calendar::print_timestamp(
+                array.as_primitive::<TimestampMicrosecondType>().value(row),
+                false,
+                &mut text,
+            );
             let zone = if zone.is_some() { "+00:00" } else { "" };
             let _written = match text.strip_suffix(" BC") {
                 Some(before) => write!(out, "\"{}{zone} BC\"", before.replacen(' ', "T", 1)),

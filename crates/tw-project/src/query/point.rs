@@ -13,7 +13,8 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr, TableFactor, Value, WildcardAdditionalOptions,
+    BinaryOperator, Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr, TableFactor, Value,
+    WildcardAdditionalOptions,
 };
 use std::sync::Arc;
 
@@ -48,11 +49,17 @@ impl PointRead {
         let Statement::Query(query) = statement else { return None };
         let select = plain_select(query)?;
         let [from] = select.from.as_slice() else { return None };
-        let TableFactor::Table { name, alias: None, args: None, with_hints, version: None, partitions, .. } = &from.relation else { return None };
+        let TableFactor::Table {
+            name, alias: None, args: None, with_hints, version: None, partitions, ..
+        } = &from.relation
+        else {
+            return None;
+        };
         if !from.joins.is_empty() || !with_hints.is_empty() || !partitions.is_empty() {
             return None;
         }
-        let parts: Vec<String> = name.0.iter().map(|part| part.as_ident().map(normal)).collect::<Option<_>>()?;
+        let parts: Vec<String> =
+            name.0.iter().map(|part| part.as_ident().map(normal)).collect::<Option<_>>()?;
         let (schema, name) = match parts.as_slice() {
             [name] => (None, name),
             [schema, name] => (Some(schema.as_str()), name),
@@ -76,12 +83,20 @@ impl PointRead {
                 .plan
                 .key_outputs
                 .iter()
-                .map(|output| output.and_then(|output| self.plan.output.fields().get(output)).map(|field| field.name().as_str()))
+                .map(|output| {
+                    output
+                        .and_then(|output| self.plan.output.fields().get(output))
+                        .map(|field| field.name().as_str())
+                })
                 .collect(),
-            (None, Some(schema)) if self.plan.before.is_empty() => Some(schema.key.iter().map(String::as_str).collect()),
+            (None, Some(schema)) if self.plan.before.is_empty() => {
+                Some(schema.key.iter().map(String::as_str).collect())
+            }
             _ => None,
         };
-        key.is_some_and(|key| !key.is_empty() && key.len() == names.len() && key.iter().all(|name| names.contains(name)))
+        key.is_some_and(|key| {
+            !key.is_empty() && key.len() == names.len() && key.iter().all(|name| names.contains(name))
+        })
     }
 
     /// The part of the state that is wanted; None if a value is not exactly of its column's type.
@@ -97,7 +112,9 @@ impl PointRead {
                 Some((name.as_str(), scalar(param, ty)?))
             })
             .collect::<Option<Vec<_>>>()?;
-        let part = self.plan.part(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()));
+        let part = self
+            .plan
+            .part(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()));
         (part != Part::All).then_some(part)
     }
 
@@ -149,7 +166,11 @@ fn columns(items: &[SelectItem], plan: &ProjectionPlan) -> Option<Vec<usize>> {
 }
 
 /// `a = 1 AND b = $2 AND …`
-fn collect(condition: &Expr, plan: &ProjectionPlan, conditions: &mut Vec<(String, DataType, Source)>) -> Option<()> {
+fn collect(
+    condition: &Expr,
+    plan: &ProjectionPlan,
+    conditions: &mut Vec<(String, DataType, Source)>,
+) -> Option<()> {
     match condition {
         Expr::Nested(inner) => collect(inner, plan, conditions),
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
@@ -157,14 +178,18 @@ fn collect(condition: &Expr, plan: &ProjectionPlan, conditions: &mut Vec<(String
             collect(right, plan, conditions)
         }
         Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-            let (Expr::Identifier(column), Expr::Value(value)) = (left.as_ref(), right.as_ref()) else { return None };
+            let (Expr::Identifier(column), Expr::Value(value)) = (left.as_ref(), right.as_ref()) else {
+                return None;
+            };
             let name = normal(column);
             let field = plan.output.field_with_name(&name).ok()?;
             if !field.metadata().is_empty() || conditions.iter().any(|(known, _, _)| *known == name) {
                 return None;
             }
             let source = match &value.value {
-                Value::Placeholder(number) => Source::Param(number.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?),
+                Value::Placeholder(number) => {
+                    Source::Param(number.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?)
+                }
                 Value::Number(number, _) => Source::Literal(Param::Number(number.clone())),
                 Value::SingleQuotedString(text) => Source::Literal(Param::Text(text.clone())),
                 _ => return None,
@@ -181,9 +206,16 @@ fn scalar(param: &Param, ty: &DataType) -> Option<ScalarValue> {
     let text = match (param, ty) {
         // A number is compared as a number, which a text is not.
         (Param::Number(_), DataType::Utf8View) => return None,
-        (Param::Number(number), DataType::Int16 | DataType::Int32 | DataType::Int64) if number.parse::<i64>().is_ok() => number,
+        (Param::Number(number), DataType::Int16 | DataType::Int32 | DataType::Int64)
+            if number.parse::<i64>().is_ok() =>
+        {
+            number
+        }
         (Param::Text(text), DataType::Utf8View) => return Some(ScalarValue::Utf8View(Some(text.clone()))),
-        (Param::Text(text), DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..)) => text,
+        (
+            Param::Text(text),
+            DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..),
+        ) => text,
         (Param::Bool(value), DataType::Boolean) => return Some(ScalarValue::Boolean(Some(*value))),
         _ => return None,
     };

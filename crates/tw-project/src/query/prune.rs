@@ -60,7 +60,9 @@ fn integer(value: &ScalarValue) -> Option<i64> {
 /// The text of a value of a text column.
 pub(crate) fn text(value: &ScalarValue) -> Option<&str> {
     match value {
-        ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text) => text.as_deref(),
+        ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text) => {
+            text.as_deref()
+        }
         _ => None,
     }
 }

@@ -57,7 +57,10 @@ impl ProjectionPlan {
             let mut values = Vec::new();
             for output in self.key_outputs.iter().map_while(Option::as_ref) {
                 let Some(value) = self.output.fields().get(*output).and_then(|field| {
-                    value_of(field.name()).filter(|value| value.data_type().equals_datatype(field.data_type()) || both_text(value, field.data_type()))
+                    value_of(field.name()).filter(|value| {
+                        value.data_type().equals_datatype(field.data_type())
+                            || both_text(value, field.data_type())
+                    })
                 }) else {
                     break;
                 };
@@ -83,7 +86,9 @@ impl ProjectionPlan {
             .map(|name| {
                 let value = value_of(name)?;
                 match &value {
-                    ScalarValue::Int16(_) | ScalarValue::Int32(_) | ScalarValue::Int64(_) => Some(value.to_string()),
+                    ScalarValue::Int16(_) | ScalarValue::Int32(_) | ScalarValue::Int64(_) => {
+                        Some(value.to_string())
+                    }
                     other => prune::text(other).map(str::to_owned),
                 }
             })
@@ -113,7 +118,11 @@ impl TableProvider for StateTable {
         let schema = self.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let support = |filter: &&Expr| {
-            if prune::helps(filter, &columns) { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported }
+            if prune::helps(filter, &columns) {
+                TableProviderFilterPushDown::Inexact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            }
         };
         Ok(filters.iter().map(support).collect())
     }
@@ -127,7 +136,8 @@ impl TableProvider for StateTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let part = self.state.plan.part(|column| prune::equal_to(filters, column));
         let schema = self.schema();
-        let reader: Arc<dyn PartitionStream> = Arc::new(StateReader { state: self.state.clone(), schema: schema.clone(), part });
+        let reader: Arc<dyn PartitionStream> =
+            Arc::new(StateReader { state: self.state.clone(), schema: schema.clone(), part });
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![reader], projection, [], false, limit)?))
     }
 }
@@ -154,14 +164,19 @@ impl PartitionStream for StateReader {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
         let output = builder.tx();
         let (state, part) = (self.state.clone(), self.part.clone());
-        builder.spawn_blocking(move || state.read(&part, |batch| Ok(output.blocking_send(Ok(batch)).is_ok())));
+        builder
+            .spawn_blocking(move || state.read(&part, |batch| Ok(output.blocking_send(Ok(batch)).is_ok())));
         builder.build()
     }
 }
 
 impl ViewState {
     /// Reads a part of the state; stops when `each` says false.
-    pub(crate) fn read(&self, part: &Part, mut each: impl FnMut(datafusion::arrow::array::RecordBatch) -> Result<bool>) -> Result<()> {
+    pub(crate) fn read(
+        &self,
+        part: &Part,
+        mut each: impl FnMut(datafusion::arrow::array::RecordBatch) -> Result<bool>,
+    ) -> Result<()> {
         let partition = |subject: &str| -> PartitionId { partition_of(subject, self.plan.stream.partitions) };
         let only = if let Part::Row(subject) = part { Some(partition(subject)) } else { None };
         let reader = ViewReader::new(&self.plan, self.keyspace, self.snapshot.as_ref(), only)?;

@@ -52,7 +52,9 @@ impl RowCheck {
         self.reader.read_with(json, &mut row, Some(&unknown))?;
         for (index, name) in &self.required {
             if row.get(*index) == Some(&Slot::Null) {
-                return Err(RowError::whole(&format!("column `{name}` is declared NOT NULL, but is missing or null")));
+                return Err(RowError::whole(&format!(
+                    "column `{name}` is declared NOT NULL, but is missing or null"
+                )));
             }
         }
         Ok(())
@@ -72,11 +74,8 @@ mod tests {
             nullable,
             class: DataClass::Internal,
         };
-        let columns = vec![
-            column("id", "bigint", false),
-            column("note", "text", true),
-            column("doc", "json", true),
-        ];
+        let columns =
+            vec![column("id", "bigint", false), column("note", "text", true), column("doc", "json", true)];
         RowCheck::new(&Schema { version: 1, columns, key: vec![] })
     }
 
@@ -94,12 +93,18 @@ mod tests {
             ("[]", "invalid type: sequence, expected an object (line 1, column 2)"),
             ("null", "column `id` is declared NOT NULL, but is missing or null (line 1, column 1)"),
             (r#"{"id":1}x"#, "trailing characters (line 1, column 9)"),
-            (r#"{"id":"1"}"#, "column `id`: expected an integer for type bigint, found a string (line 1, column 10)"),
+            (
+                r#"{"id":"1"}"#,
+                "column `id`: expected an integer for type bigint, found a string (line 1, column 10)",
+            ),
             (
                 "{\"id\":1,\n\"notes\":\"\"}",
                 "member `notes` is not declared: did you mean `note`? (line 2, column 7)",
             ),
-            (r#"{"note":"a"}"#, "column `id` is declared NOT NULL, but is missing or null (line 1, column 1)"),
+            (
+                r#"{"note":"a"}"#,
+                "column `id` is declared NOT NULL, but is missing or null (line 1, column 1)",
+            ),
         ] {
             assert_eq!(check().check(json.as_bytes()).unwrap_err().to_string(), problem);
         }

@@ -101,7 +101,8 @@ impl TableColumns {
     /// Of the rows of a stream: its declared columns, or its data as JSON text; then, unless it is a captured table, what events
     /// have beside their data.
     pub(crate) fn of_rows(stream: &StreamDef) -> Self {
-        let declared = stream.schema.iter().flat_map(|schema| &schema.columns).cloned().map(TableColumn::Member);
+        let declared =
+            stream.schema.iter().flat_map(|schema| &schema.columns).cloned().map(TableColumn::Member);
         if stream.kind == StreamKind::Table {
             return Self { reading: Reading::Changes, columns: declared.collect() };
         }
@@ -119,7 +120,14 @@ impl TableColumns {
         let mut columns: Vec<TableColumn> = META.map(TableColumn::Meta).into();
         columns.push(TableColumn::Data);
         if stream.kind == StreamKind::Table {
-            let member = |name: &str, ty| TableColumn::Member(Column { name: name.into(), ty, nullable: true, class: DataClass::default() });
+            let member = |name: &str, ty| {
+                TableColumn::Member(Column {
+                    name: name.into(),
+                    ty,
+                    nullable: true,
+                    class: DataClass::default(),
+                })
+            };
             columns.push(member("op", ColumnType::Text));
             columns.push(member("before", ColumnType::Json));
             columns.push(member("after", ColumnType::Json));

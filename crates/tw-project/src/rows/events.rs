@@ -99,7 +99,8 @@ fn meta_slot<'a>(meta: Meta, partition: PartitionId, event: &StoredRef<'a>) -> S
 
 /// The data as JSON text: text and bytes (in base64) become strings.
 fn data_slot<'a>(data: &Data<&'a [u8]>) -> Slot<'a> {
-    let quoted = |text: &str| serde_json::to_string(text).map_or(Slot::Null, |json| Slot::Text(Cow::Owned(json)));
+    let quoted =
+        |text: &str| serde_json::to_string(text).map_or(Slot::Null, |json| Slot::Text(Cow::Owned(json)));
     match data {
         Data::None => Slot::Null,
         Data::Json(json) => Slot::Text(String::from_utf8_lossy(json)),

@@ -89,12 +89,20 @@ impl RowReader {
     }
 
     /// As [`RowReader::read`]; `unknown` says what is wrong with a member that is not wanted.
-    pub(super) fn read_with<'a>(&self, json: &'a [u8], row: &mut Vec<Slot<'a>>, unknown: Unknown<'_>) -> Result<(), RowError> {
+    pub(super) fn read_with<'a>(
+        &self,
+        json: &'a [u8],
+        row: &mut Vec<Slot<'a>>,
+        unknown: Unknown<'_>,
+    ) -> Result<(), RowError> {
         let text = text(json)?;
         clear(row, self.len());
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let object = Object { reader: self, row, unknown };
-        object.deserialize(&mut deserializer).and_then(|_| deserializer.end()).map_err(|error| RowError::of(&error))
+        object
+            .deserialize(&mut deserializer)
+            .and_then(|_| deserializer.end())
+            .map_err(|error| RowError::of(&error))
     }
 
     /// Reads the rows of a change event: `before` and `after`, where it has them.
@@ -108,7 +116,10 @@ impl RowReader {
         (change.has_before, change.has_after) = (false, false);
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let envelope = Envelope { reader: self, change };
-        deserializer.deserialize_map(envelope).and_then(|()| deserializer.end()).map_err(|error| RowError::of(&error))
+        deserializer
+            .deserialize_map(envelope)
+            .and_then(|()| deserializer.end())
+            .map_err(|error| RowError::of(&error))
     }
 }
 
@@ -226,13 +237,17 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let mut expected = 0;
-        while let Some(found) = map.next_key_seed(Key { reader: self.reader, expected, unknown: self.unknown })? {
+        while let Some(found) =
+            map.next_key_seed(Key { reader: self.reader, expected, unknown: self.unknown })?
+        {
             let Some(index) = found else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let raw: &RawValue = map.next_value()?;
-            let (Some(reader), Some(slot)) = (self.reader.slots.get(index), self.row.get_mut(index)) else { continue };
+            let (Some(reader), Some(slot)) = (self.reader.slots.get(index), self.row.get_mut(index)) else {
+                continue;
+            };
             *slot = reader.read(raw.get()).map_err(|problem| {
                 let name = self.reader.names.get(index).map(String::as_str).unwrap_or_default();
                 A::Error::custom(format_args!("column `{name}`: {problem}"))

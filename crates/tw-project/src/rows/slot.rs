@@ -127,7 +127,9 @@ impl SlotReader {
                 let value: i64 = match scan::parse_int(raw) {
                     Ok(value) => value,
                     Err(NoNumber::Range) => return Err(range()),
-                    Err(NoNumber::Syntax) => return Err(self.wrong("a number with a fraction or an exponent")),
+                    Err(NoNumber::Syntax) => {
+                        return Err(self.wrong("a number with a fraction or an exponent"));
+                    }
                 };
                 let fits = match self.ty {
                     ColumnType::Int2 => i16::try_from(value).is_ok(),
@@ -136,8 +138,12 @@ impl SlotReader {
                 };
                 if fits { Ok(Slot::Int(value)) } else { Err(range()) }
             }
-            ColumnType::Float8 => scan::parse_float8(raw).map(|value| Slot::Float8(value + 0.0)).map_err(|_| range()),
-            ColumnType::Float4 => scan::parse_float4(raw).map(|value| Slot::Float4(value + 0.0)).map_err(|_| range()),
+            ColumnType::Float8 => {
+                scan::parse_float8(raw).map(|value| Slot::Float8(value + 0.0)).map_err(|_| range())
+            }
+            ColumnType::Float4 => {
+                scan::parse_float4(raw).map(|value| Slot::Float4(value + 0.0)).map_err(|_| range())
+            }
             ColumnType::Numeric(_) => self.read_decimal(raw),
             ColumnType::Json if self.form == Form::Plain => Ok(Slot::Text(Cow::Borrowed(raw))),
             _ => Err(self.wrong("a number")),
@@ -183,9 +189,15 @@ impl SlotReader {
                 span.print(&mut normal);
                 Slot::Text(if normal == *text { text } else { Cow::Owned(normal) })
             }
-            ColumnType::Bytea => Slot::Bytes(Cow::Owned(scan::parse_base64(&text).ok_or_else(|| bad(&text))?)),
-            ColumnType::Float8 if is_special(&text) => Slot::Float8(scan::parse_float8(&text).map_err(|_| bad(&text))?),
-            ColumnType::Float4 if is_special(&text) => Slot::Float4(scan::parse_float4(&text).map_err(|_| bad(&text))?),
+            ColumnType::Bytea => {
+                Slot::Bytes(Cow::Owned(scan::parse_base64(&text).ok_or_else(|| bad(&text))?))
+            }
+            ColumnType::Float8 if is_special(&text) => {
+                Slot::Float8(scan::parse_float8(&text).map_err(|_| bad(&text))?)
+            }
+            ColumnType::Float4 if is_special(&text) => {
+                Slot::Float4(scan::parse_float4(&text).map_err(|_| bad(&text))?)
+            }
             _ => return Err(self.wrong("a string")),
         })
     }
@@ -219,7 +231,11 @@ mod tests {
             ("timestamptz", "\"1970-01-01T01:00:00+01:00\"", Slot::Int(0)),
             ("interval", "\"P1D\"", Slot::Text("1 day".into())),
             ("bytea", "\"AAE=\"", Slot::Bytes(vec![0, 1].into())),
-            ("uuid", "\"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11\"", Slot::Text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11".into())),
+            (
+                "uuid",
+                "\"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11\"",
+                Slot::Text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11".into()),
+            ),
             ("text", "null", Slot::Null),
         ] {
             assert_eq!(read(ty, raw), Ok(slot), "{ty} {raw}");
@@ -230,7 +246,11 @@ mod tests {
     fn what_does_not_fit_says_what_was_expected() {
         for (ty, raw, problem) in [
             ("integer", "3000000000", "`3000000000` is out of range for type integer"),
-            ("integer", "1.5", "expected an integer for type integer, found a number with a fraction or an exponent"),
+            (
+                "integer",
+                "1.5",
+                "expected an integer for type integer, found a number with a fraction or an exponent",
+            ),
             ("integer", "\"1\"", "expected an integer for type integer, found a string"),
             ("numeric(12,2)", "1.234", "`1.234` has more digits after the point than numeric(12,2) allows"),
             ("text", "5", "expected a string for type text, found a number"),

@@ -163,7 +163,11 @@ fn call<const N: usize>(name: &str, args: [Expr; N]) -> Expr {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: vec![],
+        }),
         filter: None,
         null_treatment: None,
         over: None,
@@ -172,7 +176,13 @@ fn call<const N: usize>(name: &str, args: [Expr; N]) -> Expr {
 }
 
 fn cast(value: ValueWithSpan, data_type: DataType) -> Expr {
-    Expr::Cast { kind: CastKind::Cast, expr: Box::new(Expr::Value(value)), data_type, array: false, format: None }
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(value)),
+        data_type,
+        array: false,
+        format: None,
+    }
 }
 
 /// A number with the type that PostgreSQL gives it. It stays a cast, so that its own text can be found again.
@@ -201,10 +211,14 @@ fn number_of(expr: &Expr) -> Option<(&str, Span)> {
     let Expr::Cast { kind: CastKind::Cast, expr, data_type, .. } = expr else { return None };
     let numeric = matches!(
         data_type,
-        DataType::Integer(None) | DataType::BigInt(None) | DataType::Numeric(ExactNumberInfo::PrecisionAndScale(..))
+        DataType::Integer(None)
+            | DataType::BigInt(None)
+            | DataType::Numeric(ExactNumberInfo::PrecisionAndScale(..))
     );
     match expr.as_ref() {
-        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) if numeric => Some((text, *span)),
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) if numeric => {
+            Some((text, *span))
+        }
         _ => None,
     }
 }

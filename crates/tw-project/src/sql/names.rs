@@ -7,7 +7,8 @@
 use super::SyntaxError;
 use super::lower::is_number;
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    DataType, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut,
+    VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -101,7 +102,8 @@ impl VisitorMut for Qualify {
             && self.hiding.contains(&normal(ident))
         {
             let Some(table) = &self.table else {
-                let message = format!("`{}` names a column of the result here, too: write table.{0}", ident.value);
+                let message =
+                    format!("`{}` names a column of the result here, too: write table.{0}", ident.value);
                 return ControlFlow::Break(SyntaxError::new(message, ident.span));
             };
             *expr = Expr::CompoundIdentifier(table.iter().chain([&*ident]).cloned().collect());

@@ -50,7 +50,8 @@ pub(crate) fn parse_query(sql: &str) -> Result<Query, SyntaxError> {
 }
 
 const FIRST_WORDS: [&str; 12] = [
-    "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "PAUSE", "RESUME", "REBUILD", "SELECT", "WITH", "VALUES",
+    "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "PAUSE", "RESUME", "REBUILD", "SELECT", "WITH",
+    "VALUES",
 ];
 
 struct StatementParser<'a> {
@@ -96,9 +97,10 @@ impl StatementParser<'_> {
         let place = self.tokens.span();
         match self.kind()? {
             Kind::Projection => self.create_projection(or_replace),
-            kind if or_replace => {
-                Err(SyntaxError::new(format!("OR REPLACE is for projections, not for a {}", kind.word()), place))
-            }
+            kind if or_replace => Err(SyntaxError::new(
+                format!("OR REPLACE is for projections, not for a {}", kind.word()),
+                place,
+            )),
             Kind::Stream => self.create_stream(),
             Kind::Source => self.create_source(),
         }
@@ -117,7 +119,10 @@ impl StatementParser<'_> {
             let place = self.tokens.span();
             let column = self.column()?;
             if columns.iter().any(|other| other.name == column.name) {
-                return Err(SyntaxError::new(format!("the column `{}` is declared twice", column.name), place));
+                return Err(SyntaxError::new(
+                    format!("the column `{}` is declared twice", column.name),
+                    place,
+                ));
             }
             columns.push(column);
             if self.tokens.eat(&Token::RParen) {
@@ -131,11 +136,19 @@ impl StatementParser<'_> {
         let place = self.tokens.span();
         let name = self.tokens.identifier("the name of a column")?;
         if is_reserved(&name) {
-            return Err(SyntaxError::new(format!("the column `{name}` cannot be declared: names that start with `_` are the platform's own"), place));
+            return Err(SyntaxError::new(
+                format!(
+                    "the column `{name}` cannot be declared: names that start with `_` are the platform's own"
+                ),
+                place,
+            ));
         }
         let place = self.tokens.span();
         let ty = self.tokens.parser().parse_data_type().map_err(|error| syntax(&error))?;
-        let ty = ty.to_string().parse().map_err(|unknown: tw_types::UnknownType| SyntaxError::new(unknown.to_string(), place))?;
+        let ty = ty
+            .to_string()
+            .parse()
+            .map_err(|unknown: tw_types::UnknownType| SyntaxError::new(unknown.to_string(), place))?;
         let (mut nullable, mut class) = (true, DataClass::default());
         loop {
             if self.tokens.eat_words(&["NOT", "NULL"]) {
@@ -143,7 +156,9 @@ impl StatementParser<'_> {
             } else if self.tokens.eat_words(&["CLASS"]) {
                 let place = self.tokens.span();
                 let word = self.tokens.identifier("a data class")?;
-                class = word.parse().map_err(|unknown: tw_types::UnknownClass| SyntaxError::new(unknown.to_string(), place))?;
+                class = word.parse().map_err(|unknown: tw_types::UnknownClass| {
+                    SyntaxError::new(unknown.to_string(), place)
+                })?;
             } else if !self.tokens.eat_words(&["NULL"]) {
                 return Ok(Column { name, ty, nullable, class });
             }
@@ -223,7 +238,9 @@ impl StatementParser<'_> {
                 self.tokens.next();
                 match self.create()? {
                     Statement::CreateProjection { query, .. } => Ok(Statement::ExplainProjection { query }),
-                    _ => Err(SyntaxError::whole("EXPLAIN takes a SELECT, a CREATE PROJECTION or the name of a projection")),
+                    _ => Err(SyntaxError::whole(
+                        "EXPLAIN takes a SELECT, a CREATE PROJECTION or the name of a projection",
+                    )),
                 }
             }
             _ => self.name().map(|name| Statement::ExplainName(name.full())),
@@ -254,7 +271,11 @@ impl StatementParser<'_> {
         while self.tokens.eat(&Token::Period) {
             rest.push(self.tokens.identifier("a name")?);
         }
-        Ok(if rest.is_empty() { Name { schema: None, name: first } } else { Name { schema: Some(first), name: rest.join(".") } })
+        Ok(if rest.is_empty() {
+            Name { schema: None, name: first }
+        } else {
+            Name { schema: Some(first), name: rest.join(".") }
+        })
     }
 
     fn with(&mut self) -> Result<Options, SyntaxError> {

@@ -72,7 +72,11 @@ mod tests {
     fn passwords_leave_the_url() {
         for (url, kept, password) in [
             ("postgres://me:s3cret@host:5432/db", "postgres://me@host:5432/db", Some("s3cret")),
-            ("postgres://me:a@b@host/db?sslmode=require", "postgres://me@host/db?sslmode=require", Some("a@b")),
+            (
+                "postgres://me:a@b@host/db?sslmode=require",
+                "postgres://me@host/db?sslmode=require",
+                Some("a@b"),
+            ),
             ("postgres://host/db?password=x&a=b", "postgres://host/db?a=b", Some("x")),
             ("postgres://me@host/db", "postgres://me@host/db", None),
         ] {

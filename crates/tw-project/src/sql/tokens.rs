@@ -23,14 +23,19 @@ impl<'a> Tokens<'a> {
     /// Splits a text.
     pub(super) fn new(sql: &'a str) -> Result<Self, SyntaxError> {
         if sql.len() > BYTES_MAX {
-            return Err(SyntaxError::whole(format!("the statement has {} bytes, more than {BYTES_MAX}", sql.len())));
+            return Err(SyntaxError::whole(format!(
+                "the statement has {} bytes, more than {BYTES_MAX}",
+                sql.len()
+            )));
         }
         let tokens = Tokenizer::new(&DIALECT, sql)
             .tokenize_with_location()
             .map_err(|error| located(&format!("{}{}", error.message, error.location)))?;
         let operators = tokens.iter().filter(|token| is_operator(&token.token)).count();
         if operators > OPERATORS_MAX {
-            return Err(SyntaxError::whole(format!("the statement has {operators} operators, more than {OPERATORS_MAX}")));
+            return Err(SyntaxError::whole(format!(
+                "the statement has {operators} operators, more than {OPERATORS_MAX}"
+            )));
         }
         Ok(Self { sql, parser: Parser::new(&DIALECT).with_tokens_with_locations(tokens) })
     }
@@ -154,7 +159,11 @@ impl<'a> Tokens<'a> {
     }
 
     fn byte_of(&self, span: Span) -> usize {
-        let line = self.sql.split_inclusive('\n').nth(span.start.line.saturating_sub(1) as usize).unwrap_or_default();
+        let line = self
+            .sql
+            .split_inclusive('\n')
+            .nth(span.start.line.saturating_sub(1) as usize)
+            .unwrap_or_default();
         let before = line.as_ptr() as usize - self.sql.as_ptr() as usize;
         let column = span.start.column.saturating_sub(1) as usize;
         before + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
@@ -175,7 +184,9 @@ impl<'a> Tokens<'a> {
             [] => String::new(),
         };
         let what = if what.is_empty() { list } else { format!("{what}: {list}") };
-        let hint = word_of(&token.token).map(|word| suggest::did_you_mean(&word, words.iter().copied())).unwrap_or_default();
+        let hint = word_of(&token.token)
+            .map(|word| suggest::did_you_mean(&word, words.iter().copied()))
+            .unwrap_or_default();
         SyntaxError::new(format!("expected {what}, found {}{hint}", shown(&token.token)), token.span)
     }
 }
@@ -189,9 +200,34 @@ fn word_of(token: &Token) -> Option<String> {
 
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => word.quote_style.is_none() && matches!(word.value.to_ascii_uppercase().as_str(), "AND" | "OR" | "NOT" | "UNION" | "CASE" | "EXCEPT" | "INTERSECT" | "JOIN" | "BETWEEN" | "LIKE" | "IS"),
-        Token::Whitespace(_) | Token::Comma | Token::Period | Token::LParen | Token::RParen | Token::SemiColon => false,
-        Token::Number(..) | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) | Token::Placeholder(_) | Token::EOF => false,
+        Token::Word(word) => {
+            word.quote_style.is_none()
+                && matches!(
+                    word.value.to_ascii_uppercase().as_str(),
+                    "AND"
+                        | "OR"
+                        | "NOT"
+                        | "UNION"
+                        | "CASE"
+                        | "EXCEPT"
+                        | "INTERSECT"
+                        | "JOIN"
+                        | "BETWEEN"
+                        | "LIKE"
+                        | "IS"
+                )
+        }
+        Token::Whitespace(_)
+        | Token::Comma
+        | Token::Period
+        | Token::LParen
+        | Token::RParen
+        | Token::SemiColon => false,
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::Placeholder(_)
+        | Token::EOF => false,
         _ => true,
     }
 }
@@ -222,7 +258,10 @@ fn located(message: &str) -> SyntaxError {
     let (text, place) = message.rsplit_once(" at Line: ").unwrap_or((message, ""));
     let mut numbers = place.split(", Column: ").map(|number| number.trim().parse().ok());
     let (line, column) = (numbers.next().flatten(), numbers.next().flatten());
-    let text = text.replace("Expected: ", "expected ").replace("found: EOF", "found the end").replace("found: ", "found ");
+    let text = text
+        .replace("Expected: ", "expected ")
+        .replace("found: EOF", "found the end")
+        .replace("found: ", "found ");
     let mut chars = text.chars();
     let text = chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect());
     SyntaxError { message: text, line, column }

@@ -14,8 +14,8 @@
 //! NULL sorts after everything, as in PostgreSQL's ascending order. For a descending order all bytes of a value are inverted, so that
 //! NULL comes first. A NULL on the other side is the byte 00, or inverted FF. The layout is version 1.
 
-use super::varint::{take_byte, take_exact};
 use super::Malformed;
+use super::varint::{take_byte, take_exact};
 use crate::rows::slot::Slot;
 use datafusion::arrow::array::types::{
     Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -111,7 +111,10 @@ impl<'a> KeyColumn<'a> {
 
     /// The value of a row.
     pub(crate) fn slot(&self, row: usize) -> Slot<'a> {
-        fn int<T: datafusion::arrow::array::ArrowPrimitiveType>(array: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
+        fn int<T: datafusion::arrow::array::ArrowPrimitiveType>(
+            array: &PrimitiveArray<T>,
+            row: usize,
+        ) -> Option<T::Native> {
             array.is_valid(row).then(|| array.value(row))
         }
         let slot = match self {
@@ -282,7 +285,8 @@ fn take_escaped<'a>(input: &mut &'a [u8]) -> Result<Cow<'a, [u8]>, Malformed> {
     loop {
         let at = input.iter().position(|byte| *byte == 0).ok_or(Malformed("a text in a key is cut off"))?;
         let (part, rest) = input.split_at(at);
-        let (&second, after) = rest.get(1..).and_then(<[u8]>::split_first).ok_or(Malformed("a text in a key is cut off"))?;
+        let (&second, after) =
+            rest.get(1..).and_then(<[u8]>::split_first).ok_or(Malformed("a text in a key is cut off"))?;
         *input = after;
         match second {
             0 if owned.is_empty() => return Ok(Cow::Borrowed(part)),
@@ -302,7 +306,9 @@ fn take_escaped<'a>(input: &mut &'a [u8]) -> Result<Cow<'a, [u8]>, Malformed> {
 /// The value in the form that a column of this type has.
 pub(crate) fn typed<'a>(slot: Slot<'a>, ty: &DataType) -> Slot<'a> {
     match (slot, ty) {
-        (Slot::Int(value), DataType::Decimal128(..) | DataType::Decimal256(..)) => Slot::Decimal(i256::from_i128(i128::from(value))),
+        (Slot::Int(value), DataType::Decimal128(..) | DataType::Decimal256(..)) => {
+            Slot::Decimal(i256::from_i128(i128::from(value)))
+        }
         (slot, _) => slot,
     }
 }
@@ -367,11 +373,7 @@ mod tests {
     }
 
     fn slot() -> impl Strategy<Value = Slot<'static>> {
-        prop_oneof![
-            Just(Slot::Null),
-            any::<i64>().prop_map(Slot::Int),
-            (-300i64..300).prop_map(Slot::Int),
-        ]
+        prop_oneof![Just(Slot::Null), any::<i64>().prop_map(Slot::Int), (-300i64..300).prop_map(Slot::Int),]
     }
 
     fn text() -> impl Strategy<Value = Slot<'static>> {

@@ -9,8 +9,8 @@
 //! few bytes as it needs, behind their number; text and bytes stand behind their length. Values say what they are, so that a row reads after
 //! its column has got a wider type.
 
-use super::varint::{put, put_bytes, put_signed, take, take_byte, take_bytes, take_exact, take_signed};
 use super::Malformed;
+use super::varint::{put, put_bytes, put_signed, take, take_byte, take_bytes, take_exact, take_signed};
 use crate::rows::slot::Slot;
 use datafusion::arrow::datatypes::i256;
 use std::borrow::Cow;
@@ -116,7 +116,8 @@ pub(crate) fn take_slot<'a>(input: &mut &'a [u8]) -> Result<Slot<'a>, Malformed>
         5 => Slot::Float8(f64::from_le_bytes(take_exact(input, 8)?.try_into().unwrap_or_default())),
         6 => Slot::Decimal(take_decimal(input)?),
         7 => {
-            let text = std::str::from_utf8(take_bytes(input)?).map_err(|_| Malformed("a text is not UTF-8"))?;
+            let text =
+                std::str::from_utf8(take_bytes(input)?).map_err(|_| Malformed("a text is not UTF-8"))?;
             Slot::Text(Cow::Borrowed(text))
         }
         8 => Slot::Bytes(Cow::Borrowed(take_bytes(input)?)),
@@ -145,7 +146,7 @@ mod tests {
         let mut out = Vec::new();
         put_row(&row, &mut out);
         let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
-        expect!["010800020305" ].assert_eq(hex.get(..12).unwrap());
+        expect!["010800020305"].assert_eq(hex.get(..12).unwrap());
         expect!["01080002030505000000000000f83f060180060280000702c3bc080100"].assert_eq(&hex);
     }
 

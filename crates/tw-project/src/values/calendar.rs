@@ -202,9 +202,13 @@ pub(crate) fn parse_timestamp(text: &str, with_zone: bool) -> Option<i64> {
     let date = cursor.date()?;
     let mut us = 0;
     let mut offset = 0;
-    if cursor.eat(b'T') || cursor.eat(b't') || cursor.0.get(1).is_some_and(u8::is_ascii_digit) && cursor.eat(b' ') {
+    if cursor.eat(b'T')
+        || cursor.eat(b't')
+        || cursor.0.get(1).is_some_and(u8::is_ascii_digit) && cursor.eat(b' ')
+    {
         us = cursor.time()?;
-        let spaced = cursor.0.get(1).is_some_and(|byte| matches!(byte, b'+' | b'-' | b'U' | b'u')) && cursor.eat(b' ');
+        let spaced =
+            cursor.0.get(1).is_some_and(|byte| matches!(byte, b'+' | b'-' | b'U' | b'u')) && cursor.eat(b' ');
         if let Some(zone) = cursor.zone() {
             offset = zone;
         } else if spaced {
@@ -355,7 +359,16 @@ mod tests {
             print_timestamp(parse_timestamp(text, zone).unwrap_or_else(|| panic!("{text}")), zone, &mut out);
             assert_eq!(out, printed);
         }
-        for text in ["", "infinity", "2023-02-29", "2023-13-01", "2023-01-01 25:00:00", "2023-01-01 10:00 CET", "0000-01-01", "300000-01-01"] {
+        for text in [
+            "",
+            "infinity",
+            "2023-02-29",
+            "2023-13-01",
+            "2023-01-01 25:00:00",
+            "2023-01-01 10:00 CET",
+            "0000-01-01",
+            "300000-01-01",
+        ] {
             assert_eq!(parse_timestamp(text, true), None, "{text}");
         }
     }

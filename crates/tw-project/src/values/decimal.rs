@@ -50,8 +50,7 @@ fn split(text: &[u8]) -> Result<Written<'_>, Unfit> {
     let all_digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
     if (integer.is_empty() && fraction.is_empty()) || !all_digits(integer) || !all_digits(fraction) {
         let word = std::str::from_utf8(rest).unwrap_or_default();
-        let not_finite =
-            ["nan", "inf", "infinity"].iter().any(|special| word.eq_ignore_ascii_case(special));
+        let not_finite = ["nan", "inf", "infinity"].iter().any(|special| word.eq_ignore_ascii_case(special));
         return Err(if not_finite { Unfit::NotFinite } else { Unfit::Syntax });
     }
     let exponent = match exponent {
@@ -74,11 +73,8 @@ pub(crate) fn parse(text: &[u8], precision: u8, scale: i8) -> Result<i256, Unfit
     let whole = written.integer.len();
     let count = whole + written.fraction.len();
     let digit = |index: usize| {
-        let byte = if index < whole {
-            written.integer.get(index)
-        } else {
-            written.fraction.get(index - whole)
-        };
+        let byte =
+            if index < whole { written.integer.get(index) } else { written.fraction.get(index - whole) };
         byte.map_or(0, |byte| i128::from(byte - b'0'))
     };
     let first = (0..count).find(|index| digit(*index) != 0);
@@ -344,7 +340,11 @@ mod tests {
             ("0", 0, "0"),
             ("1e3", 2, "1000.00"),
             ("1200e-2", 0, "12"),
-            ("99999999999999999999999999999999999999.99", 38, "99999999999999999999999999999999999999.99000000000000000000000000000000000000"),
+            (
+                "99999999999999999999999999999999999999.99",
+                38,
+                "99999999999999999999999999999999999999.99000000000000000000000000000000000000",
+            ),
             (".5", 1, "0.5"),
         ] {
             assert_eq!(shown(parse(text.as_bytes(), 76, scale).unwrap(), scale), printed);
@@ -365,7 +365,9 @@ mod tests {
 
     #[test]
     fn rounding_goes_half_away_from_zero() {
-        for (text, expected) in [("1.005", "1.01"), ("-1.005", "-1.01"), ("1.0049", "1.00"), ("1e-900", "0.00")] {
+        for (text, expected) in
+            [("1.005", "1.01"), ("-1.005", "-1.01"), ("1.0049", "1.00"), ("1e-900", "0.00")]
+        {
             assert_eq!(shown(parse_rounded(text.as_bytes(), 12, 2).unwrap(), 2), expected);
         }
     }

@@ -29,7 +29,8 @@ fn float(nan: bool, infinite: bool, negative: bool, scientific: &str, exponent_m
         return;
     }
     // Rust prints the shortest digits as d[.ddd]e[-]x.
-    let (mantissa, exponent) = scientific.trim_start_matches('-').split_once('e').unwrap_or((scientific, "0"));
+    let (mantissa, exponent) =
+        scientific.trim_start_matches('-').split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     if exponent < -4 || exponent >= exponent_min {
@@ -93,7 +94,12 @@ impl<'a> Printer<'a> {
             DataType::Float32 => float4(array.as_primitive::<Float32Type>().value(row), out),
             DataType::Float64 => float8(array.as_primitive::<Float64Type>().value(row), out),
             DataType::Decimal128(_, scale) => {
-                decimal::print(i256::from_i128(array.as_primitive::<Decimal128Type>().value(row)), *scale, false, out);
+                decimal::print(
+                    i256::from_i128(array.as_primitive::<Decimal128Type>().value(row)),
+                    *scale,
+                    false,
+                    out,
+                );
             }
             ty @ DataType::Decimal256(_, scale) => {
                 decimal::print(array.as_primitive::<Decimal256Type>().value(row), *scale, trims(ty), out);
@@ -135,7 +141,9 @@ impl<'a> Printer<'a> {
             // A type of DataFusion's that PostgreSQL does not have: structs, maps, other units.
             _ => {
                 let options = datafusion::arrow::util::display::FormatOptions::default();
-                if let Ok(formatter) = datafusion::arrow::util::display::ArrayFormatter::try_new(array, &options) {
+                if let Ok(formatter) =
+                    datafusion::arrow::util::display::ArrayFormatter::try_new(array, &options)
+                {
                     let _written = write!(out, "{}", formatter.value(row));
                 }
             }
@@ -198,7 +206,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let word = group.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let word =
+            group.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for position in 0..4 {
             let digit = (word >> (18 - 6 * position) & 63) as usize;
             let letter = ALPHABET.get(digit).map_or('=', |letter| *letter as char);

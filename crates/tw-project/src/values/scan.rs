@@ -51,7 +51,8 @@ pub(crate) fn parse_float4(text: &str) -> Result<f32, NoNumber> {
 /// Rust reads the same spellings, but also none that start with a digit-free exponent.
 fn float_text(text: &str) -> Result<&str, NoNumber> {
     let start = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let starts_well = start.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | 'n' | 'N' | 'i' | 'I'));
+    let starts_well =
+        start.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | 'n' | 'N' | 'i' | 'I'));
     if starts_well { Ok(text) } else { Err(NoNumber::Syntax) }
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn parse_hex_bytes(text: &str) -> Option<Vec<u8>> {
 /// Reads base64 of the standard alphabet, padded, as JSON carries bytes.
 pub(crate) fn parse_base64(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
@@ -138,7 +139,11 @@ pub(crate) fn parse_span(text: &str) -> Option<Span> {
         }
     }
     let span = if ago {
-        Span { months: span.months.checked_neg()?, days: span.days.checked_neg()?, us: span.us.checked_neg()? }
+        Span {
+            months: span.months.checked_neg()?,
+            days: span.days.checked_neg()?,
+            us: span.us.checked_neg()?,
+        }
     } else {
         span
     };
@@ -236,7 +241,9 @@ pub(crate) fn span_us(span: Span) -> Option<i64> {
 pub(crate) fn parse_date(text: &str) -> Result<i32, String> {
     calendar::parse_date(text)
         // A date may carry a time, which PostgreSQL drops.
-        .or_else(|| calendar::parse_timestamp(text, false).and_then(|us| i32::try_from(us.div_euclid(DAY_US)).ok()))
+        .or_else(|| {
+            calendar::parse_timestamp(text, false).and_then(|us| i32::try_from(us.div_euclid(DAY_US)).ok())
+        })
         .ok_or_else(|| format!("`{}` is not a date: use YYYY-MM-DD", shorten(text)))
 }
 
@@ -291,7 +298,12 @@ mod tests {
     #[test]
     fn spans_are_read_in_both_styles() {
         let span = Span { months: 14, days: 3, us: 14_706_700_000 };
-        for text in ["1 year 2 mons 3 days 04:05:06.7", "P1Y2M3DT4H5M6.7S", "1y 2mon 3d 4h 5m 6.7s", "14 months 3 days 04:05:06.7"] {
+        for text in [
+            "1 year 2 mons 3 days 04:05:06.7",
+            "P1Y2M3DT4H5M6.7S",
+            "1y 2mon 3d 4h 5m 6.7s",
+            "14 months 3 days 04:05:06.7",
+        ] {
             assert_eq!(parse_span(text), Some(span), "{text}");
         }
         assert_eq!(parse_span("-1 days -02:00:00"), Some(Span { months: 0, days: -1, us: -7_200_000_000 }));

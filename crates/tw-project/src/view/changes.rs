@@ -68,7 +68,12 @@ pub(crate) struct Effect {
 }
 
 impl ChangeReader {
-    pub(crate) fn new(columns: &TableColumns, identity: Identity, keeps_rows: bool, places_matter: bool) -> Self {
+    pub(crate) fn new(
+        columns: &TableColumns,
+        identity: Identity,
+        keeps_rows: bool,
+        places_matter: bool,
+    ) -> Self {
         let members: Vec<_> = columns
             .columns
             .iter()
@@ -77,7 +82,16 @@ impl ChangeReader {
         let names = members.iter().map(|member| member.name.clone()).collect();
         let reader = RowReader::new(members, Form::Envelope);
         let builder = RowsBuilder::new(reader.slots());
-        Self { reader, names, identity, keeps_rows, places_matter, builder, taken_back: Vec::new(), places: Vec::new() }
+        Self {
+            reader,
+            names,
+            identity,
+            keeps_rows,
+            places_matter,
+            builder,
+            taken_back: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// What `events` do, none of which is a truncation. `cache` is what is known of the rows before; None if there were none.
@@ -127,7 +141,9 @@ impl ChangeReader {
             "row.delete" => Kind::Delete,
             other => return Err(rejected(format!("`{other}` is not a change of a row"))),
         };
-        let Data::Json(json) = event.event.data else { return Err(rejected("the data of a change is not JSON")) };
+        let Data::Json(json) = event.event.data else {
+            return Err(rejected("the data of a change is not JSON"));
+        };
         let mut change = Change::default();
         self.reader.read_change(json, &mut change).map_err(|error| rejected(error.to_string()))?;
         if kind != Kind::Delete && !change.has_after {
@@ -151,13 +167,19 @@ impl ChangeReader {
         store: &dyn Store,
         staged: &mut Staged,
     ) -> Result<(), ApplyError> {
-        let Some(subject) = event.event.subject else { return Err(rejected("the change does not tell which row it is about")) };
+        let Some(subject) = event.event.subject else {
+            return Err(rejected("the change does not tell which row it is about"));
+        };
         if subject.len() > SUBJECT_BYTES_MAX {
-            return Err(rejected(format!("a key of {} bytes is too long: at most {SUBJECT_BYTES_MAX} are allowed", subject.len())));
+            return Err(rejected(format!(
+                "a key of {} bytes is too long: at most {SUBJECT_BYTES_MAX} are allowed",
+                subject.len()
+            )));
         }
         let key = RowKey::subject(subject);
         let before = row_before(&key, cache, store, staged)?;
-        let before = before.as_ref().map(|row| row.read().map_err(|error| rejected(error.to_string()))).transpose()?;
+        let before =
+            before.as_ref().map(|row| row.read().map_err(|error| rejected(error.to_string()))).transpose()?;
         let after = match kind {
             Kind::Delete => None,
             Kind::Upsert | Kind::Update => {
@@ -191,13 +213,15 @@ impl ChangeReader {
         kind: Kind,
         change: Change<'_>,
         place: RowPlace,
-        mut cache: Option<&mut RowCache>,
+        cache: Option<&mut RowCache>,
         store: &dyn Store,
         staged: &mut Staged,
     ) -> Result<(), ApplyError> {
         let before = if kind == Kind::Upsert { None } else { Some(change.before) };
         if before.is_some() && !change.has_before {
-            return Err(rejected("the change does not tell the row before it: set REPLICA IDENTITY FULL on the table"));
+            return Err(rejected(
+                "the change does not tell the row before it: set REPLICA IDENTITY FULL on the table",
+            ));
         }
         let after = match kind {
             Kind::Delete => None,
@@ -209,8 +233,11 @@ impl ChangeReader {
         let key = event.event.subject.map_or_else(|| RowKey::offset(event.offset), RowKey::subject);
         let mut count = 0u64;
         if self.keeps_rows {
-            let known = row_before(&key, cache.as_deref_mut(), store, staged)?;
-            let known = known.as_ref().map(|row| row.read().map_err(|error| rejected(error.to_string()))).transpose()?;
+            let known = row_before(&key, cache, store, staged)?;
+            let known = known
+                .as_ref()
+                .map(|row| row.read().map_err(|error| rejected(error.to_string())))
+                .transpose()?;
             count = known.map_or(0, |row| row.count);
         }
         if let Some(before) = &before {
@@ -235,12 +262,18 @@ impl ChangeReader {
     }
 
     /// The row with the values that the change did not tell.
-    fn fill<'a>(&self, mut row: Vec<Slot<'a>>, before: Option<&[Slot<'a>]>) -> Result<Vec<Slot<'a>>, ApplyError> {
+    fn fill<'a>(
+        &self,
+        mut row: Vec<Slot<'a>>,
+        before: Option<&[Slot<'a>]>,
+    ) -> Result<Vec<Slot<'a>>, ApplyError> {
         for (index, slot) in row.iter_mut().enumerate() {
             if *slot == Slot::Unchanged {
                 *slot = before.and_then(|before| before.get(index)).cloned().ok_or_else(|| {
                     let name = self.names.get(index).map(String::as_str).unwrap_or_default();
-                    rejected(format!("the change leaves out the value of `{name}`, which is not known from before"))
+                    rejected(format!(
+                        "the change leaves out the value of `{name}`, which is not known from before"
+                    ))
                 })?;
             }
         }

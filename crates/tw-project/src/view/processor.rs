@@ -3,6 +3,7 @@
 use super::changes::{ChangeReader, Effect, Identity, TRUNCATE, damaged, rejected, state};
 use super::rows::{RowCache, RowKey, StoredRow};
 use crate::Error;
+use crate::operators::aggregate::Aggregate;
 use crate::operators::aggregator::{Aggregator, Input, RowPlace};
 use crate::plan::ProjectionPlan;
 use crate::plan::steps::{Rows, batch, run};
@@ -57,12 +58,18 @@ impl ViewProcessor {
         let events = plan.columns.reading == Reading::Events;
         let identity = plan.identity();
         let grouping = plan.grouping.as_ref().map(|(grouping, _)| grouping.clone());
-        let places_matter = grouping.as_ref().is_none_or(|grouping| grouping.aggregates.iter().any(|aggregate| aggregate.needs_place()));
+        let places_matter =
+            grouping.as_ref().is_none_or(|grouping| grouping.aggregates.iter().any(Aggregate::needs_place));
         // A grouping of a table with a key must know the rows that it will have to take back; what is not grouped is kept itself.
         let keeps_rows = grouping.is_none() || (!events && identity == Identity::Key);
-        let rows = keeps_rows.then(|| RowCache::open(partition, keyspace, era, store.as_ref())).transpose().map_err(store_error)?;
+        let rows = keeps_rows
+            .then(|| RowCache::open(partition, keyspace, era, store.as_ref()))
+            .transpose()
+            .map_err(store_error)?;
         let groups = grouping
-            .map(|grouping| Aggregator::open(grouping, partition, keyspace, era, events, store.as_ref(), cache_bytes_max))
+            .map(|grouping| {
+                Aggregator::open(grouping, partition, keyspace, era, events, store.as_ref(), cache_bytes_max)
+            })
             .transpose()
             .map_err(store_error)?;
         let feed = if events {
@@ -99,7 +106,8 @@ impl ViewProcessor {
         let columns = reader.finish();
         let places = if self.places_matter { places(events) } else { Vec::new() };
         let numbers = if self.groups.is_none() { (0..events.len() as u32).collect() } else { Vec::new() };
-        let input = batch(self.plan.input.clone(), columns.clone(), events.len()).map_err(|error| rejected(Error::from(error).to_string()))?;
+        let input = batch(self.plan.input.clone(), columns.clone(), events.len())
+            .map_err(|error| rejected(Error::from(error).to_string()))?;
         let rows = Rows { batch: input, taken_back: None, places, numbers };
         let rows = run(&self.plan.before, rows).map_err(|error| rejected(Error::from(error).to_string()))?;
         match &mut self.groups {
@@ -134,8 +142,10 @@ impl ViewProcessor {
         let rest = truncated.and_then(|at| events.get(at + 1..)).unwrap_or(events);
         let Feed::Changes(reader) = &mut self.feed else { return Ok(()) };
         let cache = if truncated.is_some() { None } else { self.rows.as_mut() };
-        let Effect { columns, rows, taken_back, places, staged } = reader.read(rest, cache, self.store.as_ref())?;
-        let input = batch(self.plan.input.clone(), columns, rows).map_err(|error| rejected(Error::from(error).to_string()))?;
+        let Effect { columns, rows, taken_back, places, staged } =
+            reader.read(rest, cache, self.store.as_ref())?;
+        let input = batch(self.plan.input.clone(), columns, rows)
+            .map_err(|error| rejected(Error::from(error).to_string()))?;
         let rows = Rows { batch: input, taken_back: Some(taken_back), places, numbers: Vec::new() };
         let rows = run(&self.plan.before, rows).map_err(|error| rejected(Error::from(error).to_string()))?;
         if let Some(groups) = &mut self.groups {
@@ -205,7 +215,11 @@ impl Processor for ViewProcessor {
             self.remove_old(batch)?;
         }
         // The cache is shared out by halves.
-        let share = if self.groups.is_some() && self.rows.is_some() { self.cache_bytes_max / 2 } else { self.cache_bytes_max };
+        let share = if self.groups.is_some() && self.rows.is_some() {
+            self.cache_bytes_max / 2
+        } else {
+            self.cache_bytes_max
+        };
         if let Some(groups) = &mut self.groups {
             groups.flush(batch, self.store.as_ref(), share).map_err(store_error)?;
         }

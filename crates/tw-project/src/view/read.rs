@@ -30,7 +30,12 @@ fn state(error: tw_state::Error) -> DataFusionError {
 
 impl<'a> ViewReader<'a> {
     /// The state of all partitions, or of `only` one.
-    pub(crate) fn new(plan: &'a ProjectionPlan, keyspace: Keyspace, snapshot: &'a dyn Snapshot, only: Option<PartitionId>) -> Result<Self> {
+    pub(crate) fn new(
+        plan: &'a ProjectionPlan,
+        keyspace: Keyspace,
+        snapshot: &'a dyn Snapshot,
+        only: Option<PartitionId>,
+    ) -> Result<Self> {
         let partitions = match only {
             Some(partition) => partition.0..partition.0 + 1,
             None => 0..plan.stream.partitions,
@@ -45,8 +50,18 @@ impl<'a> ViewReader<'a> {
         Ok(Self { plan, keyspace, snapshot, partitions })
     }
 
-    fn groups<'b>(&'b self, grouping: &'b crate::operators::aggregator::Grouping, key_types: &'b [DataType]) -> GroupReader<'b> {
-        GroupReader { grouping, key_types, keyspace: self.keyspace, snapshot: self.snapshot, partitions: &self.partitions }
+    fn groups<'b>(
+        &'b self,
+        grouping: &'b crate::operators::aggregator::Grouping,
+        key_types: &'b [DataType],
+    ) -> GroupReader<'b> {
+        GroupReader {
+            grouping,
+            key_types,
+            keyspace: self.keyspace,
+            snapshot: self.snapshot,
+            partitions: &self.partitions,
+        }
     }
 
     /// Reads the whole result, in batches; stops when `each` says false. `key` are the values of the first columns of the group's
@@ -54,7 +69,11 @@ impl<'a> ViewReader<'a> {
     ///
     /// # Errors
     /// The store failed, or a value of the result does not exist.
-    pub(crate) fn read(&self, key: &[Slot<'_>], mut each: impl FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
+    pub(crate) fn read(
+        &self,
+        key: &[Slot<'_>],
+        mut each: impl FnMut(RecordBatch) -> Result<bool>,
+    ) -> Result<()> {
         let Some((grouping, key_types)) = &self.plan.grouping else { return self.read_rows(each) };
         let mut start = Vec::new();
         key.iter().for_each(|slot| key::put(slot, &mut start));
@@ -116,7 +135,8 @@ struct RowsOut<'a> {
 
 impl<'a> RowsOut<'a> {
     fn new(plan: &'a ProjectionPlan) -> Self {
-        let types: Vec<DataType> = plan.input.fields().iter().map(|field| field.data_type().clone()).collect();
+        let types: Vec<DataType> =
+            plan.input.fields().iter().map(|field| field.data_type().clone()).collect();
         Self { plan, columns: types.iter().map(ColumnBuilder::new).collect(), types, rows: 0 }
     }
 
@@ -143,6 +163,10 @@ impl<'a> RowsOut<'a> {
 impl ProjectionPlan {
     /// How rows of the stream are told apart.
     pub(crate) fn identity(&self) -> Identity {
-        if self.stream.schema.as_ref().is_some_and(|schema| !schema.key.is_empty()) { Identity::Key } else { Identity::WholeRow }
+        if self.stream.schema.as_ref().is_some_and(|schema| !schema.key.is_empty()) {
+            Identity::Key
+        } else {
+            Identity::WholeRow
+        }
     }
 }

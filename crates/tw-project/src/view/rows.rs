@@ -110,7 +110,12 @@ pub(crate) struct RowCache {
 pub(crate) type Staged = HashMap<RowKey, Option<StoredRow>>;
 
 impl RowCache {
-    pub(crate) fn open(partition: PartitionId, keyspace: Keyspace, era: u32, store: &dyn Store) -> Result<Self, Error> {
+    pub(crate) fn open(
+        partition: PartitionId,
+        keyspace: Keyspace,
+        era: u32,
+        store: &dyn Store,
+    ) -> Result<Self, Error> {
         let prefix = layout::prefix(Kind::Row, partition, era);
         let snapshot = store.snapshot();
         let first = snapshot.range(keyspace, tw_state::Range::prefix(&prefix)).next().transpose()?;
@@ -128,7 +133,9 @@ impl RowCache {
             let row = if self.complete {
                 None
             } else {
-                store.get(self.keyspace, &layout::key(&self.prefix(), key.bytes()))?.map(|stored| StoredRow(stored.to_vec()))
+                store
+                    .get(self.keyspace, &layout::key(&self.prefix(), key.bytes()))?
+                    .map(|stored| StoredRow(stored.to_vec()))
             };
             self.bytes += size(key, row.as_ref());
             self.rows.insert(key.clone(), Cached { row, changed: false });
