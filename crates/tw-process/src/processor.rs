@@ -1,5 +1,6 @@
 //! What a partition worker drives: views, and their processors.
 
+use std::any::Any;
 use std::sync::Arc;
 use tw_state::{Batch, Keyspace, Store};
 use tw_types::{PartitionId, StoredRef, StreamId};
@@ -9,7 +10,7 @@ use tw_types::{PartitionId, StoredRef, StreamId};
 pub const WORKER_KEY: u8 = 0;
 
 /// Something derived from one stream, partition by partition: a projection, a table of latest rows.
-pub trait View: Send + Sync + 'static {
+pub trait View: Any + Send + Sync + 'static {
     /// Its name, unique among the views of a node.
     fn name(&self) -> &str;
 

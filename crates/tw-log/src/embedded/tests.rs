@@ -12,3 +12,4 @@ mod removal;
 mod rig;
 mod room;
 mod simulation;
+mod verify;

@@ -96,7 +96,7 @@ fn data_follows_its_content_type() {
 }
 
 #[test]
-fn each_broken_rule_is_named_with_its_remedy() {
+fn each_broken_rule_of_the_attributes_is_named_with_its_remedy() {
     refused(r#""id":"2""#, expect!["attribute `id` is there twice: keep one"]);
     refused(r#""x":1,"x":1"#, expect!["attribute `x` is there twice: keep one"]);
     refused(r#""specversion":"0.3""#, expect!["attribute `specversion` is `0.3`: only 1.0 is understood"]);
@@ -157,6 +157,10 @@ fn each_broken_rule_is_named_with_its_remedy() {
             r#"attribute `x` is `a\nb`: control characters and Unicode noncharacters are not allowed, move it to the data"#
         ]],
     );
+}
+
+#[test]
+fn each_broken_rule_of_the_data_is_named_with_its_remedy() {
     refused(r#""data":1,"data_base64":"AA==""#, expect!["both `data` and `data_base64` are there: keep one"]);
     refused(r#""data":1,"data":2"#, expect!["attribute `data` is there twice: keep one"]);
     refused(

@@ -1,0 +1,159 @@
+//! The catalogue: what streams, projections and sources there are.
+//!
+//! It is a fold of the events of `$config`, so that every node that has read the same events has the same catalogue. Streams are
+//! folded by the log itself; projections and sources here.
+
+mod definition;
+mod follow;
+mod names;
+
+pub use definition::{Change, ProjectionDef, SourceDef};
+pub use follow::Follower;
+pub(crate) use names::Table;
+
+use crate::Error;
+use crate::dialect::suggest;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tw_log::Streams;
+use tw_types::{StreamId, Version};
+
+/// A projection, and whether it rests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    /// Its definition.
+    pub def: Arc<ProjectionDef>,
+    /// Whether it is paused.
+    pub paused: bool,
+}
+
+/// All definitions at one moment. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    streams: Arc<Streams>,
+    projections: Arc<BTreeMap<String, Projection>>,
+    sources: Arc<BTreeMap<String, Arc<SourceDef>>>,
+    /// How many changes each subject has seen, dropped ones included.
+    versions: Arc<BTreeMap<String, u64>>,
+}
+
+impl Catalog {
+    /// A catalogue of streams, with nothing else yet.
+    pub fn new(streams: Arc<Streams>) -> Self {
+        Self { streams, ..Self::default() }
+    }
+
+    /// The streams.
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// Replaces the streams by what the log says now.
+    pub fn set_streams(&mut self, streams: Arc<Streams>) {
+        self.streams = streams;
+    }
+
+    /// The projections, in the order of their names.
+    pub fn projections(&self) -> impl Iterator<Item = &Projection> {
+        self.projections.values()
+    }
+
+    /// The sources, in the order of their names.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<SourceDef>> {
+        self.sources.values()
+    }
+
+    /// The projection called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn projection(&self, name: &str) -> Result<&Projection, Error> {
+        self.projections.get(name).ok_or_else(|| {
+            let hint = suggest::did_you_mean(name, self.projections.keys().map(String::as_str));
+            Error::NotFound { what: "projection", name: name.to_owned(), hint }
+        })
+    }
+
+    /// The source called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn source(&self, name: &str) -> Result<&Arc<SourceDef>, Error> {
+        self.sources.get(name).ok_or_else(|| {
+            let hint = suggest::did_you_mean(name, self.sources.keys().map(String::as_str));
+            Error::NotFound { what: "source", name: name.to_owned(), hint }
+        })
+    }
+
+    /// Carries out a change that `$config` tells of. Changes of what is not there are ignored, so that a replay from any point
+    /// gives the same.
+    pub fn apply(&mut self, change: Change) {
+        *Arc::make_mut(&mut self.versions).entry(change.subject()).or_default() += 1;
+        match change {
+            Change::ProjectionCreated(def) => {
+                let projection = Projection { def: Arc::new(def), paused: false };
+                Arc::make_mut(&mut self.projections).insert(projection.def.name.clone(), projection);
+            }
+            Change::ProjectionAltered(def) => {
+                if let Some(projection) = Arc::make_mut(&mut self.projections).get_mut(&def.name) {
+                    projection.def = Arc::new(def);
+                }
+            }
+            Change::ProjectionDropped(name) => {
+                Arc::make_mut(&mut self.projections).remove(&name);
+            }
+            Change::ProjectionPaused(name) => self.set_paused(&name, true),
+            Change::ProjectionResumed(name) => self.set_paused(&name, false),
+            Change::SourceCreated(def) => {
+                Arc::make_mut(&mut self.sources).insert(def.name.clone(), Arc::new(def));
+            }
+            Change::SourceDropped(name) => {
+                Arc::make_mut(&mut self.sources).remove(&name);
+            }
+        }
+    }
+
+    fn set_paused(&mut self, name: &str, paused: bool) {
+        if let Some(projection) = Arc::make_mut(&mut self.projections).get_mut(name) {
+            projection.paused = paused;
+        }
+    }
+
+    /// The version in its subject's history that the event of a change will have.
+    pub fn next_version(&self, change: &Change) -> Version {
+        Version(self.versions.get(&change.subject()).copied().unwrap_or_default()).next()
+    }
+
+    /// The names of the projections that read a stream.
+    pub fn readers(&self, stream: StreamId) -> Vec<&str> {
+        self.projections
+            .values()
+            .filter(|projection| projection.def.stream == stream)
+            .map(|projection| projection.def.name.as_str())
+            .collect()
+    }
+
+    /// Checks that a stream can be dropped: no projection reads it, and no source writes it.
+    ///
+    /// # Errors
+    /// [`Error::InUse`].
+    pub fn check_unused(&self, stream: StreamId, name: &str) -> Result<(), Error> {
+        if let Some(reader) = self.readers(stream).first() {
+            return Err(Error::InUse {
+                what: "stream",
+                name: name.to_owned(),
+                by: format!("the projection `{reader}`"),
+            });
+        }
+        if let Some((source, _)) = name.split_once('.')
+            && self.sources.contains_key(source)
+        {
+            return Err(Error::InUse {
+                what: "stream",
+                name: name.to_owned(),
+                by: format!("the source `{source}`"),
+            });
+        }
+        Ok(())
+    }
+}

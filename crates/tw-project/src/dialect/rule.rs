@@ -1,0 +1,53 @@
+//! The rule that rewrites a whole plan.
+
+use super::Dialect;
+use super::checks::check_plan;
+use super::functions::condition;
+use super::rewrite::Rewriter;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::optimizer::AnalyzerRule;
+
+/// Gives every expression of a plan PostgreSQL's meaning. It must run before DataFusion's type coercion.
+#[derive(Debug)]
+pub(crate) struct PostgresRule(pub(crate) Dialect);
+
+impl AnalyzerRule for PostgresRule {
+    fn name(&self) -> &str {
+        "postgresql"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(|plan| self.node(plan))?.data)
+    }
+}
+
+impl PostgresRule {
+    fn node(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        let mut schema = merge_schema(&plan.inputs());
+        if let LogicalPlan::TableScan(scan) = &plan {
+            schema
+                .merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+        }
+        if matches!(plan, LogicalPlan::Limit(_)) {
+            // Its numbers are counts, which stay as they are.
+            return Ok(Transformed::no(plan));
+        }
+        let names = NamePreserver::new(&plan);
+        let mut rewriter = Rewriter { dialect: &self.0, schema: &schema };
+        let plan = plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.rewrite(&mut rewriter)?.update_data(|expr| name.restore(expr)))
+        })?;
+        let mut plan = plan.data;
+        if let LogicalPlan::Filter(filter) = &mut plan {
+            filter.predicate = condition(filter.predicate.clone(), "WHERE", &schema)?;
+        }
+        check_plan(&plan)?;
+        Ok(Transformed::yes(plan.recompute_schema()?))
+    }
+}

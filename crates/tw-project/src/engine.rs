@@ -1,0 +1,189 @@
+//! The engine of SQL: carries statements out over the log and the views, and says which views there must be.
+
+mod decide;
+mod describe;
+mod explain;
+mod listing;
+mod run;
+mod scope;
+mod views;
+mod workers;
+
+pub use decide::Action;
+pub use run::Request;
+pub use views::{ViewReading, ViewStanding, Views};
+
+use crate::catalog::ProjectionDef;
+use crate::query::point::PointRead;
+use crate::sql::Statement;
+use crate::view::{view_name_of_latest, view_name_of_projection};
+use crate::{Catalog, Error, Options, StateView, plan};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tw_log::Log;
+use tw_state::Store;
+use tw_types::{StreamDef, StreamKind};
+
+/// The engine of SQL of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    options: Options,
+    log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
+    views: Arc<dyn Views>,
+    catalog: RwLock<Catalog>,
+    /// Rises with every new catalogue.
+    epoch: AtomicU64,
+    compiled: Mutex<HashMap<String, Compiled>>,
+    known: Mutex<HashMap<String, Arc<Known>>>,
+}
+
+/// A view that was made of a definition, for the columns that its stream had.
+#[derive(Clone)]
+struct Compiled {
+    def: Option<Arc<ProjectionDef>>,
+    stream: Arc<StreamDef>,
+    view: Arc<StateView>,
+}
+
+/// A statement that was seen before.
+struct Known {
+    statement: Statement,
+    epoch: u64,
+    point: Option<PointRead>,
+}
+
+/// A view that must run.
+#[derive(Debug, Clone)]
+pub struct WantedView {
+    /// The view.
+    pub view: Arc<StateView>,
+    /// Whether it rests.
+    pub paused: bool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine over a log, the store of the views, and whoever keeps them up to date. Its catalogue is empty at first.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for an option outside its bounds.
+    pub fn new(
+        options: Options,
+        log: Arc<dyn Log>,
+        store: Arc<dyn Store>,
+        views: Arc<dyn Views>,
+    ) -> Result<Self, Error> {
+        options.check()?;
+        let catalog = RwLock::new(Catalog::new(log.streams()));
+        let (compiled, known) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Shared {
+            options,
+            log,
+            store,
+            views,
+            catalog,
+            epoch: AtomicU64::new(0),
+            compiled,
+            known,
+        })))
+    }
+
+    /// Replaces the catalogue: after every change of it, or of the streams.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        *self.0.catalog.write() = catalog;
+        self.0.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The catalogue as it was set last.
+    pub fn catalog(&self) -> Catalog {
+        self.0.catalog.read().clone()
+    }
+
+    fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    fn log(&self) -> &Arc<dyn Log> {
+        &self.0.log
+    }
+
+    fn views_seam(&self) -> &dyn Views {
+        self.0.views.as_ref()
+    }
+
+    /// Every view that must run: one for each projection, and one for the latest rows of each captured table. A projection
+    /// whose SELECT does not fit its stream any more comes as the name of its view and the reason.
+    pub fn views(&self) -> Vec<Result<WantedView, (String, Error)>> {
+        let catalog = self.catalog();
+        let mut before = self.0.compiled.lock();
+        let mut compiled = HashMap::new();
+        let mut wanted = Vec::new();
+        for projection in catalog.projections() {
+            let name = view_name_of_projection(&projection.def.name);
+            let known = before.get(&name).filter(|known| known.def.as_ref() == Some(&projection.def));
+            match self.compiled(&catalog, known, &projection.def) {
+                Ok(one) => {
+                    wanted.push(Ok(WantedView { view: one.view.clone(), paused: projection.paused }));
+                    compiled.insert(name, one);
+                }
+                Err(error) => wanted.push(Err((name, error))),
+            }
+        }
+        for stream in catalog
+            .streams()
+            .iter()
+            .filter(|stream| stream.kind == StreamKind::Table && stream.schema.is_some())
+        {
+            let name = view_name_of_latest(stream);
+            let known = before
+                .get(&name)
+                .filter(|known| known.stream.schema == stream.schema && known.stream.id == stream.id);
+            let one = known.cloned().unwrap_or_else(|| Compiled {
+                def: None,
+                stream: stream.clone(),
+                view: Arc::new(StateView::latest(stream, self.0.options.cache_bytes_max)),
+            });
+            wanted.push(Ok(WantedView { view: one.view.clone(), paused: false }));
+            compiled.insert(name, one);
+        }
+        *before = compiled;
+        wanted
+    }
+
+    fn compiled(
+        &self,
+        catalog: &Catalog,
+        known: Option<&Compiled>,
+        def: &Arc<ProjectionDef>,
+    ) -> Result<Compiled, Error> {
+        if let Some(known) = known
+            && catalog.streams().by_id(def.stream).is_ok_and(|stream| stream.schema == known.stream.schema)
+        {
+            return Ok(known.clone());
+        }
+        let plan = plan::compile(catalog, &def.query)?;
+        let stream = plan.stream.clone();
+        let view = StateView::projection(def, Arc::new(plan), self.0.options.cache_bytes_max);
+        Ok(Compiled { def: Some(def.clone()), stream, view: Arc::new(view) })
+    }
+
+    /// What a query may use.
+    fn runtime(&self) -> Result<Arc<RuntimeEnv>, Error> {
+        let pool = Arc::new(FairSpillPool::new(self.0.options.query_memory_bytes_max));
+        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+        Ok(RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?)
+    }
+}

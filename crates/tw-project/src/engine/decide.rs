@@ -1,0 +1,317 @@
+//! What a statement that is not a query demands. Nothing is changed here.
+
+use super::{Engine, describe, explain};
+use crate::catalog::{Change, ProjectionDef, SourceDef};
+use crate::query::Answer;
+use crate::sql::{Kind, Secret, Statement, StatementOptions as Options};
+use crate::{Catalog, Error, plan};
+use std::collections::BTreeMap;
+use tw_log::NewStream;
+use tw_types::{Column, Schema, StreamDef, StreamKind, StreamName, StreamOptions};
+
+/// What is to be done for a statement. `done` says it to whoever wrote the statement, once it is done.
+#[derive(Debug)]
+pub enum Action {
+    /// Run [`Engine::query`] with the same statement.
+    Query,
+    /// Nothing: the answer is here.
+    Rows(Answer),
+    /// Create the stream.
+    CreateStream {
+        /// The stream.
+        stream: NewStream,
+        /// What was done.
+        done: String,
+    },
+    /// Alter the stream.
+    AlterStream {
+        /// The stream as it is to be.
+        stream: NewStream,
+        /// What was done.
+        done: String,
+    },
+    /// Drop the stream.
+    DropStream {
+        /// The stream.
+        name: StreamName,
+        /// What was done.
+        done: String,
+    },
+    /// Append [`Change::to_event`] to `$config`, and let the catalogue, views and sources follow.
+    Change {
+        /// The change.
+        change: Change,
+        /// The password of a source that is created, which must not become part of its definition.
+        secret: Option<Secret>,
+        /// What was done.
+        done: String,
+    },
+    /// Nothing: it is so already.
+    Nothing {
+        /// What there is.
+        done: String,
+    },
+}
+
+impl Engine {
+    /// What a statement demands, other than to compute rows.
+    ///
+    /// # Errors
+    /// A name that is taken, or missing; a SELECT that cannot be kept up to date; an option that does not exist.
+    pub fn decide(&self, statement: &Statement) -> Result<Action, Error> {
+        let catalog = self.catalog();
+        match statement {
+            Statement::Query(_) | Statement::ExplainQuery(_) => Ok(Action::Query),
+            Statement::CreateStream { name, if_not_exists, columns, options } => {
+                let partitions = self.options().stream_partitions;
+                create_stream(&catalog, name, *if_not_exists, columns.as_deref(), options, partitions)
+            }
+            Statement::CreateSource { name, if_not_exists, url, secret, tables, options } => {
+                if let Some(nothing) = exists(&catalog, Kind::Source, name, *if_not_exists)? {
+                    return Ok(nothing);
+                }
+                let def = SourceDef {
+                    name: name.clone(),
+                    kind: "postgres".into(),
+                    url: url.clone(),
+                    tables: tables.clone(),
+                    options: options.clone(),
+                };
+                Ok(Action::Change {
+                    change: Change::SourceCreated(def),
+                    secret: secret.clone(),
+                    done: format!("source `{name}` created"),
+                })
+            }
+            Statement::CreateProjection { name, if_not_exists, or_replace, options, query } => {
+                if let Some(option) = options.keys().next() {
+                    return Err(Error::Refused(format!(
+                        "there is no option `{option}`: projections take none"
+                    )));
+                }
+                create_projection(&catalog, name, *if_not_exists, *or_replace, query)
+            }
+            Statement::SetOptions { name, options } => set_options(&catalog, name, options),
+            Statement::AddColumn { name, column, if_not_exists } => {
+                add_column(&catalog, name, column, *if_not_exists)
+            }
+            Statement::Drop { kind, name, if_exists } => drop_one(&catalog, *kind, name, *if_exists),
+            Statement::Pause(name) => {
+                catalog.projection(name)?;
+                Ok(change(Change::ProjectionPaused(name.clone()), format!("projection `{name}` paused")))
+            }
+            Statement::Resume(name) => {
+                catalog.projection(name)?;
+                Ok(change(Change::ProjectionResumed(name.clone()), format!("projection `{name}` resumed")))
+            }
+            Statement::Rebuild(name) => {
+                let def = catalog.projection(name)?.def.as_ref().clone();
+                let def = ProjectionDef { version: def.version + 1, ..def };
+                Ok(change(Change::ProjectionAltered(def), format!("projection `{name}` is being rebuilt")))
+            }
+            Statement::Show(listing) => Ok(Action::Rows(describe::show(self, &catalog, *listing))),
+            Statement::Describe { name } => Ok(Action::Rows(describe::describe(self, &catalog, name)?)),
+            Statement::ExplainProjection { query } => {
+                Ok(Action::Rows(explain::projection(&plan::compile(&catalog, query)?)))
+            }
+            Statement::ExplainName(name) => {
+                let def = &catalog.projection(name)?.def;
+                Ok(Action::Rows(explain::projection(&plan::compile(&catalog, &def.query)?)))
+            }
+        }
+    }
+}
+
+fn change(change: Change, done: String) -> Action {
+    Action::Change { change, secret: None, done }
+}
+
+/// Checks that something new may have a name; if there is one of its kind already and that is fine, nothing is to be done.
+fn exists(catalog: &Catalog, kind: Kind, name: &str, if_not_exists: bool) -> Result<Option<Action>, Error> {
+    match catalog.check_new_name(kind.word(), name) {
+        Err(Error::Exists { what, .. }) if if_not_exists && what == kind.word() => {
+            Ok(Some(Action::Nothing { done: format!("{what} `{name}` exists already") }))
+        }
+        checked => checked.map(|()| None),
+    }
+}
+
+fn create_stream(
+    catalog: &Catalog,
+    name: &str,
+    if_not_exists: bool,
+    columns: Option<&[Column]>,
+    options: &Options,
+    partitions_default: u32,
+) -> Result<Action, Error> {
+    if let Some(nothing) = exists(catalog, Kind::Stream, name, if_not_exists)? {
+        return Ok(nothing);
+    }
+    let mut options = options.clone();
+    let partitions = match options.remove("partitions") {
+        None => partitions_default,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|partitions| (1..=StreamDef::PARTITIONS_MAX).contains(partitions))
+            .ok_or_else(|| {
+                Error::Refused(format!(
+                    "option `partitions` is `{text}`, outside 1 to {}",
+                    StreamDef::PARTITIONS_MAX
+                ))
+            })?,
+    };
+    let stream = NewStream {
+        // Checked above.
+        name: StreamName::new(name).map_err(|invalid| Error::Refused(invalid.to_string()))?,
+        kind: StreamKind::Events,
+        partitions,
+        schema: columns.map(|columns| Schema { version: 1, columns: columns.to_vec(), key: Vec::new() }),
+        options: stream_options(&StreamOptions::default(), &options)?,
+    };
+    Ok(Action::CreateStream { stream, done: format!("stream `{name}` created") })
+}
+
+/// Options with some of them changed.
+fn stream_options(
+    before: &StreamOptions,
+    changes: &BTreeMap<String, String>,
+) -> Result<StreamOptions, Error> {
+    let refused = |error: serde_json::Error| Error::Refused(format!("the options of a stream: {error}"));
+    let mut all = match serde_json::to_value(before).map_err(refused)? {
+        serde_json::Value::Object(all) => all,
+        _ => serde_json::Map::new(),
+    };
+    for (name, text) in changes {
+        let value = match text.parse::<u64>() {
+            Ok(number) => number.into(),
+            Err(_) if text.eq_ignore_ascii_case("none") && name.starts_with("retention") => {
+                serde_json::Value::Null
+            }
+            Err(_) => text.to_lowercase().into(),
+        };
+        all.insert(name.clone(), value);
+    }
+    let options: StreamOptions = serde_json::from_value(all.into()).map_err(refused)?;
+    options.check().map_err(|invalid| Error::Refused(invalid.to_string()))?;
+    Ok(options)
+}
+
+fn create_projection(
+    catalog: &Catalog,
+    name: &str,
+    if_not_exists: bool,
+    or_replace: bool,
+    query: &str,
+) -> Result<Action, Error> {
+    if or_replace && let Ok(known) = catalog.projection(name) {
+        let stream = plan::compile(catalog, query)?.stream.id;
+        let def = ProjectionDef {
+            query: query.to_owned(),
+            stream,
+            version: known.def.version + 1,
+            ..known.def.as_ref().clone()
+        };
+        return Ok(change(Change::ProjectionAltered(def), format!("projection `{name}` replaced")));
+    }
+    if let Some(nothing) = exists(catalog, Kind::Projection, name, if_not_exists)? {
+        return Ok(nothing);
+    }
+    let stream = plan::compile(catalog, query)?.stream.id;
+    let def = ProjectionDef {
+        name: name.to_owned(),
+        query: query.to_owned(),
+        stream,
+        version: 1,
+        options: BTreeMap::new(),
+    };
+    Ok(change(Change::ProjectionCreated(def), format!("projection `{name}` created")))
+}
+
+fn stream_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a StreamDef, Error> {
+    catalog.streams().get(name).map(AsRef::as_ref).map_err(|_| catalog.no_stream(name))
+}
+
+fn altered(stream: &StreamDef) -> NewStream {
+    NewStream {
+        name: stream.name.clone(),
+        kind: stream.kind,
+        partitions: stream.partitions,
+        schema: stream.schema.clone(),
+        options: stream.options.clone(),
+    }
+}
+
+fn set_options(catalog: &Catalog, name: &str, options: &Options) -> Result<Action, Error> {
+    let stream = stream_of(catalog, name)?;
+    if options.contains_key("partitions") {
+        return Err(Error::Refused(
+            "the number of partitions cannot be changed: create another stream".into(),
+        ));
+    }
+    let changed = NewStream { options: stream_options(&stream.options, options)?, ..altered(stream) };
+    Ok(Action::AlterStream { stream: changed, done: format!("stream `{name}` altered") })
+}
+
+fn add_column(catalog: &Catalog, name: &str, column: &Column, if_not_exists: bool) -> Result<Action, Error> {
+    let stream = stream_of(catalog, name)?;
+    if stream.kind == StreamKind::Table {
+        return Err(Error::Refused(format!(
+            "`{name}` is a captured table: its columns are those of its source"
+        )));
+    }
+    let Some(schema) = &stream.schema else {
+        return Err(Error::Refused(format!(
+            "`{name}` is a stream of plain JSON, which has no declared columns"
+        )));
+    };
+    if schema.column(&column.name).is_some() {
+        if if_not_exists {
+            return Ok(Action::Nothing {
+                done: format!("column `{}` of `{name}` exists already", column.name),
+            });
+        }
+        return Err(Error::Exists { what: "column", name: column.name.clone() });
+    }
+    if !column.nullable {
+        return Err(Error::Refused(format!(
+            "the new column `{}` cannot be NOT NULL: earlier events do not have it",
+            column.name
+        )));
+    }
+    let mut schema = schema.clone();
+    schema.version += 1;
+    schema.columns.push(column.clone());
+    let changed = NewStream { schema: Some(schema), ..altered(stream) };
+    Ok(Action::AlterStream { stream: changed, done: format!("column `{}` of `{name}` added", column.name) })
+}
+
+fn drop_one(catalog: &Catalog, kind: Kind, name: &str, if_exists: bool) -> Result<Action, Error> {
+    let found = match kind {
+        Kind::Stream => stream_of(catalog, name).map(|_| ()),
+        Kind::Source => catalog.source(name).map(|_| ()),
+        Kind::Projection => catalog.projection(name).map(|_| ()),
+    };
+    let what = kind.word();
+    match found {
+        Err(Error::NotFound { .. }) if if_exists => {
+            return Ok(Action::Nothing { done: format!("there is no {what} `{name}`") });
+        }
+        found => found?,
+    }
+    let done = format!("{what} `{name}` dropped");
+    Ok(match kind {
+        Kind::Stream => {
+            let stream = stream_of(catalog, name)?;
+            catalog.check_unused(stream.id, name)?;
+            if stream.name.is_system() {
+                return Err(Error::Refused(format!(
+                    "`{name}` is one of the platform's own streams, which cannot be dropped"
+                )));
+            }
+            Action::DropStream { name: stream.name.clone(), done }
+        }
+        Kind::Source => change(Change::SourceDropped(name.to_owned()), done),
+        Kind::Projection => change(Change::ProjectionDropped(name.to_owned()), done),
+    })
+}

@@ -1,0 +1,160 @@
+//! Running queries.
+
+use super::scope::{self, Scope};
+use super::{Engine, Known, explain};
+use crate::dialect::{Dialect, plan_query};
+use crate::query::point::PointRead;
+use crate::query::state::{Part, ViewState};
+use crate::query::{Answer, Bounds, bounded, client_batch, client_schema, query_error};
+use crate::sql::{self, Lowered, Param, Statement};
+use crate::{Error, session};
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::sqlparser::ast::Query;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+use tw_state::Snapshot;
+use tw_types::{Offset, PartitionId, StreamPartition, Timestamp, Token};
+
+/// What belongs to a query beside its text.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The values of `$1`, `$2` and so on.
+    pub params: Vec<Param>,
+    /// The answer sees everything before this cut (PRJ-2).
+    pub token: Option<Token>,
+    /// How long it may take, in milliseconds, waiting for the token included; at most what the options say.
+    pub timeout_ms: Option<u64>,
+    /// How many rows it may have; at most what the options say.
+    pub rows_max: Option<u64>,
+    /// What `now()` is.
+    pub now: Timestamp,
+}
+
+impl Request {
+    /// A query without parameters and demands, that is run at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self { params: Vec::new(), token: None, timeout_ms: None, rows_max: None, now }
+    }
+}
+
+impl Engine {
+    /// Carries out the text of a query: as [`Engine::query`], but a text that was seen before is not parsed again, and one
+    /// that reads by key is not planned.
+    ///
+    /// # Errors
+    /// As [`Engine::query`]; [`Error::Syntax`].
+    pub async fn run(&self, sql: &str, request: Request) -> Result<Answer, Error> {
+        let known = self.known(sql)?;
+        if let Some(point) = &known.point
+            && let Some(part) = point.part(&request.params)
+            && let Some(answer) = self.read_point(point, &part, &request).await?
+        {
+            return Ok(answer);
+        }
+        self.query(&known.statement, request).await
+    }
+
+    /// Carries out a query, or explains it. The rows are computed as they are taken.
+    ///
+    /// # Errors
+    /// Names, types and expressions that make no sense; a value that cannot be computed; a bound that is reached; a table
+    /// that cannot be read. Errors that come up while rows are computed come in the answer.
+    pub async fn query(&self, statement: &Statement, request: Request) -> Result<Answer, Error> {
+        match statement {
+            Statement::Query(query) => self.select(query, request, false).await,
+            Statement::ExplainQuery(query) => self.select(query, request, true).await,
+            _ => Err(Error::Refused("this statement is not a query".into())),
+        }
+    }
+
+    async fn select(&self, query: &Query, request: Request, explain: bool) -> Result<Answer, Error> {
+        let bounds = self.bounds(&request);
+        let Lowered { query, names } = sql::lower(query.clone(), &request.params)?;
+        let scope = Scope::open(self, &query, request.token.as_ref(), bounds.deadline).await?;
+        let dialect = Dialect { now_us: Some(request.now.nanos().div_euclid(1_000)) };
+        let state = session::state(dialect, Some(self.runtime()?), self.options().query_threads_max);
+        let plan = plan_query(dialect, &scope, &state, query)?;
+        let physical = state.create_physical_plan(&plan).await.map_err(|error| query_error(error, bounds))?;
+        if explain {
+            return Ok(explain::query(physical.as_ref()));
+        }
+        let schema = client_schema(&physical.schema(), names.as_deref());
+        let stream =
+            execute_stream(physical, state.task_ctx()).map_err(|error| query_error(error, bounds))?;
+        Ok(Answer {
+            schema: schema.clone(),
+            batches: bounded(stream, schema, bounds),
+            reflects: scope.reflects,
+        })
+    }
+
+    fn bounds(&self, request: &Request) -> Bounds {
+        let options = self.options();
+        let timeout_ms = request.timeout_ms.unwrap_or(options.query_ms_max).min(options.query_ms_max);
+        Bounds {
+            deadline: Instant::now() + Duration::from_millis(timeout_ms),
+            timeout_ms,
+            rows_max: request.rows_max.unwrap_or(options.query_rows_max).min(options.query_rows_max),
+            memory_bytes_max: options.query_memory_bytes_max,
+        }
+    }
+
+    /// A statement that was seen before, or is seen now.
+    fn known(&self, sql: &str) -> Result<Arc<Known>, Error> {
+        let epoch = self.0.epoch.load(Ordering::Acquire);
+        if let Some(known) = self.0.known.lock().get(sql).filter(|known| known.epoch == epoch) {
+            return Ok(known.clone());
+        }
+        let statement = sql::parse(sql)?;
+        let point = PointRead::recognise(&statement, &self.catalog(), |table| {
+            let view = self.0.views.reading(&scope::view_name(table)?).ok()?.state_view().ok()?;
+            Some(view.plan().clone())
+        });
+        let known = Arc::new(Known { statement, epoch, point });
+        if self.options().plans_max > 0 {
+            let mut all = self.0.known.lock();
+            if all.len() >= self.options().plans_max {
+                all.clear();
+            }
+            all.insert(sql.to_owned(), known.clone());
+        }
+        Ok(known)
+    }
+
+    /// Reads by key; None if the view has another plan by now.
+    async fn read_point(
+        &self,
+        point: &PointRead,
+        part: &Part,
+        request: &Request,
+    ) -> Result<Option<Answer>, Error> {
+        let bounds = self.bounds(request);
+        let Some(view) = scope::view_name(&point.table) else { return Ok(None) };
+        scope::wait(self, &point.table, request.token.as_ref(), bounds.deadline).await?;
+        let reading = self.0.views.reading(&view)?;
+        if !Arc::ptr_eq(reading.state_view()?.plan(), &point.plan) {
+            return Ok(None);
+        }
+        let snapshot: Arc<dyn Snapshot> = Arc::from(self.0.store.snapshot());
+        let stream = &point.plan.stream;
+        let mut reflects = Token::new();
+        for partition in (0..stream.partitions).map(PartitionId) {
+            let end = self.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
+            reflects.advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
+        }
+        let state =
+            ViewState { plan: point.plan.clone(), keyspace: reading.keyspace, snapshot, _held: reading.held };
+        let mut batches = Vec::new();
+        let read = state.read(part, |batch| {
+            batches.extend(point.project(&batch));
+            Ok(true)
+        });
+        read.map_err(|error| query_error(error, bounds))?;
+        let schema = client_schema(&point.schema, None);
+        let batches =
+            batches.iter().map(|batch| client_batch(batch, &schema)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(Answer::from_batches(schema, batches, reflects)))
+    }
+}

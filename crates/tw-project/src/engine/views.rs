@@ -1,0 +1,86 @@
+//! What the engine needs of the workers: where the state of a view is, and how far it is.
+
+use crate::{Error, StateView};
+use futures_util::future::BoxFuture;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+use tw_process::View;
+use tw_state::{Keyspace, Snapshot};
+use tw_types::{Offset, PartitionId, Token};
+
+/// The views that workers keep up to date, as queries see them.
+pub trait Views: Send + Sync + 'static {
+    /// What is to be read of a view now. It is taken before the snapshot of the store in which it is read.
+    ///
+    /// # Errors
+    /// [`Error::NotReadable`] when there is no such view, or none of its state yet.
+    fn reading(&self, view: &str) -> Result<ViewReading, Error>;
+
+    /// Waits until a view has committed what `token` demands of its stream (PRJ-2).
+    ///
+    /// # Errors
+    /// [`Error::TokenTimeout`]; [`Error::NotReadable`] when the view has stopped.
+    fn wait_for<'a>(
+        &'a self,
+        view: &'a str,
+        token: &'a Token,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The first offset of a partition that is not in the state of `snapshot`; None when nothing of it was processed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn committed(
+        &self,
+        snapshot: &dyn Snapshot,
+        keyspace: Keyspace,
+        partition: PartitionId,
+    ) -> Result<Option<Offset>, Error>;
+
+    /// How a view is, for SHOW PROJECTIONS; None if it does not run.
+    fn standing(&self, view: &str) -> Option<ViewStanding>;
+}
+
+/// Where the state of a view is.
+#[derive(Clone)]
+pub struct ViewReading {
+    /// The view that has made the state, which may be an older definition than the catalogue's. It is a [`StateView`].
+    pub view: Arc<dyn View>,
+    /// Its keyspace.
+    pub keyspace: Keyspace,
+    /// Whatever keeps the state from being removed while it is read.
+    pub held: Arc<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for ViewReading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ViewReading")
+            .field("view", &self.view.name())
+            .field("keyspace", &self.keyspace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a view is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewStanding {
+    /// `building`, `running`, `paused`, `stopped`.
+    pub state: String,
+    /// How many events it is behind.
+    pub lag_events: u64,
+    /// Why it has stopped.
+    pub error: Option<String>,
+}
+
+impl ViewReading {
+    /// The view as what it is.
+    pub(super) fn state_view(&self) -> Result<Arc<StateView>, Error> {
+        let any: Arc<dyn Any + Send + Sync> = self.view.clone();
+        any.downcast().map_err(|_| Error::NotReadable {
+            name: self.view.name().to_owned(),
+            reason: "it is not a view of SQL".to_owned(),
+        })
+    }
+}

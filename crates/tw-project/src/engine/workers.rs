@@ -1,0 +1,70 @@
+//! The workers of `tw-process` as what the engine needs of them.
+
+use super::{ViewReading, ViewStanding, Views};
+use crate::Error;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use tw_process::{Handle, Standing, committed_offset};
+use tw_state::{Keyspace, Snapshot};
+use tw_types::{Offset, PartitionId, Token};
+
+impl Views for Handle {
+    fn reading(&self, view: &str) -> Result<ViewReading, Error> {
+        let reading = Handle::reading(self, view).map_err(|error| of_workers(view, error))?;
+        Ok(ViewReading { view: reading.view.clone(), keyspace: reading.keyspace, held: Arc::new(reading) })
+    }
+
+    fn wait_for<'a>(
+        &'a self,
+        view: &'a str,
+        token: &'a Token,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            Handle::wait_for(self, view, token, timeout).await.map_err(|error| of_workers(view, error))
+        })
+    }
+
+    fn committed(
+        &self,
+        snapshot: &dyn Snapshot,
+        keyspace: Keyspace,
+        partition: PartitionId,
+    ) -> Result<Option<Offset>, Error> {
+        Ok(committed_offset(snapshot, keyspace, partition)?)
+    }
+
+    fn standing(&self, view: &str) -> Option<ViewStanding> {
+        let status = self.status_of(view).ok()?;
+        let stopped = status.partitions.iter().find(|partition| partition.standing == Standing::Stopped);
+        let state = match (&status.building, stopped) {
+            (_, Some(_)) => "stopped".to_owned(),
+            _ if status.paused => "paused".to_owned(),
+            (Some(building), _) => format!("building, {:.0} %", building.progress * 100.0),
+            _ => "running".to_owned(),
+        };
+        Some(ViewStanding {
+            state,
+            lag_events: status.partitions.iter().map(|partition| partition.lag_events).sum(),
+            error: status.partitions.iter().find_map(|partition| partition.error.clone()),
+        })
+    }
+}
+
+/// The name of a view as statements know it.
+fn table_of(view: &str) -> &str {
+    view.split_once('/').map_or(view, |(_, table)| table)
+}
+
+fn of_workers(view: &str, error: tw_process::Error) -> Error {
+    let name = table_of(view).to_owned();
+    match error {
+        tw_process::Error::Timeout { timeout_ms, .. } => Error::TokenTimeout { table: name, timeout_ms },
+        tw_process::Error::NoView(_) => {
+            Error::NotReadable { name, reason: "it is not running yet: try again".into() }
+        }
+        tw_process::Error::Stopped { reason, .. } => Error::NotReadable { name, reason },
+        other => Error::Process(other),
+    }
+}

@@ -1,0 +1,37 @@
+//! The SQL catalogue, incremental projections, and queries over the log.
+//!
+//! A text becomes a [`Statement`], which [`Engine::decide`] turns into what is to be done, or which [`Engine::query`] answers.
+//! Definitions are events of `$config`; the [`Catalog`] is their fold. [`Engine::views`] says which views the workers of
+//! `tw-process` must drive; their state is what projections and the latest rows of captured tables are read from. [`RowCheck`]
+//! stands at the door of streams with declared columns. Nothing here writes to the log.
+
+mod catalog;
+mod dialect;
+mod engine;
+mod error;
+mod functions;
+mod operators;
+mod options;
+mod plan;
+mod query;
+mod rows;
+mod session;
+mod sql;
+mod state;
+mod types;
+mod values;
+mod view;
+
+pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, SourceDef};
+pub use datafusion::arrow;
+pub use engine::{Action, Engine, Request, ViewReading, ViewStanding, Views, WantedView};
+pub use error::Error;
+pub use functions::ValueError;
+pub use options::Options;
+pub use query::{Answer, JsonWriter, text};
+pub use rows::{RowCheck, RowError};
+pub use sql::{
+    Kind, Listing, Name, Param, Secret, Statement, StatementOptions, SyntaxError, parse, parse_all,
+};
+pub use types::field_name as type_name;
+pub use view::StateView;

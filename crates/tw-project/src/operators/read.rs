@@ -1,0 +1,348 @@
+//! Reading groups: the parts that partitions have of a group become one row.
+//!
+//! Every partition's groups are sorted by their keys, so that they are merged as they are read, with as much memory as a batch takes.
+
+use super::accumulator::Accumulator;
+use super::aggregate::{Aggregate, Function};
+use super::aggregator::Grouping;
+use super::best::{result_of, stored};
+use super::entries::{owner, take_entry};
+use super::groups::take_rows;
+use super::sums::{Wanted, totals};
+use crate::functions::function::value_error;
+use crate::rows::builder::ColumnBuilder;
+use crate::rows::slot::Slot;
+use crate::state::key::{self, typed};
+use crate::state::layout::{self, Kind, PREFIX_BYTES};
+use bytes::Bytes;
+use datafusion::arrow::array::{Array, ArrayRef, ListArray, new_empty_array};
+use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DataFusionError, Result};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use tw_state::{Entry, Keyspace, Range, Snapshot};
+use tw_types::PartitionId;
+
+/// How many groups are read at once.
+pub(crate) const BATCH_ROWS: usize = 4096;
+
+type Entries<'a> = Box<dyn Iterator<Item = tw_state::Result<Entry>> + Send + 'a>;
+
+/// Merges sorted iterators, skipping what stands before each key's rest.
+pub(crate) struct Merge<'a> {
+    sources: Vec<Entries<'a>>,
+    /// The next key of each source (after the prefix), the source, its value.
+    heads: BinaryHeap<Reverse<(Bytes, usize, Bytes)>>,
+    skip: usize,
+}
+
+impl<'a> Merge<'a> {
+    pub(crate) fn new(sources: Vec<Entries<'a>>, skip: usize) -> tw_state::Result<Self> {
+        let mut merge = Self { sources, heads: BinaryHeap::new(), skip };
+        for source in 0..merge.sources.len() {
+            merge.advance(source)?;
+        }
+        Ok(merge)
+    }
+
+    fn advance(&mut self, source: usize) -> tw_state::Result<()> {
+        if let Some(entry) = self.sources.get_mut(source).and_then(Iterator::next) {
+            let (key, value) = entry?;
+            let key = key.slice(self.skip.min(key.len())..);
+            self.heads.push(Reverse((key, source, value)));
+        }
+        Ok(())
+    }
+
+    /// The next key, and the values that sources have for it.
+    pub(crate) fn next(&mut self, values: &mut Vec<(usize, Bytes)>) -> tw_state::Result<Option<Bytes>> {
+        values.clear();
+        let Some(Reverse((key, source, value))) = self.heads.pop() else { return Ok(None) };
+        values.push((source, value));
+        self.advance(source)?;
+        while self.heads.peek().is_some_and(|Reverse((next, _, _))| *next == key) {
+            if let Some(Reverse((_, source, value))) = self.heads.pop() {
+                values.push((source, value));
+                self.advance(source)?;
+            }
+        }
+        Ok(Some(key))
+    }
+}
+
+/// What a view has of a grouping at one moment.
+pub(crate) struct GroupReader<'a> {
+    pub(crate) grouping: &'a Grouping,
+    /// The types of the key's columns.
+    pub(crate) key_types: &'a [DataType],
+    pub(crate) keyspace: Keyspace,
+    pub(crate) snapshot: &'a dyn Snapshot,
+    /// The partitions and their eras.
+    pub(crate) partitions: &'a [(PartitionId, u32)],
+}
+
+/// Groups that are being put together.
+struct Collected {
+    columns: Vec<ColumnBuilder>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// The key of each group, and which partitions have it.
+    groups: Vec<(Bytes, Vec<usize>)>,
+}
+
+fn state(error: tw_state::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+impl<'a> GroupReader<'a> {
+    /// Reads all groups whose keys start with `start`, and gives them to `each` in batches of columns: the key's, then the
+    /// aggregates' results. Stops when `each` says false.
+    ///
+    /// # Errors
+    /// The store failed, a result is out of range, or `each` failed.
+    pub(crate) fn read(
+        &self,
+        start: &[u8],
+        mut each: impl FnMut(Vec<ArrayRef>, usize) -> Result<bool>,
+    ) -> Result<()> {
+        let sources = self
+            .partitions
+            .iter()
+            .map(|(partition, era)| {
+                let prefix = layout::key(&layout::prefix(Kind::Group, *partition, *era), start);
+                self.snapshot.range(self.keyspace, Range::prefix(&prefix))
+            })
+            .collect();
+        let mut merge = Merge::new(sources, PREFIX_BYTES).map_err(state)?;
+        let mut values = Vec::new();
+        let mut collected = self.start();
+        let mut any = false;
+        while let Some(key) = merge.next(&mut values).map_err(state)? {
+            any |= self.collect(&mut collected, key, &values)?;
+            if collected.groups.len() == BATCH_ROWS && !self.give(&mut collected, &mut each)? {
+                return Ok(());
+            }
+        }
+        // Without GROUP BY there is a row even if there is nothing.
+        if !any && self.grouping.keys == 0 {
+            collected.groups.push((Bytes::new(), Vec::new()));
+            collected.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(1));
+        }
+        if !collected.groups.is_empty() {
+            self.give(&mut collected, &mut each)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the group of exactly this key: the columns of no row or of one.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<(Vec<ArrayRef>, usize)> {
+        let mut collected = self.start();
+        let mut values = Vec::new();
+        for (source, (partition, era)) in self.partitions.iter().enumerate() {
+            let stored_key = layout::key(&layout::prefix(Kind::Group, *partition, *era), key);
+            if let Some(value) = self.snapshot.get(self.keyspace, &stored_key).map_err(state)? {
+                values.push((source, value));
+            }
+        }
+        if !values.is_empty() {
+            self.collect(&mut collected, Bytes::copy_from_slice(key), &values)?;
+        }
+        if collected.groups.is_empty() && self.grouping.keys == 0 {
+            collected.groups.push((Bytes::new(), Vec::new()));
+            collected.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(1));
+        }
+        let rows = collected.groups.len();
+        Ok((self.finish(&mut collected)?, rows))
+    }
+
+    fn start(&self) -> Collected {
+        Collected {
+            columns: self.key_types.iter().map(ColumnBuilder::new).collect(),
+            accumulators: self.grouping.aggregates.iter().map(Aggregate::accumulator).collect(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Puts a group together; whether it has rows.
+    fn collect(&self, collected: &mut Collected, key: Bytes, values: &[(usize, Bytes)]) -> Result<bool> {
+        let slot = collected.groups.len();
+        let mut total = 0i64;
+        let mut parts = Vec::with_capacity(values.len());
+        for (source, value) in values {
+            let mut input: &[u8] = value;
+            total = total.saturating_add(take_rows(&mut input).map_err(stored)?);
+            parts.push((*source, input));
+        }
+        if total <= 0 {
+            return Ok(false);
+        }
+        for accumulator in &mut collected.accumulators {
+            accumulator.resize(slot + 1);
+            for (_, input) in &mut parts {
+                accumulator.merge(slot, input).map_err(stored)?;
+            }
+        }
+        let mut input: &[u8] = &key;
+        for (column, ty) in collected.columns.iter_mut().zip(self.key_types) {
+            column.push(&typed(key::take(&mut input).map_err(stored)?, ty));
+        }
+        let sources = parts.iter().map(|(source, _)| *source).collect();
+        collected.groups.push((key, sources));
+        Ok(true)
+    }
+
+    fn give(
+        &self,
+        collected: &mut Collected,
+        each: &mut impl FnMut(Vec<ArrayRef>, usize) -> Result<bool>,
+    ) -> Result<bool> {
+        let rows = collected.groups.len();
+        let columns = self.finish(collected)?;
+        each(columns, rows)
+    }
+
+    /// The columns of what was put together; it starts again.
+    fn finish(&self, collected: &mut Collected) -> Result<Vec<ArrayRef>> {
+        let rows = collected.groups.len();
+        let mut columns: Vec<ArrayRef> = collected.columns.iter_mut().map(ColumnBuilder::finish).collect();
+        for (index, (aggregate, accumulator)) in
+            self.grouping.aggregates.iter().zip(&collected.accumulators).enumerate()
+        {
+            let united =
+                aggregate.is_united() && collected.groups.iter().any(|(_, sources)| sources.len() > 1);
+            columns.push(if aggregate.is_walked() || united {
+                self.walk(index, aggregate, &collected.groups)?
+            } else {
+                accumulator.results(rows)?
+            });
+        }
+        collected.groups.clear();
+        for accumulator in &mut collected.accumulators {
+            accumulator.resize(0);
+        }
+        Ok(columns)
+    }
+
+    /// Computes an aggregate by walking the entries of each group.
+    fn walk(&self, index: usize, aggregate: &Aggregate, groups: &[(Bytes, Vec<usize>)]) -> Result<ArrayRef> {
+        let mut walked = Walked::new(aggregate);
+        let mut values = Vec::new();
+        for (slot, (group, sources)) in groups.iter().enumerate() {
+            let owner = owner(group, index);
+            let entries = sources
+                .iter()
+                .filter_map(|source| self.partitions.get(*source))
+                .map(|(partition, era)| {
+                    let prefix = layout::key(&layout::prefix(Kind::Entry, *partition, *era), &owner);
+                    self.snapshot.range(self.keyspace, Range::prefix(&prefix))
+                })
+                .collect();
+            let mut merge = Merge::new(entries, PREFIX_BYTES + owner.len()).map_err(state)?;
+            while let Some(key) = merge.next(&mut values).map_err(state)? {
+                let mut count = 0i64;
+                for (_, value) in &values {
+                    count = count.saturating_add(take_entry(value).map_err(stored)?.0);
+                }
+                let Some((_, value)) = values.first() else { continue };
+                if count > 0 {
+                    let (_, value) = take_entry(value).map_err(stored)?;
+                    walked.add(slot, &result_of(&key, value, &aggregate.input).map_err(stored)?)?;
+                }
+            }
+            walked.end_group();
+        }
+        walked.finish(groups.len())
+    }
+}
+
+/// The most values that an array of a result can have.
+const LIST_VALUES_MAX: usize = 1_000_000;
+
+/// What entries are put together to.
+enum Walked {
+    Count(Vec<i64>),
+    List { values: ColumnBuilder, ends: Vec<i32>, len: usize, item: DataType },
+    Total { accumulator: Box<dyn Accumulator>, values: ColumnBuilder, slots: Vec<u32> },
+}
+
+impl Walked {
+    fn new(aggregate: &Aggregate) -> Self {
+        let values = ColumnBuilder::new(&aggregate.input);
+        let wanted = if aggregate.function == Function::Avg { Wanted::Average } else { Wanted::Sum };
+        match (aggregate.function, totals(&aggregate.input, wanted)) {
+            (Function::List, _) => {
+                Self::List { values, ends: vec![0], len: 0, item: aggregate.input.clone() }
+            }
+            (Function::Sum | Function::Avg, Some(accumulator)) => {
+                Self::Total { accumulator, values, slots: Vec::new() }
+            }
+            _ => Self::Count(vec![0]),
+        }
+    }
+
+    fn add(&mut self, slot: usize, value: &Slot<'_>) -> Result<()> {
+        match self {
+            Self::Count(counts) => {
+                if let Some(count) = counts.last_mut() {
+                    *count += 1;
+                }
+            }
+            Self::List { values, len, .. } => {
+                *len += 1;
+                if *len > LIST_VALUES_MAX {
+                    return Err(value_error(format!(
+                        "arrays of more than {LIST_VALUES_MAX} values cannot be read: use LIMIT, or ask for fewer groups"
+                    )));
+                }
+                values.push(value);
+            }
+            Self::Total { values, slots, .. } => {
+                values.push(value);
+                slots.push(slot as u32);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_group(&mut self) {
+        match self {
+            Self::Count(counts) => counts.push(0),
+            Self::List { ends, len, .. } => ends.push(*len as i32),
+            Self::Total { .. } => {}
+        }
+    }
+
+    fn finish(self, groups: usize) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Count(mut counts) => {
+                counts.truncate(groups);
+                Arc::new(datafusion::arrow::array::Int64Array::from(counts))
+            }
+            Self::List { mut values, ends, item, .. } => {
+                // An array without values is NULL.
+                let empty: Vec<bool> = ends.windows(2).map(|pair| pair.first() != pair.last()).collect();
+                let field = Arc::new(datafusion::arrow::datatypes::Field::new("item", item.clone(), true));
+                let values = if ends.last() == Some(&0) { new_empty_array(&item) } else { values.finish() };
+                debug_assert_eq!(values.len() as i32, ends.last().copied().unwrap_or_default());
+                Arc::new(ListArray::try_new(
+                    field,
+                    OffsetBuffer::new(ends.into()),
+                    values,
+                    Some(NullBuffer::from(empty)),
+                )?)
+            }
+            Self::Total { mut accumulator, mut values, slots } => {
+                let values = values.finish();
+                accumulator.resize(groups);
+                accumulator.update(&super::accumulator::Rows {
+                    slots: &slots,
+                    values: Some(&values),
+                    filter: None,
+                    taken_back: None,
+                });
+                accumulator.results(groups)?
+            }
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! The bounds of queries and projections.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+
+/// How statements are run and projections kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Threads that one query may use at once: 1 to 256. Default: the processors that this process may use.
+    pub query_threads_max: usize,
+    /// Memory that one query may use, in bytes: 1 MiB to 1 TiB. Default 256 MiB.
+    pub query_memory_bytes_max: usize,
+    /// Rows that the result of a query may have, unless it asks for fewer: 1 to 10^12. Default 10,000,000.
+    pub query_rows_max: u64,
+    /// How long a query may take, unless it asks for less, in milliseconds: 1 to 86,400,000. Default 60,000.
+    pub query_ms_max: u64,
+    /// Statements whose plans are kept: 0 to 100,000. Default 1,000.
+    pub plans_max: usize,
+    /// Memory for the state of one partition of a projection, in bytes: 64 KiB to 64 GiB. Default 64 MiB.
+    pub cache_bytes_max: usize,
+    /// Partitions of a stream that is created without saying how many: 1 to 1,024. Default 4.
+    pub stream_partitions: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            query_threads_max: std::thread::available_parallelism().map_or(1, Into::into).min(256),
+            query_memory_bytes_max: 256 << 20,
+            query_rows_max: 10_000_000,
+            query_ms_max: 60_000,
+            plans_max: 1_000,
+            cache_bytes_max: 64 << 20,
+            stream_partitions: 4,
+        }
+    }
+}
+
+impl Options {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] names the first option that is outside its bounds.
+    pub fn check(&self) -> Result<(), Error> {
+        let checks = [
+            ("query_threads_max", self.query_threads_max as u64, 1..=256, "1 to 256"),
+            (
+                "query_memory_bytes_max",
+                self.query_memory_bytes_max as u64,
+                1 << 20..=1 << 40,
+                "1048576 to 1099511627776 bytes",
+            ),
+            ("query_rows_max", self.query_rows_max, 1..=1_000_000_000_000, "1 to 1000000000000 rows"),
+            ("query_ms_max", self.query_ms_max, 1..=86_400_000, "1 to 86400000 ms"),
+            ("plans_max", self.plans_max as u64, 0..=100_000, "0 to 100000"),
+            ("cache_bytes_max", self.cache_bytes_max as u64, 1 << 16..=1 << 36, "65536 to 68719476736 bytes"),
+            ("stream_partitions", u64::from(self.stream_partitions), 1..=1_024, "1 to 1024"),
+        ];
+        for (option, value, range, bounds) in checks {
+            if !range.contains(&value) {
+                return Err(Error::Refused(format!("option `{option}` is {value}, outside {bounds}")));
+            }
+        }
+        Ok(())
+    }
+}

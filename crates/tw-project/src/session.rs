@@ -1,0 +1,29 @@
+//! The DataFusion session that plans and runs statements.
+
+use crate::dialect::{Dialect, PostgresRule};
+use crate::functions::aggregates;
+use datafusion::execution::context::SessionConfig;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use std::sync::Arc;
+
+/// How many rows a batch of a query has.
+pub(crate) const BATCH_ROWS: usize = 8192;
+
+/// A session for one statement, or for the plan of a projection.
+pub(crate) fn state(dialect: Dialect, runtime: Option<Arc<RuntimeEnv>>, threads: usize) -> SessionState {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(PostgresRule(dialect))];
+    rules.extend(Analyzer::new().rules);
+    let config = SessionConfig::new().with_target_partitions(threads.max(1)).with_batch_size(BATCH_ROWS);
+    let runtime = runtime.unwrap_or_else(|| RuntimeEnvBuilder::new().build_arc().unwrap_or_default());
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_analyzer_rules(rules)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_aggregate_functions(aggregates::all())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .build()
+}

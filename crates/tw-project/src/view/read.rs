@@ -1,0 +1,172 @@
+//! Reading a view's state, as it is in one snapshot of the store.
+
+use super::changes::Identity;
+use super::rows::{RowKey, read_row};
+use crate::operators::best::stored;
+use crate::operators::read::{BATCH_ROWS, GroupReader};
+use crate::plan::ProjectionPlan;
+use crate::plan::steps::{Rows, Step, run};
+use crate::rows::builder::ColumnBuilder;
+use crate::rows::slot::Slot;
+use crate::state::key;
+use crate::state::layout::{self, Kind};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DataFusionError, Result};
+use tw_state::{Keyspace, Range, Snapshot};
+use tw_types::PartitionId;
+
+/// A view's state at one moment.
+pub(crate) struct ViewReader<'a> {
+    plan: &'a ProjectionPlan,
+    keyspace: Keyspace,
+    snapshot: &'a dyn Snapshot,
+    partitions: Vec<(PartitionId, u32)>,
+}
+
+fn state(error: tw_state::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+impl<'a> ViewReader<'a> {
+    /// The state of all partitions, or of `only` one.
+    pub(crate) fn new(
+        plan: &'a ProjectionPlan,
+        keyspace: Keyspace,
+        snapshot: &'a dyn Snapshot,
+        only: Option<PartitionId>,
+    ) -> Result<Self> {
+        let partitions = match only {
+            Some(partition) => partition.0..partition.0 + 1,
+            None => 0..plan.stream.partitions,
+        };
+        let partitions = partitions
+            .map(|partition| {
+                let partition = PartitionId(partition);
+                let era = snapshot.get(keyspace, &layout::era_key(partition)).map_err(state)?;
+                Ok((partition, layout::take_era(era.as_deref()).map_err(stored)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { plan, keyspace, snapshot, partitions })
+    }
+
+    fn groups<'b>(
+        &'b self,
+        grouping: &'b crate::operators::aggregator::Grouping,
+        key_types: &'b [DataType],
+    ) -> GroupReader<'b> {
+        GroupReader {
+            grouping,
+            key_types,
+            keyspace: self.keyspace,
+            snapshot: self.snapshot,
+            partitions: &self.partitions,
+        }
+    }
+
+    /// Reads the whole result, in batches; stops when `each` says false. `key` are the values of the first columns of the group's
+    /// key, if only such groups are wanted.
+    ///
+    /// # Errors
+    /// The store failed, or a value of the result does not exist.
+    pub(crate) fn read(
+        &self,
+        key: &[Slot<'_>],
+        mut each: impl FnMut(RecordBatch) -> Result<bool>,
+    ) -> Result<()> {
+        let Some((grouping, key_types)) = &self.plan.grouping else { return self.read_rows(each) };
+        let mut start = Vec::new();
+        key.iter().for_each(|slot| key::put(slot, &mut start));
+        let mut give = |columns, rows| {
+            let rows = Rows::plain(self.plan.grouped.clone(), columns, rows)?;
+            give(run(&self.plan.after, rows)?.batch, &mut each)
+        };
+        let reader = self.groups(grouping, key_types);
+        if !key.is_empty() && key.len() == key_types.len() {
+            let (columns, rows) = reader.get(&start)?;
+            give(columns, rows)?;
+            return Ok(());
+        }
+        reader.read(&start, give)
+    }
+
+    /// Rows that are not grouped: what is kept of each goes through the steps.
+    fn read_rows(&self, mut each: impl FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
+        let mut collected = RowsOut::new(self.plan);
+        for (partition, era) in &self.partitions {
+            let prefix = layout::prefix(Kind::Row, *partition, *era);
+            for entry in self.snapshot.range(self.keyspace, Range::prefix(&prefix)) {
+                let (_, value) = entry.map_err(state)?;
+                collected.push(&value)?;
+                if collected.rows >= BATCH_ROWS && !give(collected.finish()?, &mut each)? {
+                    return Ok(());
+                }
+            }
+        }
+        give(collected.finish()?, &mut each).map(drop)
+    }
+
+    /// The row of a subject, in its partition.
+    pub(crate) fn row(&self, subject: &str) -> Result<RecordBatch> {
+        let mut collected = RowsOut::new(self.plan);
+        let key = RowKey::subject(subject);
+        for (partition, era) in &self.partitions {
+            let stored_key = layout::key(&layout::prefix(Kind::Row, *partition, *era), key.bytes());
+            if let Some(value) = self.snapshot.get(self.keyspace, &stored_key).map_err(state)? {
+                collected.push(&value)?;
+            }
+        }
+        collected.finish()
+    }
+}
+
+/// Gives a batch, unless it is empty.
+fn give(batch: RecordBatch, each: &mut impl FnMut(RecordBatch) -> Result<bool>) -> Result<bool> {
+    if batch.num_rows() == 0 { Ok(true) } else { each(batch) }
+}
+
+/// Collects kept rows into a batch of the result.
+struct RowsOut<'a> {
+    plan: &'a ProjectionPlan,
+    columns: Vec<ColumnBuilder>,
+    types: Vec<DataType>,
+    rows: usize,
+}
+
+impl<'a> RowsOut<'a> {
+    fn new(plan: &'a ProjectionPlan) -> Self {
+        let types: Vec<DataType> =
+            plan.input.fields().iter().map(|field| field.data_type().clone()).collect();
+        Self { plan, columns: types.iter().map(ColumnBuilder::new).collect(), types, rows: 0 }
+    }
+
+    fn push(&mut self, value: &[u8]) -> Result<()> {
+        let row = read_row(value).map_err(stored)?;
+        for _ in 0..row.count {
+            for (index, (column, ty)) in self.columns.iter_mut().zip(&self.types).enumerate() {
+                let slot = row.slots.get(index).unwrap_or(&Slot::Null);
+                column.push(&key::typed(slot.clone(), ty));
+            }
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<RecordBatch> {
+        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+        let rows = Rows::plain(self.plan.input.clone(), columns, std::mem::take(&mut self.rows))?;
+        let steps: &[Step] = &self.plan.before;
+        Ok(run(steps, rows)?.batch)
+    }
+}
+
+impl ProjectionPlan {
+    /// How rows of the stream are told apart.
+    pub(crate) fn identity(&self) -> Identity {
+        if self.stream.schema.as_ref().is_some_and(|schema| !schema.key.is_empty()) {
+            Identity::Key
+        } else {
+            Identity::WholeRow
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Statements, projections and queries, on a log and a store in memory with real workers.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, unreachable_pub, reason = "these are tests")]
+
+mod definitions;
+mod latest;
+mod projections;
+mod queries;
+mod support;

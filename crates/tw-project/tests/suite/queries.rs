@@ -1,0 +1,89 @@
+//! Ad-hoc queries.
+
+use crate::support::Node;
+use expect_test::expect;
+use tw_project::Param;
+
+fn events() -> Node {
+    let mut node = Node::new();
+    node.run("CREATE STREAM raw WITH (partitions = 2)");
+    for n in 0..10 {
+        let json = format!(r#"{{"n":{n},"tags":["a","b"],"who":{{"name":"p{}"}}}}"#, n % 3);
+        node.append("raw", if n % 2 == 0 { "even" } else { "odd" }, Some(&format!("s{}", n % 4)), &json);
+    }
+    node
+}
+
+#[test]
+fn plain_json_is_read_with_json_operators() {
+    let node = events();
+    expect![[r#"
+        ["p0",18]
+        ["p1",12]
+        ["p2",15]"#]]
+    .assert_eq(&node.query("SELECT data->'who'->>'name' AS who, sum((data->>'n')::int) FROM raw GROUP BY 1"));
+}
+
+#[test]
+fn a_subject_and_a_range_of_offsets_narrow_what_is_read() {
+    let node = events();
+    expect![[r#"
+        ["s1","odd"]
+        ["s1","odd"]
+        ["s1","odd"]"#]]
+    .assert_eq(&node.query("SELECT _subject, _type FROM raw WHERE _subject = 's1'"));
+    expect!["[2]"].assert_eq(
+        &node.query("SELECT count(*) FROM raw WHERE _partition = 0 AND _offset >= 1 AND _offset < 3"),
+    );
+    expect!["[3]"].assert_eq(&node.query("SELECT count(*) FROM (SELECT * FROM raw LIMIT 3) t"));
+}
+
+#[test]
+fn parameters_take_the_type_of_their_place() {
+    let mut node = events();
+    node.run("CREATE PROJECTION kinds AS SELECT _type AS kind, count(*) AS n FROM raw GROUP BY _type");
+    let get = |sql: &str, param: Param| node.try_query(sql, &[param]).unwrap();
+    expect![[r#"["odd",5]"#]]
+        .assert_eq(&get("SELECT * FROM kinds WHERE kind = $1", Param::Text("odd".into())));
+    expect![[r#"["even"]"#]]
+        .assert_eq(&get("SELECT kind FROM kinds WHERE kind = $1", Param::Text("even".into())));
+    expect![[r#""#]].assert_eq(&get("SELECT kind FROM kinds WHERE kind = $1", Param::Text("none".into())));
+    expect![[r#"[1]"#]].assert_eq(&get(
+        "SELECT count(*) FROM kinds WHERE n < $1 + 1 AND kind < 'f'",
+        Param::Number("5".into()),
+    ));
+}
+
+#[test]
+fn whatever_makes_no_sense_is_refused_with_the_reason() {
+    let mut node = events();
+    let all: Vec<String> = [
+        "SELECT x FROM raw",
+        "SELECT * FROM row",
+        "SELECT _offset + _type FROM raw",
+        "SELECT 1 FROM raw WHERE _offset",
+        "SELEC 1",
+        "SELECT 1/0",
+        "SELECT $1",
+        "CREATE TABLE x (a int)",
+        "SELECT to_char(_time, 'YYYY') FROM raw",
+        "SELECT * FROM raw FOR UPDATE",
+    ]
+    .iter()
+    .map(|sql| node.refused(sql))
+    .collect();
+    expect![[]].assert_eq(&all.join("\n"));
+}
+
+#[test]
+fn a_query_may_have_so_many_rows_and_takes_no_longer_than_it_may() {
+    let node = events();
+    let now = tw_types::Timestamp::from_millis(0);
+    let request = tw_project::Request { rows_max: Some(3), ..tw_project::Request::new(now) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(async {
+        let answer = node.engine.run("SELECT * FROM raw", request).await.unwrap();
+        answer.collect().await.unwrap_err()
+    });
+    assert_eq!(error.to_string(), "the result has more than 3 rows: use LIMIT, or raise the bound");
+}
