@@ -2,6 +2,7 @@
 //! payload, durability and conditions with every figure. Build with `--release`; figures of a debug build mean nothing.
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
+mod capture;
 mod log;
 mod process;
 mod report;
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Capture from PostgreSQL into the log, next to `pg_recvlogical` on the same slot.
+    Capture(capture::Args),
     /// The embedded log: appends, replay, and the raw disk below it.
     Log(log::Args),
     /// The engine of the state: commits, ingests, reads.
@@ -32,6 +35,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Capture(args) => capture::run(&args),
         Command::Log(args) => log::run(args),
         Command::State(args) => state::run(args),
         Command::Process(args) => process::run(args),

@@ -2,7 +2,7 @@
 
 mod append;
 mod read;
-mod world;
+pub(crate) mod world;
 
 use anyhow::Context;
 use clap::Subcommand;
