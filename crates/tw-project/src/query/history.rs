@@ -17,7 +17,6 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use std::fmt;
 use std::sync::Arc;
-use tokio::runtime::Handle;
 use tw_log::Log;
 use tw_order::partition_of;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition};
@@ -158,9 +157,9 @@ impl PartitionStream for PartitionReader {
             rows: EventRows::new(&self.wanted.columns, self.at.partition),
             given: 0,
         };
-        let runtime = Handle::current();
+        // Not on the runtime's own executor: handing over batches blocks the thread, which that does not allow.
         builder.spawn_blocking(move || {
-            runtime.block_on(scan.run(&mut |batch| output.blocking_send(Ok(batch)).is_ok()))
+            pollster::block_on(scan.run(&mut |batch| output.blocking_send(Ok(batch)).is_ok()))
         });
         builder.build()
     }
