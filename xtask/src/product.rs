@@ -11,10 +11,13 @@ use std::time::Duration;
 pub(crate) const PACKAGE: &str = "tradewind";
 
 /// The README's main command, as the gate tries it.
-pub(crate) const DEMO: Smoke = Smoke { args: &["demo"], runs: Duration::from_secs(10) };
+pub(crate) const DEMO: Smoke = Smoke { args: &["demo", "--listen", "127.0.0.1:0"], runs: Duration::from_secs(10) };
 
 /// References that the binary prints about itself. Adding one is adding a line.
-pub(crate) const GENERATORS: &[Generator] = &[];
+pub(crate) const GENERATORS: &[Generator] = &[
+    Generator { file: "docs/reference/cli.md", args: &["reference"] },
+    Generator { file: "docs/reference/configuration.md", args: &["config", "reference"] },
+];
 
 /// The dev build of the binary, all features on; `None` as long as the workspace has no such package.
 ///

@@ -1,0 +1,71 @@
+//! The commands: each asks the node, and prints what it says.
+
+pub(crate) mod append;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod log;
+pub(crate) mod parked;
+pub(crate) mod projection;
+pub(crate) mod reference;
+pub(crate) mod replay;
+pub(crate) mod source;
+pub(crate) mod sql;
+pub(crate) mod status;
+pub(crate) mod stream;
+pub(crate) mod tail;
+pub(crate) mod up;
+
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::suggest;
+use serde_json::Value;
+
+/// The objects of a list such as `/v1/streams`.
+pub(crate) async fn list(client: &Client, what: &'static str) -> Result<Vec<Value>> {
+    let mut answer: Value = client.get(&format!("/v1/{what}")).await?;
+    match answer.get_mut(what).map(Value::take) {
+        Some(Value::Array(objects)) => Ok(objects),
+        _ => Err(Error::Answer { url: client.url(), reason: format!("it has no list `{what}`") }),
+    }
+}
+
+/// The text of a member; empty if there is none.
+pub(crate) fn text<'a>(object: &'a Value, member: &str) -> &'a str {
+    object.get(member).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The number of a member; 0 if there is none.
+pub(crate) fn number(object: &Value, member: &str) -> u64 {
+    object.get(member).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// Adds to an error about a name that does not exist which one may have been meant.
+pub(crate) async fn suggest<T>(client: &Client, name: &str, outcome: Result<T>) -> Result<T> {
+    let Err(Error::Problem(mut problem)) = outcome else { return outcome };
+    let what = match problem.code.as_str() {
+        "no_stream" => "streams",
+        "no_source" => "sources",
+        "no_projection" => "projections",
+        _ => return Err(Error::Problem(problem)),
+    };
+    if let Ok(objects) = list(client, what).await {
+        problem.suggestion = suggestion(name, what, &objects);
+    }
+    Err(Error::Problem(problem))
+}
+
+fn suggestion(name: &str, what: &str, objects: &[Value]) -> Option<String> {
+    let names: Vec<&str> = objects.iter().map(|object| text(object, "name")).collect();
+    let own: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with('$')).collect();
+    match suggest::closest(name, names) {
+        Some(close) => Some(format!("did you mean `{close}`?")),
+        None if own.is_empty() => Some(format!("there are no {what} yet")),
+        None if own.len() <= 8 => Some(format!("there are {}", own.join(", "))),
+        None => Some(format!("`tradewind {} ls` lists all", what.trim_end_matches('s'))),
+    }
+}
+
+/// Whether an error says that what was named does not exist.
+pub(crate) fn is_missing(error: &Error, code: &str) -> bool {
+    matches!(error, Error::Problem(problem) if problem.code == code)
+}

@@ -1,0 +1,155 @@
+//! `tradewind parked`: events that could not be processed, and wait for a person's decision.
+
+use super::{number, text};
+use crate::cli::{Context, confirm};
+use crate::client::{Client, Request, encode};
+use crate::error::{Error, Result};
+use crate::output::{Align, Cell, Listing, count, record};
+use serde_json::Value;
+
+const EXAMPLES: &str = "\
+Examples:
+  tradewind parked ls
+  tradewind parked ls --view revenue
+  tradewind parked show revenue/shop.orders/0/41
+  tradewind parked retry revenue/shop.orders/0/41
+  tradewind parked drop revenue/shop.orders/0/41
+
+A parked event holds up the later events of its own subject only. `retry` processes it again, `drop`
+leaves it out for good; either way what waits behind it goes on.";
+
+/// List and decide about events that could not be processed
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List parked events
+    Ls {
+        /// Only those of this view
+        #[arg(long)]
+        view: Option<String>,
+        /// At most this many
+        #[arg(short = 'n', long, default_value_t = 100)]
+        limit: u64,
+    },
+    /// Show a parked event and why it could not be processed
+    Show {
+        /// view/stream/partition/offset, as `ls` prints it
+        id: String,
+    },
+    /// Process it again, and then what waits behind it
+    Retry {
+        /// view/stream/partition/offset, as `ls` prints it
+        id: String,
+    },
+    /// Leave it out for good, and go on with what waits behind it
+    Drop {
+        /// view/stream/partition/offset, as `ls` prints it
+        id: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Those of the client.
+pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
+    let client = context.client()?;
+    context.run(async {
+        match options.action {
+            Action::Ls { view, limit } => ls(&client, view.as_deref(), limit, context).await,
+            Action::Show { id } => show(&client, &id, context).await,
+            Action::Retry { id } => {
+                client.send(Request::post(format!("{}/retry", path(&id)?))).await?;
+                context.output().done(&format!("`{id}` is processed again"))
+            }
+            Action::Drop { id, yes } => {
+                let path = path(&id)?;
+                let _exists: Value = client.get(&path).await?;
+                confirm(yes, &format!("leave `{id}` out for good?"))?;
+                client.send(Request::delete(path)).await?;
+                context.output().done(&format!("`{id}` is left out"))
+            }
+        }
+    })
+}
+
+/// The path of a parked event; the name of a view may contain slashes, that of a stream may not.
+fn path(id: &str) -> Result<String> {
+    let mut parts = id.rsplitn(4, '/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(offset), Some(partition), Some(stream), Some(view)) => Ok(format!(
+            "/v1/parked/{}/{}/{}/{}",
+            encode(view),
+            encode(stream),
+            encode(partition),
+            encode(offset)
+        )),
+        _ => Err(Error::Usage(format!(
+            "`{id}` does not name a parked event: use view/stream/partition/offset"
+        ))),
+    }
+}
+
+/// What [`path`] reads.
+fn id(event: &Value) -> String {
+    let (view, stream) = (text(event, "view"), text(event, "stream"));
+    format!("{view}/{stream}/{}/{}", number(event, "partition"), number(event, "offset"))
+}
+
+async fn ls(client: &Client, view: Option<&str>, limit: u64, context: &Context) -> Result<()> {
+    let columns = [
+        ("parked event", "view", Align::Left),
+        ("subject", "event_subject", Align::Left),
+        ("tried", "attempts", Align::Right),
+        ("waiting", "waiting", Align::Right),
+        ("why", "why", Align::Left),
+    ];
+    let mut listing = Listing::new(&columns, "no events are parked");
+    let mut after: Option<String> = None;
+    let mut left = limit;
+    while left > 0 {
+        let request = Request::get("/v1/parked").query("view", view).query("after", after.as_deref());
+        let page: Value = client.send(request.query("limit", Some(left.min(1_000)))).await?.json().await?;
+        for event in page.get("parked").and_then(Value::as_array).into_iter().flatten() {
+            let waiting = event.get("waiting").and_then(Value::as_u64);
+            let row = vec![
+                Cell::from(id(event)),
+                Cell::from(text(event, "event_subject")),
+                Cell::from(number(event, "attempts").to_string()),
+                waiting.map_or(Cell::from("-"), |waiting| Cell::from(count(waiting))),
+                Cell::from(text(event, "why")),
+            ];
+            listing.push(row, event.clone());
+            left = left.saturating_sub(1);
+        }
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) => after = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    listing.print(&mut context.output())
+}
+
+async fn show(client: &Client, name: &str, context: &Context) -> Result<()> {
+    let event: Value = client.get(&path(name)?).await?;
+    let lines = [
+        ("parked event", id(&event)),
+        ("why", text(&event, "why").to_owned()),
+        ("since", text(&event, "time").to_owned()),
+        ("tried", format!("{} times", number(&event, "attempts"))),
+        ("type", text(&event, "event_type").to_owned()),
+        ("subject", text(&event, "event_subject").to_owned()),
+        ("id", text(&event, "event_id").to_owned()),
+        ("waiting", event.get("waiting").and_then(Value::as_u64).map_or("-".to_owned(), count)),
+    ];
+    record(&lines, &event, &mut context.output())
+}

@@ -1,0 +1,60 @@
+//! The shell blocks of the documentation run as they are written, against a node.
+
+use crate::support::Node;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The blocks of a page that are marked `sh`, as one script.
+fn script(page: &Path) -> String {
+    let text = std::fs::read_to_string(page).unwrap();
+    let mut script = String::from("set -euo pipefail\n");
+    for block in text.split("\n```sh\n").skip(1) {
+        script += block.split("\n```").next().unwrap();
+        script.push('\n');
+    }
+    script
+}
+
+fn runs(page: &str) {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path());
+    let programs = Path::new(env!("CARGO_BIN_EXE_tradewind")).parent().unwrap();
+    let path = std::env::join_paths(
+        [programs.to_owned()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let output = Command::new("bash")
+        .args(["-c", &script(&page)])
+        .env("PATH", path.unwrap())
+        .env("TRADEWIND_URL", &node.url)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}:\n{}\n{}",
+        page.display(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_examples_of_getting_started_run() {
+    runs("getting-started.md");
+}
+
+#[test]
+fn the_examples_of_the_command_line_run() {
+    runs("cli.md");
+}
+
+#[test]
+fn the_examples_of_configuration_run() {
+    runs("configuration.md");
+}
+
+#[test]
+fn the_examples_of_operations_run() {
+    runs("operations.md");
+}

@@ -1,0 +1,8 @@
+//! The program as people run it: real processes, signals, a real PostgreSQL.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+mod capture;
+mod commands;
+mod docs;
+mod node;
+mod support;

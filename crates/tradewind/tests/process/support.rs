@@ -1,0 +1,111 @@
+//! A node as a process of its own, and the command line client beside it.
+
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use tw_testing::eventually;
+
+/// The program.
+pub(crate) fn tradewind() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    for name in ["TRADEWIND_URL", "TRADEWIND_CONFIG", "TRADEWIND_DATA", "TRADEWIND_LISTEN", "TRADEWIND_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs the program to its end in an empty folder.
+pub(crate) fn run(args: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    tradewind().args(args).current_dir(folder.path()).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a command printed on standard error.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A node that runs; killed when it is dropped.
+pub(crate) struct Node {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Node {
+    /// Starts a node on `folder` and waits until it serves.
+    pub(crate) fn start(folder: &Path) -> Self {
+        let mut child = tradewind()
+            .args(["up", "--listen", "127.0.0.1:0", "-o", "json", "--log", "warn", "--data"])
+            .arg(folder.join("data"))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).expect("the node says where it serves");
+        Self { url: said["url"].as_str().unwrap().to_owned(), child }
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal, such as `-TERM`, and waits for the end.
+    pub(crate) fn signal(mut self, signal: &str) -> ExitStatus {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill {signal}");
+        eventually(|| self.child.try_wait().unwrap(), || "the node does not end".to_owned())
+    }
+
+    /// Runs a command of the client against this node.
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        self.cli_with(args, "")
+    }
+
+    /// The same with this standard input.
+    pub(crate) fn cli_with(&self, args: &[&str], input: &str) -> Output {
+        let mut child = tradewind()
+            .args(args)
+            .args(["--url", &self.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Whoever does not read closes the pipe.
+        let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and gives what it printed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.cli(args);
+        assert!(output.status.success(), "{args:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The rows of a query, each as JSON.
+    pub(crate) fn rows(&self, sql: &str, token: Option<&str>) -> Vec<Value> {
+        let mut args = vec!["sql", sql, "-o", "ndjson"];
+        args.extend(token.iter().flat_map(|token| ["--token", token]));
+        self.ok(&args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Asks until the rows of a query are these.
+    pub(crate) fn eventually(&self, sql: &str, expected: &[Value]) {
+        let look = || (self.rows(sql, None) == expected).then_some(());
+        eventually(look, || format!("{sql}: {:?} instead of {expected:?}", self.rows(sql, None)));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _over = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

@@ -1,0 +1,153 @@
+//! The configuration of a node: one table of `tradewind.toml` per component.
+
+mod reference;
+
+pub use reference::reference;
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything that can be configured. What is not said has its default; what is not known is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The node as a whole.
+    pub node: NodeOptions,
+    /// The HTTP interface.
+    pub http: tw_api::Options,
+    /// The embedded log.
+    pub log: tw_log::Options,
+    /// The event store: versions, histories, idempotency.
+    pub events: tw_log::store::Options,
+    /// The store of derived state.
+    pub state: tw_state::Options,
+    /// The workers that keep projections up to date.
+    pub process: tw_process::Options,
+    /// Queries and projections.
+    pub query: tw_project::Options,
+}
+
+/// The node as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeOptions {
+    /// The folder of all data; a relative path starts at the working folder. Default `tradewind-data`.
+    pub data: PathBuf,
+    /// How often metrics are refreshed and failed sources of definitions are tried again, in milliseconds: 100 to
+    /// 60,000. Default 1,000.
+    pub refresh_ms: u64,
+    /// The node is degraded when fewer bytes are free on its disk: 0 to 1 TiB. Default 1 GiB.
+    pub disk_free_bytes_min: u64,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { data: PathBuf::from("tradewind-data"), refresh_ms: 1_000, disk_free_bytes_min: 1 << 30 }
+    }
+}
+
+/// A configuration that is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfig {
+    /// The text does not read; with the place and the line.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value breaks a rule.
+    #[error("[{table}] {reason}")]
+    Value {
+        /// The table.
+        table: &'static str,
+        /// Which option, and why.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads the text of a `tradewind.toml` and checks every bound.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`].
+    pub fn read(text: &str) -> Result<Self, InvalidConfig> {
+        let config: Self = toml::from_str(text)
+            .map_err(|error| InvalidConfig::Syntax(error.to_string().trim_end().to_owned()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// [`InvalidConfig::Value`] for the first value that breaks a rule.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        fn in_table<E: std::error::Error>(
+            table: &'static str,
+            checked: Result<(), E>,
+        ) -> Result<(), InvalidConfig> {
+            checked.map_err(|error| InvalidConfig::Value { table, reason: crate::error::chain(&error) })
+        }
+        self.node.check()?;
+        in_table("http", self.http.check())?;
+        in_table("log", self.log.check())?;
+        in_table("events", self.events.check())?;
+        in_table("state", self.state.check())?;
+        in_table("process", self.process.check())?;
+        in_table("query", self.query.check())
+    }
+
+    /// As the text of a `tradewind.toml` that says everything.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML: a path that is not UTF-8.
+    pub fn to_toml(&self) -> Result<String, InvalidConfig> {
+        toml::to_string(self).map_err(|error| InvalidConfig::Syntax(error.to_string()))
+    }
+}
+
+impl NodeOptions {
+    fn check(&self) -> Result<(), InvalidConfig> {
+        let refuse = |reason: String| Err(InvalidConfig::Value { table: "node", reason });
+        if self.data.as_os_str().is_empty() {
+            return refuse("option `data` is empty: name a folder".into());
+        }
+        for (option, value, range, bounds) in [
+            ("refresh_ms", self.refresh_ms, 100..=60_000, "100 to 60000 ms"),
+            ("disk_free_bytes_min", self.disk_free_bytes_min, 0..=1 << 40, "0 to 1099511627776 bytes"),
+        ] {
+            if !range.contains(&value) {
+                return refuse(format!("option `{option}` is {value}, outside {bounds}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_said_is_the_default_and_everything_said_reads_back() {
+        assert_eq!(Config::read("").unwrap(), Config::default());
+        let config = Config::default();
+        assert_eq!(Config::read(&config.to_toml().unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_that_name_them() {
+        for text in ["[http]\nlissten = \"127.0.0.1:1\"\n", "[htpp]\n", "data = \"x\"\n"] {
+            let error = Config::read(text).unwrap_err().to_string();
+            assert!(error.contains("unknown field"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_bound_is_said_with_its_table() {
+        for (text, expected) in [
+            ("[node]\nrefresh_ms = 1\n", "[node] option `refresh_ms` is 1, outside 100 to 60000 ms"),
+            ("[http]\ndepth_max = 0\n", "[http] option `depth_max` is 0, outside 1 to 120"),
+            ("[log]\nspare_segments = 0\n", "[log] option `spare_segments` of the log is 0, outside 1 to 64"),
+        ] {
+            assert_eq!(Config::read(text).unwrap_err().to_string(), expected);
+        }
+    }
+}

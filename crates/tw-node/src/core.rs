@@ -1,0 +1,46 @@
+//! What the parts of a node share.
+
+use crate::config::NodeOptions;
+use crate::definitions::Definitions;
+use crate::folder::Folder;
+use crate::sources::Sources;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tw_env::Env;
+use tw_log::Log;
+use tw_log::store::EventStore;
+use tw_project::Engine;
+
+/// Everything that runs in a node below its interface.
+pub(crate) struct Core {
+    pub(crate) options: NodeOptions,
+    pub(crate) folder: Folder,
+    pub(crate) env: Env,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) events: EventStore,
+    pub(crate) workers: tw_process::Handle,
+    pub(crate) engine: Engine,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) definitions: Definitions,
+    /// When the node was started, on the clock that only rises.
+    pub(crate) started: Duration,
+    pub(crate) closing: AtomicBool,
+}
+
+impl Core {
+    /// Whether the node is about to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Why the log takes no events, if it does not.
+    pub(crate) fn log_failure(&self) -> Option<tw_log::Error> {
+        match self.log.try_reserve(1) {
+            Err(
+                error @ (tw_log::Error::Stopped(_) | tw_log::Error::Closed | tw_log::Error::DiskFull { .. }),
+            ) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A running node: the log, what is derived from it, and the interface to it, put together.
+//!
+//! ```text
+//! Config ──▶ Node::start ──▶ log, state, event store, workers, engine, sources ──▶ Server (the parts below)
+//!                                  ▲
+//!            `$config` ──▶ Definitions (the reconciler): views and sources are as the definitions say
+//! ```
+//!
+//! This crate makes no decisions of its own: what a statement demands says `tw-project`, how events are processed says
+//! `tw-process`. It starts things in their order, keeps what runs equal to what is defined, and ends things in the opposite
+//! order.
+
+mod config;
+mod core;
+mod definitions;
+mod error;
+mod folder;
+mod metrics;
+mod node;
+mod parts;
+mod secrets;
+mod sources;
+mod status;
+mod views;
+
+pub use config::{Config, InvalidConfig, NodeOptions, reference};
+pub use error::Error;
+pub use folder::Folder;
+pub use node::Node;

@@ -1,0 +1,10 @@
+//! The parts of the interface, by what a node has: translation between crates, and nothing else.
+
+mod control;
+mod parked;
+pub(crate) mod problem;
+mod sql;
+
+pub(crate) use control::NodeControl;
+pub(crate) use parked::NodeParked;
+pub(crate) use sql::NodeSql;

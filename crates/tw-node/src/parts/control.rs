@@ -1,0 +1,142 @@
+//! Definitions and the state of the node behind the interface.
+
+use crate::core::Core;
+use crate::definitions::quoted;
+use crate::status;
+use futures_util::future::BoxFuture;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tw_api::parts::{Action, Control, Projection, Source, Status, Target};
+use tw_api::{Code, Problem};
+use tw_log::NewStream;
+use tw_project::RowCheck;
+use tw_types::{EventRef, Schema, StreamDef, StreamId, StreamKind, StreamName};
+
+/// Whoever looks after definitions in a node.
+pub(crate) struct NodeControl {
+    core: Arc<Core>,
+    doors: Doors,
+}
+
+impl NodeControl {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, doors: Doors::default() }
+    }
+}
+
+/// The checks of declared columns, made once per schema.
+#[derive(Default)]
+struct Doors(RwLock<HashMap<StreamId, Door>>);
+
+struct Door {
+    schema_version: u32,
+    check: Arc<RowCheck>,
+}
+
+impl Doors {
+    fn check(&self, stream: StreamId, schema: &Schema) -> Arc<RowCheck> {
+        let known = |door: &Door| (door.schema_version == schema.version).then(|| door.check.clone());
+        if let Some(check) = self.0.read().get(&stream).and_then(known) {
+            return check;
+        }
+        let check = Arc::new(RowCheck::new(schema));
+        self.0.write().insert(stream, Door { schema_version: schema.version, check: check.clone() });
+        check
+    }
+}
+
+impl Control for NodeControl {
+    fn admit(&self, stream: &StreamDef, event: &EventRef<'_>) -> Result<(), Problem> {
+        let refuse = |why: String| Err(Problem::new(Code::ReadOnlyStream, why));
+        if stream.name.is_system() {
+            return refuse(format!("`{}` is the platform's own: append to a stream of yours", stream.name));
+        }
+        if stream.kind == StreamKind::Table {
+            return refuse(format!("`{}` is filled by a source: change the rows there", stream.name));
+        }
+        let Some(schema) = &stream.schema else { return Ok(()) };
+        self.doors.check(stream.id, schema).check(event.data.bytes()).map_err(|error| {
+            Problem::new(
+                Code::EventRefused,
+                format!("the data of event `{}` does not fit: {error}", event.id),
+            )
+        })
+    }
+
+    fn create_stream(&self, stream: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>, Problem>> {
+        Box::pin(self.core.definitions.create_stream(stream))
+    }
+
+    fn alter_stream(&self, changed: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>, Problem>> {
+        Box::pin(self.core.definitions.alter_stream(changed))
+    }
+
+    fn drop_stream<'a>(&'a self, name: &'a StreamName) -> BoxFuture<'a, Result<(), Problem>> {
+        Box::pin(self.core.definitions.drop_stream(name))
+    }
+
+    fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>> {
+        Box::pin(async { Ok(status::sources(&self.core).await) })
+    }
+
+    fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
+        Box::pin(async { Ok(status::projections(&self.core)) })
+    }
+
+    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<(), Problem>> {
+        Box::pin(async move {
+            let definitions = &self.core.definitions;
+            match (target, action) {
+                (Target::Projection(name), Action::Pause) => {
+                    definitions.say(&format!("PAUSE PROJECTION {}", quoted(name))).await
+                }
+                (Target::Projection(name), Action::Resume) => {
+                    definitions.say(&format!("RESUME PROJECTION {}", quoted(name))).await
+                }
+                (Target::Projection(name), Action::Rebuild) => {
+                    definitions.say(&format!("REBUILD PROJECTION {}", quoted(name))).await
+                }
+                (Target::Projection(name), Action::Drop) => {
+                    definitions.say(&format!("DROP PROJECTION {}", quoted(name))).await
+                }
+                (Target::Source(name), Action::Drop) => {
+                    definitions.say(&format!("DROP SOURCE {}", quoted(name))).await
+                }
+                (Target::Source(name), Action::Resnapshot(tables)) => {
+                    self.core.sources.resnapshot(name, &tables).await
+                }
+                (target, action) => Err(impossible(target, &action)),
+            }
+        })
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<Status, Problem>> {
+        Box::pin(async { Ok(status::node(&self.core).await) })
+    }
+
+    fn ready(&self) -> Result<(), Problem> {
+        if self.core.is_closing() {
+            return Err(Problem::new(Code::ShuttingDown, "the node is shutting down"));
+        }
+        match self.core.log_failure() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn impossible(target: Target<'_>, action: &Action) -> Problem {
+    let (what, name) = match target {
+        Target::Source(name) => ("source", name),
+        Target::Projection(name) => ("projection", name),
+    };
+    let action = match action {
+        Action::Pause => "paused",
+        Action::Resume => "resumed",
+        Action::Rebuild => "rebuilt",
+        Action::Resnapshot(_) => "copied again",
+        Action::Drop => "dropped",
+    };
+    Problem::new(Code::WrongState, format!("{what} `{name}` cannot be {action}: a {what} cannot do that"))
+}

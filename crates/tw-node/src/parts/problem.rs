@@ -1,0 +1,38 @@
+//! Errors of the crates below as problems of the interface.
+
+use crate::error::chain;
+use tw_api::{Code, Problem};
+
+/// An error of a statement.
+pub(crate) fn of_project(error: tw_project::Error) -> Problem {
+    use tw_project::Error;
+    let code = match error {
+        Error::Log(error) => return error.into(),
+        Error::NotFound { what: "projection", .. } => Code::NoProjection,
+        Error::NotFound { what: "source", .. } => Code::NoSource,
+        Error::NotFound { what: "stream", .. } => Code::NoStream,
+        Error::Exists { .. } => Code::AlreadyExists,
+        Error::InUse { .. } => Code::InUse,
+        Error::NotReadable { .. } => Code::WrongState,
+        Error::Timeout { .. } | Error::TokenTimeout { .. } => Code::Timeout,
+        Error::Stored(_) => Code::Damaged,
+        Error::State(_) | Error::Engine(_) => Code::Internal,
+        _ => Code::InvalidStatement,
+    };
+    Problem::new(code, chain(&error))
+}
+
+/// An error of the workers.
+pub(crate) fn of_process(error: tw_process::Error) -> Problem {
+    use tw_process::Error;
+    let code = match error {
+        Error::Log(error) => return error.into(),
+        Error::NotParked(_) => Code::NoParkedEvent,
+        Error::NoView(_) => Code::NoProjection,
+        Error::Timeout { .. } => Code::Timeout,
+        Error::Stopped { .. } => Code::WrongState,
+        Error::Closed => Code::ShuttingDown,
+        _ => Code::Internal,
+    };
+    Problem::new(code, chain(&error))
+}

@@ -1,0 +1,79 @@
+//! Statements behind the interface.
+
+use super::problem::of_project;
+use crate::core::Core;
+use crate::definitions::Outcome;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use tw_api::Problem;
+use tw_api::parts::{Answer, Param, Rows, Sql, Statement};
+use tw_project::Request;
+use tw_types::Timestamp;
+
+/// Whoever carries out statements in a node.
+pub(crate) struct NodeSql(pub(crate) Arc<Core>);
+
+impl Sql for NodeSql {
+    fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>> {
+        Box::pin(async move {
+            let core = &self.0;
+            let request = request(&statement, core.env.clock.now_ms());
+            if is_query(&statement.sql) {
+                let answer = core.engine.run(&statement.sql, request).await;
+                return answer.map(rows).map_err(of_project);
+            }
+            let parsed = tw_project::parse(&statement.sql).map_err(|error| of_project(error.into()))?;
+            match core.definitions.carry_out(&parsed).await? {
+                Outcome::Query => core.engine.query(&parsed, request).await.map(rows).map_err(of_project),
+                Outcome::Rows(answer) => Ok(rows(answer)),
+                Outcome::Done(message) => Ok(Answer::Done { message }),
+            }
+        })
+    }
+}
+
+fn request(statement: &Statement, now_ms: u64) -> Request {
+    Request {
+        params: statement.params.iter().map(param).collect(),
+        token: statement.token.clone(),
+        timeout_ms: Some(u64::try_from(statement.timeout.as_millis()).unwrap_or(u64::MAX)),
+        rows_max: None,
+        now: Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX)),
+    }
+}
+
+fn param(param: &Param) -> tw_project::Param {
+    match param {
+        Param::Null => tw_project::Param::Null,
+        Param::Bool(value) => tw_project::Param::Bool(*value),
+        Param::Number(digits) => tw_project::Param::Number(digits.clone()),
+        Param::Text(text) | Param::Json(text) => tw_project::Param::Text(text.clone()),
+    }
+}
+
+fn rows(answer: tw_project::Answer) -> Answer {
+    let batches = answer.batches.map(|batch| batch.map_err(of_project)).boxed();
+    Answer::Rows(Rows { schema: answer.schema, batches })
+}
+
+/// Whether a statement begins as queries do; those go the short way, on which their plans are kept.
+fn is_query(sql: &str) -> bool {
+    let word: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    ["select", "with", "values"].iter().any(|query| word.eq_ignore_ascii_case(query))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_told_by_their_first_word() {
+        for sql in ["SELECT 1", "  with a AS (SELECT 1) SELECT * FROM a", "values (1)", "select(1)"] {
+            assert!(is_query(sql), "{sql}");
+        }
+        for sql in ["CREATE STREAM a", "selection", "-- c\nSELECT 1", ""] {
+            assert!(!is_query(sql), "{sql}");
+        }
+    }
+}

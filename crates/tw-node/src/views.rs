@@ -1,0 +1,124 @@
+//! Views: those that run are those that are wanted.
+
+use crate::error::chain;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tw_process::{Handle, View};
+use tw_project::WantedView;
+
+/// The views of the workers, as far as this process has started them.
+pub(crate) struct Views {
+    workers: Handle,
+    running: BTreeMap<String, Running>,
+    /// Whether state that nobody wants any more has been looked for.
+    swept: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Running {
+    definition: u64,
+    paused: bool,
+}
+
+/// What the engine says of one view.
+type Wanted = Result<WantedView, (String, tw_project::Error)>;
+
+impl Views {
+    pub(crate) fn new(workers: Handle) -> Self {
+        Self { workers, running: BTreeMap::new(), swept: false }
+    }
+
+    /// Adds, replaces, pauses and removes views until they are as `wanted` says; returns those with which that did not
+    /// work, and why. They are tried again the next time.
+    pub(crate) async fn reconcile(&mut self, wanted: Vec<Wanted>) -> BTreeMap<String, String> {
+        let (workers, mut running, swept) =
+            (self.workers.clone(), std::mem::take(&mut self.running), self.swept);
+        // The store is asked and written to: not in a task.
+        let work = move || {
+            let broken = reconcile(&workers, &mut running, wanted, swept);
+            (broken, running)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok((broken, running)) => {
+                self.swept = true;
+                self.running = running;
+                broken
+            }
+            Err(error) => BTreeMap::from([("views".to_owned(), error.to_string())]),
+        }
+    }
+}
+
+fn reconcile(
+    workers: &Handle,
+    running: &mut BTreeMap<String, Running>,
+    wanted: Vec<Wanted>,
+    swept: bool,
+) -> BTreeMap<String, String> {
+    let mut broken = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    for view in wanted {
+        match view {
+            Ok(WantedView { view, paused }) => {
+                names.insert(view.name().to_owned());
+                if let Err(error) = run(workers, running, view.clone(), paused) {
+                    broken.insert(view.name().to_owned(), chain(&error));
+                }
+            }
+            // It goes on as it was defined before.
+            Err((name, error)) => {
+                broken.insert(name.clone(), chain(&error));
+                names.insert(name);
+            }
+        }
+    }
+    let stored = if swept { Ok(Vec::new()) } else { workers.stored() };
+    match stored {
+        Ok(stored) => {
+            let gone: BTreeSet<String> =
+                running.keys().cloned().chain(stored).filter(|name| !names.contains(name)).collect();
+            for name in gone {
+                match workers.remove(&name) {
+                    Ok(()) | Err(tw_process::Error::NoView(_)) => {
+                        running.remove(&name);
+                    }
+                    Err(error) => {
+                        broken.insert(name, chain(&error));
+                    }
+                }
+            }
+        }
+        Err(error) => {
+            broken.insert("state".to_owned(), chain(&error));
+        }
+    }
+    broken
+}
+
+/// Has `view` run as it is defined now.
+fn run(
+    workers: &Handle,
+    running: &mut BTreeMap<String, Running>,
+    view: Arc<dyn View>,
+    paused: bool,
+) -> Result<(), tw_process::Error> {
+    let name = view.name().to_owned();
+    let definition = view.definition();
+    let known = running.get(&name).copied();
+    match known {
+        None => workers.add(view)?,
+        Some(known) if known.definition != definition => workers.replace(view)?,
+        Some(_) => {}
+    }
+    let was_paused = known.is_some_and(|known| known.paused);
+    running.insert(name.clone(), Running { definition, paused: was_paused });
+    if paused != was_paused {
+        if paused {
+            workers.pause(&name)?
+        } else {
+            workers.resume(&name)?
+        }
+        running.insert(name, Running { definition, paused });
+    }
+    Ok(())
+}
