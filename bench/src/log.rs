@@ -4,7 +4,7 @@ mod append;
 mod bound;
 mod raw;
 mod replay;
-mod setup;
+pub(crate) mod setup;
 
 use anyhow::Context;
 use clap::Subcommand;

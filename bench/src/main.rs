@@ -2,8 +2,11 @@
 //! payload, durability and conditions with every figure. Build with `--release`; figures of a debug build mean nothing.
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
+mod capture;
 mod log;
+mod process;
 mod report;
+mod state;
 mod store;
 
 use clap::{Parser, Subcommand};
@@ -18,15 +21,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Capture from PostgreSQL into the log, next to `pg_recvlogical` on the same slot.
+    Capture(capture::Args),
     /// The embedded log: appends, replay, and the raw disk below it.
     Log(log::Args),
+    /// The engine of the state: commits, ingests, reads.
+    State(state::Args),
+    /// The partition workers next to a bare loop over the same events.
+    Process(process::Args),
     /// The event store: appends, reads, memory.
     Store(store::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Capture(args) => capture::run(&args),
         Command::Log(args) => log::run(args),
+        Command::State(args) => state::run(args),
+        Command::Process(args) => process::run(args),
         Command::Store(args) => store::run(args),
     }
 }

@@ -2,16 +2,18 @@
 
 mod append;
 mod read;
-mod world;
+pub(crate) mod world;
 
 use anyhow::Context;
 use clap::Subcommand;
 use std::path::PathBuf;
+use world::Engine;
+pub(crate) use world::cpu;
 
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder for the stored index; a temporary folder is made in it and removed. Default: the current folder.
+    /// The folder for the index and the log; a temporary folder is made in it and removed. Default: the current folder.
     #[arg(long, global = true)]
     folder: Option<PathBuf>,
     /// How often each measurement is repeated; medians are reported.
@@ -20,6 +22,9 @@ pub(crate) struct Args {
     /// How many events each measurement appends.
     #[arg(long, global = true, default_value_t = 1_000_000)]
     events: u64,
+    /// The log below the store.
+    #[arg(long, global = true, value_enum, default_value_t = Engine::Memory)]
+    log: Engine,
     #[command(subcommand)]
     what: What,
 }
@@ -51,8 +56,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     match args.what {
         What::Append { only } => {
-            runtime.block_on(append::run(folder.path(), args.rounds, args.events, &only))
+            runtime.block_on(append::run(folder.path(), args.log, args.rounds, args.events, &only))
         }
-        What::Read { subjects } => runtime.block_on(read::run(folder.path(), args.events, subjects)),
+        What::Read { subjects } => {
+            runtime.block_on(read::run(folder.path(), args.log, args.events, subjects))
+        }
     }
 }

@@ -157,6 +157,7 @@ impl Bench {
         compression: Compression,
     ) -> Result<()> {
         let (mut ours, mut same, mut all, mut last) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let mut fed = Vec::new();
         for _ in 0..rounds {
             let measured = self.append(args.appenders, count, payloads, compression, self.duration)?;
             let in_all = args.appenders as f64 * count as f64;
@@ -165,6 +166,10 @@ impl Bench {
                 (measured.bytes_per_event * in_all).min(4e6),
                 (4e6 / measured.bytes_per_event).min(in_all),
             )?);
+            if count == 1 {
+                let size = measured.bytes_per_event as u64;
+                fed.push(self.bound.run_fed(&self.runtime, args.appenders, size, self.duration / 2)?);
+            }
             ours.push(measured.events_per_s);
             last = Some(measured);
         }
@@ -183,6 +188,14 @@ impl Bench {
             "  {all:>12.0} events/s is the bound with all waiting events in each sync (up to 4 MB): {:.0} %",
             100.0 * ours / all
         );
+        if count == 1 {
+            let fed = median(&fed);
+            println!(
+                "  {fed:>12.0} events/s is the bare loop when {} tasks wait for it as ours do: {:.0} %",
+                args.appenders,
+                100.0 * ours / fed
+            );
+        }
         println!("  segments made meanwhile: {} recycled, {} new\n", last.recycled.0, last.recycled.1);
         Ok(())
     }

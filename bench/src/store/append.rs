@@ -1,6 +1,6 @@
 //! Appending through the store, and the same batches straight into the log.
 
-use super::world::{Dice, World, Zipf, cpu, event};
+use super::world::{Dice, Engine, World, Zipf, cpu, event};
 use crate::report::median;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -50,11 +50,17 @@ struct Cost {
     cpu_us: f64,
 }
 
-pub(crate) async fn run(folder: &Path, rounds: usize, events: u64, only: &str) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    folder: &Path,
+    engine: Engine,
+    rounds: usize,
+    events: u64,
+    only: &str,
+) -> anyhow::Result<()> {
     println!(
-        "events of about 256 bytes into a log in memory ({PARTITIONS} partitions, nothing is synced), {DEPTH} writes \
-         under way, {events} events; hot: 64 subjects, zipf: 1,000,000 subjects; the index is kept on the disk, and \
-         its storing and compaction are part of the processor time; medians of {rounds} rounds"
+        "events of about 256 bytes into {} with {PARTITIONS} partitions, {DEPTH} writes under way, {events} events; hot: 64 subjects, zipf: 1,000,000 subjects; the index is kept on the disk, and \
+         its storing and compaction are part of the processor time; medians of {rounds} rounds",
+        engine.describe(),
     );
     println!(
         "{:<24}{:>14}{:>14}{:>14}{:>14}{:>14}",
@@ -65,10 +71,19 @@ pub(crate) async fn run(folder: &Path, rounds: usize, events: u64, only: &str) -
         let (mut bare, mut store) = (Vec::new(), Vec::new());
         for round in 0..rounds {
             let subjects = subjects(workload, events, &zipf);
-            bare.push(log_alone(workload, &subjects).await?);
-            let index = folder.join(format!("index-{round}"));
-            store.push(through_store(workload, &subjects, &index).await?);
-            std::fs::remove_dir_all(&index)?;
+            // Each in a folder of its own, which is gone before the next one starts.
+            let place = folder.join(format!("round-{round}"));
+            std::fs::create_dir(&place)?;
+            bare.push(
+                log_alone(workload, &World::new(engine, &place.join("bare"), PARTITIONS).await?, &subjects)
+                    .await?,
+            );
+            std::fs::remove_dir_all(&place)?;
+            std::fs::create_dir(&place)?;
+            let world = World::new(engine, &place.join("log"), PARTITIONS).await?;
+            store.push(through_store(workload, &world, &subjects, &place.join("index")).await?);
+            drop(world);
+            std::fs::remove_dir_all(&place)?;
         }
         let of =
             |costs: &[Cost], value: fn(&Cost) -> f64| median(&costs.iter().map(value).collect::<Vec<_>>());
@@ -104,8 +119,7 @@ fn cost(events: usize, started: Instant, cpu_before: f64) -> Cost {
 }
 
 /// The same encoding, without anybody who knows subjects.
-async fn log_alone(workload: Workload, subjects: &[u64]) -> anyhow::Result<Cost> {
-    let world = World::new(PARTITIONS).await?;
+async fn log_alone(workload: Workload, world: &World, subjects: &[u64]) -> anyhow::Result<Cost> {
     let (started, cpu_before) = (Instant::now(), cpu());
     let mut pending = FuturesOrdered::new();
     let mut number = 0u64;
@@ -139,8 +153,12 @@ async fn log_alone(workload: Workload, subjects: &[u64]) -> anyhow::Result<Cost>
     Ok(cost(subjects.len(), started, cpu_before))
 }
 
-async fn through_store(workload: Workload, subjects: &[u64], index: &Path) -> anyhow::Result<Cost> {
-    let world = World::new(PARTITIONS).await?;
+async fn through_store(
+    workload: Workload,
+    world: &World,
+    subjects: &[u64],
+    index: &Path,
+) -> anyhow::Result<Cost> {
     let store: EventStore = world.store(index, Options::default())?;
     let (started, cpu_before) = (Instant::now(), cpu());
     let mut pending = FuturesOrdered::new();

@@ -1,10 +1,10 @@
-//! A log in memory, an index on the disk, and events.
+//! A log, an index on the disk, and events.
 
 use std::path::Path;
 use std::sync::Arc;
 use tw_env::Env;
 use tw_log::store::{EventStore, Options};
-use tw_log::{Log, MemoryLog, NewStream};
+use tw_log::{EmbeddedLog, Log, MemoryLog, NewStream};
 use tw_state::DiskStore;
 use tw_types::{Compression, Data, EventRef, StreamDef, StreamName, StreamOptions};
 
@@ -12,15 +12,36 @@ use tw_types::{Compression, Data, EventRef, StreamDef, StreamName, StreamOptions
 pub(crate) const DATA: &[u8] =
     br#"{"customer":"c-00042","total":129.90,"currency":"EUR","items":[{"sku":"A-1","n":1},{"sku":"B-7","n":3}],"note":"ring the bell"}"#;
 
+/// The log below the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Engine {
+    /// In memory, nothing is synced: shows what the store itself costs.
+    Memory,
+    /// The embedded log: what is acknowledged is on the disk.
+    Embedded,
+}
+
+impl Engine {
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Memory => "a log in memory (nothing is synced)",
+            Self::Embedded => "the embedded log (acknowledged when synced)",
+        }
+    }
+}
+
 pub(crate) struct World {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) stream: Arc<StreamDef>,
 }
 
 impl World {
-    /// A log in memory with one stream.
-    pub(crate) async fn new(partitions: u32) -> anyhow::Result<Self> {
-        let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Env::real()));
+    /// A log with one stream, in `folder` if it is on the disk.
+    pub(crate) async fn new(engine: Engine, folder: &Path, partitions: u32) -> anyhow::Result<Self> {
+        let log: Arc<dyn Log> = match engine {
+            Engine::Memory => Arc::new(MemoryLog::new(Env::real())),
+            Engine::Embedded => Arc::new(EmbeddedLog::open(folder, tw_log::Options::default(), Env::real())?),
+        };
         let options = StreamOptions { compression: Compression::None, ..StreamOptions::default() };
         let stream = NewStream { options, ..NewStream::plain(StreamName::new("orders")?, partitions) };
         let stream = log.create_stream(stream).await?;

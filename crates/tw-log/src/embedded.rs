@@ -8,6 +8,7 @@
 //!
 //! - `plan` decides which requests succeed and what is written for them; `writer` makes it durable; `publish` shows it.
 //! - `layout`, `record`, `index`, `scan` are what the files consist of; docs/adr/0002-log-layout.md says why.
+//! - `verify` and `inspect` look at the files of a log that is closed, and change nothing.
 //! - `recovery` opens a folder, `spares` has segments ready, `cleaner` removes and rewrites what is not needed.
 //!
 //! Everything below this file works without threads, so that a simulation can take one step at a time.
@@ -18,6 +19,7 @@ mod compact;
 mod config;
 mod folder;
 mod index;
+mod inspect;
 mod layout;
 mod options;
 mod partition;
@@ -36,10 +38,13 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod verify;
 mod writer;
 
+pub use inspect::{BlockInfo, FrameInfo, IndexInfo, IndexedPartition, Inspection, SegmentInfo, inspect};
 pub use options::Options;
 pub use stats::Stats;
+pub use verify::{IndexState, Problem, Verification, VerifiedPartition, VerifiedSegment, verify};
 
 use crate::{Ack, Append, Bounds, BoxFuture, Error, Log, NewStream, Permit, Result, Signal, Streams};
 use queue::{Definition, Reply, Request};

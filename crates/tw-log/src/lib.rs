@@ -14,7 +14,10 @@ mod signal;
 pub mod store;
 mod streams;
 
-pub use embedded::{EmbeddedLog, Options, Stats};
+pub use embedded::{
+    BlockInfo, EmbeddedLog, FrameInfo, IndexInfo, IndexState, IndexedPartition, Inspection, Options, Problem,
+    SegmentInfo, Stats, Verification, VerifiedPartition, VerifiedSegment, inspect, verify,
+};
 pub use error::Error;
 pub use log::{Ack, AckSender, Append, Bounds, Log, Permit, Placed};
 pub use memory::MemoryLog;

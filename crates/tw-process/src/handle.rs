@@ -155,7 +155,8 @@ impl Handle {
     }
 
     /// Waits until a view has committed everything that `token` demands of its stream (PRJ-2); demands of other streams
-    /// do not matter. Call it in a task of a tokio runtime that has timers.
+    /// do not matter. An event that is parked, or waits behind one, counts as seen: [`ViewStatus`] says how many there are.
+    /// Call it in a task of a tokio runtime that has timers.
     ///
     /// # Errors
     /// [`Error::Timeout`]; [`Error::Stopped`] when a demanded partition stands still; [`Error::NoView`],

@@ -158,8 +158,8 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, batch: Batch) -> Result<()>;
 
     /// Adds many entries at once, in strictly ascending order of their keys; faster than [`Store::commit`], but not
-    /// atomic: after a crash some or none may be there, so the caller must be able to add them again. Entries that are
-    /// there already are replaced.
+    /// atomic: after a crash in between some or none may be there, so the caller must be able to add them again. Entries
+    /// that are there already are replaced. Once this returns, no crash takes them back, nor any commit before them.
     ///
     /// # Errors
     /// As [`Store::commit`]; [`crate::Error::OutOfOrder`] when a key is not over the one before.

@@ -283,7 +283,7 @@ fn template(install: &Install) -> PathBuf {
     let _one_at_a_time = MAKING.lock();
     let program = std::env::current_exe().expect("this program's path");
     let build = program.ancestors().nth(2).expect("a build folder").join("tw-testing");
-    let kept = build.join(format!("postgres-{}", identity(install)));
+    let kept = build.join(format!("postgres-{}-small", identity(install)));
     if kept.exists() {
         return kept;
     }
@@ -293,6 +293,8 @@ fn template(install: &Install) -> PathBuf {
     let mut command = user.command(install.program("initdb"));
     command.arg("-D").arg(folder.path().join("data")).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
     command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+    // Copied for each test: 1 MB of write-ahead log instead of 16.
+    command.arg("--wal-segsize=1");
     let done = command.output().expect("run initdb");
     assert!(done.status.success(), "initdb failed: {}", String::from_utf8_lossy(&done.stderr));
     fs::create_dir_all(&build).expect("create folder");

@@ -1,14 +1,15 @@
-//! What is stored and sent: the block format.
+//! What is stored and sent: the block format, and CloudEvents as text.
 //!
 //! A *block* is a checksummed batch of events of one partition, the unit of disk, network and processing. Events
 //! become a [`Batch`] where they are written (encoding and compression happen on the writer's thread), a batch or
 //! several become a [`Block`] where they get their place, and a block becomes [`Records`] where it is read. The
 //! layout is described in [`block`] and [`record`]; it is version 1, fixed by golden bytes in the tests, and read by every
-//! later version. This crate does no I/O, and no input can make it panic or allocate more than its limits.
+//! later version. [`cloudevents`] reads and writes events as JSON and HTTP headers. This crate does no I/O, and no input can make it panic or allocate more than its limits.
 #![warn(clippy::indexing_slicing)]
 
 mod batch;
 pub mod block;
+pub mod cloudevents;
 mod dictionary;
 mod error;
 pub mod record;

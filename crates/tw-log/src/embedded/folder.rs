@@ -86,6 +86,11 @@ impl Files {
         self.segments.iter().filter(|(id, _)| id.generation == 0).map(|(id, path)| (*id, path))
     }
 
+    /// All segments, spares included, in the order of their numbers.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.segments.keys().copied()
+    }
+
     /// A segment that the cleaner wrote, if there is one.
     pub(crate) fn rewritten(&self) -> Option<&Path> {
         self.segments.iter().find(|(id, _)| id.generation > 0).map(|(_, path)| path.as_path())

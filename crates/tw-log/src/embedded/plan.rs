@@ -8,7 +8,7 @@ use super::queue::{Definition, Request};
 use super::record::{PartitionEntry, Record};
 use crate::streams::check_trim;
 use crate::{Append, ConfigChange, Error, Placed, Result, Streams};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use tw_types::{Compression, Epoch, Hlc, HlcClock, Offset, RegionId, Sequence, StreamDef, StreamPartition};
 use tw_wire::{Batch, BatchBuilder, Block, Placement};
@@ -39,6 +39,13 @@ pub(crate) struct Knowledge {
     pub(crate) epoch: Epoch,
 }
 
+impl Knowledge {
+    /// How a partition stands.
+    fn head(&self, at: StreamPartition) -> Head {
+        self.heads.get(&at).copied().unwrap_or_default()
+    }
+}
+
 /// What planning needs besides.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances {
@@ -65,7 +72,7 @@ pub(crate) struct Plan {
     pub(crate) records: Vec<Record>,
     pub(crate) blocks: Vec<Block>,
     /// The partitions that change, as they are then.
-    pub(crate) heads: HashMap<StreamPartition, Head>,
+    pub(crate) heads: Vec<(StreamPartition, Head)>,
     /// The definitions as they are then, if they change, and the changes.
     pub(crate) streams: Option<Arc<Streams>>,
     pub(crate) changes: Vec<ConfigChange>,
@@ -81,10 +88,11 @@ struct Piece {
     sequence: Sequence,
 }
 
-/// The pieces of one partition.
+/// A partition that requests are about: how it stands, and the pieces that it gets.
 struct Lane {
     at: StreamPartition,
     compression: Compression,
+    head: Head,
     pieces: Vec<Piece>,
 }
 
@@ -92,7 +100,6 @@ struct Planner<'a> {
     known: &'a Knowledge,
     around: Circumstances,
     streams: Arc<Streams>,
-    heads: HashMap<StreamPartition, Head>,
     lanes: Vec<Lane>,
     lane_of: HashMap<StreamPartition, usize>,
     records: Vec<Record>,
@@ -110,7 +117,6 @@ pub(crate) fn plan(
         known,
         around,
         streams: known.streams.clone(),
-        heads: HashMap::new(),
         lanes: Vec::new(),
         lane_of: HashMap::new(),
         records: Vec::new(),
@@ -121,15 +127,20 @@ pub(crate) fn plan(
         .enumerate()
         .map(|(index, request)| planner.accept(index, request).unwrap_or_else(Verdict::Refused))
         .collect();
-    let Planner { streams, heads, lanes, records, changes, .. } = planner;
+    let Planner { streams, lanes, records, changes, .. } = planner;
     let mut clock = known.clock.clone();
-    let mut blocks = Vec::new();
+    let mut blocks = Vec::with_capacity(lanes.len());
     for lane in &lanes {
         let mut place = Placer { known, lane, clock: &mut clock, now_ms: around.now_ms, blocks: &mut blocks };
         for pieces in mergeable(&lane.pieces, around.merge_bytes_max) {
             place.put(pieces, builder, &mut verdicts);
         }
     }
+    let heads = lanes
+        .iter()
+        .filter(|lane| lane.head != known.head(lane.at))
+        .map(|lane| (lane.at, lane.head))
+        .collect();
     let streams = (!changes.is_empty()).then_some(streams);
     let requests = requests.into_iter().zip(verdicts).collect();
     Plan { requests, records, blocks, heads, streams, changes, clock }
@@ -148,32 +159,38 @@ impl Planner<'_> {
         }
     }
 
-    fn head(&self, at: StreamPartition) -> Result<Head> {
-        self.streams.of_partition(at)?;
-        Ok(self.heads.get(&at).or_else(|| self.known.heads.get(&at)).copied().unwrap_or_default())
+    /// The lane of a partition that exists.
+    fn lane(&mut self, at: StreamPartition) -> Result<usize> {
+        if let Some(lane) = self.lane_of.get(&at) {
+            return Ok(*lane);
+        }
+        let compression = self.streams.of_partition(at)?.options.compression;
+        let head = self.known.head(at);
+        self.lanes.push(Lane { at, compression, head, pieces: Vec::new() });
+        self.lane_of.insert(at, self.lanes.len() - 1);
+        Ok(self.lanes.len() - 1)
     }
 
     /// Gives all parts their offsets, or none.
     fn append(&mut self, index: usize, parts: &[Append]) -> Result<Vec<Placed>> {
-        let mut heads: Vec<(StreamPartition, Head)> = Vec::with_capacity(parts.len());
-        let mut placed = Vec::with_capacity(parts.len());
+        let mut lanes = Vec::with_capacity(parts.len());
+        let mut placed: Vec<Placed> = Vec::with_capacity(parts.len());
         for part in parts {
             let at = part.at;
-            let mut head = match heads.iter().rev().find(|(known, _)| *known == at) {
-                Some((_, head)) => *head,
-                None => self.head(at)?,
-            };
-            if let Some(expected) = part.expected_end.filter(|expected| *expected != head.end) {
-                return Err(Error::WrongEnd { at, expected, actual: head.end });
+            let lane = self.lane(at)?;
+            lanes.push(lane);
+            let earlier = placed.iter().rev().find(|placed| placed.at == at).map(Placed::end);
+            let end = earlier.or_else(|| self.lanes.get(lane).map(|lane| lane.head.end)).unwrap_or_default();
+            if let Some(expected) = part.expected_end.filter(|expected| *expected != end) {
+                return Err(Error::WrongEnd { at, expected, actual: end });
             }
-            let count = part.batch.count();
             // The timestamp comes with the block.
-            placed.push(Placed { at, base_offset: head.end, count, first_hlc: Hlc::ZERO });
-            head.end = head.end.plus(u64::from(count));
-            heads.push((at, head));
+            placed.push(Placed { at, base_offset: end, count: part.batch.count(), first_hlc: Hlc::ZERO });
         }
-        for (part_index, part) in parts.iter().enumerate() {
-            self.push(part.at, &part.batch, Some((index, part_index)))?;
+        for (part_index, (part, lane)) in parts.iter().zip(lanes).enumerate() {
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.push(&part.batch, Some((index, part_index)));
+            }
         }
         Ok(placed)
     }
@@ -182,47 +199,41 @@ impl Planner<'_> {
         let change = config::change(&self.streams, wanted)?;
         let id = self.around.id.wrapping_add(self.changes.len() as u64);
         let batch = config::batch(&self.streams, &change, id)?;
-        self.push(CONFIG, &batch, None)?;
+        let lane = self.lane(CONFIG)?;
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.push(&batch, None);
+        }
         let def = Arc::new(change.definition().clone());
+        if matches!(change, ConfigChange::Dropped(_)) {
+            self.lane_of.retain(|at, _| at.stream != def.id);
+        }
         Arc::make_mut(&mut self.streams).apply(change.clone());
         self.changes.push(change);
         Ok(def)
     }
 
     fn trim(&mut self, at: StreamPartition, before: Offset) -> Result<()> {
-        let mut head = self.head(at)?;
+        let lane = self.lane(at)?;
         check_trim(at)?;
+        let Some(Lane { head, .. }) = self.lanes.get_mut(lane) else { return Ok(()) };
         if before > head.end {
             return Err(Error::BeyondEnd { at, from: before, end: head.end });
         }
         if before > head.start {
             head.start = before;
-            self.heads.insert(at, head);
             self.records.push(Record::Trimmed { at, start: before });
         }
         Ok(())
     }
+}
 
+impl Lane {
     /// Gives a batch its offset.
-    fn push(&mut self, at: StreamPartition, batch: &Batch, of: Option<(usize, usize)>) -> Result<()> {
-        let mut head = self.head(at)?;
-        let lane = match self.lane_of.get(&at) {
-            Some(lane) => *lane,
-            None => {
-                let compression = self.streams.by_id(at.stream)?.options.compression;
-                self.lanes.push(Lane { at, compression, pieces: Vec::new() });
-                self.lane_of.insert(at, self.lanes.len() - 1);
-                self.lanes.len() - 1
-            }
-        };
-        let sequence = Sequence(head.sequence.0 + 1);
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.pieces.push(Piece { of, batch: batch.clone(), base: head.end, sequence });
-        }
-        head.end = head.end.plus(u64::from(batch.count()));
-        head.sequence.0 += u64::from(batch.count());
-        self.heads.insert(at, head);
-        Ok(())
+    fn push(&mut self, batch: &Batch, of: Option<(usize, usize)>) {
+        let sequence = Sequence(self.head.sequence.0 + 1);
+        self.pieces.push(Piece { of, batch: batch.clone(), base: self.head.end, sequence });
+        self.head.end = self.head.end.plus(u64::from(batch.count()));
+        self.head.sequence.0 += u64::from(batch.count());
     }
 }
 

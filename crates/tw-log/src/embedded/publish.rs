@@ -9,7 +9,7 @@ use super::segment::Segment;
 use super::stats::add;
 use super::writer::{Writer, Written};
 use crate::{ConfigChange, Streams};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition};
 use tw_wire::Block;
@@ -50,6 +50,7 @@ impl Writer {
     pub(crate) fn publish(&mut self, plan: Plan, written: &Written) {
         let Plan { requests, records, blocks, heads, streams, changes, clock } = plan;
         let wrote = !(records.is_empty() && blocks.is_empty());
+        let told = !(records.is_empty() && changes.is_empty());
         self.known.clock = clock;
         self.known.heads.extend(heads);
         self.active.segment.add(written.placed(&blocks));
@@ -61,13 +62,9 @@ impl Writer {
         if let Some(streams) = streams {
             self.publish_streams(streams, &changes);
         }
-        self.tail.shrink(self.shared.options.tail_bytes);
         if wrote {
             add(&self.shared.counts.commits, 1);
             self.shared.commits.increment();
-        }
-        if written.rolled || !records.is_empty() || !changes.is_empty() {
-            self.shared.untidy.increment();
         }
         for (request, verdict) in requests {
             if let Verdict::Placed(placed) = &verdict {
@@ -75,6 +72,11 @@ impl Writer {
                 add(&self.shared.counts.events, placed.iter().map(|placed| u64::from(placed.count)).sum());
             }
             answer(request, verdict);
+        }
+        // What nobody waits for comes last.
+        self.tail.shrink(self.shared.options.tail_bytes);
+        if written.rolled || told {
+            self.shared.untidy.increment();
         }
     }
 
@@ -89,20 +91,19 @@ impl Writer {
     }
 
     fn publish_blocks(&mut self, blocks: Vec<Block>) {
-        let mut ends: HashMap<StreamPartition, (Arc<Partition>, Offset)> = HashMap::new();
         let partitions = self.shared.partitions.read();
-        for block in blocks {
+        let mut blocks = blocks.into_iter().peekable();
+        while let Some(block) = blocks.next() {
             let header = block.header();
             add(&self.shared.counts.bytes, u64::from(header.length));
             let (at, first, end) = (header.at, header.base_offset, header.end_offset());
             let Some(partition) = partitions.get(&at) else { continue };
             partition.add_place(first, &self.active.segment);
             self.tail.push(partition, block);
-            ends.insert(at, (partition.clone(), end));
-        }
-        drop(partitions);
-        for (partition, end) in ends.into_values() {
-            partition.end.raise(end.0);
+            // The blocks of a partition follow each other: its end is raised once.
+            if blocks.peek().is_none_or(|next| next.header().at != at) {
+                partition.end.raise(end.0);
+            }
         }
     }
 

@@ -107,6 +107,19 @@ impl<'a> FrameReader<'a> {
         self.position = header.next_position(self.position);
     }
 
+    /// Goes on behind what is broken, at the next place where the header of a later frame stands; None when there is
+    /// none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn skip_broken(&mut self) -> io::Result<Option<u64>> {
+        let Some((later, header)) = self.find_later(self.position + FRAME_ALIGN, self.number + 1)? else {
+            return Ok(None);
+        };
+        (self.position, self.number, self.opening) = (later, header.number - 1, 0);
+        Ok(Some(later))
+    }
+
     fn header(&self) -> io::Result<Option<FrameHeader>> {
         let mut bytes = [0; FRAME_HEADER];
         if self.position + FRAME_HEADER as u64 > self.end {

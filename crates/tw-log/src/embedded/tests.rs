@@ -1,6 +1,9 @@
 //! The engine under simulation, and its formats.
 
+mod by_hand;
+mod cut;
 mod damage;
+mod events;
 mod formats;
 mod ghosts;
 mod merging;
@@ -9,3 +12,4 @@ mod removal;
 mod rig;
 mod room;
 mod simulation;
+mod verify;

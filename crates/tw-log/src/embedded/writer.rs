@@ -4,6 +4,8 @@
 //! one frame is ever on its way to the disk, so after a crash at most the last frame can be torn, and a whole frame behind
 //! a broken one is proof of damage. Nothing is published before its frame is durable.
 
+use super::codec::{part, round_up};
+use super::index::Index;
 use super::layout::{FRAME_HEADER, FrameHeader, PAGE, SegmentId};
 use super::plan::{self, Circumstances, Knowledge, Plan, Verdict};
 use super::queue::Request;
@@ -11,7 +13,6 @@ use super::record::{Checkpoint, Record, SegmentEntry};
 use super::segment::Segment;
 use super::shared::{Shared, io_error};
 use super::spares::Spare;
-use super::{codec::round_up, index::Index};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -19,6 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tw_env::File;
 use tw_wire::{BatchBuilder, Block, BlockHeader};
+
+/// What fills the last page of a write.
+static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 /// The segment that is written.
 pub(crate) struct Active {
@@ -199,12 +203,12 @@ impl Writer {
         let head = header.encode(self.active.segment.salt, position);
         let end = position + header.frame_len();
         // Whole pages are written: a page that is not in memory must not be read first.
-        let padding = vec![0; (round_up(end, PAGE).min(self.active.len) - end) as usize];
+        let padding = part(&ZEROS, 0..(round_up(end, PAGE).min(self.active.len) - end) as usize);
         let pieces = blocks.iter().flat_map(Block::pieces).map(AsRef::as_ref);
         let mut slices: Vec<IoSlice<'_>> = [&head, records]
             .into_iter()
             .chain(pieces)
-            .chain([padding.as_slice()])
+            .chain([padding])
             .filter(|piece| !piece.is_empty())
             .map(IoSlice::new)
             .collect();

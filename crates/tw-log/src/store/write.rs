@@ -72,8 +72,28 @@ impl Write {
     /// stream's `event_bytes_max`; [`Error::InvalidWrite`] when the write gets too large. The event is then not in it,
     /// the write can go on without it.
     pub fn push(&mut self, stream: &Arc<StreamDef>, event: &EventRef<'_>) -> Result<()> {
-        let bytes = check(stream, event)?;
         let key = event.subject.unwrap_or_else(|| partition_key(event).unwrap_or(event.id));
+        self.add(stream, partition_of(key, stream.partitions), event)
+    }
+
+    /// Adds an event without a subject to a certain partition: how something is told to all partitions of a stream.
+    ///
+    /// # Errors
+    /// Those of [`Write::push`]; [`Error::InvalidEvent`] for an event with a subject, which has its partition already.
+    pub fn push_to(
+        &mut self,
+        stream: &Arc<StreamDef>,
+        partition: PartitionId,
+        event: &EventRef<'_>,
+    ) -> Result<()> {
+        if event.subject.is_some() {
+            return Err(invalid(event, "its subject decides on its partition: leave one of them out"));
+        }
+        self.add(stream, partition, event)
+    }
+
+    fn add(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, event: &EventRef<'_>) -> Result<()> {
+        let bytes = check(stream, event)?;
         if self.count >= self.events_max {
             let reason = format!("it has over {} events: split it", self.events_max);
             return Err(Error::InvalidWrite(reason));
@@ -88,7 +108,7 @@ impl Write {
         if bytes > bytes_max {
             return Err(too_large());
         }
-        let number = self.part(stream, partition_of(key, stream.partitions));
+        let number = self.part(stream, partition);
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
         if part.builder.bytes() + bytes > bytes_max {
             return Err(too_large());

@@ -137,12 +137,14 @@ fn a_rebuilt_view_ends_what_is_no_longer_parked() {
     node.handle().rebuild("v").unwrap();
     let changed = node.handle().changed("v").unwrap();
     eventually(&changed, || node.handle().status_of("v").unwrap().building.is_none());
-    let said = node.parked_events(3);
-    assert_eq!(
-        said,
-        ["parked v/orders/0/0", "parked v/orders/0/1", "released v/orders/0/0"],
-        "the other one is parked as before"
-    );
+    // The other one stays parked, or is parked again if the new generation was still trying it when it took over.
+    poll(|| {
+        let said = node.parked_events(3);
+        let last = |id: &str| said.iter().rev().find(|line| line.ends_with(id)).map(String::as_str);
+        last("0/0") == Some("released v/orders/0/0")
+            && last("0/1") == Some("parked v/orders/0/1")
+            && parked(&node) == 1
+    });
     block_on(node.handle().parked().drop_event(&id("v/orders/0/1"))).unwrap();
     wait_until_free(&node);
     assert_eq!(node.applied("v", 0), [0, 2, 3].into());

@@ -27,7 +27,7 @@ fn defined(node: &Node, definition: u64) -> Arc<Ledger> {
 }
 
 #[test]
-fn a_view_is_rebuilt_and_switched_while_events_come_in() {
+fn pro_1_a_view_is_rebuilt_and_switched_while_events_come_in() {
     let node = Node::new(4);
     node.add("v");
     for partition in 0..4 {
@@ -72,7 +72,7 @@ fn a_view_is_rebuilt_and_switched_while_events_come_in() {
 }
 
 #[test]
-fn a_reader_never_goes_back_when_a_rebuilt_view_takes_over() {
+fn prj_2_a_reader_never_goes_back_when_a_rebuilt_view_takes_over() {
     let node = Node::new(1);
     node.add("v");
     for round in 0..30 {
@@ -166,7 +166,7 @@ fn state_of_another_definition_is_not_used() {
 }
 
 #[test]
-fn a_lost_state_folder_is_repaired_by_replay() {
+fn pro_1_a_lost_state_is_repaired_by_replay_with_the_same_decisions() {
     let mut node = Node::new(2);
     node.add("v");
     node.sick(0, 1);

@@ -86,7 +86,7 @@ fn many_views_and_partitions_share_the_threads() {
 }
 
 #[test]
-fn a_late_view_keeps_up_while_another_one_replays() {
+fn a_view_that_replays_does_not_hold_back_another_one_on_the_same_thread() {
     let node = Node::with(1, Options { worker_threads: 1, ..options() });
     for _ in 0..400 {
         node.append(0, &["a"; 1_000]);
@@ -105,7 +105,7 @@ fn a_late_view_keeps_up_while_another_one_replays() {
 }
 
 #[test]
-fn a_store_error_is_overcome_without_help() {
+fn pro_2_a_store_error_is_overcome_without_help() {
     let node = Node::new(2);
     node.add("v");
     node.add("w");
@@ -153,7 +153,7 @@ fn trimmed_input_stops_one_view_and_not_the_others() {
 }
 
 #[test]
-fn a_shutdown_commits_what_was_processed() {
+fn pro_2_a_shutdown_commits_what_was_processed() {
     let slow_commits = Options { commit_ms_min: 1_000, commit_ms_max: 60_000, ..options() };
     let mut node = Node::with(4, slow_commits);
     node.add("v");
@@ -176,7 +176,7 @@ fn a_shutdown_commits_what_was_processed() {
 }
 
 #[test]
-fn a_restart_without_shutdown_goes_on_from_the_last_commit() {
+fn pro_1_a_restart_without_shutdown_goes_on_from_the_last_commit() {
     let mut node = Node::new(2);
     for round in 0..20 {
         node.add("v");

@@ -4,8 +4,8 @@ use super::super::plan::{Circumstances, Head, Knowledge, Plan, Verdict, plan};
 use super::super::queue::Request;
 use super::model::Number;
 use crate::{Ack, Append, NewStream, Permit, Streams};
+use hashbrown::HashMap;
 use proptest::prelude::*;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tw_types::{
     Compression, Epoch, Hlc, HlcClock, Offset, PartitionId, RegionId, Sequence, StreamId, StreamName,
@@ -91,11 +91,11 @@ proptest! {
         appends in proptest::collection::vec(proptest::collection::vec(any_part(), 1..4), 1..20),
         merge_bytes_max in prop_oneof![Just(0u64), Just(700), Just(64 << 10)],
     ) {
-        let mut ends = HashMap::from([(0, 100u64)]);
+        let mut ends: HashMap<u32, u64> = HashMap::from([(0, 100u64)]);
         let (requests, right): (Vec<_>, Vec<_>) = appends.iter().map(|parts| request(parts, &mut ends)).unzip();
         let plan = plan_of(requests, merge_bytes_max);
-        let mut stored = HashMap::new();
-        let mut next = HashMap::from([(at(0), 100u64)]);
+        let mut stored: HashMap<_, _> = HashMap::new();
+        let mut next: HashMap<StreamPartition, u64> = HashMap::from([(at(0), 100u64)]);
         let mut last_hlc = Hlc::new(5_000, 0);
         for block in &plan.blocks {
             let header = block.header();

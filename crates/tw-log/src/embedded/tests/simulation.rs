@@ -2,10 +2,12 @@
 
 use super::super::options::Options;
 use super::super::queue::Definition;
+use super::super::verify::verify;
 use super::model::{Model, ModelStream, Number, Parts, Pending};
-use super::rig::{Rig, small};
+use super::rig::{FOLDER, Rig, small};
 use crate::NewStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tw_env::sim::{Fault, Rates, Sim, SimRandom};
 use tw_env::{Clock, Random};
@@ -239,6 +241,9 @@ impl History {
     fn recover(&mut self) {
         self.pending.settle(&mut self.model.lock().unwrap());
         self.pending.forget();
+        // Whatever a crash leaves is sound.
+        let found = verify(Path::new(FOLDER), &self.rig.sim.env()).unwrap();
+        assert_eq!(found.problems, [], "a log that lost nothing is called damaged");
         self.rig = Rig::open(&self.rig.sim, &self.options).unwrap();
         self.model.lock().unwrap().check_opened(&self.rig);
     }

@@ -240,6 +240,8 @@ pub async fn what_breaks_a_rule_is_refused(log: Arc<dyn Log>) {
         let error = refuse(&mut write, &event);
         assert!(error.contains(reason) && error.starts_with("event `"), "{error}");
     }
+    let chosen = write.push_to(&stream, PartitionId(0), &valid.as_ref()).unwrap_err();
+    assert!(chosen.to_string().contains("its subject decides on its partition"), "{chosen}");
     write.push(&stream, &valid.as_ref()).unwrap();
     write.push(&stream, &event("a", "2").as_ref()).unwrap();
     write.push(&stream, &event("b", "1").as_ref()).unwrap();

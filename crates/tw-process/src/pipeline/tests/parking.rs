@@ -68,7 +68,7 @@ fn pro_3_a_dropped_event_is_skipped_and_the_queue_goes_on() {
 }
 
 #[test]
-fn a_lost_state_makes_the_same_decisions_again() {
+fn pro_1_a_lost_state_makes_the_same_decisions_again() {
     let mut harness = Harness::new();
     harness.sick(1);
     harness.sick(2);
@@ -125,7 +125,7 @@ fn what_was_parked_is_released_when_it_is_cleared() {
 }
 
 #[test]
-fn a_clearing_event_that_cannot_be_processed_holds_everything_behind_it() {
+fn pro_1_a_clearing_event_that_cannot_be_processed_holds_everything_behind_it() {
     let mut harness = Harness::new();
     harness.sick(0);
     harness.sick(2);
@@ -147,7 +147,7 @@ fn a_clearing_event_that_cannot_be_processed_holds_everything_behind_it() {
 }
 
 #[test]
-fn events_without_subject_block_only_themselves() {
+fn pro_3_events_without_subject_block_only_themselves() {
     let mut harness = Harness::new();
     harness.sick(1);
     let nobody = Sample { subject: None, ty: "step" };
@@ -176,7 +176,7 @@ fn a_waiting_event_that_was_trimmed_is_parked_and_can_only_be_dropped() {
 }
 
 #[test]
-fn when_every_event_is_sick_nothing_is_lost() {
+fn pro_3_when_every_event_is_sick_nothing_is_lost() {
     let mut harness = Harness::new();
     let events: Vec<_> = (0..3_000).map(|index| Sample::of(&format!("s{}", index % 1_500))).collect();
     for offset in 0..3_000 {

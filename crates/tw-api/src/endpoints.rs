@@ -1,0 +1,124 @@
+//! The endpoints: each translates a request into calls of the parts, and their outcome into an answer.
+
+mod admin;
+mod append;
+mod definitions;
+mod events;
+mod history;
+mod sql;
+mod system;
+
+pub(crate) use admin::ResnapshotRequest;
+pub(crate) use append::{AppendResult, AppendedSummary};
+pub(crate) use definitions::{NewStreamRequest, StreamBody, StreamPatch};
+pub(crate) use events::Page;
+pub(crate) use history::HistoryPage;
+pub(crate) use sql::SqlRequest;
+
+use crate::body::{self, Body};
+use crate::parts::{Action, Target};
+use crate::route::Route;
+use crate::service::Call;
+use crate::{Code, Problem};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// The outcome of an endpoint.
+pub(crate) type Outcome = Result<Response<Body>, Problem>;
+
+/// Calls the endpoint of a request.
+pub(crate) async fn dispatch(call: &Call, body: Incoming) -> Outcome {
+    match call.route {
+        // The most frequent one is not boxed; the others are, so that its future stays small.
+        Route::AppendEvents => append::append(call, body, None).await,
+        _ => Box::pin(dispatch_other(call, body)).await,
+    }
+}
+
+async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
+    let source = || call.capture(0);
+    match call.route {
+        Route::AppendEvents => append::append(call, body, None).await,
+        Route::AppendSubject => append::append(call, body, Some(&call.capture(1)?)).await,
+        Route::ReadEvents => events::read(call).await,
+        Route::ReadSubject => history::read(call).await,
+        Route::Sql => sql::execute(call, body).await,
+        Route::ListStreams => definitions::list(call),
+        Route::GetStream => definitions::get(call),
+        Route::PutStream => definitions::put(call, body).await,
+        Route::PatchStream => definitions::patch(call, body).await,
+        Route::DeleteStream => definitions::delete(call).await,
+        Route::ListSources => admin::sources(call).await,
+        Route::GetSource => admin::source(call).await,
+        Route::DeleteSource => admin::act(call, Target::Source(&source()?), Action::Drop).await,
+        Route::PauseSource => admin::act(call, Target::Source(&source()?), Action::Pause).await,
+        Route::ResumeSource => admin::act(call, Target::Source(&source()?), Action::Resume).await,
+        Route::ResnapshotSource => admin::resnapshot(call, body).await,
+        Route::ListProjections => admin::projections(call).await,
+        Route::GetProjection => admin::projection(call).await,
+        Route::DeleteProjection => admin::act(call, Target::Projection(&source()?), Action::Drop).await,
+        Route::PauseProjection => admin::act(call, Target::Projection(&source()?), Action::Pause).await,
+        Route::ResumeProjection => admin::act(call, Target::Projection(&source()?), Action::Resume).await,
+        Route::RebuildProjection => admin::act(call, Target::Projection(&source()?), Action::Rebuild).await,
+        Route::ListParked => admin::parked(call).await,
+        Route::GetParked => admin::parked_one(call).await,
+        Route::RetryParked => admin::parked_retry(call).await,
+        Route::DropParked => admin::parked_drop(call).await,
+        Route::Status => system::status(call).await,
+        Route::OpenApi => Ok(system::openapi()),
+        Route::Health => Ok(system::text("ok\n")),
+        Route::Ready => system::ready(call),
+        Route::Metrics => Ok(system::metrics(call)),
+        Route::Errors => Ok(system::errors()),
+    }
+}
+
+/// An answer of some bytes.
+pub(crate) fn answer(media_type: HeaderValue, bytes: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(bytes.into()));
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
+}
+
+/// An answer of one JSON value.
+pub(crate) fn json(value: &impl Serialize) -> Outcome {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| Problem::new(Code::Internal, format!("the answer has no JSON form: {error}")))?;
+    Ok(answer(JSON, bytes))
+}
+
+/// The body of a request as one JSON value; an empty body is `{}`.
+pub(crate) async fn read_json<T: DeserializeOwned>(call: &Call, body: Incoming) -> Result<T, Problem> {
+    let bytes = body::read(body, &call.api.options).await?;
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(bytes).map_err(|error| {
+        Problem::new(Code::InvalidBody, format!("the body is not what is expected: {error}"))
+    })
+}
+
+/// Whether the content type says JSON, or nothing.
+pub(crate) fn expect_json(call: &Call) -> Result<(), Problem> {
+    let content_type = crate::headers::content_type(&call.headers)?;
+    let merge_patch = content_type.eq_ignore_ascii_case("application/merge-patch+json");
+    // curl says this when it is told nothing.
+    let unspecified = content_type.is_empty() || content_type == "application/x-www-form-urlencoded";
+    if unspecified || merge_patch || tw_wire::cloudevents::is_json(content_type) {
+        return Ok(());
+    }
+    let detail = format!("the content type is `{content_type}`: send application/json");
+    Err(Problem::new(Code::UnsupportedMediaType, detail))
+}
+
+/// An answer without content.
+pub(crate) fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::NO_CONTENT;
+    response
+}

@@ -1,0 +1,146 @@
+//! /v1/sources, /v1/projections, /v1/parked: state, and what can be done about it.
+
+use super::{Outcome, expect_json, json, no_content, read_json};
+use crate::parts::{Action, Control, ParkedFilter, ParkedId, Target};
+use crate::query::Query;
+use crate::service::Call;
+use crate::{Code, Problem};
+use http::StatusCode;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::json as value;
+use tw_types::{Offset, PartitionId, StreamName};
+use utoipa::ToSchema;
+
+/// How many parked events are listed if the request does not say.
+const PARKED: u64 = 100;
+const PARKED_MAX: u64 = 10_000;
+
+/// Which tables to copy again.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResnapshotRequest {
+    /// Their names in the source; none: all of them.
+    #[serde(default)]
+    #[schema(example = json!(["public.orders"]))]
+    tables: Vec<String>,
+}
+
+fn control(call: &Call) -> &dyn Control {
+    &*call.api.parts.control
+}
+
+/// Lists all sources.
+pub(crate) async fn sources(call: &Call) -> Outcome {
+    json(&value!({ "sources": control(call).sources().await? }))
+}
+
+/// Shows one source.
+pub(crate) async fn source(call: &Call) -> Outcome {
+    let name = call.capture(0)?;
+    let sources = control(call).sources().await?;
+    let source = sources.iter().find(|source| source.name == name);
+    let missing = || Problem::new(Code::NoSource, format!("there is no source `{name}`"));
+    json(source.ok_or_else(missing)?)
+}
+
+/// Lists all projections.
+pub(crate) async fn projections(call: &Call) -> Outcome {
+    json(&value!({ "projections": control(call).projections().await? }))
+}
+
+/// Shows one projection.
+pub(crate) async fn projection(call: &Call) -> Outcome {
+    let name = call.capture(0)?;
+    let projections = control(call).projections().await?;
+    let projection = projections.iter().find(|projection| projection.name == name);
+    let missing = || Problem::new(Code::NoProjection, format!("there is no projection `{name}`"));
+    json(projection.ok_or_else(missing)?)
+}
+
+/// Does something with a source or a projection. What takes its time has begun.
+pub(crate) async fn act(call: &Call, target: Target<'_>, action: Action) -> Outcome {
+    let goes_on = matches!(action, Action::Rebuild | Action::Resnapshot(_));
+    control(call).act(target, action).await?;
+    let mut response = no_content();
+    if goes_on {
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
+    Ok(response)
+}
+
+/// Copies tables of a source again.
+pub(crate) async fn resnapshot(call: &Call, body: Incoming) -> Outcome {
+    expect_json(call)?;
+    let request: ResnapshotRequest = read_json(call, body).await?;
+    act(call, Target::Source(&call.capture(0)?), Action::Resnapshot(request.tables)).await
+}
+
+/// Lists parked events.
+pub(crate) async fn parked(call: &Call) -> Outcome {
+    let query = Query::read(call.uri.query(), &["view", "after", "limit"])?;
+    let limit = query.number("limit", 1..=PARKED_MAX)?.unwrap_or(PARKED) as usize;
+    let after = query.text("after").map(parked_id).transpose()?;
+    let view = query.text("view").map(str::to_owned);
+    // One more than asked for tells whether there are more.
+    let filter = ParkedFilter { view, after, limit: limit + 1 };
+    let mut events = call.api.parts.parked.list(filter).await?;
+    let more = events.len() > limit;
+    events.truncate(limit);
+    let next = events
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{}/{}/{}/{}", last.view, last.stream, last.partition, last.offset));
+    json(&value!({ "parked": events, "next": next }))
+}
+
+/// Shows one parked event.
+pub(crate) async fn parked_one(call: &Call) -> Outcome {
+    json(&call.api.parts.parked.show(&id_of(call)?).await?)
+}
+
+/// Tries a parked event again.
+pub(crate) async fn parked_retry(call: &Call) -> Outcome {
+    call.api.parts.parked.retry(&id_of(call)?).await?;
+    let mut response = no_content();
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+/// Skips a parked event for good.
+pub(crate) async fn parked_drop(call: &Call) -> Outcome {
+    call.api.parts.parked.skip(&id_of(call)?).await?;
+    Ok(no_content())
+}
+
+fn id_of(call: &Call) -> Result<ParkedId, Problem> {
+    let part = |n| call.capture(n);
+    id(&part(0)?, &part(1)?, &part(2)?, &part(3)?)
+}
+
+/// `view/stream/partition/offset`; the view may contain slashes.
+fn parked_id(text: &str) -> Result<ParkedId, Problem> {
+    let mut parts = text.rsplitn(4, '/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(offset), Some(partition), Some(stream), Some(view)) => id(view, stream, partition, offset),
+        _ => Err(not_an_id(text)),
+    }
+}
+
+fn id(view: &str, stream: &str, partition: &str, offset: &str) -> Result<ParkedId, Problem> {
+    let wrong = || not_an_id(&format!("{view}/{stream}/{partition}/{offset}"));
+    Ok(ParkedId {
+        view: view.to_owned(),
+        stream: StreamName::new(stream)?,
+        partition: PartitionId(partition.parse().map_err(|_| wrong())?),
+        offset: Offset(offset.parse().map_err(|_| wrong())?),
+    })
+}
+
+fn not_an_id(text: &str) -> Problem {
+    let shown: String = text.chars().take(300).collect();
+    Problem::parameter(
+        "after",
+        format!("`{shown}` does not name a parked event: use view/stream/partition/offset"),
+    )
+}

@@ -1,0 +1,248 @@
+//! POST …/events: events in.
+
+mod format;
+
+use super::{JSON, Outcome, answer};
+use crate::body;
+use crate::headers::{self, TOKEN, etag};
+use crate::options::ms;
+use crate::query::Query;
+use crate::service::Call;
+use crate::{Code, Problem};
+use format::Format;
+use http::HeaderValue;
+use http::header::ETAG;
+use hyper::body::Incoming;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
+use tw_log::store::{Appended, Write};
+use tw_types::{Extension, ExtensionValue, StreamDef};
+use tw_wire::cloudevents::{self, CloudEvent, Place};
+use utoipa::ToSchema;
+
+/// After how many bytes of a long body other requests get their turn.
+const TURN_BYTES: usize = 256 << 10;
+
+/// What an append answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppendResult {
+    /// Each event, in the order in which they were sent.
+    events: Vec<AppendedPlace>,
+    /// The cut after them: a read that sends it in `Tradewind-Token` sees them.
+    #[schema(example = "tw1;7=0:121")]
+    token: String,
+}
+
+/// Where an event went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppendedPlace {
+    /// `partition:offset`
+    #[schema(example = "0:120")]
+    position: String,
+    /// Its version in its subject's history; absent without a subject.
+    #[schema(example = 5)]
+    version: Option<u64>,
+    /// True if it was there already, with the same id; otherwise absent.
+    duplicate: Option<bool>,
+}
+
+/// What an append answers that was sent with `Prefer: return=minimal`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppendedSummary {
+    /// How many events there were.
+    #[schema(example = 1000)]
+    count: usize,
+    /// The cut after them.
+    #[schema(example = "tw1;7=0:1000")]
+    token: String,
+}
+
+/// Appends the events of the body to a stream, or to one subject of it.
+pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -> Outcome {
+    let stream = call.stream()?;
+    let query = Query::read(call.uri.query(), &["dedup"])?;
+    let dedup = query.flag("dedup")?.unwrap_or(true);
+    if stream.name.is_system() {
+        let detail = format!("`{}` is written by the platform alone", stream.name);
+        return Err(Problem::new(Code::ReadOnlyStream, detail));
+    }
+    let expected = headers::expected(&call.headers)?;
+    if subject.is_none() && expected.is_some() {
+        let detail = format!(
+            "versions belong to subjects: append to /v1/streams/{}/subjects/{{subject}}/events",
+            stream.name
+        );
+        return Err(Problem::parameter("If-Match", detail));
+    }
+    let key = headers::idempotency_key(&call.headers)?;
+    let format = Format::of(&call.headers)?;
+    let body = body::read(body, &call.api.options).await?;
+
+    let mut write = call.api.parts.events.write();
+    if let (Some(expected), Some(subject)) = (expected, subject) {
+        write.expect(&stream, subject, expected);
+    }
+    if let Some(key) = key {
+        write.idempotency_key(key);
+    }
+    write.dedup_by_id(dedup);
+    let trace = headers::traceparent(&call.headers);
+    let mut door = Door { call, stream: &stream, subject, trace, write, count: 0 };
+    door.take_all(format, &body).await?;
+    let Door { write, count, .. } = door;
+    if count == 0 {
+        return Ok(answer(JSON, r#"{"events":[],"token":"tw1"}"#.as_bytes()));
+    }
+    let appended = in_time(call, call.api.parts.events.append(write)).await?;
+    call.api.telemetry.appended.increment(appended.events.len() as u64);
+    respond(call, &appended, subject.is_some())
+}
+
+/// Waits for an append, at most as long as a request may wait.
+async fn in_time(
+    call: &Call,
+    append: impl Future<Output = tw_log::store::Result<Appended>>,
+) -> Result<Appended, Problem> {
+    let timeout_ms = call.api.options.request_timeout_ms;
+    let outcome = tokio::time::timeout(ms(timeout_ms), append).await.map_err(|_| {
+        let detail = format!(
+            "the events were not confirmed within {timeout_ms} ms and may yet be stored: send them again with the same ids or the same Idempotency-Key"
+        );
+        Problem::new(Code::OutcomeUnknown, detail)
+    })?;
+    Ok(outcome?)
+}
+
+fn respond(call: &Call, appended: &Appended, of_subject: bool) -> Outcome {
+    let token = appended.token.to_string();
+    let header = HeaderValue::from_str(&token);
+    let mut response = if headers::prefers_minimal(&call.headers) {
+        super::json(&AppendedSummary { count: appended.events.len(), token })?
+    } else {
+        answer(JSON, write_result(appended, &token))
+    };
+    // A token is printable ASCII; one of very many partitions may be too long for a header and is only in the body.
+    if let Some(header) = header.ok().filter(|header| header.len() <= 8 << 10) {
+        response.headers_mut().insert(TOKEN, header);
+    }
+    if let Some(last) = appended.events.last().filter(|_| of_subject) {
+        response.headers_mut().insert(ETAG, etag(last.version));
+    }
+    Ok(response)
+}
+
+fn write_result(appended: &Appended, token: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(40 + token.len() + 40 * appended.events.len());
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(br#"{"events":["#);
+    for (index, event) in appended.events.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { br#"{"position":""# } else { br#",{"position":""# });
+        out.extend_from_slice(digits.format(event.position.partition.0).as_bytes());
+        out.push(b':');
+        out.extend_from_slice(digits.format(event.position.offset.0).as_bytes());
+        out.push(b'"');
+        if event.version.0 > 0 {
+            out.extend_from_slice(br#","version":"#);
+            out.extend_from_slice(digits.format(event.version.0).as_bytes());
+        }
+        out.extend_from_slice(if event.duplicate { br#","duplicate":true}"# } else { b"}" });
+    }
+    out.extend_from_slice(br#"],"token":""#);
+    out.extend_from_slice(token.as_bytes());
+    out.extend_from_slice(b"\"}");
+    out
+}
+
+/// Takes events one by one: completes them, checks that the stream takes them, and adds them to the append.
+struct Door<'c> {
+    call: &'c Call,
+    stream: &'c Arc<StreamDef>,
+    subject: Option<&'c str>,
+    trace: Option<&'c str>,
+    write: Write,
+    count: u32,
+}
+
+impl<'c> Door<'c> {
+    async fn take_all<'b>(&mut self, format: Format, body: &'b [u8]) -> Result<(), Problem>
+    where
+        'c: 'b,
+    {
+        let limits = self.call.api.options.limits();
+        match format {
+            Format::Binary => {
+                let headers = self.call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+                self.take(cloudevents::read_binary(headers, body, &limits)?, Place::Single)
+            }
+            Format::Event => self.take(cloudevents::read_event(body, &limits)?, Place::Single),
+            Format::Batch => {
+                cloudevents::read_batch(body, &limits, |event| self.take(event, Place::Index(self.count)))?;
+                Ok(())
+            }
+            Format::Lines => {
+                let mut lines = cloudevents::read_lines(body, &limits)?;
+                let mut turn = lines.remaining_bytes();
+                while let Some(event) = lines.next() {
+                    let (line, event) = event?;
+                    self.take(event, Place::Line(line))?;
+                    if turn - lines.remaining_bytes() > TURN_BYTES {
+                        turn = lines.remaining_bytes();
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take<'e>(&mut self, mut event: CloudEvent<'e>, place: Place) -> Result<(), Problem>
+    where
+        'c: 'e,
+    {
+        self.complete(&mut event).and_then(|()| self.admit(&event)).map_err(|problem| problem.at(place))?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Gives an event the subject of the path and the trace of the request where it has none.
+    fn complete<'e>(&self, event: &mut CloudEvent<'e>) -> Result<(), Problem>
+    where
+        'c: 'e,
+    {
+        match (self.subject, event.subject.as_deref()) {
+            (None, _) => {}
+            (Some(subject), None) => event.subject = Some(Cow::Borrowed(subject)),
+            (Some(subject), Some(own)) if own == subject => {}
+            (Some(subject), Some(own)) => {
+                let detail = format!(
+                    "the event is about `{own}`, but the path names `{subject}`: leave the attribute out"
+                );
+                return Err(Problem::new(Code::SubjectMismatch, detail));
+            }
+        }
+        if let Some(trace) = self.trace
+            && !event.has_extension("traceparent")
+        {
+            let value = ExtensionValue::Text(Cow::Borrowed(trace));
+            event.extensions.push(Extension { name: Cow::Borrowed("traceparent"), value });
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, event: &CloudEvent<'_>) -> Result<(), Problem> {
+        let event = event.as_ref();
+        let bytes = event.data.bytes().len() + event.id.len() + event.subject.map_or(0, str::len);
+        let bytes_max = self.stream.options.event_bytes_max;
+        if bytes > bytes_max as usize {
+            let detail = format!(
+                "the event has {bytes} bytes, over the limit of {bytes_max} of `{}`: make it smaller, or raise `event_bytes_max`",
+                self.stream.name
+            );
+            return Err(Problem::new(Code::EventTooLarge, detail)
+                .with(|members| members.limit = Some(u64::from(bytes_max))));
+        }
+        self.call.api.parts.control.admit(self.stream, &event)?;
+        Ok(self.write.push(self.stream, &event)?)
+    }
+}

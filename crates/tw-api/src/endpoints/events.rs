@@ -1,0 +1,193 @@
+//! GET …/events: events out, as a page, as lines, or live.
+
+mod lines;
+mod live;
+mod start;
+
+use super::{JSON, NDJSON, Outcome, answer};
+use crate::cursor::{Cursor, Filter};
+use crate::headers::{self, TOKEN};
+use crate::options::ms;
+use crate::query::Query;
+use crate::service::Call;
+use crate::{Code, Problem};
+use http::HeaderValue;
+use start::From;
+use std::time::Duration;
+use tw_types::{StreamDef, StreamPartition, Token};
+use tw_wire::cloudevents::{BATCH, LINES, write_event};
+use utoipa::ToSchema;
+
+/// How many events a page has if the request does not say.
+pub(crate) const PAGE_EVENTS: u64 = 100;
+pub(crate) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const BATCH_TYPE: HeaderValue = HeaderValue::from_static(BATCH);
+
+/// A page of events.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(crate) struct Page {
+    /// Events as CloudEvents in JSON, with their place: `twposition`, `twversion`, `twhlc`, `tworigin`.
+    events: Vec<serde_json::Value>,
+    /// The cut after them: pass it as `from` to read on.
+    #[schema(example = "tw1;7=0:121")]
+    next: String,
+    /// Whether the stream ends there for now. A page may have fewer events than asked for although it does not.
+    #[schema(example = true)]
+    end: bool,
+}
+
+/// The formats in which events go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A page, with where to read on.
+    Json,
+    /// The same page as a CloudEvents batch.
+    Batch,
+    /// One event a line, to the present end of the stream.
+    Lines,
+    /// Live.
+    Live,
+}
+
+pub(crate) const FORMATS: [(&str, Format); 4] = [
+    ("application/json", Format::Json),
+    (LINES, Format::Lines),
+    ("text/event-stream", Format::Live),
+    (BATCH, Format::Batch),
+];
+
+/// What is to be read.
+struct Request {
+    from: From,
+    partition: Option<u32>,
+    limit: Option<u64>,
+    filter: Filter,
+    timeout: Duration,
+}
+
+impl Request {
+    fn of(call: &Call) -> Result<Self, Problem> {
+        let known = ["partition", "from", "limit", "subject", "type", "timeout_ms"];
+        let query = Query::read(call.uri.query(), &known)?;
+        let options = &call.api.options;
+        let text = |name| query.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        let timeout_ms = query.number("timeout_ms", 0..=options.request_timeout_ms.into())?;
+        Ok(Self {
+            from: From::read(query.text("from"))?,
+            partition: query.number("partition", 0..=u32::MAX.into())?.map(|number| number as u32),
+            limit: query.number("limit", 1..=u64::MAX)?,
+            filter: Filter { subject: text("subject"), type_prefix: text("type") },
+            timeout: timeout_ms.map_or(ms(options.request_timeout_ms), Duration::from_millis),
+        })
+    }
+}
+
+/// Reads events of a stream.
+pub(crate) async fn read(call: &Call) -> Outcome {
+    let stream = call.stream()?;
+    let mut request = Request::of(call)?;
+    let format = headers::accept(&call.headers, &FORMATS)?;
+    if let Some(id) = headers::text(&call.headers, &headers::LAST_EVENT_ID)?.filter(|id| !id.is_empty()) {
+        // A reader that comes back says by this where it left off; what it said first does not count any more.
+        request.from = From::Token(id.parse()?);
+    }
+    if let Some(token) = headers::token(&call.headers)? {
+        see(call, &stream, &token, request.timeout).await?;
+    }
+    let starts = start::offsets(call, &stream, &request.from, request.partition).await?;
+    let cursor = Cursor::new(call.api.parts.log().clone(), &stream, starts, request.filter.clone());
+    match format {
+        Format::Json => page(call, cursor, &request, false).await,
+        Format::Batch => page(call, cursor, &request, true).await,
+        Format::Lines => lines::answer(call, cursor, request.limit),
+        Format::Live => live::answer(call, cursor, request.limit),
+    }
+}
+
+/// Waits until the stream holds everything that `token` demands of it.
+pub(super) async fn see(
+    call: &Call,
+    stream: &StreamDef,
+    token: &Token,
+    timeout: Duration,
+) -> Result<(), Problem> {
+    let wait = async {
+        for (at, end) in token.iter().filter(|(at, _)| at.stream == stream.id) {
+            let signal = call.api.parts.log().end_signal(at)?;
+            if let Some(before) = end.0.checked_sub(1) {
+                signal.over(before).await;
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(timeout, wait).await.unwrap_or_else(|_| Err(unseen(timeout)))
+}
+
+/// The answer when a token was not reached in time.
+pub(super) fn unseen(timeout: Duration) -> Problem {
+    let ms = timeout.as_millis();
+    let detail = format!(
+        "what the token demands is not visible here after {ms} ms: try again, or allow more with `timeout_ms`"
+    );
+    Problem::new(Code::Timeout, detail)
+}
+
+/// One page. It ends early when it is large enough, or when looking for events takes too long.
+async fn page(call: &Call, mut cursor: Cursor, request: &Request, batch: bool) -> Outcome {
+    let options = &call.api.options;
+    let events_max = request.limit.unwrap_or(PAGE_EVENTS);
+    if events_max > u64::from(options.page_events_max) {
+        let detail = format!(
+            "limit is {events_max}, but a page has at most {}: ask for application/x-ndjson, or read on from `next`",
+            options.page_events_max
+        );
+        return Err(Problem::parameter("limit", detail));
+    }
+    let bytes_max = options.page_bytes_max as usize;
+    let clock = &call.api.parts.env.clock;
+    let deadline = clock.monotonic() + request.timeout;
+    let mut out = Vec::with_capacity(4 << 10);
+    out.extend_from_slice(if batch { b"[" } else { br#"{"events":["# });
+    let mut count = 0;
+    let end = loop {
+        cursor.load().await?;
+        let emitted = cursor.emit(|event, partition, _| {
+            if count > 0 {
+                out.push(b',');
+            }
+            write_event(&mut out, event, partition);
+            count += 1;
+            count < events_max && out.len() < bytes_max
+        })?;
+        let end = cursor.at_end()?;
+        if emitted.enough || end || clock.monotonic() > deadline {
+            break end;
+        }
+        tokio::task::yield_now().await;
+    };
+    call.api.telemetry.delivered.increment(count);
+    let token = cursor.token().to_string();
+    if batch {
+        out.push(b']');
+    } else {
+        out.extend_from_slice(format!(r#"],"next":"{token}","end":{end}}}"#).as_bytes());
+    }
+    let mut response = answer(if batch { BATCH_TYPE } else { JSON }, out);
+    if let Ok(token) = HeaderValue::from_str(&token) {
+        response.headers_mut().insert(TOKEN, token);
+    }
+    Ok(response)
+}
+
+/// The partition `number` of a stream.
+pub(super) fn partition(stream: &StreamDef, number: u32) -> Result<StreamPartition, Problem> {
+    let at = StreamPartition::new(stream.id, tw_types::PartitionId(number));
+    if number < stream.partitions {
+        return Ok(at);
+    }
+    let detail = format!(
+        "`{}` has {} partitions, from 0: there is no partition {number}",
+        stream.name, stream.partitions
+    );
+    Err(Problem::new(Code::NoPartition, detail))
+}

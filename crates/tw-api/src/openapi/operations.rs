@@ -1,0 +1,316 @@
+//! What each route does, takes and answers.
+
+use super::doc::Doc;
+use super::schemas::{CloudEvent, Message, ParkedList, ProjectionList, ResultRows, SourceList, StreamList};
+use crate::Code;
+use crate::endpoints::{
+    AppendResult, AppendedSummary, HistoryPage, NewStreamRequest, Page, ResnapshotRequest, SqlRequest,
+    StreamBody, StreamPatch,
+};
+use crate::parts::{ParkedEvent, Projection, Source, Status};
+use crate::route::Route;
+use serde_json::{Value, json};
+use tw_wire::cloudevents::{BATCH, EVENT, LINES};
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
+
+/// Describes a route.
+pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    match route {
+        Route::AppendEvents => append(stream(doc).about("events", "Append events")),
+        Route::AppendSubject => append_subject(doc),
+        Route::ReadEvents => read_events(doc),
+        Route::ReadSubject => read_subject(doc),
+        Route::Sql => sql(doc),
+        Route::ListStreams
+        | Route::GetStream
+        | Route::PutStream
+        | Route::PatchStream
+        | Route::DeleteStream => definitions(route, doc),
+        Route::ListSources
+        | Route::GetSource
+        | Route::DeleteSource
+        | Route::PauseSource
+        | Route::ResumeSource
+        | Route::ResnapshotSource => sources(route, doc),
+        Route::ListProjections
+        | Route::GetProjection
+        | Route::DeleteProjection
+        | Route::PauseProjection
+        | Route::ResumeProjection
+        | Route::RebuildProjection => projections(route, doc),
+        Route::ListParked | Route::GetParked | Route::RetryParked | Route::DropParked => parked(route, doc),
+        Route::Status | Route::OpenApi | Route::Health | Route::Ready | Route::Metrics | Route::Errors => {
+            system(route, doc)
+        }
+    }
+}
+
+fn stream(doc: Doc<'_>) -> Doc<'_> {
+    doc.path("stream", "The stream's name, percent-encoded.", "orders").problems(&[Code::NoStream])
+}
+
+fn token(doc: Doc<'_>) -> Doc<'_> {
+    doc.header("Tradewind-Token", "The answer must see everything before this cut.", "tw1;7=0:121")
+        .problems(&[Code::Timeout])
+}
+
+fn timeout(doc: Doc<'_>) -> Doc<'_> {
+    doc.query("timeout_ms", "How long to wait for the token at most, in milliseconds.", 5_000)
+}
+
+fn event(id: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "/shop", "type": "order.placed", "subject": "order-7",
+        "data": {"customer": 7, "total": 129.95}
+    })
+}
+
+fn append(doc: Doc<'_>) -> Doc<'_> {
+    let lines = format!("{}\n{}\n", event("e-3"), event("e-4"));
+    doc.details(
+        "All events are stored, or none. The answer comes when they are on stable storage. Besides the bodies below, an \
+         event can come in the binary mode of CloudEvents: attributes as headers (`ce-specversion`, `ce-id`, `ce-source`, \
+         `ce-type`, …), the data as the body, its media type as content type. An event without the attribute \
+         `traceparent` gets the one of the request.",
+    )
+    .header("Idempotency-Key", "A request with the same key and the same events stores nothing, and is told where the events of the first are.", "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"")
+    .header("Prefer", "`return=minimal` answers with count and token alone.", "return=minimal")
+    .query("dedup", "Whether an event that its subject has already, by its id, is not stored again. Default true.", true)
+    .body::<CloudEvent>(EVENT, event("e-1"))
+    .body::<Vec<CloudEvent>>(BATCH, json!([event("e-2")]))
+    .text_body(LINES, &lines)
+    .answer::<AppendResult>(200, JSON, "The events are stored. With `Prefer: return=minimal`: see AppendedSummary.")
+    .answer::<AppendedSummary>(200, "application/json; return=minimal", "")
+    .answer_header(200, "Tradewind-Token", "The cut after the events.")
+    .problems(&[
+        Code::InvalidEvent,
+        Code::InvalidBody,
+        Code::InvalidParameter,
+        Code::ReadOnlyStream,
+        Code::BodyTimeout,
+        Code::BodyTooLarge,
+        Code::EventTooLarge,
+        Code::TooManyEvents,
+        Code::UnsupportedMediaType,
+        Code::EventRefused,
+        Code::IdempotencyKeyReused,
+        Code::Busy,
+        Code::LogStopped,
+        Code::ShuttingDown,
+        Code::OutcomeUnknown,
+        Code::DiskFull,
+        Code::Internal,
+    ])
+}
+
+fn append_subject(doc: Doc<'_>) -> Doc<'_> {
+    let doc = stream(doc).path("subject", "The subject, percent-encoded.", "order-7");
+    append(doc.about("events", "Append events to a subject"))
+        .header("If-Match", "The version that the subject must have, in quotes.", "\"5\"")
+        .header("If-None-Match", "`*`: the subject must have no events.", "*")
+        .answer_header(200, "ETag", "The version that the subject has now, in quotes.")
+        .problems(&[Code::SubjectMismatch, Code::VersionConflict])
+}
+
+fn read_events(doc: Doc<'_>) -> Doc<'_> {
+    let doc = stream(doc)
+        .about("events", "Read events")
+        .details(
+            "Partitions are merged by time of acceptance; within a partition events come in order. `application/json` is a \
+             page; `application/x-ndjson` goes to the present end of the stream; `text/event-stream` stays connected, and \
+             a reader that comes back with `Last-Event-ID` goes on exactly where it left off.",
+        )
+        .query("partition", "Only this partition.", 0)
+        .query("from", "`earliest` (the default), `latest`, an offset (with `partition`), a token (the events after it), or a time of acceptance.", "earliest")
+        .query("limit", "At most so many events. Default 100 for a page, otherwise none.", 100)
+        .query("subject", "Only events about this subject.", "order-7")
+        .query("type", "Only events whose type starts with this.", "order.")
+        .header("Last-Event-ID", "The last id that a reader of text/event-stream has seen; counts instead of `from`.", "tw1;7=0:121");
+    token(timeout(doc))
+        .answer::<Page>(200, JSON, "Events.")
+        .answer::<Vec<CloudEvent>>(200, BATCH, "")
+        .text_answer(200, LINES, "")
+        .text_answer(200, "text/event-stream", "")
+        .answer_header(200, "Tradewind-Token", "The cut after the last event.")
+        .problems(&[
+            Code::InvalidParameter,
+            Code::BeyondEnd,
+            Code::NoPartition,
+            Code::NotAcceptable,
+            Code::EventsRemoved,
+            Code::TooManyReaders,
+            Code::Damaged,
+        ])
+}
+
+fn read_subject(doc: Doc<'_>) -> Doc<'_> {
+    let doc = stream(doc)
+        .path("subject", "The subject, percent-encoded.", "order-7")
+        .about("events", "Read the history of a subject")
+        .query("from_version", "With this version and later ones. Default 1.", 1)
+        .query("limit", "At most so many events. Default 1,000.", 100)
+        .header("If-None-Match", "The version that the client has: 304 if there is no other.", "\"5\"");
+    token(timeout(doc))
+        .answer::<HistoryPage>(200, JSON, "Events, none if the subject has none.")
+        .answer::<Vec<CloudEvent>>(200, BATCH, "")
+        .text_answer(200, LINES, "")
+        .answer_header(200, "ETag", "The version that the subject has, in quotes; 0 without events.")
+        .empty_answer(304, "The subject has the version of If-None-Match.")
+        .problems(&[Code::InvalidParameter, Code::NotAcceptable, Code::Damaged])
+}
+
+fn sql(doc: Doc<'_>) -> Doc<'_> {
+    let doc = doc
+        .about("sql", "Carry out a statement")
+        .details(
+            "Rows are sent while they are computed; the statement ends when the client goes. If not all rows can be computed, \
+             JSON and NDJSON say why in `problem`, and the connection is closed before the end of the answer.",
+        )
+        .body::<SqlRequest<'_>>(JSON, json!({"sql": "SELECT $1 AS n", "params": [7]}))
+        .text_body(TEXT, "SELECT 1 AS n");
+    token(timeout(doc))
+        .answer::<ResultRows>(200, JSON, "The rows of a query, or what was done.")
+        .answer::<Message>(200, "application/json; definition", "")
+        .text_answer(200, LINES, "")
+        .text_answer(200, "text/csv", "")
+        .text_answer(200, "application/vnd.apache.arrow.stream", "")
+        .problems(&[
+            Code::InvalidStatement,
+            Code::InvalidDefinition,
+            Code::InvalidBody,
+            Code::InvalidParameter,
+            Code::NotAcceptable,
+            Code::UnsupportedMediaType,
+            Code::AlreadyExists,
+            Code::InUse,
+        ])
+}
+
+fn definitions(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    if route == Route::ListStreams {
+        return doc.about("streams", "List streams").answer::<StreamList>(200, JSON, "All streams.");
+    }
+    let doc = stream(doc);
+    match route {
+        Route::PutStream => doc
+            .about("streams", "Define a stream")
+            .details("A stream that is defined just so already is left as it is.")
+            .body::<NewStreamRequest>(
+                JSON,
+                json!({"partitions": 4, "columns": [{"name": "total", "type": "numeric(12,2)"}], "options": {"retention_ms": 604_800_000}}),
+            )
+            .answer::<StreamBody>(201, JSON, "It was defined.")
+            .answer::<StreamBody>(200, JSON, "It is defined just so already.")
+            .problems(&[Code::InvalidDefinition, Code::InvalidBody, Code::AlreadyExists]),
+        Route::PatchStream => doc
+            .about("streams", "Change columns or options of a stream")
+            .details("A JSON merge patch (RFC 7396): what is not there stays, null resets.")
+            .body::<StreamPatch>("application/merge-patch+json", json!({"options": {"retention_ms": null, "cleanup": "compact"}}))
+            .answer::<StreamBody>(200, JSON, "The stream as it is now.")
+            .problems(&[Code::InvalidDefinition, Code::InvalidBody]),
+        Route::DeleteStream => doc
+            .about("streams", "Drop a stream and its events")
+            .empty_answer(204, "It is gone.")
+            .problems(&[Code::InvalidDefinition, Code::InUse]),
+        _ => doc.about("streams", "Show a stream").answer::<StreamBody>(200, JSON, "The stream, and what its partitions hold."),
+    }
+}
+
+fn sources(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    if route == Route::ListSources {
+        return doc.about("sources", "List sources").answer::<SourceList>(
+            200,
+            JSON,
+            "All sources and their state.",
+        );
+    }
+    let doc = doc.path("source", "The source's name, percent-encoded.", "shop").problems(&[Code::NoSource]);
+    match route {
+        Route::DeleteSource => done(doc.about("sources", "Drop a source"), 204),
+        Route::PauseSource => done(doc.about("sources", "Pause a source"), 204),
+        Route::ResumeSource => done(doc.about("sources", "Resume a source"), 204),
+        Route::ResnapshotSource => done(doc.about("sources", "Copy tables of a source again"), 202)
+            .body::<ResnapshotRequest>(JSON, json!({"tables": ["public.orders"]})),
+        _ => doc.about("sources", "Show a source").answer::<Source>(200, JSON, "The source and its state."),
+    }
+}
+
+fn projections(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    if route == Route::ListProjections {
+        let doc = doc.about("projections", "List projections");
+        return doc.answer::<ProjectionList>(200, JSON, "All projections and their state.");
+    }
+    let doc = doc
+        .path("projection", "The projection's name, percent-encoded.", "revenue")
+        .problems(&[Code::NoProjection]);
+    match route {
+        Route::DeleteProjection => done(doc.about("projections", "Drop a projection"), 204),
+        Route::PauseProjection => done(doc.about("projections", "Pause a projection"), 204),
+        Route::ResumeProjection => done(doc.about("projections", "Resume a projection"), 204),
+        Route::RebuildProjection => {
+            done(doc.about("projections", "Build a projection anew, beside the one that answers"), 202)
+        }
+        _ => doc.about("projections", "Show a projection").answer::<Projection>(
+            200,
+            JSON,
+            "The projection and its state.",
+        ),
+    }
+}
+
+fn parked(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    if route == Route::ListParked {
+        return doc
+            .about("parked", "List parked events")
+            .query("view", "Only those of this view.", "revenue")
+            .query("after", "Only those after this one.", "revenue/shop.orders/0/41")
+            .query("limit", "At most so many, up to 10,000. Default 100.", 100)
+            .answer::<ParkedList>(200, JSON, "Parked events.")
+            .problems(&[Code::InvalidParameter]);
+    }
+    let doc = doc
+        .path("view", "The view that could not process it.", "revenue")
+        .path("stream", "The stream that it is in.", "shop.orders")
+        .path("partition", "Its partition.", 0)
+        .path("offset", "Its offset.", 41)
+        .problems(&[Code::NoParkedEvent, Code::InvalidParameter]);
+    match route {
+        Route::RetryParked => done(doc.about("parked", "Try a parked event again"), 202),
+        Route::DropParked => done(doc.about("parked", "Skip a parked event for good"), 204),
+        _ => doc.about("parked", "Show a parked event").answer::<ParkedEvent>(200, JSON, "The parked event."),
+    }
+}
+
+fn done(doc: Doc<'_>, status: u16) -> Doc<'_> {
+    let text = if status == 202 { "It has begun." } else { "It is done." };
+    doc.empty_answer(status, text).problems(&[Code::WrongState, Code::InUse])
+}
+
+fn system(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    match route {
+        Route::Status => {
+            doc.about("system", "Show the state of the node").answer::<Status>(200, JSON, "The state.")
+        }
+        Route::OpenApi => doc.about("system", "This description").text_answer(200, JSON, "OpenAPI 3.1."),
+        Route::Ready => doc
+            .about("system", "Whether the node serves requests")
+            .text_answer(200, TEXT, "It does.")
+            .problems(&[Code::NotReady, Code::ShuttingDown]),
+        Route::Metrics => doc.about("system", "The metrics of the process").text_answer(
+            200,
+            "text/plain; version=0.0.4",
+            "For Prometheus.",
+        ),
+        Route::Errors => doc.about("system", "What the codes of problems mean").text_answer(
+            200,
+            "text/markdown",
+            "docs/errors.md.",
+        ),
+        _ => doc
+            .about("system", "Whether the process lives")
+            .details("Every path answers `no_route` or `method_not_allowed` where nothing is served.")
+            .text_answer(200, TEXT, "It does."),
+    }
+}

@@ -1,0 +1,40 @@
+//! What the interface needs of the rest of the platform, as traits. Whoever implements one says no with a
+//! [`Problem`](crate::Problem), whose code is a part of the interface.
+
+mod control;
+mod parked;
+mod sql;
+
+pub use control::{Action, Build, Control, Projection, Source, SourceTable, Status, Target};
+pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
+pub use sql::{Answer, Param, Rows, Sql, Statement};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+use tw_env::Env;
+use tw_log::Log;
+use tw_log::store::EventStore;
+
+/// Everything that a server works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The event store, and the log that it is on.
+    pub events: EventStore,
+    /// Statements.
+    pub sql: Arc<dyn Sql>,
+    /// Definitions and the state of the node.
+    pub control: Arc<dyn Control>,
+    /// Events that could not be processed.
+    pub parked: Arc<dyn Parked>,
+    /// The metrics of the whole process.
+    pub metrics: PrometheusHandle,
+    /// Time and randomness.
+    pub env: Env,
+}
+
+impl Parts {
+    /// The log: streams, their blocks, and when there are new ones.
+    pub(crate) fn log(&self) -> &Arc<dyn Log> {
+        self.events.log()
+    }
+}

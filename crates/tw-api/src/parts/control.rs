@@ -1,0 +1,196 @@
+//! Definitions, and the state of the node.
+
+use crate::Problem;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tw_log::NewStream;
+use tw_types::{EventRef, StreamDef, StreamName};
+use utoipa::ToSchema;
+
+/// Definitions, and the state of the node.
+pub trait Control: Send + Sync + 'static {
+    /// Whether a stream takes an event from outside: it must not be one that a source fills, and the event must fit the
+    /// declared columns. Called for every event, so it does not wait.
+    ///
+    /// # Errors
+    /// Why not.
+    fn admit(&self, stream: &StreamDef, event: &EventRef<'_>) -> Result<(), Problem>;
+
+    /// Defines a stream.
+    fn create_stream(&self, stream: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>, Problem>>;
+
+    /// Replaces the columns and the options of a stream.
+    fn alter_stream(&self, changed: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>, Problem>>;
+
+    /// Removes a stream and its events, unless something needs it.
+    fn drop_stream<'a>(&'a self, name: &'a StreamName) -> BoxFuture<'a, Result<(), Problem>>;
+
+    /// All sources, in the order of their names.
+    fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>>;
+
+    /// All projections, in the order of their names.
+    fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>>;
+
+    /// Does something with a source or a projection; it has begun when the future resolves.
+    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<(), Problem>>;
+
+    /// The state of the node.
+    fn status(&self) -> BoxFuture<'_, Result<Status, Problem>>;
+
+    /// Whether the node can serve requests.
+    ///
+    /// # Errors
+    /// Why not yet, or why not any more.
+    fn ready(&self) -> Result<(), Problem>;
+}
+
+/// What an action is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The source of this name.
+    Source(&'a str),
+    /// The projection of this name.
+    Projection(&'a str),
+}
+
+/// What can be done with a source or a projection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Stop where it is.
+    Pause,
+    /// Go on from there.
+    Resume,
+    /// A projection: build it anew from the log, beside the one that answers, and switch when it has caught up.
+    Rebuild,
+    /// A source: copy these tables again while capture goes on; empty: all of them.
+    Resnapshot(Vec<String>),
+    /// Remove it.
+    Drop,
+}
+
+/// A source and its state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Source {
+    /// Its name.
+    #[schema(example = "shop")]
+    pub name: String,
+    /// What it captures from.
+    #[schema(example = "postgres")]
+    pub kind: String,
+    /// `starting`, `snapshotting`, `streaming`, `paused` or `failed`.
+    #[schema(example = "streaming")]
+    pub state: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its tables.
+    pub tables: Vec<SourceTable>,
+    /// How far what is in the log is behind the source, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 12)]
+    pub lag_ms: Option<u64>,
+    /// The same in bytes of the source's own log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 4096)]
+    pub lag_bytes: Option<u64>,
+    /// How many bytes of its own log the source keeps for us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1048576)]
+    pub retained_bytes: Option<u64>,
+    /// Where in the source's own log we are, in the source's notation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0/16B3748")]
+    pub position: Option<String>,
+}
+
+/// A table of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct SourceTable {
+    /// Its name in the source.
+    #[schema(example = "public.orders")]
+    pub name: String,
+    /// The stream that it is captured into.
+    #[schema(example = "shop.orders")]
+    pub stream: String,
+    /// `waiting`, `snapshotting`, `streaming` or `failed`.
+    #[schema(example = "streaming")]
+    pub state: String,
+    /// How much of its snapshot is done, while one is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Build>,
+}
+
+/// How far something is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Build {
+    /// How many rows or events are done.
+    #[schema(example = 120000)]
+    pub done: u64,
+    /// How many there are, about.
+    #[schema(example = 500000)]
+    pub total: u64,
+}
+
+/// A projection and its state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Projection {
+    /// Its name.
+    #[schema(example = "revenue")]
+    pub name: String,
+    /// Its SELECT.
+    #[schema(example = "SELECT customer_id, sum(total) FROM shop.orders GROUP BY customer_id")]
+    pub sql: String,
+    /// `building`, `running`, `paused` or `failed`.
+    #[schema(example = "running")]
+    pub state: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How many events it is behind.
+    #[schema(example = 0)]
+    pub lag_events: u64,
+    /// The cut that it shows.
+    #[schema(example = "tw1;7=0:120,1:88")]
+    pub token: String,
+    /// How many events are parked.
+    #[schema(example = 0)]
+    pub parked: u64,
+    /// How much of a new build is done, while one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+}
+
+/// The state of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// `ready`, `degraded` or `starting`.
+    #[schema(example = "ready")]
+    pub state: String,
+    /// What is not as it should be, for a person; empty when all is well.
+    pub problems: Vec<String>,
+    /// The version of the software.
+    #[schema(example = "0.1.0")]
+    pub version: String,
+    /// For how long the node has run, in milliseconds.
+    #[schema(example = 86400000)]
+    pub uptime_ms: u64,
+    /// The folder of its data.
+    #[schema(example = "./tradewind-data")]
+    pub data_folder: String,
+    /// How many bytes are free there.
+    #[schema(example = 52428800000u64)]
+    pub disk_free_bytes: u64,
+    /// How many streams there are, the platform's own included.
+    #[schema(example = 9)]
+    pub streams: u64,
+    /// How many sources there are.
+    #[schema(example = 1)]
+    pub sources: u64,
+    /// How many projections there are.
+    #[schema(example = 3)]
+    pub projections: u64,
+    /// How many events are parked.
+    #[schema(example = 0)]
+    pub parked: u64,
+}

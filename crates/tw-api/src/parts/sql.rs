@@ -1,0 +1,62 @@
+//! Statements and their answers.
+
+use crate::Problem;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use std::time::Duration;
+use tw_types::Token;
+
+/// Whoever carries out statements: queries and definitions alike.
+pub trait Sql: Send + Sync + 'static {
+    /// Carries out one statement. Dropping the future, or the rows that it answers with, stops it.
+    fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>>;
+}
+
+/// A statement as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// The text.
+    pub sql: String,
+    /// The values of `$1`, `$2` and so on.
+    pub params: Vec<Param>,
+    /// The answer must see everything before this cut (PRJ-2).
+    pub token: Option<Token>,
+    /// How long it may take, waiting for the token included.
+    pub timeout: Duration,
+}
+
+/// The value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Param {
+    /// NULL.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number, digit for digit as it was sent.
+    Number(String),
+    /// A text.
+    Text(String),
+    /// An array or an object, as JSON text.
+    Json(String),
+}
+
+/// What a statement answers.
+pub enum Answer {
+    /// Rows of a query.
+    Rows(Rows),
+    /// A definition was changed.
+    Done {
+        /// What was done, for a person: `stream "orders" created`.
+        message: String,
+    },
+}
+
+/// Rows that arrive as they are computed.
+pub struct Rows {
+    /// The columns; every batch has them.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: BoxStream<'static, Result<RecordBatch, Problem>>,
+}

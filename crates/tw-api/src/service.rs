@@ -1,0 +1,208 @@
+//! One request: admitted, dispatched, answered, measured.
+
+use crate::body::Body;
+use crate::headers::{self, REQUEST_ID};
+use crate::options::Options;
+use crate::parts::Parts;
+use crate::route::{self, Captures, Route};
+use crate::server::Phase;
+use crate::telemetry::Telemetry;
+use crate::{Code, Problem, endpoints};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use metrics::Gauge;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use tokio::sync::watch;
+use tw_log::Streams;
+use tw_types::StreamDef;
+
+/// The longest request id that is taken from a client, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// What all requests share.
+pub(crate) struct Api {
+    pub(crate) options: Options,
+    pub(crate) parts: Parts,
+    pub(crate) telemetry: Telemetry,
+    /// Whether the server is about to end.
+    pub(crate) phase: watch::Receiver<Phase>,
+    requests: Arc<Places>,
+    readers: Arc<Places>,
+    /// Request ids are this, mixed with a count.
+    id_seed: u64,
+    id_count: AtomicU64,
+}
+
+impl Api {
+    pub(crate) fn new(options: Options, parts: Parts, phase: watch::Receiver<Phase>) -> Self {
+        let telemetry = Telemetry::new();
+        let requests = Places::new(options.requests_max, telemetry.requests_open.clone());
+        let readers = Places::new(options.readers_max, telemetry.readers.clone());
+        let id_seed = parts.env.random.next_u64();
+        Self { options, parts, telemetry, phase, requests, readers, id_seed, id_count: AtomicU64::new(0) }
+    }
+
+    /// A place among the readers of live streams.
+    pub(crate) fn reader(&self) -> Result<Place, Problem> {
+        Places::take(&self.readers).ok_or_else(|| {
+            let limit = self.options.readers_max;
+            let detail = format!(
+                "{limit} readers are connected, which is the limit: close some, or raise `readers_max`"
+            );
+            Problem::new(Code::TooManyReaders, detail).with(|members| members.limit = Some(u64::from(limit)))
+        })
+    }
+
+    /// A place among the requests under way. Whoever watches over the node needs none: it is to be seen when it is full.
+    fn admit(&self, route: Option<Route>) -> Result<Option<Place>, Problem> {
+        if matches!(route, Some(Route::Health | Route::Ready | Route::Metrics)) {
+            return Ok(None);
+        }
+        Places::take(&self.requests).map(Some).ok_or_else(|| {
+            let limit = self.options.requests_max;
+            let detail = format!("{limit} requests are under way, which is the limit: try again in a moment");
+            Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
+        })
+    }
+
+    /// The client's id of the request if it has a good one, otherwise a new one.
+    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let good = |value: &&HeaderValue| {
+            (1..=REQUEST_ID_BYTES_MAX).contains(&value.len())
+                && value.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        if let Some(id) = headers.get(&REQUEST_ID).filter(good) {
+            return id.clone();
+        }
+        let count = self.id_count.fetch_add(1, Ordering::Relaxed);
+        // An odd factor makes the ids of one server distinct, and far apart.
+        let id = self.id_seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        HeaderValue::from_str(&format!("{id:016x}")).unwrap_or(HeaderValue::from_static("0"))
+    }
+}
+
+/// A request on its way through its endpoint.
+pub(crate) struct Call {
+    pub(crate) api: Arc<Api>,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) route: Route,
+    captures: Captures,
+}
+
+impl Call {
+    /// The n-th captured segment of the path.
+    pub(crate) fn capture(&self, n: usize) -> Result<Cow<'_, str>, Problem> {
+        self.captures.get(self.uri.path(), n)
+    }
+
+    /// The streams as they are defined now.
+    pub(crate) fn streams(&self) -> Arc<Streams> {
+        self.api.parts.log().streams()
+    }
+
+    /// The stream that the path names.
+    pub(crate) fn stream(&self) -> Result<Arc<StreamDef>, Problem> {
+        let name = self.capture(0)?;
+        Ok(self.streams().get(&name)?.clone())
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
+    let clock = api.parts.env.clock.clone();
+    let started = clock.monotonic();
+    let (head, body) = request.into_parts();
+    let id = api.request_id(&head.headers);
+    let found = route::find(&head.method, head.uri.path());
+    let route = found.as_ref().ok().map(|(route, _)| *route);
+    let outcome = match (api.admit(route), found) {
+        (Err(refused), _) => Err(refused),
+        (_, Err(refused)) => Err(refused),
+        (Ok(place), Ok((route, captures))) => {
+            let call =
+                Call { api: api.clone(), uri: head.uri.clone(), headers: head.headers, route, captures };
+            let outcome = match check(&call) {
+                Ok(()) => endpoints::dispatch(&call, body).await,
+                Err(refused) => Err(refused),
+            };
+            outcome.map(|mut response| {
+                // A streamed answer is under way until its last byte; live readers have places of their own.
+                if response.body().is_stream() && !is_live(&response) {
+                    response.body_mut().hold(place);
+                }
+                response
+            })
+        }
+    };
+    let problem = outcome.as_ref().err().map(Problem::code);
+    let mut response =
+        outcome.unwrap_or_else(|problem| problem.into_response(id.to_str().unwrap_or_default()));
+    let elapsed = clock.monotonic().saturating_sub(started);
+    api.telemetry.answered(route, response.status(), elapsed);
+    tracing::debug!(
+        request_id = id.to_str().unwrap_or_default(),
+        method = head.method.as_str(),
+        path = head.uri.path(),
+        route = route.map_or("none", Route::name),
+        status = response.status().as_u16(),
+        problem = problem.map(Code::as_str),
+        micros = elapsed.as_micros() as u64,
+        "answered"
+    );
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+fn check(call: &Call) -> Result<(), Problem> {
+    let options = &call.api.options;
+    let bytes: usize = call.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > options.header_bytes_max as usize {
+        let detail =
+            format!("the headers have {bytes} bytes, over the limit of {}", options.header_bytes_max);
+        let limit = Some(u64::from(options.header_bytes_max));
+        return Err(Problem::new(Code::HeadersTooLarge, detail).with(|members| members.limit = limit));
+    }
+    headers::check_host(&call.headers, &call.uri, &options.hosts)?;
+    if call.route.changes() {
+        headers::check_origin(&call.headers, &call.uri)?;
+    }
+    Ok(())
+}
+
+fn is_live(response: &Response<Body>) -> bool {
+    response.headers().get(http::header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream")
+}
+
+/// A bounded number of places.
+struct Places {
+    taken: AtomicU32,
+    limit: u32,
+    gauge: Gauge,
+}
+
+impl Places {
+    fn new(limit: u32, gauge: Gauge) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicU32::new(0), limit, gauge })
+    }
+
+    fn take(places: &Arc<Self>) -> Option<Place> {
+        let before = places.taken.fetch_add(1, Ordering::Relaxed);
+        // Made before the look, so that it is given back either way.
+        let place = Place(places.clone());
+        places.gauge.increment(1);
+        (before < places.limit).then_some(place)
+    }
+}
+
+/// One of them; dropping it gives it back.
+pub(crate) struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.gauge.decrement(1);
+    }
+}

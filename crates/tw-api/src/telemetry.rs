@@ -1,0 +1,84 @@
+//! What is measured of the interface itself.
+
+use crate::route::Route;
+use http::StatusCode;
+use metrics::{Counter, Gauge, Histogram, Unit};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The statuses that are counted by themselves; the others are counted as 0.
+const STATUSES: [u16; 23] = [
+    200, 201, 204, 304, 400, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 422, 429, 431, 500, 503, 504,
+    507, 0,
+];
+
+/// Handles of all metrics, so that measuring costs no lookup.
+pub(crate) struct Telemetry {
+    /// By route (the last for none), then by status.
+    requests: Vec<[OnceLock<Counter>; STATUSES.len()]>,
+    seconds: Vec<OnceLock<Histogram>>,
+    pub(crate) connections: Gauge,
+    pub(crate) requests_open: Gauge,
+    pub(crate) readers: Gauge,
+    pub(crate) appended: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) stalled: Counter,
+}
+
+impl Telemetry {
+    pub(crate) fn new() -> Self {
+        describe();
+        let slots = Route::ALL.len() + 1;
+        Self {
+            requests: (0..slots).map(|_| Default::default()).collect(),
+            seconds: (0..slots).map(|_| OnceLock::new()).collect(),
+            connections: metrics::gauge!("tradewind_http_connections"),
+            requests_open: metrics::gauge!("tradewind_http_requests_open"),
+            readers: metrics::gauge!("tradewind_http_readers"),
+            appended: metrics::counter!("tradewind_http_events_appended_total"),
+            delivered: metrics::counter!("tradewind_http_events_delivered_total"),
+            stalled: metrics::counter!("tradewind_http_connections_stalled_total"),
+        }
+    }
+
+    /// A request was answered; `elapsed` is the time until the answer began.
+    pub(crate) fn answered(&self, route: Option<Route>, status: StatusCode, elapsed: Duration) {
+        let slot = route.map_or(Route::ALL.len(), |route| route as usize);
+        let name = route.map_or("none", Route::name);
+        let place = STATUSES.iter().position(|known| *known == status.as_u16()).unwrap_or(STATUSES.len() - 1);
+        if let Some(counter) = self.requests.get(slot).and_then(|statuses| statuses.get(place)) {
+            counter
+                .get_or_init(|| {
+                    let status = STATUSES.get(place).copied().unwrap_or_default().to_string();
+                    metrics::counter!("tradewind_http_requests_total", "route" => name, "status" => status)
+                })
+                .increment(1);
+        }
+        if let Some(seconds) = self.seconds.get(slot) {
+            seconds
+                .get_or_init(|| metrics::histogram!("tradewind_http_request_seconds", "route" => name))
+                .record(elapsed.as_secs_f64());
+        }
+    }
+}
+
+fn describe() {
+    metrics::describe_counter!(
+        "tradewind_http_requests_total",
+        "Requests answered, by route and status; status 0 is any other."
+    );
+    metrics::describe_histogram!(
+        "tradewind_http_request_seconds",
+        Unit::Seconds,
+        "Time until an answer began, by route."
+    );
+    metrics::describe_gauge!("tradewind_http_connections", "Open connections.");
+    metrics::describe_gauge!("tradewind_http_requests_open", "Requests under way.");
+    metrics::describe_gauge!("tradewind_http_readers", "Connected readers of text/event-stream.");
+    metrics::describe_counter!("tradewind_http_events_appended_total", "Events appended.");
+    metrics::describe_counter!("tradewind_http_events_delivered_total", "Events sent to readers.");
+    metrics::describe_counter!(
+        "tradewind_http_connections_stalled_total",
+        "Connections closed because the client took nothing for too long."
+    );
+}

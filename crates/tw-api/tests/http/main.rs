@@ -1,0 +1,17 @@
+//! The interface end to end: a listening server, and real clients.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod admin;
+mod append;
+mod conditions;
+mod documents;
+mod history;
+mod limits;
+mod live;
+mod malformed;
+mod read;
+mod security;
+mod shutdown;
+mod sql;
+mod streams;
+mod support;

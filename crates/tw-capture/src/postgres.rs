@@ -1,0 +1,162 @@
+//! PostgreSQL as a source: logical replication with `pgoutput`, and snapshots beside it.
+//!
+//! Data's way: `stream` (bytes, encrypted or not) → `frame` (messages, cut in place) → `replication` (pieces of the
+//! change stream) → [`pgoutput`] (row changes) → `session` (which become events where they stand) → the sink. ADR 0004
+//! tells why the transport is our own, ADR 0005 why snapshots and changes together give the table.
+
+mod address;
+mod auth;
+mod beside;
+mod catalog;
+mod connection;
+mod continuity;
+mod define;
+mod envelope;
+mod establish;
+mod frame;
+mod json;
+mod layout;
+mod name;
+pub mod pgoutput;
+mod preflight;
+mod probe;
+mod provision;
+mod replication;
+mod session;
+mod snapshot;
+mod spool;
+mod stream;
+mod tables;
+mod tls;
+mod types;
+
+pub(crate) use address::decode as percent_decoded;
+pub use define::define;
+#[doc(hidden)]
+pub use frame::cut;
+pub use preflight::{Preflight, Problem, TablePlan};
+pub(crate) use session::{Command, Ended};
+
+use crate::status::Shared;
+use crate::{Error, Options, Place};
+use address::Address;
+use auth::Purpose;
+use connection::Connection;
+use name::TableName;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a server may take to say goodbye, or to let go of a slot.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Checks what options say about address and tables.
+pub(crate) fn check_address_and_tables(options: &Options) -> Result<(), Error> {
+    options.url.parse::<Address>()?;
+    let mut names = BTreeSet::new();
+    let mut streams = BTreeSet::new();
+    for table in &options.tables {
+        let name: TableName = table.parse()?;
+        let stream = name.stream(&options.name)?;
+        if !names.insert(name) {
+            let rule = "it is named twice".to_owned();
+            return Err(Error::Option { option: "tables", value: table.clone(), rule });
+        }
+        if !streams.insert(stream) {
+            let rule = "its stream would have the name of another table's".to_owned();
+            return Err(Error::Option { option: "tables", value: table.clone(), rule });
+        }
+    }
+    Ok(())
+}
+
+/// Connects and captures until something ends it.
+pub(crate) async fn capture(
+    options: &Arc<Options>,
+    place: &Place,
+    shared: &Shared,
+    commands: &mut mpsc::Receiver<Command>,
+) -> Result<Ended, Error> {
+    let mut counters = shared.get().counters;
+    counters.connections += 1;
+    let start = establish::Start { options, place, shared, counters };
+    let establishing = start.establish();
+    tokio::pin!(establishing);
+    let (mut session, mut reader, writer) = loop {
+        tokio::select! {
+            established = &mut establishing => break established?,
+            command = commands.recv() => match command {
+                None | Some(Command::Stop) => return Ok(Ended::Stopped),
+                Some(Command::Resnapshot { answer, .. }) => {
+                    let _nobody_waits = answer.send(Err(Error::Stopped));
+                }
+            },
+        }
+    };
+    shared.update(|status| status.last_error = None);
+    let (finish, finished) = oneshot::channel();
+    let (durable, replies) = (session.sink.durable(), session.reply.subscribe());
+    let mut confirming =
+        tokio::spawn(session::confirm(writer, durable, replies, place.env.clone(), finished));
+    let outcome = tokio::select! {
+        outcome = session.run(&mut reader, commands) => outcome,
+        confirmed = &mut confirming => match confirmed {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) | Err(_) => Err(Error::closed()),
+        },
+    };
+    // Whatever was submitted has to come to its end before the log is asked how far the source has come.
+    session.sink.settle_all().await;
+    if outcome.is_ok() && finish.send(()).is_ok() {
+        // Whoever stops a source may want to use its slot, or to drop it, at once.
+        let _server_is_gone = tokio::time::timeout(GOODBYE, async {
+            let _confirmed = confirming.await;
+            reader.finish().await
+        })
+        .await;
+    } else {
+        confirming.abort();
+    }
+    outcome
+}
+
+/// Looks at everything that a source needs, and changes nothing.
+///
+/// # Errors
+/// [`Error::Option`], [`Error::Address`], and whatever keeps it from looking: [`Error::Connect`],
+/// [`Error::Authentication`], [`Error::Tls`], [`Error::Server`], [`Error::Lost`].
+pub async fn check(options: &Options) -> Result<Preflight, Error> {
+    preflight::check(options).await
+}
+
+/// Removes what a source has made in its database: the replication slot, and the publications if they are its own. The
+/// source must have been stopped. What is not there is fine.
+///
+/// # Errors
+/// [`Error::Server`] when the slot is in use; whatever keeps it from connecting.
+pub async fn remove(options: &Options) -> Result<(), Error> {
+    options.check()?;
+    let address: Address = options.url.parse()?;
+    let mut connection =
+        Connection::open(&address, &options.password, Purpose::Sql, options.message_bytes_max).await?;
+    let dropping = async {
+        while let Err(error) = provision::drop_slot(&mut connection, &options.slot()).await {
+            if !error.is_passing() {
+                return Err(error);
+            }
+            // The server may not have noticed yet that a source is gone.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(GOODBYE, dropping).await.unwrap_or_else(|_| {
+        Err(Error::refused(
+            format!("replication slot `{}` is in use", options.slot()),
+            "stop the source that uses it, also on other nodes",
+        ))
+    })?;
+    provision::drop_publications(&mut connection, options).await?;
+    connection.close().await;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Reads a table that has no key, as a whole, as of one place in the write-ahead log.
+//!
+//! A temporary replication slot finds that place and exports a snapshot that shows exactly what was committed before
+//! it; see PostgreSQL's documentation, "CREATE_REPLICATION_SLOT". Changes that come later wait until the copy is
+//! complete. Interrupted, the table is copied again from the start.
+
+use super::chunk::pause;
+use super::rows::Rows;
+use crate::postgres::auth::Purpose;
+use crate::postgres::beside::{self, Arrival, Context, Work};
+use crate::postgres::connection::Connection;
+use crate::postgres::layout::Described;
+use crate::{Error, Lsn};
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use tokio::sync::oneshot;
+
+/// How many rows are sent at once, at most.
+const FETCH_ROWS: u32 = 1_000;
+
+/// A copy begins: the answer says that the session is prepared for its rows.
+#[derive(Debug)]
+pub(crate) struct CopyBegun {
+    pub(crate) table: u32,
+    pub(crate) run: u64,
+    /// Everything that was committed before is in the copy, everything else is not.
+    pub(crate) from: Lsn,
+    /// What the table looks like there.
+    pub(crate) described: Described,
+    pub(crate) answer: oneshot::Sender<()>,
+}
+
+/// Copies a table.
+pub(crate) async fn run(context: Context, work: Work) {
+    let (table, run) = (work.table, work.run);
+    let outcome = copy(&context, &work).await;
+    context.shared.update(|status| status.waits_for = None);
+    let _over = context.tell(Arrival::Finished { table, run, outcome }).await;
+}
+
+async fn copy(context: &Context, work: &Work) -> Result<(), Error> {
+    let text = format!("the copy of `{}` waits until all transactions that are open now end", work.label);
+    context.shared.update(|status| status.waits_for = Some(text));
+    let mut replication = context.connect(Purpose::Replication).await?;
+    let name = escape_identifier(&format!("tradewind_copy_{}", context.nonce()));
+    let slot = replication
+        .query_one(&format!("CREATE_REPLICATION_SLOT {name} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"))
+        .await?;
+    context.shared.update(|status| status.waits_for = None);
+    let from: Lsn = slot.parse(1)?;
+    let mut connection = context.connect(Purpose::Sql).await?;
+    connection.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+    connection.query(&format!("SET TRANSACTION SNAPSHOT {}", escape_literal(slot.need(2)?))).await?;
+    // The snapshot is ours now, the slot has done its work.
+    replication.close().await;
+    let described = beside::described(context, &mut connection, work.table, &work.label).await?;
+    connection.query(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", described.table_expression())).await?;
+    let filter = described.row_filter.as_ref().map_or(String::new(), |filter| format!(" WHERE ({filter})"));
+    let sql = format!("SELECT {} FROM {}{filter}", described.select_list(), described.table_expression());
+    let (answer, prepared) = oneshot::channel();
+    let begun = CopyBegun { table: work.table, run: work.run, from, described, answer };
+    context.tell(Arrival::CopyBegun(begun)).await?;
+    prepared.await.map_err(|_| Error::Stopped)?;
+    send_rows(context, &mut connection, work, &sql).await?;
+    connection.query("ROLLBACK").await?;
+    connection.close().await;
+    Ok(())
+}
+
+async fn send_rows(
+    context: &Context,
+    connection: &mut Connection,
+    work: &Work,
+    sql: &str,
+) -> Result<(), Error> {
+    connection.query(&format!("DECLARE tradewind NO SCROLL CURSOR FOR {sql}")).await?;
+    loop {
+        let started = context.env.clock.monotonic();
+        let mut rows = Rows::default();
+        connection
+            .each_row(&format!("FETCH FORWARD {FETCH_ROWS} FROM tradewind"), |body| {
+                rows.push(body);
+                Ok(())
+            })
+            .await?;
+        let count = rows.len();
+        if count == 0 {
+            return Ok(());
+        }
+        context.tell(Arrival::CopyRows { table: work.table, run: work.run, rows }).await?;
+        pause(context, started, count).await;
+    }
+}

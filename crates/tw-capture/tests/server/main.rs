@@ -1,0 +1,15 @@
+//! Sources against real PostgreSQL servers.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
+mod access;
+mod basics;
+mod gaps;
+mod load;
+mod model;
+mod rows;
+mod schema;
+mod snapshots;
+mod store;
+mod streamed;
+mod support;
+mod types;
