@@ -66,7 +66,6 @@ fn definitions_are_carried_out_and_shown() {
         "CREATE SOURCE shop FROM POSTGRES 'postgres://me:secret@localhost/db' TABLES (orders, sales.items)",
         "SHOW SOURCES",
         "SHOW TABLES",
-        "DESCRIBE s",
         "DESCRIBE p",
         "DESCRIBE shop",
         "EXPLAIN p",
@@ -101,19 +100,6 @@ fn definitions_are_carried_out_and_shown() {
         ["$parked","stream"]
         ["p","projection"]
         ["s","stream"]
-
-        DESCRIBE s
-        ["a","integer",false,false,null]
-        ["b","text",true,false,null]
-        ["_partition","integer",true,false,null]
-        ["_offset","bigint",true,false,null]
-        ["_version","bigint",true,false,null]
-        ["_id","text",true,false,null]
-        ["_source","text",true,false,null]
-        ["_type","text",true,false,null]
-        ["_subject","text",true,false,null]
-        ["_time","timestamptz",true,false,null]
-        ["_hlc","bigint",true,false,null]
 
         DESCRIBE p
         ["a","integer",true,true,null]
@@ -154,7 +140,6 @@ fn what_is_wrong_with_a_definition_is_said_and_used_things_stay() {
         "CREATE STREAM shop.orders",
         "DROP STREAM s",
         "DROP PROJECTION q",
-        "PAUSE PROJECTION pp",
         "CREATE STREAM t WITH (partition = 1)",
         "CREATE STREAM t WITH (partitions = 0)",
         "ALTER STREAM s ADD COLUMN c text NOT NULL",
@@ -182,9 +167,6 @@ fn what_is_wrong_with_a_definition_is_said_and_used_things_stay() {
         DROP PROJECTION q
         there is no projection `q`: did you mean `p`?
 
-        PAUSE PROJECTION pp
-        there is no projection `pp`: did you mean `p`?
-
         CREATE STREAM t WITH (partition = 1)
         the options of a stream: unknown field `partition`, expected one of `retention_ms`, `retention_bytes`, `cleanup`, `compression`, `event_bytes_max`
 
@@ -208,4 +190,23 @@ fn what_is_wrong_with_a_definition_is_said_and_used_things_stay() {
 
         DROP SOURCE shop
         source `shop` dropped"#]].assert_eq(&all.join("\n\n"));
+}
+
+#[test]
+fn a_described_stream_has_its_own_columns_and_those_of_every_event() {
+    let mut node = Node::new();
+    node.run("CREATE STREAM s (a integer NOT NULL, b text CLASS confidential)");
+    expect![[r#"
+        ["a","integer",false,false,null]
+        ["b","text",true,false,"confidential"]
+        ["_partition","integer",true,false,null]
+        ["_offset","bigint",true,false,null]
+        ["_version","bigint",true,false,null]
+        ["_id","text",true,false,null]
+        ["_source","text",true,false,null]
+        ["_type","text",true,false,null]
+        ["_subject","text",true,false,null]
+        ["_time","timestamptz",true,false,null]
+        ["_hlc","bigint",true,false,null]"#]]
+    .assert_eq(&node.run("DESCRIBE s"));
 }
