@@ -225,6 +225,9 @@ impl Error {
 /// The first line of a message, starting in lower case as ours do.
 fn plain(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
+    // What a function of ours says about its arguments comes wrapped.
+    let line = line.split_once("coercion failed with: ").map_or(line, |(_, inner)| inner);
+    let line = line.split_once(". No function matches").map_or(line, |(own, _)| own);
     let line = line.strip_prefix("Error during planning: ").unwrap_or(line).trim_end_matches('.');
     let mut chars = line.chars();
     match (chars.next(), chars.next()) {

@@ -5,7 +5,7 @@ use crate::functions::aggregates;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use std::sync::Arc;
 
 /// How many rows a batch of a query has.
@@ -15,12 +15,18 @@ pub(crate) const BATCH_ROWS: usize = 8192;
 pub(crate) fn state(dialect: Dialect, runtime: Option<Arc<RuntimeEnv>>, threads: usize) -> SessionState {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(PostgresRule(dialect))];
     rules.extend(Analyzer::new().rules);
+    // It would sum sums, whose type is another one than that of the sum.
+    let optimizers = Optimizer::new()
+        .rules
+        .into_iter()
+        .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
     let config = SessionConfig::new().with_target_partitions(threads.max(1)).with_batch_size(BATCH_ROWS);
     let runtime = runtime.unwrap_or_else(|| RuntimeEnvBuilder::new().build_arc().unwrap_or_default());
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_analyzer_rules(rules)
+        .with_optimizer_rules(optimizers.collect())
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
         .with_aggregate_functions(aggregates::all())

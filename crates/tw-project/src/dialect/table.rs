@@ -52,6 +52,7 @@ pub(super) const NATIVE: &[Native] = &[
     native(&["substr", "substring"], &["ti>t", "tii>t"], false),
     native(&["to_hex"], &["i>t"], true),
     native(&["translate"], &["ttt>t"], true),
+    native(&["upper"], &["t>t"], true),
 ];
 
 /// Functions that PostgreSQL has not: they do what DataFusion says they do.

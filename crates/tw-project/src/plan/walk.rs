@@ -80,6 +80,14 @@ impl Walker<'_> {
             ));
         }
         let schema = input.schema();
+        // What is there twice is one column of the result.
+        let mut unique: Vec<Expr> = Vec::with_capacity(keys.len());
+        keys.iter().for_each(|key| {
+            if !unique.contains(key) {
+                unique.push(key.clone());
+            }
+        });
+        let keys = unique.as_slice();
         keys.iter().chain(aggregates).try_for_each(refuse::expr)?;
         let exprs = keys.iter().map(|key| canonical(unalias(key), schema)).collect::<Result<Vec<_>, _>>()?;
         let mut columns = Columns { schema, exprs, has_places: self.has_places };

@@ -17,6 +17,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::mpsc::Sender;
 use tw_log::Log;
 use tw_order::partition_of;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition};
@@ -155,12 +156,10 @@ impl PartitionStream for PartitionReader {
             wanted: self.wanted.clone(),
             schema: self.schema.clone(),
             rows: EventRows::new(&self.wanted.columns, self.at.partition),
+            ready: Vec::new(),
             given: 0,
         };
-        // Not on the runtime's own executor: handing over batches blocks the thread, which that does not allow.
-        builder.spawn_blocking(move || {
-            pollster::block_on(scan.run(&mut |batch| output.blocking_send(Ok(batch)).is_ok()))
-        });
+        builder.spawn(async move { scan.run(&output).await });
         builder.build()
     }
 }
@@ -174,6 +173,8 @@ struct Scan {
     wanted: Arc<Wanted>,
     schema: SchemaRef,
     rows: EventRows,
+    /// Batches that were not given yet.
+    ready: Vec<RecordBatch>,
     given: usize,
 }
 
@@ -182,8 +183,8 @@ fn external(error: impl Into<Error>) -> DataFusionError {
 }
 
 impl Scan {
-    /// Reads everything that is wanted and gives it in batches; ends when `give` says false.
-    async fn run(&mut self, give: &mut (dyn FnMut(RecordBatch) -> bool + Send)) -> Result<()> {
+    /// Reads everything that is wanted and gives it in batches; ends when nobody takes any more.
+    async fn run(&mut self, output: &Sender<Result<RecordBatch>>) -> Result<()> {
         let Some(to) = self.wanted.to else { return Ok(()) };
         let end = self.end.min(to.next());
         let start = self.log.bounds(self.at).map_err(external)?.start;
@@ -197,29 +198,42 @@ impl Scan {
                 }
                 read => read.map_err(external)?,
             };
-            let Some(last) = blocks.last() else { return self.finish(give) };
+            let Some(last) = blocks.last() else { break };
             let next = last.header().end_offset();
             for block in &blocks {
-                if !self.block(block, at, end, give)? {
+                self.block(block, at, end)?;
+                if self.wanted.rows_max.is_some_and(|rows_max| self.given + self.rows.len() >= rows_max) {
+                    self.end_batch()?;
+                }
+                if !self.give(output).await {
                     return Ok(());
                 }
             }
             at = next;
         }
-        self.finish(give)
+        if self.rows.len() > 0 {
+            self.end_batch()?;
+        }
+        self.give(output).await;
+        Ok(())
     }
 
-    fn block(
-        &mut self,
-        block: &tw_wire::Block,
-        from: Offset,
-        end: Offset,
-        give: &mut (dyn FnMut(RecordBatch) -> bool + Send),
-    ) -> Result<bool> {
+    /// Gives what is ready; whether more is wanted.
+    async fn give(&mut self, output: &Sender<Result<RecordBatch>>) -> bool {
+        for batch in self.ready.drain(..) {
+            self.given += batch.num_rows();
+            if output.send(Ok(batch)).await.is_err() {
+                return false;
+            }
+        }
+        self.wanted.rows_max.is_none_or(|rows_max| self.given < rows_max)
+    }
+
+    fn block(&mut self, block: &tw_wire::Block, from: Offset, end: Offset) -> Result<()> {
         let header = block.header();
         let (low, high) = self.wanted.hlc;
         if (header.last_hlc.as_u64() as i64) < low || (header.first_hlc.as_u64() as i64) > high {
-            return Ok(true);
+            return Ok(());
         }
         let wire = |error| external(tw_log::Error::Wire(error));
         let records = block.records().map_err(wire)?;
@@ -240,31 +254,21 @@ impl Scan {
                 continue;
             }
             self.rows.push(&event).map_err(|cause| {
-                external(Error::Row {
-                    stream: self.name.clone(),
-                    partition: self.at.partition.0,
-                    offset: event.offset.0,
-                    cause,
-                })
+                let (partition, offset) = (self.at.partition.0, event.offset.0);
+                external(Error::Row { stream: self.name.clone(), partition, offset, cause })
             })?;
-            if self.rows.len() == BATCH_ROWS && !self.give(give)? {
-                return Ok(false);
+            if self.rows.len() == BATCH_ROWS {
+                self.end_batch()?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
-    fn give(&mut self, give: &mut (dyn FnMut(RecordBatch) -> bool + Send)) -> Result<bool> {
+    /// Makes a batch of the rows so far.
+    fn end_batch(&mut self) -> Result<()> {
         let rows = self.rows.len();
-        self.given += rows;
         let batch = crate::plan::steps::batch(self.schema.clone(), self.rows.finish(), rows)?;
-        Ok(give(batch) && self.wanted.rows_max.is_none_or(|rows_max| self.given < rows_max))
-    }
-
-    fn finish(&mut self, give: &mut (dyn FnMut(RecordBatch) -> bool + Send)) -> Result<()> {
-        if self.rows.len() > 0 {
-            self.give(give)?;
-        }
+        self.ready.push(batch);
         Ok(())
     }
 }

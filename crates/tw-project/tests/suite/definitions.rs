@@ -31,7 +31,26 @@ fn what_cannot_be_kept_up_to_date_is_refused_at_create() {
     .iter()
     .map(|sql| node.refused(&format!("CREATE PROJECTION p AS {sql}")))
     .collect();
-    expect![[]].assert_eq(&all.join("\n"));
+    expect![[r#"
+        not supported in a projection: ORDER BY and LIMIT: a projection is a table, and tables have no order: use them when you query it
+        not supported in a projection: ORDER BY and LIMIT: a projection is a table, and tables have no order: use them when you query it
+        not supported in a projection: joins: a projection reads one stream: join projections and tables when you query them
+        not supported in a projection: UNION: a projection reads one stream: make two projections, and unite them when you query
+        not supported in a projection: window functions: one new row could change all others: use them when you query
+        not supported in a projection: subqueries: a projection reads one stream: use them when you query
+        now() is not supported in a projection: its value would depend on when a row is computed; use it when querying
+        random() is not supported in a projection: it has another value each time a row is computed
+        not supported in a projection: stddev(): use count, sum, avg, min, max, first, last, array_agg, bool_and or bool_or, or aggregate when you query
+        the result has two columns `a`: give one of them another name with AS
+        column 1 of the result has no name: add AS name
+        not supported: GROUP BY a value of type json: take a member with ->>, or cast to text
+        not supported in a projection: a SELECT without a stream: add FROM
+        not supported in a projection: aggregates of aggregates: make a projection, and aggregate again when you query it
+        not supported in a projection: GROUPING SETS, ROLLUP and CUBE: make a projection for each
+        there is no parameter `$1`: 0 were given (line 1, column 27)
+        there is no column `nope`
+        there is no table `nope`
+        function sum(text) does not exist: add a cast"#]].assert_eq(&all.join("\n"));
 }
 
 #[test]
@@ -73,5 +92,106 @@ fn names_are_taken_once_and_used_things_stay() {
     for sql in ["DROP PROJECTION p", "DROP STREAM s", "DROP SOURCE shop"] {
         all.push(format!("{sql}\n{}", node.run(sql)));
     }
-    expect![[]].assert_eq(&all.join("\n\n"));
+    expect![[r#"
+        CREATE STREAM s (a integer NOT NULL)
+        stream `s` created
+
+        CREATE STREAM IF NOT EXISTS s
+        stream `s` exists already
+
+        CREATE PROJECTION p AS SELECT a, count(*) AS n FROM s GROUP BY a
+        projection `p` created
+
+        ALTER STREAM s ADD COLUMN b text
+        column `b` of `s` added
+
+        ALTER STREAM s SET (retention_ms = 60000)
+        stream `s` altered
+
+        CREATE SOURCE shop FROM POSTGRES 'postgres://me:secret@localhost/db' TABLES (orders, sales.items)
+        source `shop` created
+
+        SHOW SOURCES
+        ["shop","postgres","postgres://me@localhost/db","public.orders, sales.items"]
+
+        SHOW TABLES
+        ["$config","stream"]
+        ["$parked","stream"]
+        ["p","projection"]
+        ["s","stream"]
+
+        DESCRIBE s
+        ["a","integer",false,false,null]
+        ["b","text",true,false,null]
+        ["_partition","integer",true,false,null]
+        ["_offset","bigint",true,false,null]
+        ["_version","bigint",true,false,null]
+        ["_id","text",true,false,null]
+        ["_source","text",true,false,null]
+        ["_type","text",true,false,null]
+        ["_subject","text",true,false,null]
+        ["_time","timestamptz",true,false,null]
+        ["_hlc","bigint",true,false,null]
+
+        DESCRIBE p
+        ["a","integer",true,true,null]
+        ["n","bigint",true,false,null]
+
+        DESCRIBE shop
+        ["public.orders","shop.orders"]
+        ["sales.items","shop.sales.items"]
+
+        EXPLAIN p
+        ["read the events of s: a"]
+        ["compute a"]
+        ["group by s.a"]
+        ["  count(*)"]
+        ["when it is read"]
+        ["  compute a, count(Int64(1))"]
+        ["columns: a, n"]
+
+        DROP PROJECTION IF EXISTS q
+        there is no projection `q`
+
+        CREATE STREAM s
+        there is a stream `s` already
+
+        CREATE PROJECTION s AS SELECT a FROM s
+        there is a stream `s` already
+
+        CREATE STREAM shop.orders
+        `shop.orders` cannot name a stream: names that start with `shop.` belong to the source `shop`
+
+        DROP STREAM s
+        the stream `s` is used by the projection `p`: drop that first
+
+        DROP PROJECTION q
+        there is no projection `q`: did you mean `p`?
+
+        PAUSE PROJECTION pp
+        there is no projection `pp`: did you mean `p`?
+
+        CREATE STREAM t WITH (partition = 1)
+        the options of a stream: unknown field `partition`, expected one of `retention_ms`, `retention_bytes`, `cleanup`, `compression`, `event_bytes_max`
+
+        CREATE STREAM t WITH (partitions = 0)
+        option `partitions` is `0`, outside 1 to 1024
+
+        ALTER STREAM s ADD COLUMN c text NOT NULL
+        the new column `c` cannot be NOT NULL: earlier events do not have it
+
+        CREATE STREAM t (_a integer)
+        the column `_a` cannot be declared: names that start with `_` are the platform's own (line 1, column 18)
+
+        CREATE STREAM t (a money)
+        unknown column type `money`: use boolean, smallint, integer, bigint, real, double precision, numeric(p,s), text, bytea, date, time, timestamp, timestamptz, interval, uuid or json (line 1, column 20)
+
+        DROP PROJECTION p
+        projection `p` dropped
+
+        DROP STREAM s
+        stream `s` dropped
+
+        DROP SOURCE shop
+        source `shop` dropped"#]].assert_eq(&all.join("\n\n"));
 }

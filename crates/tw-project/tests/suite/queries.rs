@@ -72,7 +72,17 @@ fn whatever_makes_no_sense_is_refused_with_the_reason() {
     .iter()
     .map(|sql| node.refused(sql))
     .collect();
-    expect![[]].assert_eq(&all.join("\n"));
+    expect![[r#"
+        there is no column `x`
+        there is no table `row`: did you mean `raw`?
+        operator does not exist: bigint + text: add a cast
+        cannot create filter with non-boolean predicate 'raw._offset' returning Int64
+        expected a statement: CREATE, ALTER, DROP, SHOW, DESCRIBE, EXPLAIN, PAUSE, RESUME, REBUILD, SELECT, WITH or VALUES, found `SELEC`: did you mean `SELECT`? (line 1, column 1)
+        division by zero
+        there is no parameter `$1`: 0 were given (line 1, column 8)
+        expected what it is: STREAM, SOURCE or PROJECTION, found `TABLE` (line 1, column 8)
+        function to_char() is not supported: its patterns would be DataFusion's, not PostgreSQL's: cast to text, or use extract()
+        not supported: FOR UPDATE and FOR SHARE: nothing is locked by reading"#]].assert_eq(&all.join("\n"));
 }
 
 #[test]
