@@ -4,6 +4,7 @@ pub(crate) mod accumulator;
 pub(crate) mod aggregate;
 pub(crate) mod aggregator;
 pub(crate) mod best;
+mod counts;
 mod entries;
 mod exact_sum;
 pub(crate) mod groups;

@@ -2,7 +2,7 @@
 
 use super::{Dialect, functions};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use datafusion::common::{Column, DFSchema, DataFusionError, Result};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
@@ -54,6 +54,10 @@ impl ScalarUDFImpl for Named {
         let arguments = (0..args.arg_fields.len())
             .map(|index| match args.scalar_arguments.get(index).copied().flatten() {
                 Some(value) => Expr::Literal(value.clone(), None),
+                // A number of digits that is still a cast of its text: the type is found anew once it is a number.
+                None if index == 1 && matches!(self.name.as_str(), "round" | "trunc") => {
+                    Expr::Literal(ScalarValue::Int32(Some(0)), None)
+                }
                 None => Expr::Column(Column::from_name(name(index))),
             })
             .collect();

@@ -61,7 +61,7 @@ pub(super) fn projection(plan: &ProjectionPlan) -> Answer {
 }
 
 fn shown(expr: &Arc<dyn PhysicalExpr>) -> String {
-    fmt_sql(expr.as_ref()).to_string()
+    fmt_sql(expr.as_ref()).to_string().replace("count(Int64(1))", "count(*)")
 }
 
 fn steps(steps: &[Step], schema: &mut SchemaRef, out: &mut Vec<String>) {

@@ -2,7 +2,8 @@
 
 use super::accumulator::Accumulator;
 use super::best::{Best, Side};
-use super::sums::{Booleans, Count, Wanted, avg_type, no_aggregate, sum_type, totals};
+use super::counts::{Booleans, Count};
+use super::sums::{Wanted, avg_type, no_aggregate, sum_type, totals};
 use crate::functions::function::type_error;
 use crate::state::key::{Direction, is_key_type};
 use datafusion::arrow::datatypes::{DataType, Field};

@@ -140,7 +140,7 @@ fn check(server: &mut Server, driver: &Driver, table: &Table, index: usize, quer
             }
             (Ok(_), Err(error)) => {
                 return Verdict::Wrong(format!(
-                    "{:?}\n  {ours_sql}\n  {sql}\n  error: {error} {error:?}",
+                    "{:?}\n  {ours_sql}\n  {sql}\n  error: {error}",
                     table.columns
                 ));
             }
