@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options, _: &Context) -> Result<()> {
         };
         let ended = local::end(node).await;
         shown?;
-        farewell(&url, options);
+        farewell(options);
         ended
     });
     runtime.shutdown_timeout(local::LINGER);
@@ -88,9 +88,9 @@ pub(crate) fn run(options: &Options, _: &Context) -> Result<()> {
 }
 
 /// Says what to try next, once the screen is the person's again.
-fn farewell(url: &str, options: &Options) {
+fn farewell(options: &Options) {
     let again = if options.postgres.is_some() { "tradewind demo --postgres …" } else { "tradewind demo" };
-    note(format!("the data stays; `{again}` goes on from here, and `tradewind up` serves it at {url}"));
+    note(format!("the data stays; `{again}` goes on from here, and `tradewind up` serves it"));
 }
 
 /// Sets everything up, then writes and shows until it is time to end.
