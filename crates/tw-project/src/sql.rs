@@ -1,5 +1,6 @@
 //! Statements: from text to what is to be done.
 
+mod bounds;
 mod lower;
 mod names;
 mod params;

@@ -4,7 +4,7 @@
 //! and time zones become casts and function calls of ours. Names are the matter of [`names`].
 
 use super::params::Param;
-use super::{SyntaxError, names};
+use super::{SyntaxError, bounds, names};
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select,
@@ -25,9 +25,10 @@ pub(crate) struct Lowered {
 /// Prepares `query`; `params` are the values of `$1`, `$2` and so on.
 ///
 /// # Errors
-/// A parameter that has no value, a number with more than 76 digits, or syntax that would be silently ignored.
+/// A bound that is exceeded, a parameter that has no value, a number with more than 76 digits, or syntax that would be silently ignored.
 pub(crate) fn lower(mut query: Query, params: &[Param]) -> Result<Lowered, SyntaxError> {
     refuse_ignored(&query)?;
+    bounds::check(&query)?;
     let mut lowering = Lowering { params };
     if let ControlFlow::Break(error) = VisitMut::visit(&mut query, &mut lowering) {
         return Err(error);
@@ -102,8 +103,11 @@ impl Lowering<'_> {
                 let param = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
                 let value = param.and_then(|number| self.params.get(number.checked_sub(1)?));
                 let missing = || {
-                    let given = self.params.len();
-                    SyntaxError::new(format!("there is no parameter `{name}`: {given} were given"), *span)
+                    let given = match self.params.len() {
+                        0 => "none has a value".to_owned(),
+                        count => format!("{count} have a value"),
+                    };
+                    SyntaxError::new(format!("there is no parameter `{name}`: {given}"), *span)
                 };
                 let value = value.ok_or_else(missing)?.to_sql();
                 *expr = Expr::Value(ValueWithSpan { value, span: *span });
