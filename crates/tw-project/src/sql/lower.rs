@@ -4,7 +4,7 @@
 //! and time zones become casts and function calls of ours. Names are the matter of [`names`].
 
 use super::params::Param;
-use super::{SyntaxError, bounds, names};
+use super::{SyntaxError, bounds, casts, names};
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select,
@@ -34,6 +34,7 @@ pub(crate) fn lower(mut query: Query, params: &[Param]) -> Result<Lowered, Synta
         return Err(error);
     }
     let names = names::name_columns(&mut query)?;
+    casts::tell_apart(&mut query);
     Ok(Lowered { query, names })
 }
 
@@ -161,7 +162,7 @@ fn bare_frame(function: &mut Function) {
     }
 }
 
-fn call<const N: usize>(name: &str, args: [Expr; N]) -> Expr {
+pub(super) fn call<const N: usize>(name: &str, args: [Expr; N]) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

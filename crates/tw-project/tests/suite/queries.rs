@@ -90,8 +90,30 @@ fn an_aggregate_may_be_filtered_by_what_is_never_null() {
     let mut node = Node::new();
     node.table("db.t", "k integer, f double precision, n integer", &["k"], 1);
     node.change("db.t", "1", "null", r#"{"k":1,"f":-1.25,"n":null}"#);
-    let sql = "SELECT k, bool_or(n IS NOT NULL) FILTER (WHERE k = k OR -1.25::float8 = f) FROM db.t GROUP BY k";
+    let sql =
+        "SELECT k, bool_or(n IS NOT NULL) FILTER (WHERE k = k OR -1.25::float8 = f) FROM db.t GROUP BY k";
     assert_eq!(node.query(sql), "[1,false]");
+}
+
+#[test]
+fn a_value_and_its_cast_are_two_keys() {
+    let mut node = Node::new();
+    node.run("CREATE STREAM s (a integer) WITH (partitions = 1)");
+    node.append("s", "t", None, r#"{"a":7}"#);
+    node.append("s", "t", None, r#"{"a":7}"#);
+    let sql = "SELECT a::numeric AS n, a, sum(a) AS s, sum(a::numeric) AS t FROM s GROUP BY a::numeric, a";
+    expect![[r#"["7",7,14,"14"]"#]].assert_eq(&node.query(sql));
+    node.run(&format!("CREATE PROJECTION p AS {sql}"));
+    expect![[r#"["7",7,14,"14"]"#]].assert_eq(&node.query("SELECT * FROM p"));
+    let sql =
+        "SELECT a + 1 FROM (SELECT a::bigint FROM s UNION ALL SELECT a::bigint FROM s) t WHERE a::text = '7'";
+    expect![[r#"
+        [8]
+        [8]
+        [8]
+        [8]"#]]
+    .assert_eq(&node.query(sql));
+    expect!["[14]"].assert_eq(&node.query("SELECT sum(a) FROM s HAVING sum(a::numeric) IS NOT NULL"));
 }
 
 #[test]

@@ -188,5 +188,6 @@ fn a_statement_beyond_its_bounds_is_refused_with_the_bound() {
         concat() has 101 arguments, more than 100 (line 1, column 8)
         FROM names 101 tables, more than 100 (line 1, column 1)
         the statement is nested too deeply
-        the statement has 1048585 bytes, more than 1048576"#]].assert_eq(&all.join("\n"));
+        the statement has 1048585 bytes, more than 1048576"#]]
+    .assert_eq(&all.join("\n"));
 }
