@@ -87,10 +87,10 @@ fn measure(args: &Args, server: &Server, workload: &Workload, folder: &Path) -> 
     let (mut bound, mut ours, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..args.rounds {
         bound.push(rate(workload.rows, server.drain(&filled)?));
-        let before = crate::store::world::cpu();
+        let before = crate::report::cpu();
         let folder = folder.join(format!("{}-{round}", workload.step));
         ours.push(rate(workload.rows, capture(server, &filled, workload, &folder)?));
-        cpu.push((crate::store::world::cpu() - before) * 1e6 / workload.rows as f64);
+        cpu.push((crate::report::cpu() - before) * 1e6 / workload.rows as f64);
         std::fs::remove_dir_all(folder)?;
     }
     let (bound, ours) = (crate::report::median(&bound), crate::report::median(&ours));

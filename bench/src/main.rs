@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
 mod capture;
+mod http;
 mod log;
 mod process;
 mod report;
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Capture from PostgreSQL into the log, next to `pg_recvlogical` on the same slot.
     Capture(capture::Args),
+    /// Events over HTTP: single ones and lines.
+    Http(http::Args),
     /// The embedded log: appends, replay, and the raw disk below it.
     Log(log::Args),
     /// The engine of the state: commits, ingests, reads.
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Capture(args) => capture::run(&args),
+        Command::Http(args) => http::run(args),
         Command::Log(args) => log::run(args),
         Command::State(args) => state::run(args),
         Command::Process(args) => process::run(args),

@@ -52,3 +52,12 @@ pub(crate) fn quantile<T: PartialOrd + Copy + Default>(values: &[T], share: f64)
 pub(crate) fn ms(duration: Duration) -> String {
     format!("{:.3}", duration.as_secs_f64() * 1e3)
 }
+
+/// Processor time of the whole process, in seconds. The kernel counts in hundredths.
+pub(crate) fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold spaces.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect::<Vec<_>>();
+    let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or_default();
+    (ticks(11) + ticks(12)) / 100.0
+}

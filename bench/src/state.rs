@@ -1,7 +1,7 @@
 //! `bench state`: the engine of the state next to bare writes of the same bytes, and to a map in memory.
 
+use crate::report::cpu;
 use crate::report::{median, quantile};
-use crate::store::cpu;
 use anyhow::Context;
 use bytes::Bytes;
 use std::io::Write;

@@ -2,13 +2,12 @@
 
 mod append;
 mod read;
-pub(crate) mod world;
+mod world;
 
 use anyhow::Context;
 use clap::Subcommand;
 use std::path::PathBuf;
 use world::Engine;
-pub(crate) use world::cpu;
 
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,8 @@ use std::time::Duration;
 pub(crate) const PACKAGE: &str = "tradewind";
 
 /// The README's main command, as the gate tries it.
-pub(crate) const DEMO: Smoke = Smoke { args: &["demo", "--listen", "127.0.0.1:0"], runs: Duration::from_secs(10) };
+pub(crate) const DEMO: Smoke =
+    Smoke { args: &["demo", "--listen", "127.0.0.1:0"], runs: Duration::from_secs(10) };
 
 /// References that the binary prints about itself. Adding one is adding a line.
 pub(crate) const GENERATORS: &[Generator] = &[

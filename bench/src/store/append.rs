@@ -1,7 +1,7 @@
 //! Appending through the store, and the same batches straight into the log.
 
-use super::world::{Dice, Engine, World, Zipf, cpu, event};
-use crate::report::median;
+use super::world::{Dice, Engine, World, Zipf, event};
+use crate::report::{cpu, median};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use std::path::Path;

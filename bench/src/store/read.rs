@@ -1,7 +1,7 @@
 //! Reading by subject when there are many, opening, memory.
 
-use super::world::{Dice, Engine, World, cpu, event, resident_mib};
-use crate::report::{ms, quantile};
+use super::world::{Dice, Engine, World, event, resident_mib};
+use crate::report::{cpu, ms, quantile};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tw_log::store::{EventStore, Options};

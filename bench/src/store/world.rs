@@ -67,15 +67,6 @@ pub(crate) fn event<'a>(subject: &'a str, id: &'a str) -> EventRef<'a> {
     }
 }
 
-/// Processor time of the whole process, in seconds. The kernel counts in hundredths.
-pub(crate) fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name in parentheses may hold spaces.
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect::<Vec<_>>();
-    let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or_default();
-    (ticks(11) + ticks(12)) / 100.0
-}
-
 /// Memory of the whole process, in MiB.
 pub(crate) fn resident_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

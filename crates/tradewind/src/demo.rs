@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options, _: &Context) -> Result<()> {
         };
         let ended = local::end(node).await;
         shown?;
-        farewell(&url, options);
+        farewell(options);
         ended
     });
     runtime.shutdown_timeout(local::LINGER);
@@ -88,9 +88,9 @@ pub(crate) fn run(options: &Options, _: &Context) -> Result<()> {
 }
 
 /// Says what to try next, once the screen is the person's again.
-fn farewell(url: &str, options: &Options) {
+fn farewell(options: &Options) {
     let again = if options.postgres.is_some() { "tradewind demo --postgres …" } else { "tradewind demo" };
-    note(format!("the data stays; `{again}` goes on from here, and `tradewind up` serves it at {url}"));
+    note(format!("the data stays; `{again}` goes on from here, and `tradewind up` serves it"));
 }
 
 /// Sets everything up, then writes and shows until it is time to end.
@@ -106,6 +106,8 @@ async fn show(options: &Options, url: &str, on_screen: bool) -> Result<()> {
     }
     let writing = write(&mut writer, shop, next, options.rate, measured.clone());
     let watching = views::watch(&client, measured.clone());
+    let beside = Client::new(url)?;
+    let awaiting = views::await_rows(&beside, measured.clone());
     let showing = async {
         if on_screen { screen::show(url, &measured).await } else { lines::show(url, &measured).await }
     };
@@ -118,6 +120,7 @@ async fn show(options: &Options, url: &str, on_screen: bool) -> Result<()> {
     let outcome = tokio::select! {
         ended = writing => ended,
         ended = watching => ended,
+        ended = awaiting => ended,
         ended = showing => ended,
         () = over => Ok(()),
     };
@@ -129,7 +132,7 @@ async fn show(options: &Options, url: &str, on_screen: bool) -> Result<()> {
 
 /// Whoever makes things happen.
 enum Writer {
-    Events(events::Writer),
+    Events(Box<events::Writer>),
     Postgres(Box<postgres::Writer>),
 }
 
@@ -137,7 +140,7 @@ impl Writer {
     async fn open(options: &Options, url: &str) -> Result<Self> {
         Ok(match &options.postgres {
             Some(address) => Self::Postgres(Box::new(postgres::Writer::open(address).await?)),
-            None => Self::Events(events::Writer::new(url)?),
+            None => Self::Events(Box::new(events::Writer::new(url)?)),
         })
     }
 
@@ -188,7 +191,12 @@ async fn write(writer: &mut Writer, shop: Shop, first: u64, rate: u64, measured:
         let facts: Vec<Fact> = (next..until).flat_map(|tick| shop.tick(tick)).collect();
         let sent = Instant::now();
         let token = writer.write(&facts, until).await?;
-        measured.borrow_mut().wrote(facts.len() as u64, sent.elapsed(), token);
+        let mut measured = measured.borrow_mut();
+        if token.is_none() && measured.awaited.is_none() {
+            // Every tick places one order.
+            measured.awaited = Some((until, Instant::now()));
+        }
+        measured.wrote(facts.len() as u64, sent.elapsed(), token);
         next = until;
     }
 }

@@ -27,6 +27,8 @@ use tokio::task::JoinHandle;
 const ACCEPT_BACKOFF_MS: u64 = 100;
 /// How often histograms are folded when nobody asks for them, so that they take no memory without bound.
 const UPKEEP_MS: u64 = 5_000;
+/// What a client that speaks HTTP/2 says first has so many bytes (RFC 9113, section 3.4).
+const HTTP2_PREFACE_BYTES: usize = 24;
 /// How many requests of one HTTP/2 connection may be under way.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 
@@ -169,7 +171,12 @@ async fn serve(stream: TcpStream, api: &Arc<Api>, _place: OwnedSemaphorePermit) 
         // Small answers are complete when they are written: waiting for more would only delay them.
         let _best_effort = stream.set_nodelay(true);
         let stalled = api.telemetry.stalled.clone();
-        let io = TokioIo::new(Guarded::new(stream, ms(api.options.write_stall_ms_max), stalled));
+        let mut guarded = Guarded::new(stream, ms(api.options.write_stall_ms_max), stalled);
+        if speaks_http2 {
+            // Before the preface is complete, nobody else looks at the time.
+            guarded.expect(HTTP2_PREFACE_BYTES, ms(api.options.header_timeout_ms));
+        }
+        let io = TokioIo::new(guarded);
         let service = service_fn({
             let api = api.clone();
             move |request: Request<Incoming>| {
@@ -212,6 +219,7 @@ fn http2_builder(api: &Api) -> http2::Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .keep_alive_interval(ms(api.options.header_timeout_ms))
+        .keep_alive_timeout(ms(api.options.header_timeout_ms))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .max_header_list_size(api.options.header_bytes_max.saturating_mul(2));
     builder

@@ -114,9 +114,9 @@ fn run(
     running.insert(name.clone(), Running { definition, paused: was_paused });
     if paused != was_paused {
         if paused {
-            workers.pause(&name)?
+            workers.pause(&name)?;
         } else {
-            workers.resume(&name)?
+            workers.resume(&name)?;
         }
         running.insert(name, Running { definition, paused });
     }

@@ -132,26 +132,28 @@ impl Ledger {
         self.table.bytes() + self.heap_bytes
     }
 
-    /// Learns of a subject. One that is known already keeps its events, and gets what it lacked.
+    /// Learns of a subject. One that is known already keeps its events, and gets what it lacked: when several writers need a
+    /// subject, each may look it up, and all but the first bring nothing new.
     pub fn load(&mut self, subject: SubjectHash, loaded: Loaded) {
-        self.heap_bytes += loaded.tail.as_ref().map_or(0, |tail| tail.as_bytes().len() + 16);
-        if !loaded.window.is_empty() {
-            self.heap_bytes += loaded.window.len() * size_of::<Posting>() + 64;
-            self.windows.insert(subject, loaded.window);
-        }
+        let Loaded { head, tail, unread, window, complete } = loaded;
+        let tail_bytes = tail.as_ref().map_or(0, |tail| tail.as_bytes().len() + 16);
+        let mut lacks_window = true;
         if let Some(entry) = self.table.get_mut(subject) {
-            entry.complete |= loaded.complete;
-            if entry.unread && !loaded.unread {
-                (entry.tail, entry.unread) = (loaded.tail, false);
+            lacks_window = !entry.complete;
+            entry.complete |= complete;
+            if entry.unread && !unread {
+                (entry.tail, entry.unread) = (tail, false);
+                self.heap_bytes += tail_bytes;
             }
         } else {
-            self.table.insert(Entry::loaded(
-                subject,
-                loaded.head,
-                loaded.tail,
-                loaded.unread,
-                loaded.complete,
-            ));
+            self.heap_bytes += tail_bytes;
+            self.table.insert(Entry::loaded(subject, head, tail, unread, complete));
+        }
+        if lacks_window && !window.is_empty() {
+            self.heap_bytes += window_bytes(&window);
+            if let Some(replaced) = self.windows.insert(subject, window) {
+                self.heap_bytes = self.heap_bytes.saturating_sub(window_bytes(&replaced));
+            }
         }
     }
 
@@ -224,6 +226,11 @@ impl Ledger {
         (self.fresh, self.heap_bytes) = (0, 0);
         Sealed::new(std::mem::take(&mut self.table), self.end)
     }
+}
+
+/// About how much memory a window takes.
+fn window_bytes(window: &[Posting]) -> usize {
+    size_of_val(window) + 64
 }
 
 /// Subjects are hashes already.

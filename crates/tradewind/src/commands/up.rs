@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
         let mut out = context.output();
         match out.format {
             Format::Table | Format::Csv => {
-                out.line(format!("serving {url}, data in {data}; Ctrl-C ends it"))?
+                out.line(format!("serving {url}, data in {data}; Ctrl-C ends it"))?;
             }
             Format::Json | Format::Ndjson => out.line(json!({ "url": url, "data": data }))?,
         }

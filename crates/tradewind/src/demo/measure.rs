@@ -30,6 +30,8 @@ pub(super) struct Measured {
     second: (u64, u64),
     /// The cut after the latest write.
     pub(super) token: Option<Token>,
+    /// So many orders there are since this moment, which no view has shown yet.
+    pub(super) awaited: Option<(u64, Instant)>,
     /// What the views say.
     pub(super) seen: Seen,
 }
@@ -44,6 +46,7 @@ impl Measured {
             per_second: VecDeque::new(),
             second: (0, 0),
             token: None,
+            awaited: None,
             seen: Seen::default(),
         }))
     }

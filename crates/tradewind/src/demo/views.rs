@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How often the views are asked.
 const EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether a view shows a commit.
+const LOOK: Duration = Duration::from_millis(10);
 /// How many rows of each are shown.
 pub(super) const ROWS: usize = 8;
 
@@ -82,6 +84,23 @@ pub(super) async fn watch(client: &Client, measured: Shared) -> Result<()> {
         let problems = problems.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         let stored = stored(client).await?;
         measured.borrow_mut().seen = Seen { tables, lag_events, stored, problems };
+    }
+}
+
+/// Measures how long it takes from a commit in a database until a view shows it: without a token, by asking until it does.
+pub(super) async fn await_rows(client: &Client, measured: Shared) -> Result<()> {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some((orders, since)) = measured.borrow().awaited else { continue };
+        let sql = "SELECT sum(orders)::bigint AS orders FROM orders_by_state";
+        let request = Request::post("/v1/sql").accept("application/x-ndjson").json(&json!({ "sql": sql }));
+        let answer = client.send(request).await?.bytes().await?;
+        let row: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        if number(&row, "orders") >= orders {
+            let mut measured = measured.borrow_mut();
+            measured.visible.add(since.elapsed());
+            measured.awaited = None;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod capture;
 mod commands;
+mod demo;
 mod docs;
 mod node;
 mod support;

@@ -232,17 +232,8 @@ impl<'c> Door<'c> {
 
     fn admit(&mut self, event: &CloudEvent<'_>) -> Result<(), Problem> {
         let event = event.as_ref();
-        let bytes = event.data.bytes().len() + event.id.len() + event.subject.map_or(0, str::len);
-        let bytes_max = self.stream.options.event_bytes_max;
-        if bytes > bytes_max as usize {
-            let detail = format!(
-                "the event has {bytes} bytes, over the limit of {bytes_max} of `{}`: make it smaller, or raise `event_bytes_max`",
-                self.stream.name
-            );
-            return Err(Problem::new(Code::EventTooLarge, detail)
-                .with(|members| members.limit = Some(u64::from(bytes_max))));
-        }
-        self.call.api.parts.control.admit(self.stream, &event)?;
-        Ok(self.write.push(self.stream, &event)?)
+        // The store first: it says at a glance that an event is too large, while columns take a look at all of the data.
+        self.write.push(self.stream, &event)?;
+        self.call.api.parts.control.admit(self.stream, &event)
     }
 }

@@ -58,6 +58,10 @@ impl From<tw_log::store::Error> for Problem {
             Error::KeyReused(_) => Code::IdempotencyKeyReused,
             Error::KeyGone(_) => Code::EventsRemoved,
             Error::InvalidEvent { .. } => Code::InvalidEvent,
+            Error::EventTooLarge { bytes_max, .. } => {
+                return Self::new(Code::EventTooLarge, error.to_string())
+                    .with(|members| members.limit = Some(u64::from(bytes_max)));
+            }
             Error::InvalidWrite(_) => Code::BodyTooLarge,
             Error::DamagedIndex(_) => Code::Damaged,
             Error::Index(_) | Error::InvalidOption { .. } | Error::Thread(_) => Code::Internal,

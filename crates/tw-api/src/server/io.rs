@@ -1,4 +1,4 @@
-//! A connection that gives up when its client takes nothing for too long.
+//! A connection that gives up when its client takes nothing for too long, or does not say enough to begin with.
 
 use metrics::Counter;
 use std::future::Future;
@@ -11,18 +11,30 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// A TCP stream with a bound on how long a write may make no progress. A slow reader thus costs a bounded buffer for a
-/// bounded time, and nobody else notices.
+/// bounded time, and nobody else notices. The same for the first bytes of a connection, see [`Guarded::expect`].
 pub(super) struct Guarded {
     stream: TcpStream,
     stall_max: Duration,
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
     stalled: Counter,
+    opening: Option<Opening>,
+}
+
+/// What a client has yet to say before its time is over.
+struct Opening {
+    bytes: usize,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Guarded {
     pub(super) fn new(stream: TcpStream, stall_max: Duration, stalled: Counter) -> Self {
-        Self { stream, stall_max, stall: None, stalled }
+        Self { stream, stall_max, stall: None, stalled, opening: None }
+    }
+
+    /// Gives up when the next `bytes` bytes have not come within `time`.
+    pub(super) fn expect(&mut self, bytes: usize, time: Duration) {
+        self.opening = Some(Opening { bytes, deadline: Box::pin(tokio::time::sleep(time)) });
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -48,7 +60,16 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let Some(opening) = &mut self.opening else { return outcome };
+        opening.bytes = opening.bytes.saturating_sub(buffer.filled().len() - before);
+        if opening.bytes == 0 {
+            self.opening = None;
+        } else if outcome.is_pending() && opening.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client did not begin in time")));
+        }
+        outcome
     }
 }
 

@@ -159,9 +159,30 @@ async fn an_event_that_does_not_fit_its_stream_is_refused() {
         .send()
         .await;
     assert_eq!((reply.code().as_str(), &reply.json()["line"]), ("event_refused", &json!(2)));
-    let large = format!(r#","data":"{}""#, "x".repeat(1024));
-    let reply = world.post("/v1/streams/typed/events").event(&event("1", &large)).send().await;
-    assert_eq!((reply.code().as_str(), &reply.json()["limit"]), ("event_too_large", &json!(1024)));
+}
+
+#[tokio::test]
+async fn an_event_of_one_byte_over_the_limit_of_its_stream_is_too_large() {
+    let world = world().await;
+    let path = "/v1/streams/small";
+    let definition = r#"{"partitions":1,"options":{"event_bytes_max":1024}}"#;
+    assert_eq!(world.call(http::Method::PUT, path).json(definition).send().await.status, 201);
+    let post = async |data_bytes: usize| {
+        let event = event("1", &format!(r#","data":"{}""#, "x".repeat(data_bytes)));
+        world.post("/v1/streams/small/events").event(&event).send().await
+    };
+    let over = post(1024).await;
+    assert_eq!(
+        (over.status, over.code().as_str(), &over.json()["limit"]),
+        (413, "event_too_large", &json!(1024))
+    );
+    // The refusal says how large the event is in all, so how much has to go.
+    let detail = over.detail();
+    let bytes = detail.split("has ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let fitting = 1024 - (bytes.parse::<usize>().unwrap() - 1024);
+    let over = post(fitting + 1).await;
+    assert_eq!((over.status, over.code().as_str()), (413, "event_too_large"), "{}", over.text());
+    assert_eq!(post(fitting).await.status, 200);
 }
 
 #[tokio::test]

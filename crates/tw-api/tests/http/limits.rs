@@ -93,6 +93,11 @@ async fn a_client_that_says_nothing_or_never_ends_its_headers_is_disconnected() 
     assert!(!answer.contains("200"), "{answer}");
     let answer = raw(world.address(), b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert!(answer.ends_with("ok\n"), "an idle connection is closed after its last answer: {answer}");
+    // HTTP/2: a preface without end, and one after which nothing comes, not even answers to pings.
+    for start in [&b"PRI * HTTP/2.0\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let closed_in_time = raw(world.address(), start).await;
+        assert!(!closed_in_time.contains("200"), "{closed_in_time}");
+    }
 }
 
 #[tokio::test]

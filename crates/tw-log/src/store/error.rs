@@ -44,6 +44,21 @@ pub enum Error {
         /// The rule, and what to do.
         reason: String,
     },
+    /// An event is larger than its stream takes.
+    #[error(
+        "event `{id}` has {bytes} bytes, over the limit of {bytes_max} bytes of stream `{stream}`: make it smaller, or \
+         raise the stream's `event_bytes_max`"
+    )]
+    EventTooLarge {
+        /// The id of the event, cut to 80 characters.
+        id: String,
+        /// The stream.
+        stream: StreamName,
+        /// How many bytes it has, attributes and data.
+        bytes: usize,
+        /// How many it may have.
+        bytes_max: u32,
+    },
     /// The write as a whole breaks a rule.
     #[error("the write cannot be stored: {0}")]
     InvalidWrite(String),

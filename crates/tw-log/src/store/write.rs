@@ -46,7 +46,12 @@ struct Part {
 
 /// Says why an event is refused.
 fn invalid(event: &EventRef<'_>, reason: impl Into<String>) -> Error {
-    Error::InvalidEvent { id: event.id.chars().take(80).collect(), reason: reason.into() }
+    Error::InvalidEvent { id: short_id(event), reason: reason.into() }
+}
+
+/// The id of an event for an error: people need not read kilobytes of it.
+fn short_id(event: &EventRef<'_>) -> String {
+    event.id.chars().take(80).collect()
 }
 
 impl Write {
@@ -68,9 +73,9 @@ impl Write {
     /// subject, the extension `partitionkey` or else the id takes its place.
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`] for an empty attribute, a reserved or malformed extension name, or an event over the
-    /// stream's `event_bytes_max`; [`Error::InvalidWrite`] when the write gets too large. The event is then not in it,
-    /// the write can go on without it.
+    /// [`Error::InvalidEvent`] for an empty attribute, a reserved or malformed extension name; [`Error::EventTooLarge`]
+    /// over the stream's `event_bytes_max`; [`Error::InvalidWrite`] when the write gets too large. The event is then not
+    /// in it, the write can go on without it.
     pub fn push(&mut self, stream: &Arc<StreamDef>, event: &EventRef<'_>) -> Result<()> {
         let key = event.subject.unwrap_or_else(|| partition_key(event).unwrap_or(event.id));
         self.add(stream, partition_of(key, stream.partitions), event)
@@ -339,14 +344,14 @@ fn check(stream: &StreamDef, event: &EventRef<'_>) -> Result<usize> {
         }
     }
     let bytes = bytes(event);
-    let bytes_max = stream.options.event_bytes_max as usize;
-    if bytes > bytes_max {
-        let reason = format!(
-            "it has {bytes} bytes, over the limit of {bytes_max} bytes for stream `{}`: make it smaller, or raise the \
-             stream's `event_bytes_max`",
-            stream.name
-        );
-        return Err(invalid(event, reason));
+    let bytes_max = stream.options.event_bytes_max;
+    if bytes > bytes_max as usize {
+        return Err(Error::EventTooLarge {
+            id: short_id(event),
+            stream: stream.name.clone(),
+            bytes,
+            bytes_max,
+        });
     }
     Ok(bytes)
 }

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use tw_api::parts::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 use tw_api::{Code, Problem};
 use tw_process as process;
+use tw_types::Timestamp;
 
 /// The parked events of a node.
 pub(crate) struct NodeParked(pub(crate) process::Parked);
@@ -29,7 +30,11 @@ impl Parked for NodeParked {
     fn show<'a>(&'a self, parked: &'a ParkedId) -> BoxFuture<'a, Result<ParkedEvent, Problem>> {
         Box::pin(async move {
             let detail = self.0.show(&id(parked)).await.map_err(of_process)?;
-            let time = detail.event.as_ref().map(|event| event.hlc.to_string());
+            // It waits since it came, give or take its retries.
+            let time = detail.event.as_ref().map(|event| {
+                let ms = i64::try_from(event.hlc.millis()).unwrap_or(i64::MAX / 1_000_000);
+                Timestamp::from_millis(ms).to_string()
+            });
             let waiting = Some(detail.waiting.len() as u64);
             Ok(ParkedEvent { waiting, time: time.unwrap_or_default(), ..listed(detail.parked) })
         })

@@ -463,3 +463,23 @@ fn a_hundred_thousand_new_subjects_take_bounded_memory() {
     assert_eq!((ledger.fresh(), sealed.sorted().len()), (0, 100_000));
     assert_eq!(ledger.end(), Offset(100_000));
 }
+
+#[test]
+fn what_several_writers_load_at_the_same_time_is_held_and_counted_once() {
+    let mut ledger = Ledger::new(Offset(2_000));
+    let a = SubjectHash::of("a");
+    let posting = |n: u64| Posting { version: Version(n), offset: Offset(n), id: IdHash(n as u32) };
+    let known = Loaded {
+        head: Version(1_024),
+        tail: Some(PackedRun::pack(&[posting(1_024)]).unwrap()),
+        window: (1..1_024).map(posting).collect(),
+        complete: true,
+        ..Loaded::default()
+    };
+    ledger.load(a, known.clone());
+    let bytes = ledger.bytes();
+    for _ in 0..100 {
+        ledger.load(a, known.clone());
+    }
+    assert_eq!(ledger.bytes(), bytes);
+}

@@ -1,0 +1,122 @@
+//! The part of a node that takes events: HTTP, the event store, the embedded log. There is nothing else on it: no source,
+//! no projection, no statement.
+
+use futures_util::future::BoxFuture;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tw_api::parts::{
+    Action, Answer, Control, Parked, ParkedEvent, ParkedFilter, ParkedId, Projection, Source, Sql, Statement,
+    Status, Target,
+};
+use tw_api::{Code, Options, Parts, Problem, Server};
+use tw_env::Env;
+use tw_log::store::EventStore;
+use tw_log::{EmbeddedLog, Log, NewStream};
+use tw_state::DiskStore;
+use tw_types::{EventRef, StreamDef, StreamName};
+
+const PARTITIONS: u32 = 4;
+
+pub(crate) struct Node {
+    server: Server,
+}
+
+impl Node {
+    /// A server on a free port of loopback, with a log and an index in `folder` and the stream `orders`.
+    pub(crate) async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let log = EmbeddedLog::open(folder.join("log"), tw_log::Options::default(), Env::real())?;
+        let log: Arc<dyn Log> = Arc::new(log);
+        log.create_stream(NewStream::plain(StreamName::new("orders")?, PARTITIONS)).await?;
+        let state = Arc::new(DiskStore::open(&folder.join("state"), tw_state::Options::default())?);
+        let events = EventStore::open(log, state, Env::real(), tw_log::store::Options::default())?;
+        let parts = Parts {
+            events,
+            sql: Arc::new(Nothing),
+            control: Arc::new(Nothing),
+            parked: Arc::new(Nothing),
+            metrics: PrometheusBuilder::new().install_recorder()?,
+            env: Env::real(),
+        };
+        let options = Options { listen: "127.0.0.1:0".parse()?, ..Options::default() };
+        Ok(Self { server: Server::start(options, parts).await? })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.shutdown().await;
+    }
+}
+
+/// What is not on this node: there is none of it, and it cannot be made.
+struct Nothing;
+
+fn none<T: Send + 'static>() -> BoxFuture<'static, Result<T, Problem>> {
+    Box::pin(async { Err(Problem::new(Code::InvalidStatement, "this node only takes events")) })
+}
+
+impl Sql for Nothing {
+    fn execute(&self, _: Statement) -> BoxFuture<'_, Result<Answer, Problem>> {
+        none()
+    }
+}
+
+impl Control for Nothing {
+    fn admit(&self, _: &StreamDef, _: &EventRef<'_>) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn create_stream(&self, _: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>, Problem>> {
+        none()
+    }
+
+    fn alter_stream(&self, _: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>, Problem>> {
+        none()
+    }
+
+    fn drop_stream<'a>(&'a self, _: &'a StreamName) -> BoxFuture<'a, Result<(), Problem>> {
+        none()
+    }
+
+    fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>> {
+        none()
+    }
+
+    fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
+        none()
+    }
+
+    fn act<'a>(&'a self, _: Target<'a>, _: Action) -> BoxFuture<'a, Result<(), Problem>> {
+        none()
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<Status, Problem>> {
+        none()
+    }
+
+    fn ready(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+impl Parked for Nothing {
+    fn list(&self, _: ParkedFilter) -> BoxFuture<'_, Result<Vec<ParkedEvent>, Problem>> {
+        none()
+    }
+
+    fn show<'a>(&'a self, _: &'a ParkedId) -> BoxFuture<'a, Result<ParkedEvent, Problem>> {
+        none()
+    }
+
+    fn retry<'a>(&'a self, _: &'a ParkedId) -> BoxFuture<'a, Result<(), Problem>> {
+        none()
+    }
+
+    fn skip<'a>(&'a self, _: &'a ParkedId) -> BoxFuture<'a, Result<(), Problem>> {
+        none()
+    }
+}
