@@ -229,6 +229,12 @@ fn plain(message: &str) -> String {
     let line = line.split_once("coercion failed with: ").map_or(line, |(_, inner)| inner);
     let line = line.split_once(". No function matches").map_or(line, |(own, _)| own);
     let line = line.strip_prefix("Error during planning: ").unwrap_or(line).trim_end_matches('.');
+    if let Some((condition, _)) = line
+        .strip_prefix("Cannot create filter with non-boolean predicate '")
+        .and_then(|line| line.rsplit_once('\''))
+    {
+        return format!("the condition `{condition}` is neither true nor false: compare it with something");
+    }
     let mut chars = line.chars();
     match (chars.next(), chars.next()) {
         // An abbreviation stays.

@@ -1,5 +1,7 @@
 //! Statements: from text to what is to be done.
 
+mod bounds;
+mod casts;
 mod lower;
 mod names;
 mod params;
@@ -8,6 +10,7 @@ mod secret;
 mod statement;
 mod tokens;
 
+pub(crate) use casts::OPERAND as CAST_OPERAND;
 pub(crate) use lower::{Lowered, lower};
 pub use params::Param;
 pub(crate) use parser::parse_query;

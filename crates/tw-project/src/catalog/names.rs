@@ -119,9 +119,16 @@ impl Catalog {
             }
         }
         let prefix = format!("{name}.");
-        let inside = self.streams.iter().find(|stream| stream.name.as_str().starts_with(&prefix));
+        // Tables that a source of this name has left become tables of the new one.
+        let inside = self
+            .streams
+            .iter()
+            .find(|stream| stream.kind != StreamKind::Table && stream.name.as_str().starts_with(&prefix));
         match inside {
-            Some(stream) if what == "source" => refuse(format!("there is a stream `{}`", stream.name)),
+            Some(stream) if what == "source" => refuse(format!(
+                "names that start with `{prefix}` would belong to it, and there is a stream `{}`: drop that first",
+                stream.name
+            )),
             _ => Ok(()),
         }
     }

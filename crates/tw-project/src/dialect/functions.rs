@@ -8,6 +8,7 @@ use crate::functions::arith::{Op, negate};
 use crate::functions::cast::cast;
 use crate::functions::function::type_error;
 use crate::functions::{json, math, moment};
+use crate::sql::CAST_OPERAND;
 use crate::types::{self, INTERVAL, Kind, TIMESTAMP, timestamptz};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -72,7 +73,8 @@ const OURS: &[&str] = &[
 
 /// Whether there is a function of this name.
 pub(super) fn exists(name: &str) -> bool {
-    is_native(name).is_some()
+    name == CAST_OPERAND
+        || is_native(name).is_some()
         || OURS.contains(&name)
         || math::of_one(name).is_some()
         || is_foreign(name)
@@ -107,6 +109,10 @@ pub(super) fn is_total(name: &str) -> bool {
 pub(super) fn plan(dialect: &Dialect, name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Expr> {
     if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
         return Err(type_error(format!("function {name}() is not supported: {instead}")));
+    }
+    if name == CAST_OPERAND {
+        let operand = args.into_iter().next();
+        return operand.ok_or_else(|| type_error(format!("{name}() takes a value and a type")));
     }
     let operands = args.into_iter().map(|arg| Operand::new(arg, schema)).collect::<Result<Vec<_>>>()?;
     let call = Call { name, operands, schema };

@@ -311,7 +311,43 @@ fn drop_one(catalog: &Catalog, kind: Kind, name: &str, if_exists: bool) -> Resul
             }
             Action::DropStream { name: stream.name.clone(), done }
         }
-        Kind::Source => change(Change::SourceDropped(name.to_owned()), done),
+        Kind::Source => {
+            let left = left_by_source(catalog, name);
+            change(Change::SourceDropped(name.to_owned()), format!("{done}{left}"))
+        }
         Kind::Projection => change(Change::ProjectionDropped(name.to_owned()), done),
     })
+}
+
+/// What a dropped source leaves, and how that is removed.
+fn left_by_source(catalog: &Catalog, source: &str) -> String {
+    const NAMES_MAX: usize = 5;
+    let prefix = format!("{source}.");
+    let left: Vec<&str> = catalog
+        .streams()
+        .iter()
+        .map(|stream| stream.name.as_str())
+        .filter(|name| name.starts_with(&prefix))
+        .collect();
+    let Some(first) = left.first() else { return String::new() };
+    let mut names: Vec<String> = left.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
+    if let more @ 1.. = left.len().saturating_sub(NAMES_MAX) {
+        names.push(format!("{more} more"));
+    }
+    format!(
+        "; its tables stay as they are ({}): a source of the same name goes on with them, DROP STREAM {} removes one",
+        names.join(", "),
+        in_statement(first)
+    )
+}
+
+/// A name as a statement has it.
+fn in_statement(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+    let parts_start_well = name.split('.').all(|part| !part.starts_with(|c: char| c.is_ascii_digit()));
+    if name.chars().all(plain) && parts_start_well {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }

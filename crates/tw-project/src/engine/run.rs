@@ -17,6 +17,9 @@ use tokio::time::Instant;
 use tw_state::Snapshot;
 use tw_types::{Offset, PartitionId, StreamPartition, Timestamp, Token};
 
+/// Longer statements are not remembered: they are made for one run.
+const KNOWN_BYTES_MAX: usize = 16 << 10;
+
 /// What belongs to a query beside its text.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -113,7 +116,7 @@ impl Engine {
             Some(view.plan().clone())
         });
         let known = Arc::new(Known { statement, epoch, point });
-        if self.options().plans_max > 0 {
+        if self.options().plans_max > 0 && sql.len() <= KNOWN_BYTES_MAX {
             let mut all = self.0.known.lock();
             if all.len() >= self.options().plans_max {
                 all.clear();

@@ -4,7 +4,7 @@
 //! and time zones become casts and function calls of ours. Names are the matter of [`names`].
 
 use super::params::Param;
-use super::{SyntaxError, names};
+use super::{SyntaxError, bounds, casts, names};
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select,
@@ -25,14 +25,16 @@ pub(crate) struct Lowered {
 /// Prepares `query`; `params` are the values of `$1`, `$2` and so on.
 ///
 /// # Errors
-/// A parameter that has no value, a number with more than 76 digits, or syntax that would be silently ignored.
+/// A bound that is exceeded, a parameter that has no value, a number with more than 76 digits, or syntax that would be silently ignored.
 pub(crate) fn lower(mut query: Query, params: &[Param]) -> Result<Lowered, SyntaxError> {
     refuse_ignored(&query)?;
+    bounds::check(&query)?;
     let mut lowering = Lowering { params };
     if let ControlFlow::Break(error) = VisitMut::visit(&mut query, &mut lowering) {
         return Err(error);
     }
     let names = names::name_columns(&mut query)?;
+    casts::tell_apart(&mut query);
     Ok(Lowered { query, names })
 }
 
@@ -102,8 +104,11 @@ impl Lowering<'_> {
                 let param = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
                 let value = param.and_then(|number| self.params.get(number.checked_sub(1)?));
                 let missing = || {
-                    let given = self.params.len();
-                    SyntaxError::new(format!("there is no parameter `{name}`: {given} were given"), *span)
+                    let given = match self.params.len() {
+                        0 => "none has a value".to_owned(),
+                        count => format!("{count} have a value"),
+                    };
+                    SyntaxError::new(format!("there is no parameter `{name}`: {given}"), *span)
                 };
                 let value = value.ok_or_else(missing)?.to_sql();
                 *expr = Expr::Value(ValueWithSpan { value, span: *span });
@@ -157,7 +162,7 @@ fn bare_frame(function: &mut Function) {
     }
 }
 
-fn call<const N: usize>(name: &str, args: [Expr; N]) -> Expr {
+pub(super) fn call<const N: usize>(name: &str, args: [Expr; N]) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

@@ -117,7 +117,7 @@ fn normal(ident: &Ident) -> String {
 }
 
 /// The name that PostgreSQL gives a column without an alias.
-fn column_name(expr: &Expr) -> String {
+pub(super) fn column_name(expr: &Expr) -> String {
     const UNNAMED: &str = "?column?";
     match expr {
         Expr::Identifier(ident) => normal(ident),

@@ -95,7 +95,7 @@ impl StatementParser<'_> {
     fn create(&mut self) -> Result<Statement, SyntaxError> {
         let or_replace = self.tokens.eat_words(&["OR", "REPLACE"]);
         let place = self.tokens.span();
-        match self.kind()? {
+        match self.kind("what to create")? {
             Kind::Projection => self.create_projection(or_replace),
             kind if or_replace => Err(SyntaxError::new(
                 format!("OR REPLACE is for projections, not for a {}", kind.word()),
@@ -213,7 +213,7 @@ impl StatementParser<'_> {
     }
 
     fn drop(&mut self) -> Result<Statement, SyntaxError> {
-        let kind = self.kind()?;
+        let kind = self.kind("what to drop")?;
         let if_exists = self.tokens.eat_words(&["IF", "EXISTS"]);
         Ok(Statement::Drop { kind, name: self.name()?.full(), if_exists })
     }
@@ -252,13 +252,13 @@ impl StatementParser<'_> {
         self.name().map(|name| name.full())
     }
 
-    fn kind(&mut self) -> Result<Kind, SyntaxError> {
+    fn kind(&mut self, what: &str) -> Result<Kind, SyntaxError> {
         const KINDS: [&str; 3] = ["STREAM", "SOURCE", "PROJECTION"];
         let kind = match self.tokens.peek_word().as_deref() {
             Some("STREAM") => Kind::Stream,
             Some("SOURCE") => Kind::Source,
             Some("PROJECTION") => Kind::Projection,
-            _ => return Err(self.tokens.expected_one_of("what it is", &KINDS)),
+            _ => return Err(self.tokens.expected_one_of(what, &KINDS)),
         };
         self.tokens.next();
         Ok(kind)

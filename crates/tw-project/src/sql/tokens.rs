@@ -159,11 +159,10 @@ impl<'a> Tokens<'a> {
     }
 
     fn byte_of(&self, span: Span) -> usize {
-        let line = self
-            .sql
-            .split_inclusive('\n')
-            .nth(span.start.line.saturating_sub(1) as usize)
-            .unwrap_or_default();
+        let Some(line) = self.sql.split_inclusive('\n').nth(span.start.line.saturating_sub(1) as usize)
+        else {
+            return self.sql.len();
+        };
         let before = line.as_ptr() as usize - self.sql.as_ptr() as usize;
         let column = span.start.column.saturating_sub(1) as usize;
         before + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
@@ -214,7 +213,16 @@ fn is_operator(token: &Token) -> bool {
                         | "JOIN"
                         | "BETWEEN"
                         | "LIKE"
+                        | "ILIKE"
+                        | "SIMILAR"
+                        | "IN"
                         | "IS"
+                        | "ISNULL"
+                        | "NOTNULL"
+                        | "COLLATE"
+                        | "AT"
+                        | "OVERLAPS"
+                        | "LATERAL"
                 )
         }
         Token::Whitespace(_)

@@ -60,7 +60,7 @@ pub fn history(
             Ok(()) => open.push((index, query)),
             Err(error) => {
                 outcome.refused += 1;
-                outcome.reasons.insert(error.to_string());
+                outcome.reasons.insert(format!("{error}: {ours}"));
             }
         }
     }
@@ -139,8 +139,9 @@ fn check(server: &mut Server, driver: &Driver, table: &Table, index: usize, quer
                 ));
             }
             (Ok(_), Err(error)) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 return Verdict::Wrong(format!(
-                    "{:?}\n  {ours_sql}\n  {sql}\n  error: {error}",
+                    "{:?}\n  {ours_sql}\n  {sql}\n  error: {error} {cause}",
                     table.columns
                 ));
             }

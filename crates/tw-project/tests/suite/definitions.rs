@@ -47,7 +47,7 @@ fn what_cannot_be_kept_up_to_date_is_refused_at_create() {
         not supported in a projection: a SELECT without a stream: add FROM
         not supported in a projection: aggregates of aggregates: make a projection, and aggregate again when you query it
         not supported in a projection: GROUPING SETS, ROLLUP and CUBE: make a projection for each
-        there is no parameter `$1`: 0 were given (line 1, column 27)
+        there is no parameter `$1`: none has a value (line 1, column 27)
         there is no column `nope`
         there is no table `nope`
         function sum(text) does not exist: add a cast"#]].assert_eq(&all.join("\n"));
@@ -190,6 +190,32 @@ fn what_is_wrong_with_a_definition_is_said_and_used_things_stay() {
 
         DROP SOURCE shop
         source `shop` dropped"#]].assert_eq(&all.join("\n\n"));
+}
+
+#[test]
+fn a_dropped_source_leaves_its_tables_to_a_source_of_the_same_name() {
+    let mut node = Node::new();
+    let create = "CREATE SOURCE shop FROM POSTGRES 'postgres://localhost/db' TABLES (orders, sales.items)";
+    node.run(create);
+    node.table("shop.orders", "id integer", &["id"], 1);
+    node.table("shop.sales.Items", "id integer", &["id"], 1);
+    node.run("CREATE PROJECTION n AS SELECT count(*) AS n FROM shop.orders");
+    expect!["the stream `shop.orders` is used by the projection `n`: drop that first"]
+        .assert_eq(&node.refused("DROP STREAM shop.orders"));
+    expect!["source `shop` dropped; its tables stay as they are (`shop.orders`, `shop.sales.Items`): a source of the same name goes on with them, DROP STREAM shop.orders removes one"]
+        .assert_eq(&node.run("DROP SOURCE shop"));
+    node.change("shop.orders", "1", "null", r#"{"id":1}"#);
+    assert_eq!(node.query("SELECT n FROM n"), "[1]");
+    assert_eq!(node.run(create), "source `shop` created");
+    node.run("DROP SOURCE shop");
+    node.run("DROP PROJECTION n");
+    node.run("DROP STREAM shop.orders");
+    expect!["source `shop` dropped; its tables stay as they are (`shop.sales.Items`): a source of the same name goes on with them, DROP STREAM \"shop.sales.Items\" removes one"]
+        .assert_eq(&{ node.run(create); node.run("DROP SOURCE shop") });
+    node.run("DROP STREAM \"shop.sales.Items\"");
+    node.run("CREATE STREAM shop.visits");
+    expect!["`shop` cannot name a source: names that start with `shop.` would belong to it, and there is a stream `shop.visits`: drop that first"]
+        .assert_eq(&node.refused(create));
 }
 
 #[test]

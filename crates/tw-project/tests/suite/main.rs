@@ -2,7 +2,9 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, unreachable_pub, reason = "these are tests")]
 
 mod definitions;
+mod documentation;
 mod latest;
 mod projections;
 mod queries;
+mod statements;
 mod support;

@@ -76,13 +76,44 @@ fn whatever_makes_no_sense_is_refused_with_the_reason() {
         there is no column `x`
         there is no table `row`: did you mean `raw`?
         operator does not exist: bigint + text: add a cast
-        cannot create filter with non-boolean predicate 'raw._offset' returning Int64
+        the condition `raw._offset` is neither true nor false: compare it with something
         expected a statement: CREATE, ALTER, DROP, SHOW, DESCRIBE, EXPLAIN, PAUSE, RESUME, REBUILD, SELECT, WITH or VALUES, found `SELEC`: did you mean `SELECT`? (line 1, column 1)
         division by zero
-        there is no parameter `$1`: 0 were given (line 1, column 8)
-        expected what it is: STREAM, SOURCE or PROJECTION, found `TABLE` (line 1, column 8)
+        there is no parameter `$1`: none has a value (line 1, column 8)
+        expected what to create: STREAM, SOURCE or PROJECTION, found `TABLE` (line 1, column 8)
         function to_char() is not supported: its patterns would be DataFusion's, not PostgreSQL's: cast to text, or use extract()
         not supported: FOR UPDATE and FOR SHARE: nothing is locked by reading"#]].assert_eq(&all.join("\n"));
+}
+
+#[test]
+fn an_aggregate_may_be_filtered_by_what_is_never_null() {
+    let mut node = Node::new();
+    node.table("db.t", "k integer, f double precision, n integer", &["k"], 1);
+    node.change("db.t", "1", "null", r#"{"k":1,"f":-1.25,"n":null}"#);
+    let sql =
+        "SELECT k, bool_or(n IS NOT NULL) FILTER (WHERE k = k OR -1.25::float8 = f) FROM db.t GROUP BY k";
+    assert_eq!(node.query(sql), "[1,false]");
+}
+
+#[test]
+fn a_value_and_its_cast_are_two_keys() {
+    let mut node = Node::new();
+    node.run("CREATE STREAM s (a integer) WITH (partitions = 1)");
+    node.append("s", "t", None, r#"{"a":7}"#);
+    node.append("s", "t", None, r#"{"a":7}"#);
+    let sql = "SELECT a::numeric AS n, a, sum(a) AS s, sum(a::numeric) AS t FROM s GROUP BY a::numeric, a";
+    expect![[r#"["7",7,14,"14"]"#]].assert_eq(&node.query(sql));
+    node.run(&format!("CREATE PROJECTION p AS {sql}"));
+    expect![[r#"["7",7,14,"14"]"#]].assert_eq(&node.query("SELECT * FROM p"));
+    let sql =
+        "SELECT a + 1 FROM (SELECT a::bigint FROM s UNION ALL SELECT a::bigint FROM s) t WHERE a::text = '7'";
+    expect![[r#"
+        [8]
+        [8]
+        [8]
+        [8]"#]]
+    .assert_eq(&node.query(sql));
+    expect!["[14]"].assert_eq(&node.query("SELECT sum(a) FROM s HAVING sum(a::numeric) IS NOT NULL"));
 }
 
 #[test]
