@@ -196,6 +196,8 @@ impl Groups {
     pub(crate) fn flush(&mut self, batch: &mut Batch, cache_bytes_max: usize) {
         let prefix = self.prefix();
         let mut changed = std::mem::take(&mut self.changed);
+        // In the order in which the store keeps them, so that it finds their places side by side.
+        changed.sort_unstable_by(|a, b| self.key_of(*a).cmp(&self.key_of(*b)));
         let mut empty = Vec::new();
         for slot in changed.drain(..) {
             let Some(group) = self.groups.get_mut(slot as usize) else { continue };
@@ -219,6 +221,10 @@ impl Groups {
         if self.bytes() > cache_bytes_max {
             self.make_room(cache_bytes_max);
         }
+    }
+
+    fn key_of(&self, slot: u32) -> Option<&[u8]> {
+        self.groups.get(slot as usize).map(|group| group.key.as_ref())
     }
 
     /// Lets groups go that were not touched since the flush before; if that is not enough, all of them.
