@@ -6,6 +6,7 @@ mod capture;
 mod http;
 mod log;
 mod process;
+mod project;
 mod report;
 mod state;
 mod store;
@@ -32,6 +33,8 @@ enum Command {
     State(state::Args),
     /// The partition workers next to a bare loop over the same events.
     Process(process::Args),
+    /// Projections, queries over histories, and reads by key.
+    Project(project::Args),
     /// The event store: appends, reads, memory.
     Store(store::Args),
 }
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Command::Log(args) => log::run(args),
         Command::State(args) => state::run(args),
         Command::Process(args) => process::run(args),
+        Command::Project(args) => project::run(&args),
         Command::Store(args) => store::run(args),
     }
 }

@@ -67,18 +67,18 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 /// Time by the clock and on processors, of all threads of this process; zero, and a point in time, until it is stopped.
 #[derive(Clone, Copy)]
-struct Watch {
+pub(crate) struct Watch {
     clock: Instant,
-    seconds: f64,
-    processor_seconds: f64,
+    pub(crate) seconds: f64,
+    pub(crate) processor_seconds: f64,
 }
 
 impl Watch {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { clock: Instant::now(), seconds: 0.0, processor_seconds: processor_seconds() }
     }
 
-    fn stop(self) -> Self {
+    pub(crate) fn stop(self) -> Self {
         let processor_seconds = processor_seconds() - self.processor_seconds;
         Self { seconds: self.clock.elapsed().as_secs_f64(), processor_seconds, ..self }
     }

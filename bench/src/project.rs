@@ -1,0 +1,316 @@
+//! `bench project`: projections and queries next to a bare loop over the same JSON.
+
+use crate::process::Watch;
+use crate::report::{median, ms, quantile};
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tw_env::Env;
+use tw_log::{Append, EmbeddedLog, Log};
+use tw_order::partition_of;
+use tw_process::{Handle, LogWriter, Workers};
+use tw_project::{Action, Catalog, Engine, Param, Request, parse};
+use tw_state::{DiskStore, Store};
+use tw_types::{Compression, Data, EventRef, PartitionId, StreamDef, StreamPartition, Timestamp, Token};
+use tw_wire::BatchBuilder;
+
+/// How many events a block has.
+const BATCH: u64 = 200;
+/// Nothing here takes as long.
+const LONG: Duration = Duration::from_secs(600);
+const STREAM: &str =
+    "CREATE STREAM sales (customer bigint NOT NULL, total numeric(10,2), state text) WITH (partitions = 4)";
+const SELECT: &str = "SELECT customer, count(*) AS orders, sum(total) AS revenue FROM sales WHERE state <> 'void' GROUP BY customer";
+
+const READ: &str = "SELECT orders, revenue FROM revenue WHERE customer = $1";
+
+/// What to measure, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder for log and state; a temporary folder is made in it and removed. Default: the current folder.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// How often each measurement is repeated; medians are reported.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How many events there are.
+    #[arg(long, default_value_t = 2_000_000)]
+    events: u64,
+    /// How many customers they are about.
+    #[arg(long, default_value_t = 100_000)]
+    keys: u64,
+    /// How long the state waits for its commit at most while the projection catches up, in milliseconds. Default: that of a node.
+    #[arg(long)]
+    commit_ms_max: Option<u64>,
+    /// For how long rows are read by key, in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let parent = args.folder.clone().map_or_else(std::env::current_dir, Ok)?;
+    let folder = tempfile::Builder::new()
+        .prefix("tradewind-bench-")
+        .tempdir_in(&parent)
+        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
+    crate::report::conditions(folder.path());
+    println!(
+        "{} events of about 60 bytes of JSON about {} customers, {BATCH} a block, 4 partitions, in the page cache; {} rounds, medians",
+        args.events, args.keys, args.rounds
+    );
+    println!(
+        "state: atomic commits with the offset, not synced (the log is); its folder is new in every round\n"
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
+    let log =
+        Arc::new(EmbeddedLog::open(folder.path().join("log"), tw_log::Options::default(), Env::real())?);
+    let bench = Bench { folder: folder.path(), runtime, log, args };
+    let stream = bench.fill()?;
+    bench.group(&stream)?;
+    bench.select()?;
+    bench.points(&stream)
+}
+
+/// The data of an event.
+fn json(args: &Args, number: u64) -> String {
+    // A walk over all customers that visits neighbours far from one another.
+    let customer = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+    let customer = customer % args.keys;
+    let state = if number.is_multiple_of(10) { "void" } else { "paid" };
+    format!(r#"{{"customer":{customer},"total":"{}.{:02}","state":"{state}"}}"#, number % 500, number % 100)
+}
+
+/// What the bound reads of an event.
+#[derive(Deserialize)]
+struct Sale<'a> {
+    customer: u64,
+    total: &'a str,
+    state: &'a str,
+}
+
+/// What events cost.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    /// Events per second by the clock.
+    rate: f64,
+    /// Processor time of an event, of all threads.
+    nanos: f64,
+}
+
+impl Cost {
+    fn of(watch: Watch, events: u64) -> Self {
+        let events = events as f64;
+        Self { rate: events / watch.seconds, nanos: 1e9 * watch.processor_seconds / events }
+    }
+
+    fn median(rounds: &[Self]) -> Self {
+        let medians = |of: fn(&Self) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
+        Self { rate: medians(|cost| cost.rate), nanos: medians(|cost| cost.nanos) }
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:>10.0} events/s, {:>5.0} ns of processor time an event", self.rate, self.nanos)
+    }
+}
+
+struct Bench<'a> {
+    folder: &'a Path,
+    runtime: Runtime,
+    log: Arc<EmbeddedLog>,
+    args: &'a Args,
+}
+
+impl Bench<'_> {
+    /// Creates the stream and fills it.
+    fn fill(&self) -> Result<Arc<StreamDef>> {
+        let store: Arc<dyn Store> =
+            Arc::new(DiskStore::open(&self.folder.join("fill"), tw_state::Options::default())?);
+        let (engine, handle) = self.engine(&store, 1)?;
+        let Action::CreateStream { stream, .. } = engine.decide(&parse(STREAM)?)? else {
+            anyhow::bail!("the stream is there already")
+        };
+        let stream = self.runtime.block_on(self.log.create_stream(stream))?;
+        let mut batches: Vec<BatchBuilder> = (0..stream.partitions).map(|_| BatchBuilder::new()).collect();
+        for number in 0..self.args.events {
+            let data = json(self.args, number);
+            let subject = number.to_string();
+            let partition = partition_of(&subject, stream.partitions);
+            let Some(batch) = batches.get_mut(partition.0 as usize) else { continue };
+            batch.push(&EventRef {
+                id: &subject,
+                source: "/bench",
+                ty: "sale",
+                subject: Some(&subject),
+                data: Data::Json(data.as_bytes()),
+                ..EventRef::default()
+            });
+            if u64::from(batch.count()) == BATCH {
+                self.append(&stream, partition, batch)?;
+            }
+        }
+        for (partition, batch) in
+            (0..).map(PartitionId).zip(&mut batches).filter(|(_, batch)| batch.count() > 0)
+        {
+            self.append(&stream, partition, batch)?;
+        }
+        handle.shutdown()?;
+        Ok(stream)
+    }
+
+    fn append(&self, stream: &StreamDef, partition: PartitionId, batch: &mut BatchBuilder) -> Result<()> {
+        let batch = batch.finish(Compression::Lz4)?;
+        let at = StreamPartition::new(stream.id, partition);
+        self.runtime.block_on(async {
+            let permit = self.log.reserve(batch.bytes()).await?;
+            self.log.append(permit, vec![Append { at, batch, expected_end: None }]).await
+        })?;
+        Ok(())
+    }
+
+    fn engine(&self, store: &Arc<dyn Store>, threads: usize) -> Result<(Engine, Handle)> {
+        let defaults = tw_process::Options::default();
+        let options = tw_process::Options {
+            worker_threads: threads,
+            commit_ms_max: self.args.commit_ms_max.unwrap_or(defaults.commit_ms_max),
+            ..defaults
+        };
+        let parked = Arc::new(LogWriter::new(self.log.clone()));
+        let handle = Workers::start(options, self.log.clone(), store.clone(), parked, Env::real())?;
+        let options = tw_project::Options { query_threads_max: 1, ..tw_project::Options::default() };
+        let engine = Engine::new(options, self.log.clone(), store.clone(), Arc::new(handle.clone()))?;
+        Ok((engine, handle))
+    }
+
+    /// An engine whose catalogue has the projection, which the workers are not told of yet.
+    fn with_projection(
+        &self,
+        name: &str,
+        threads: usize,
+    ) -> Result<(Engine, Handle, Arc<dyn tw_process::View>)> {
+        let store: Arc<dyn Store> =
+            Arc::new(DiskStore::open(&self.folder.join(name), tw_state::Options::default())?);
+        let (engine, handle) = self.engine(&store, threads)?;
+        let statement = parse(&format!("CREATE PROJECTION revenue AS {SELECT}"))?;
+        let Action::Change { change, .. } = engine.decide(&statement)? else {
+            anyhow::bail!("no projection")
+        };
+        let mut catalog = Catalog::new(self.log.streams());
+        catalog.apply(change);
+        engine.set_catalog(catalog);
+        let view = engine.views().into_iter().next().context("no view")?.map_err(|(_, error)| error)?;
+        Ok((engine, handle, view.view))
+    }
+
+    fn token(&self, stream: &StreamDef) -> Result<Token> {
+        let ends = (0..stream.partitions).map(|partition| {
+            let at = StreamPartition::new(stream.id, PartitionId(partition));
+            Ok((at, self.log.bounds(at)?.end))
+        });
+        ends.collect()
+    }
+
+    /// Parses the same JSON on one core and updates a hash map; what an event costs.
+    fn bound(&self) -> Cost {
+        let texts: Vec<String> =
+            (0..self.args.events.min(1_000_000)).map(|number| json(self.args, number)).collect();
+        let mut groups: HashMap<u64, (u64, u64)> = HashMap::new();
+        let watch = Watch::start();
+        for text in &texts {
+            let Ok(sale) = serde_json::from_str::<Sale<'_>>(text) else { continue };
+            if sale.state != "void" {
+                let group = groups.entry(sale.customer).or_default();
+                group.0 += 1;
+                group.1 += sale.total.len() as u64;
+            }
+        }
+        black_box(&groups);
+        Cost::of(watch.stop(), texts.len() as u64)
+    }
+
+    fn group(&self, stream: &StreamDef) -> Result<()> {
+        let token = self.token(stream)?;
+        let (mut bounds, mut costs) = (Vec::new(), Vec::new());
+        for round in 0..self.args.rounds {
+            bounds.push(self.bound());
+            let (_engine, handle, view) = self.with_projection(&format!("group-{round}"), 1)?;
+            let watch = Watch::start();
+            handle.add(view)?;
+            self.runtime.block_on(handle.wait_for("projection/revenue", &token, LONG))?;
+            costs.push(Cost::of(watch.stop(), self.args.events));
+            handle.shutdown()?;
+        }
+        let (bound, cost) = (Cost::median(&bounds), Cost::median(&costs));
+        println!("filter and GROUP BY, from the log to committed state, one worker thread");
+        println!("  {bound}: the bound: JSON into a borrowed struct, a hash map update, on one core");
+        println!("  {cost}: the projection: {:.0} % of the bound\n", 100.0 * cost.rate / bound.rate);
+        Ok(())
+    }
+
+    fn select(&self) -> Result<()> {
+        let store: Arc<dyn Store> =
+            Arc::new(DiskStore::open(&self.folder.join("select"), tw_state::Options::default())?);
+        let (engine, handle) = self.engine(&store, 1)?;
+        println!("ad-hoc SELECT over the log's history, one thread");
+        for sql in [
+            "SELECT count(*) FROM sales",
+            "SELECT state, count(*), sum(total) FROM sales GROUP BY state",
+            "SELECT customer, sum(total) AS revenue FROM sales GROUP BY customer ORDER BY revenue DESC LIMIT 10",
+        ] {
+            let mut costs = Vec::new();
+            for _ in 0..self.args.rounds {
+                let watch = Watch::start();
+                let rows: usize = self.runtime.block_on(async {
+                    let answer = engine.run(sql, Request::new(Timestamp::from_millis(0))).await?;
+                    let batches = answer.collect().await?;
+                    anyhow::Ok(batches.iter().map(|batch| batch.num_rows()).sum())
+                })?;
+                black_box(rows);
+                costs.push(Cost::of(watch.stop(), self.args.events));
+            }
+            println!("  {}: {sql}", Cost::median(&costs));
+        }
+        println!();
+        handle.shutdown()?;
+        Ok(())
+    }
+
+    /// Reads rows by key at a fixed rate; a read that starts late counts from when it should have started.
+    fn points(&self, stream: &StreamDef) -> Result<()> {
+        const PER_SECOND: u64 = 5_000;
+        let (engine, handle, view) = self.with_projection("points", 1)?;
+        handle.add(view)?;
+        self.runtime.block_on(handle.wait_for("projection/revenue", &self.token(stream)?, LONG))?;
+        let reads = self.args.seconds * PER_SECOND;
+        let keys = self.args.keys;
+        let latencies = self.runtime.block_on(async {
+            let start = Instant::now();
+            let mut latencies = Vec::with_capacity(reads as usize);
+            for number in 0..reads {
+                let due = start + Duration::from_nanos(number * 1_000_000_000 / PER_SECOND);
+                // Timers are coarser than what is measured.
+                while Instant::now() < due {
+                    tokio::task::yield_now().await;
+                }
+                let key = Param::Number((number.wrapping_mul(7_919) % keys).to_string());
+                let request = Request { params: vec![key], ..Request::new(Timestamp::from_millis(0)) };
+                let batches = engine.run(READ, request).await?.collect().await?;
+                black_box(batches);
+                latencies.push(due.elapsed());
+            }
+            anyhow::Ok(latencies)
+        })?;
+        println!("reads of a row by its key, {PER_SECOND}/s for {} s", self.args.seconds);
+        for share in [0.5, 0.99, 0.999] {
+            println!("  p{}: {} ms", share * 100.0, ms(quantile(&latencies, share)));
+        }
+        handle.shutdown()?;
+        Ok(())
+    }
+}
