@@ -35,14 +35,7 @@ impl Listing {
     pub(crate) fn print(self, out: &mut Output) -> Result<()> {
         match out.format {
             Format::Table if self.rows.is_empty() => out.line(&self.none)?,
-            Format::Table => {
-                let columns = self.columns.iter().map(|(name, _, align)| (name, *align));
-                let mut table = Table::new(columns, Expanded::Off);
-                for row in self.rows {
-                    table.row(row, out)?;
-                }
-                table.end(out)?;
-            }
+            Format::Table => self.print_table(out)?,
             Format::Json => out.line(pretty(&Value::Array(self.objects)))?,
             Format::Ndjson => {
                 for object in &self.objects {
@@ -59,6 +52,22 @@ impl Listing {
             }
         }
         out.flush()
+    }
+
+    /// A column without a heading is for remarks: it is left out when there are none.
+    fn print_table(self, out: &mut Output) -> Result<()> {
+        let rows = &self.rows;
+        let has_text =
+            |column| rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.text.is_empty()));
+        let shown: Vec<bool> =
+            self.columns.iter().enumerate().map(|(n, (name, ..))| !name.is_empty() || has_text(n)).collect();
+        let columns = self.columns.iter().zip(&shown).filter(|(_, shown)| **shown);
+        let mut table = Table::new(columns.map(|((name, _, align), _)| (name, *align)), Expanded::Off);
+        for row in self.rows {
+            let cells = row.into_iter().zip(&shown).filter(|(_, shown)| **shown);
+            table.row(cells.map(|(cell, _)| cell).collect(), out)?;
+        }
+        table.end(out)
     }
 }
 
@@ -164,6 +173,20 @@ mod tests {
             ]
         "#]],
         );
+    }
+
+    #[test]
+    fn a_column_for_remarks_is_there_when_there_are_some() {
+        let listed = |remark: &str| {
+            let (mut out, text) = captured(None);
+            let mut listing =
+                Listing::new(&[("name", "name", Align::Left), ("", "error", Align::Left)], "none");
+            listing.push(vec!["shop".into(), remark.into()], json!({}));
+            listing.print(&mut out).unwrap();
+            text()
+        };
+        assert_eq!(listed("").lines().next(), Some("name"));
+        assert!(listed("is late").ends_with("shop  is late\n"));
     }
 
     #[test]
