@@ -285,9 +285,8 @@ impl Session {
         table.look_at_lost(lost);
         let stored_anew = table.cursor.storage != described.storage && table.is_done();
         // What the stream has told since the question was asked is newer than the answer.
-        let unchanged = self.beside.layouts() == probe.layouts;
-        let waits = table.flow == Flow::Wait;
-        if unchanged && !waits {
+        let is_current = self.beside.layouts() == probe.layouts && table.flow != Flow::Wait;
+        if is_current {
             self.adopt(id, described.layout.clone(), Some(described)).await?;
         }
         if !probe.published.contains(&id) {
@@ -298,7 +297,8 @@ impl Session {
             if described.partitioned {
                 // Partitions may have been truncated, attached or detached, which no change tells.
                 self.read_again(id, "its partitions have changed").await?;
-            } else {
+            } else if is_current {
+                // Otherwise a layout is on its way that has to find the storage changed, or its rows are not read again.
                 table.cursor.storage.clone_from(&described.storage);
                 table.cursor_changed = true;
             }
