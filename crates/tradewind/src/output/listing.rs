@@ -58,7 +58,7 @@ impl Listing {
     fn print_table(self, out: &mut Output) -> Result<()> {
         let rows = &self.rows;
         let has_text =
-            |column| rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.text.is_empty()));
+            |column: usize| rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.text.is_empty()));
         let shown: Vec<bool> =
             self.columns.iter().enumerate().map(|(n, (name, ..))| !name.is_empty() || has_text(n)).collect();
         let columns = self.columns.iter().zip(&shown).filter(|(_, shown)| **shown);
@@ -67,7 +67,8 @@ impl Listing {
             let cells = row.into_iter().zip(&shown).filter(|(_, shown)| **shown);
             table.row(cells.map(|(cell, _)| cell).collect(), out)?;
         }
-        table.end(out)
+        table.end(out)?;
+        Ok(())
     }
 }
 
