@@ -269,7 +269,7 @@ impl Bench<'_> {
                 let rows: usize = self.runtime.block_on(async {
                     let answer = engine.run(sql, Request::new(Timestamp::from_millis(0))).await?;
                     let batches = answer.collect().await?;
-                    anyhow::Ok(batches.iter().map(|batch| batch.num_rows()).sum())
+                    anyhow::Ok(batches.iter().map(tw_project::arrow::array::RecordBatch::num_rows).sum())
                 })?;
                 black_box(rows);
                 costs.push(Cost::of(watch.stop(), self.args.events));
