@@ -184,9 +184,12 @@ fn damaged_files_are_errors_or_an_earlier_state() {
 
 #[test]
 fn damaged_journals_are_errors_or_an_earlier_state() {
-    // More than one journal: the older ones stay because the small keyspace is not flushed yet.
-    let original = original(1_600, 64 << 10);
     let journal = |path: &Path| path.extension().is_some_and(|extension| extension == "jnl");
-    assert!(files(original.folder.path()).iter().filter(|path| journal(path)).count() > 1);
+    let journals =
+        |original: &Original| files(original.folder.path()).iter().filter(|path| journal(path)).count();
+    // More than one journal: the older ones stay because the small keyspace is not flushed yet. When the engine's own
+    // threads flush is their business, so this takes a few attempts now and then.
+    let original =
+        (0..20).map(|_| original(1_600, 64 << 10)).find(|original| journals(original) > 1).unwrap();
     check(&original, 48, journal);
 }
