@@ -119,12 +119,11 @@ impl DiskStore {
     /// Seals the largest memtables while together they are over the bound; threads of the engine flush them.
     fn bound_memory(&self, keyspaces: &Keyspaces) -> Result<()> {
         let sizes = || keyspaces.trees.values().map(|tree| (tree.tree.active_memtable().size(), tree));
-        let mut total: u64 = sizes().map(|(bytes, _)| bytes).sum();
-        while total > self.options.write_buffer_bytes
-            && let Some((bytes, largest)) = sizes().max_by_key(|(bytes, _)| *bytes)
-        {
+        let bound = self.options.write_buffer_bytes;
+        // Measured anew each time: the engine's own threads seal memtables too, and what they took is gone.
+        while sizes().map(|(bytes, _)| bytes).sum::<u64>() > bound {
+            let Some((1.., largest)) = sizes().max_by_key(|(bytes, _)| *bytes) else { break };
             largest.rotate_memtable().map_err(|error| self.engine(error))?;
-            total -= bytes.min(total);
         }
         Ok(())
     }
