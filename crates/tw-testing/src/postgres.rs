@@ -2,6 +2,7 @@
 
 use crate::Install;
 use crate::user::User;
+use crate::wait::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +14,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long a server may take to start or to end before a test gives up.
+/// How long a server may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a server is to be.
@@ -166,15 +167,14 @@ impl Postgres {
     /// When it does not start, with what its log says.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server runs already");
-        let deadline = Instant::now() + PATIENCE;
         // After a kill, the old server's processes may hold its memory for a moment: then starting fails at once.
-        while !self.try_start(deadline) {
-            assert!(Instant::now() < deadline, "PostgreSQL does not start:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let process =
+            eventually(|| self.try_start(), || format!("PostgreSQL does not start:\n{}", self.log()));
+        self.process = Some(process);
     }
 
-    fn try_start(&mut self, deadline: Instant) -> bool {
+    /// The server once it takes connections, or nothing when it ended instead.
+    fn try_start(&self) -> Option<Child> {
         let data = self.data_folder();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
         let log = log.expect("log file");
@@ -182,22 +182,21 @@ impl Postgres {
         command.arg("-D").arg(&data).arg("-p").arg(self.port.to_string()).env("LC_ALL", "C.UTF-8");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("log file")).stderr(log);
         let mut process = spawn(command);
-        loop {
-            if process.try_wait().expect("wait").is_some() {
-                return false;
-            }
-            // The eighth line of this file is how the server tells pg_ctl of its state.
-            let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-            let mut lines = state.lines();
-            let pid = lines.next().and_then(|pid| pid.trim().parse().ok());
-            if pid == Some(process.id()) && lines.nth(6).is_some_and(|state| state.trim() == "ready") {
-                break;
-            }
-            assert!(Instant::now() < deadline, "PostgreSQL does not get ready:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.process = Some(process);
-        true
+        let is_ready = eventually(
+            || {
+                if process.try_wait().expect("wait").is_some() {
+                    return Some(false);
+                }
+                // The eighth line of this file is how the server tells pg_ctl of its state.
+                let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+                let mut lines = state.lines();
+                let pid = lines.next().and_then(|pid| pid.trim().parse().ok());
+                let is_ours = pid == Some(process.id());
+                (is_ours && lines.nth(6).is_some_and(|state| state.trim() == "ready")).then_some(true)
+            },
+            || format!("PostgreSQL does not get ready:\n{}", self.log()),
+        );
+        is_ready.then_some(process)
     }
 
     /// Ends it in order: sessions are cut off, a checkpoint is written.

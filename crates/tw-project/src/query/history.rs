@@ -53,14 +53,7 @@ impl TableProvider for HistoryTable {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let columns = [Meta::Partition, Meta::Offset, Meta::Subject, Meta::Type, Meta::Hlc].map(Meta::name);
-        let support = |filter: &&Expr| {
-            if prune::helps(filter, &columns) {
-                TableProviderFilterPushDown::Inexact
-            } else {
-                TableProviderFilterPushDown::Unsupported
-            }
-        };
-        Ok(filters.iter().map(support).collect())
+        Ok(prune::pushdown(filters, &columns))
     }
 
     async fn scan(

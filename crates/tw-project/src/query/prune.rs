@@ -5,7 +5,7 @@
 use crate::rows::slot::Slot;
 use crate::state::key::KeyColumn;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 
 /// The value that a column must have: `column = value`.
 pub(crate) fn equal_to(filters: &[Expr], column: &str) -> Option<ScalarValue> {
@@ -43,9 +43,14 @@ fn comparison(filter: &Expr) -> Option<(&str, Operator, &ScalarValue)> {
     }
 }
 
-/// Whether a filter can narrow down what is read of a table with these columns.
-pub(crate) fn helps(filter: &Expr, columns: &[&str]) -> bool {
-    comparison(filter).is_some_and(|(name, _, _)| columns.contains(&name))
+/// Which filters can narrow down what is read of a table with these columns.
+pub(crate) fn pushdown(filters: &[&Expr], columns: &[&str]) -> Vec<TableProviderFilterPushDown> {
+    let helps = |filter: &Expr| comparison(filter).is_some_and(|(name, _, _)| columns.contains(&name));
+    let support = |filter: &&Expr| match helps(filter) {
+        true => TableProviderFilterPushDown::Inexact,
+        false => TableProviderFilterPushDown::Unsupported,
+    };
+    filters.iter().map(support).collect()
 }
 
 fn integer(value: &ScalarValue) -> Option<i64> {

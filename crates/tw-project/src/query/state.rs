@@ -117,14 +117,7 @@ impl TableProvider for StateTable {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let schema = self.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let support = |filter: &&Expr| {
-            if prune::helps(filter, &columns) {
-                TableProviderFilterPushDown::Inexact
-            } else {
-                TableProviderFilterPushDown::Unsupported
-            }
-        };
-        Ok(filters.iter().map(support).collect())
+        Ok(prune::pushdown(filters, &columns))
     }
 
     async fn scan(
