@@ -35,6 +35,11 @@ impl Outboxes {
         self.raised.increment();
     }
 
+    /// Gives back what was taken and not written. Nobody is woken: whoever took it tries again by itself.
+    pub(crate) fn give_back(&self, taken: BTreeSet<(Keyspace, StreamPartition)>) {
+        self.waiting.lock().extend(taken);
+    }
+
     pub(crate) fn take(&self) -> BTreeSet<(Keyspace, StreamPartition)> {
         std::mem::take(&mut self.waiting.lock())
     }
