@@ -67,7 +67,13 @@ impl Engine {
     pub async fn query(&self, statement: &Statement, request: Request) -> Result<Answer, Error> {
         match statement {
             Statement::Query(query) => self.select(query, request, false).await,
-            Statement::ExplainQuery(query) => self.select(query, request, true).await,
+            Statement::ExplainQuery(query) => {
+                let point = self.point(&Statement::Query(query.clone()));
+                match point.filter(|point| point.part(&request.params).is_some()) {
+                    Some(point) => Ok(explain::point(&point)),
+                    None => self.select(query, request, true).await,
+                }
+            }
             _ => Err(Error::Refused("this statement is not a query".into())),
         }
     }
@@ -111,10 +117,7 @@ impl Engine {
             return Ok(known.clone());
         }
         let statement = sql::parse(sql)?;
-        let point = PointRead::recognise(&statement, &self.catalog(), |table| {
-            let view = self.0.views.reading(&scope::view_name(table)?).ok()?.state_view().ok()?;
-            Some(view.plan().clone())
-        });
+        let point = self.point(&statement);
         let known = Arc::new(Known { statement, epoch, point });
         if self.options().plans_max > 0 && sql.len() <= KNOWN_BYTES_MAX {
             let mut all = self.0.known.lock();
@@ -124,6 +127,14 @@ impl Engine {
             all.insert(sql.to_owned(), known.clone());
         }
         Ok(known)
+    }
+
+    /// What a statement reads by key, if it does.
+    fn point(&self, statement: &Statement) -> Option<PointRead> {
+        PointRead::recognise(statement, &self.catalog(), |table| {
+            let view = self.0.views.reading(&scope::view_name(table)?).ok()?.state_view().ok()?;
+            Some(view.plan().clone())
+        })
     }
 
     /// Reads by key; None if the view has another plan by now.

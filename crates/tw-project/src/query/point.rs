@@ -99,6 +99,11 @@ impl PointRead {
         })
     }
 
+    /// The names of the columns by which it reads.
+    pub(crate) fn key(&self) -> impl Iterator<Item = &str> {
+        self.conditions.iter().map(|(name, _, _)| name.as_str())
+    }
+
     /// The part of the state that is wanted; None if a value is not exactly of its column's type.
     pub(crate) fn part(&self, params: &[Param]) -> Option<Part> {
         let values = self
