@@ -295,7 +295,9 @@ impl Session {
         let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
         if stored_anew && table.is_done() && table.generation == generation {
             if described.partitioned {
-                // Partitions may have been truncated, attached or detached, which no change tells.
+                // Partitions may have been truncated, attached or detached, which no change tells. What is read follows this
+                // look, so that only what differs from it is read once more.
+                table.cursor.storage.clone_from(&described.storage);
                 self.read_again(id, "its partitions have changed").await?;
             } else if is_current {
                 // Otherwise a layout is on its way that has to find the storage changed, or its rows are not read again.
