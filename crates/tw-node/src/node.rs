@@ -156,7 +156,7 @@ fn parts(core: &Arc<Core>, metrics: metrics_exporter_prometheus::PrometheusHandl
         events: core.events.clone(),
         sql: Arc::new(NodeSql(core.clone())),
         control: Arc::new(NodeControl::new(core.clone())),
-        parked: Arc::new(NodeParked(core.workers.parked())),
+        parked: Arc::new(NodeParked(core.clone())),
         metrics,
         env: core.env.clone(),
     }

@@ -114,7 +114,10 @@ fn of_view(base: Projection, view: &ViewStatus, stream: tw_types::StreamId) -> P
         () => "running",
     };
     let ends = view.partitions.iter().map(|at| (StreamPartition::new(stream, at.partition), at.offset));
-    let waiting = view.partitions.iter().find_map(|partition| partition.error.clone());
+    let waiting = view
+        .partitions
+        .iter()
+        .find_map(|at| at.error.as_ref().map(|error| format!("partition {}, {error}", at.partition)));
     Projection {
         state: state.to_owned(),
         error: base.error.or(failure).or(waiting),

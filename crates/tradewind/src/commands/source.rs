@@ -73,10 +73,7 @@ pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
             }
             Action::Drop { name, yes } => {
                 get(&client, &name).await?;
-                confirm(
-                    yes,
-                    &format!("drop source `{name}`, and its slot and publication in the database?"),
-                )?;
+                confirm(yes, &format!("drop source `{name}`, and its slot and publication in the database"))?;
                 client.send(Request::delete(path(&name))).await?;
                 context.output().done(&format!("source `{name}` is dropped"))
             }

@@ -6,4 +6,5 @@ mod commands;
 mod demo;
 mod docs;
 mod node;
+mod parked;
 mod support;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use tw_testing::eventually;
+use tw_testing::{Postgres, eventually};
 
 /// The program.
 pub(crate) fn tradewind() -> Command {
@@ -24,6 +24,15 @@ pub(crate) fn run(args: &[&str]) -> Output {
 /// What a command printed on standard error.
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Carries out statements in a database.
+pub(crate) fn psql(server: &Postgres, sql: &str) {
+    let output = Command::new(server.install().program("psql"))
+        .args(["-v", "ON_ERROR_STOP=1", "-q", "-c", sql, &server.url("postgres")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A node that runs; killed when it is dropped.

@@ -266,9 +266,9 @@ fn parked(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .about("parked", "List parked events")
             .query("view", "Only those of this view.", "revenue")
             .query("after", "Only those after this one.", "revenue/shop.orders/0/41")
-            .query("limit", "At most so many, up to 10,000. Default 100.", 100)
+            .query("limit", "At most so many, up to 1,000. Default 100.", 100)
             .answer::<ParkedList>(200, JSON, "Parked events.")
-            .problems(&[Code::InvalidParameter]);
+            .problems(&[Code::InvalidParameter, Code::NoProjection]);
     }
     let doc = doc
         .path("view", "The view that could not process it.", "revenue")
