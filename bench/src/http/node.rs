@@ -90,7 +90,7 @@ impl Control for Nothing {
         none()
     }
 
-    fn act<'a>(&'a self, _: Target<'a>, _: Action) -> BoxFuture<'a, Result<(), Problem>> {
+    fn act<'a>(&'a self, _: Target<'a>, _: Action) -> BoxFuture<'a, Result<String, Problem>> {
         none()
     }
 

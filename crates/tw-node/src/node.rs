@@ -169,10 +169,11 @@ async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     let changes = core.log.definitions();
     let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
     let Ok(events) = core.log.end_signal(config) else { return };
+    let mut gauges = metrics::Gauges::default();
     loop {
         let seen = (changes.get(), events.get());
         definitions::report(core.definitions.follow().await);
-        metrics::refresh(&core).await;
+        gauges.refresh(&core).await;
         tokio::select! {
             _ = changes.over(seen.0) => {}
             _ = events.over(seen.1) => {}

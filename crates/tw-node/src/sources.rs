@@ -44,7 +44,7 @@ impl Sources {
     pub(crate) async fn reconcile(&self, catalog: &Catalog) -> bool {
         let mut wanted = BTreeSet::new();
         let mut broken = BTreeMap::new();
-        for def in catalog.sources() {
+        for def in catalog.sources().filter(|source| !source.paused).map(|source| &source.def) {
             wanted.insert(def.name.clone());
             if let Err(error) = self.run(def).await {
                 broken.insert(def.name.clone(), error);
@@ -120,8 +120,9 @@ impl Sources {
                 let slot = options.slot();
                 tw_capture::remove(&options).await.map_err(|error| {
                     format!(
-                        "its replication slot `{slot}` and its publications are still in the database, which keeps WAL for \
-                         the slot: remove them there ({})",
+                        "the source's replication slot `{slot}` and its publications are still in the database, which \
+                         keeps WAL for the slot: remove them there with SELECT pg_drop_replication_slot('{slot}') and \
+                         DROP PUBLICATION ({})",
                         chain(&error)
                     )
                 })
@@ -141,11 +142,11 @@ impl Sources {
     /// Reads tables again.
     ///
     /// # Errors
-    /// [`Code::NoSource`], [`Code::WrongState`] while it is not connected.
+    /// [`Code::WrongState`] while it does not run or is not connected, or has no such table.
     pub(crate) async fn resnapshot(&self, name: &str, tables: &[String]) -> Result<(), Problem> {
-        let none = || Problem::new(Code::NoSource, format!("there is no source `{name}`"));
+        let idle = || Problem::new(Code::WrongState, format!("source `{name}` does not run"));
         let running = self.running.read().await;
-        let handle = &running.get(name).ok_or_else(none)?.handle;
+        let handle = &running.get(name).ok_or_else(idle)?.handle;
         let all: Vec<String>;
         let tables = if tables.is_empty() {
             all = handle.status().tables.into_iter().map(|table| table.table).collect();

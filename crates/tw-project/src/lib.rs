@@ -22,9 +22,9 @@ mod types;
 mod values;
 mod view;
 
-pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, SourceDef};
+pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, Source, SourceDef};
 pub use datafusion::arrow;
-pub use engine::{Action, Engine, Request, ViewReading, ViewStanding, Views, WantedView};
+pub use engine::{Action, Engine, Request, SourceStanding, ViewReading, ViewStanding, Views, WantedView};
 pub use error::Error;
 pub use functions::ValueError;
 pub use options::Options;

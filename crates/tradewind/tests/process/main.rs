@@ -7,4 +7,5 @@ mod demo;
 mod docs;
 mod node;
 mod parked;
+mod sources;
 mod support;

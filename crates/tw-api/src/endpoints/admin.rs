@@ -61,7 +61,12 @@ pub(crate) async fn projection(call: &Call) -> Outcome {
 /// Does something with a source or a projection. What takes its time has begun.
 pub(crate) async fn act(call: &Call, target: Target<'_>, action: Action) -> Outcome {
     let goes_on = matches!(action, Action::Rebuild | Action::Resnapshot(_));
-    control(call).act(target, action).await?;
+    // What a source leaves in its database must be told.
+    let leaves = matches!((&target, &action), (Target::Source(_), Action::Drop));
+    let done = control(call).act(target, action).await?;
+    if leaves {
+        return json(&value!({ "message": done }));
+    }
     let mut response = no_content();
     if goes_on {
         *response.status_mut() = StatusCode::ACCEPTED;

@@ -228,7 +228,11 @@ fn sources(route: Route, doc: Doc<'_>) -> Doc<'_> {
     }
     let doc = doc.path("source", "The source's name, percent-encoded.", "shop").problems(&[Code::NoSource]);
     match route {
-        Route::DeleteSource => done(doc.about("sources", "Drop a source"), 204),
+        Route::DeleteSource => doc
+            .about("sources", "Drop a source")
+            .details("Its slot and publications are removed from the database, if that can be reached; its streams stay.")
+            .answer::<Message>(200, JSON, "It is dropped. The message says what it leaves, and where.")
+            .problems(&[Code::WrongState, Code::InUse]),
         Route::PauseSource => done(doc.about("sources", "Pause a source"), 204),
         Route::ResumeSource => done(doc.about("sources", "Resume a source"), 204),
         Route::ResnapshotSource => done(doc.about("sources", "Copy tables of a source again"), 202)

@@ -3,7 +3,7 @@
 use super::{Engine, describe, explain};
 use crate::catalog::{Change, ProjectionDef, SourceDef};
 use crate::query::Answer;
-use crate::sql::{Kind, Secret, Statement, StatementOptions as Options};
+use crate::sql::{Kind, Listing, Secret, Statement, StatementOptions as Options};
 use crate::{Catalog, Error, plan};
 use std::collections::BTreeMap;
 use tw_log::NewStream;
@@ -16,6 +16,8 @@ pub enum Action {
     Query,
     /// Nothing: the answer is here.
     Rows(Answer),
+    /// Nothing: the answer is [`Engine::show_sources`], which wants to know how they are.
+    ShowSources,
     /// Create the stream.
     CreateStream {
         /// The stream.
@@ -96,19 +98,14 @@ impl Engine {
                 add_column(&catalog, name, column, *if_not_exists)
             }
             Statement::Drop { kind, name, if_exists } => drop_one(&catalog, *kind, name, *if_exists),
-            Statement::Pause(name) => {
-                catalog.projection(name)?;
-                Ok(change(Change::ProjectionPaused(name.clone()), format!("projection `{name}` paused")))
-            }
-            Statement::Resume(name) => {
-                catalog.projection(name)?;
-                Ok(change(Change::ProjectionResumed(name.clone()), format!("projection `{name}` resumed")))
-            }
+            Statement::Pause { kind, name } => set_paused(&catalog, *kind, name, true),
+            Statement::Resume { kind, name } => set_paused(&catalog, *kind, name, false),
             Statement::Rebuild(name) => {
                 let def = catalog.projection(name)?.def.as_ref().clone();
                 let def = ProjectionDef { version: def.version + 1, ..def };
                 Ok(change(Change::ProjectionAltered(def), format!("projection `{name}` is being rebuilt")))
             }
+            Statement::Show(Listing::Sources) => Ok(Action::ShowSources),
             Statement::Show(listing) => Ok(Action::Rows(describe::show(self, &catalog, *listing))),
             Statement::Describe { name } => Ok(Action::Rows(describe::describe(self, &catalog, name)?)),
             Statement::ExplainProjection { query } => {
@@ -120,6 +117,33 @@ impl Engine {
             }
         }
     }
+}
+
+/// Has a projection or a source rest, or go on.
+fn set_paused(catalog: &Catalog, kind: Kind, name: &str, paused: bool) -> Result<Action, Error> {
+    let what = kind.word();
+    let (word, is_paused) = (
+        if paused { "paused" } else { "resumed" },
+        match kind {
+            Kind::Source => catalog.source(name)?.paused,
+            _ => catalog.projection(name)?.paused,
+        },
+    );
+    if is_paused == paused {
+        let state = if paused { "paused already" } else { "not paused" };
+        return Ok(Action::Nothing { done: format!("{what} `{name}` is {state}") });
+    }
+    let name = name.to_owned();
+    let done = format!("{what} `{name}` {word}");
+    Ok(match (kind, paused) {
+        (Kind::Source, true) => {
+            let done = format!("{done}: until it is resumed, its database keeps WAL for it");
+            change(Change::SourcePaused(name), done)
+        }
+        (Kind::Source, false) => change(Change::SourceResumed(name), done),
+        (_, true) => change(Change::ProjectionPaused(name), done),
+        (_, false) => change(Change::ProjectionResumed(name), done),
+    })
 }
 
 fn change(change: Change, done: String) -> Action {

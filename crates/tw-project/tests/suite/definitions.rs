@@ -69,6 +69,10 @@ fn definitions_are_carried_out_and_shown() {
         "DESCRIBE p",
         "DESCRIBE shop",
         "EXPLAIN p",
+        "PAUSE SOURCE shop",
+        "PAUSE SOURCE shop",
+        "RESUME SOURCE shop",
+        "RESUME SOURCE shop",
         "DROP PROJECTION IF EXISTS q",
     ] {
         all.push(format!("{sql}\n{}", node.run(sql)));
@@ -93,7 +97,7 @@ fn definitions_are_carried_out_and_shown() {
         source `shop` created
 
         SHOW SOURCES
-        ["shop","postgres","postgres://me@localhost/db","public.orders, sales.items"]
+        ["shop","postgres","streaming",7,null,null,null,"postgres://me@localhost/db","public.orders, sales.items"]
 
         SHOW TABLES
         ["$config","stream"]
@@ -117,6 +121,18 @@ fn definitions_are_carried_out_and_shown() {
         ["when it is read"]
         ["  compute a, count(*)"]
         ["columns: a, n"]
+
+        PAUSE SOURCE shop
+        source `shop` paused: until it is resumed, its database keeps WAL for it
+
+        PAUSE SOURCE shop
+        source `shop` is paused already
+
+        RESUME SOURCE shop
+        source `shop` resumed
+
+        RESUME SOURCE shop
+        source `shop` is not paused
 
         DROP PROJECTION IF EXISTS q
         there is no projection `q`"#]]
