@@ -179,12 +179,17 @@ fn sql(doc: Doc<'_>) -> Doc<'_> {
         .problems(&[
             Code::InvalidStatement,
             Code::InvalidDefinition,
+            Code::NoTable,
+            Code::NoStream,
+            Code::NoSource,
+            Code::NoProjection,
             Code::InvalidBody,
             Code::InvalidParameter,
             Code::NotAcceptable,
             Code::UnsupportedMediaType,
             Code::AlreadyExists,
             Code::InUse,
+            Code::WrongState,
         ])
 }
 
