@@ -31,7 +31,8 @@ pub use options::Options;
 pub use query::{Answer, JsonWriter, text};
 pub use rows::{RowCheck, RowError};
 pub use sql::{
-    Kind, Listing, Name, Param, Secret, Statement, StatementOptions, SyntaxError, parse, parse_all,
+    Kind, Listing, Name, Param, Secret, Statement, StatementOptions, SyntaxError, bad_option, parse,
+    parse_all,
 };
 pub use types::field_name as type_name;
 pub use view::StateView;

@@ -3,7 +3,7 @@
 use super::{Engine, describe, explain};
 use crate::catalog::{Change, ProjectionDef, SourceDef};
 use crate::query::Answer;
-use crate::sql::{Kind, Listing, Secret, Statement, StatementOptions as Options};
+use crate::sql::{Kind, Listing, Secret, Statement, StatementOptions as Options, bad_option};
 use crate::{Catalog, Error, plan};
 use std::collections::BTreeMap;
 use tw_log::NewStream;
@@ -196,6 +196,21 @@ fn create_stream(
     Ok(Action::CreateStream { stream, done: format!("stream `{name}` created") })
 }
 
+/// The options that streams have; `partitions` is one only when a stream is created.
+const STREAM_OPTIONS: [&str; 6] =
+    ["partitions", "retention_ms", "retention_bytes", "cleanup", "compression", "event_bytes_max"];
+
+/// The value of an option, as JSON has it.
+fn option_value(name: &str, text: &str) -> serde_json::Value {
+    match text.parse::<u64>() {
+        Ok(number) => number.into(),
+        Err(_) if text.eq_ignore_ascii_case("none") && name.starts_with("retention") => {
+            serde_json::Value::Null
+        }
+        Err(_) => text.to_lowercase().into(),
+    }
+}
+
 /// Options with some of them changed.
 fn stream_options(
     before: &StreamOptions,
@@ -206,15 +221,15 @@ fn stream_options(
         serde_json::Value::Object(all) => all,
         _ => serde_json::Map::new(),
     };
+    let one = |name: &str, text: &str| {
+        let object = serde_json::Map::from_iter([(name.to_owned(), option_value(name, text))]);
+        serde_json::from_value::<StreamOptions>(object.into()).map(drop)
+    };
+    if let Some(wrong) = bad_option("stream", changes, &STREAM_OPTIONS, one) {
+        return Err(Error::Refused(wrong));
+    }
     for (name, text) in changes {
-        let value = match text.parse::<u64>() {
-            Ok(number) => number.into(),
-            Err(_) if text.eq_ignore_ascii_case("none") && name.starts_with("retention") => {
-                serde_json::Value::Null
-            }
-            Err(_) => text.to_lowercase().into(),
-        };
-        all.insert(name.clone(), value);
+        all.insert(name.clone(), option_value(name, text));
     }
     let options: StreamOptions = serde_json::from_value(all.into()).map_err(refused)?;
     options.check().map_err(|invalid| Error::Refused(invalid.to_string()))?;

@@ -81,6 +81,16 @@ impl StatementParser<'_> {
             "PAUSE" => self.what_runs("what to pause").map(|(kind, name)| Statement::Pause { kind, name }),
             "RESUME" => self.what_runs("what to resume").map(|(kind, name)| Statement::Resume { kind, name }),
             "REBUILD" => self.projection_name().map(Statement::Rebuild),
+            verb @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "TRUNCATE") => {
+                self.tokens.back();
+                Err(SyntaxError::new(
+                    format!(
+                        "{verb} is not supported: append events with `tradewind append` or POST \
+                         /v1/streams/{{stream}}/events, and change the rows of a captured table in its database"
+                    ),
+                    self.tokens.span(),
+                ))
+            }
             _ => {
                 self.tokens.back();
                 Err(self.tokens.expected_one_of("a statement", &FIRST_WORDS))

@@ -48,8 +48,8 @@ fn what_cannot_be_kept_up_to_date_is_refused_at_create() {
         not supported in a projection: aggregates of aggregates: make a projection, and aggregate again when you query it
         not supported in a projection: GROUPING SETS, ROLLUP and CUBE: make a projection for each
         there is no parameter `$1`: none has a value (line 1, column 27)
-        there is no column `nope`
-        there is no table `nope`
+        there is no column `nope`: there are `a`, `b`, `j`
+        there is no table `nope`: SHOW TABLES lists all
         function sum(text) does not exist: add a cast"#]].assert_eq(&all.join("\n"));
 }
 
@@ -184,7 +184,7 @@ fn what_is_wrong_with_a_definition_is_said_and_used_things_stay() {
         there is no projection `q`: did you mean `p`?
 
         CREATE STREAM t WITH (partition = 1)
-        the options of a stream: unknown field `partition`, expected one of `retention_ms`, `retention_bytes`, `cleanup`, `compression`, `event_bytes_max`
+        a stream has no option `partition`: did you mean `partitions`?
 
         CREATE STREAM t WITH (partitions = 0)
         option `partitions` is `0`, outside 1 to 1024

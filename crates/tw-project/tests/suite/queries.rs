@@ -85,7 +85,7 @@ fn whatever_makes_no_sense_is_refused_with_the_reason() {
     .map(|sql| node.refused(sql))
     .collect();
     expect![[r#"
-        there is no column `x`
+        there is no column `x`: there is `data`
         there is no table `row`: did you mean `raw`?
         operator does not exist: bigint + text: add a cast
         the condition `raw._offset` is neither true nor false: compare it with something
