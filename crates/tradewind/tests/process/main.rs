@@ -7,5 +7,6 @@ mod demo;
 mod docs;
 mod node;
 mod parked;
+mod shell;
 mod sources;
 mod support;
