@@ -45,6 +45,7 @@ fn describe() {
         "tradewind_index_bytes",
         "Memory of the part of the subject index that is not stored yet."
     );
+    describe_gauge!("tradewind_dedup_bytes", "Memory of the ids that those of new events are compared with.");
     describe_gauge!("tradewind_view_lag_events", "How many events a view is behind.");
     describe_gauge!(
         "tradewind_view_lag_seconds",
@@ -89,6 +90,7 @@ impl Gauges {
         self.set("tradewind_disk_free_bytes", [], status.disk_free_bytes as f64);
         self.set("tradewind_problems", [], status.problems.len() as f64);
         self.set("tradewind_index_bytes", [], core.events.index_bytes() as f64);
+        self.set("tradewind_dedup_bytes", [], core.events.dedup_bytes() as f64);
         self.streams(core);
         self.views(core);
         for source in status::sources(core).await {
