@@ -184,7 +184,7 @@ fn what_cannot_be_written_to_the_stream_of_parked_events_is_written_later() {
 #[test]
 fn the_stream_of_parked_events_is_tried_again_after_pauses() {
     const PAUSE_MS: u64 = 20;
-    let mut node = Node::with(1, Options { failure_ms_min: PAUSE_MS, failure_ms_max: PAUSE_MS, ..options() });
+    let node = Node::with(1, Options { failure_ms_min: PAUSE_MS, failure_ms_max: PAUSE_MS, ..options() });
     node.sick(0, 0);
     node.refuse_parked(true);
     let since = Instant::now();
