@@ -5,9 +5,9 @@
 //! 2. Its frames are read to the first that is broken. If a whole frame follows, that is damage, and the log is not
 //!    opened; otherwise it is the torn tail, whose events were never acknowledged.
 //! 3. The segments that the checkpoint and later records name must be there; their indexes are read, or rebuilt.
-//! 4. The last frame is written once more, in place: after a failed sync it may be only in the page cache. Then a frame
-//!    that says "opened" is written over the torn tail. Only now does anybody see anything, so what was torn
-//!    cannot come back later.
+//! 4. The last frame is written once more, in place: after a failed sync it may be only in the page cache. Only now may
+//!    the files go that it, or a frame before it, says are of no use. Then a frame that says "opened" is written over
+//!    the torn tail. Only now does anybody see anything, so what was torn cannot come back later.
 
 use super::folder::{self, Files};
 use super::index::{INDEX_HEADER, Index, StoredIndex};
@@ -67,13 +67,14 @@ pub(crate) fn open(folder: &Path, options: &Options, env: &Env) -> Result<Writer
         return Err(Error::OtherRegion { folder: folder.to_owned(), region, wanted: options.region });
     }
     let mut segments = open_segments(&last, &files, env)?;
+    let file =
+        env.disk.open(&last.path, OpenMode::Write).map_err(|error| io_error("open", &last.path, error))?;
+    rewrite(&*file, last.last_frame, last.position).map_err(|error| io_error("write", &last.path, error))?;
+    // Not before: the last frame may be what says that a segment is of no use any more.
     let kept: BTreeSet<SegmentId> = segments.keys().copied().chain([last.header.id]).collect();
     let free = files.clean_up(&kept, options.segment_len(), 2 * options.spare_segments as usize, env)?;
     let segment = Arc::new(Segment::growing(last.header.id, last.header.salt, last.path.clone(), last.index));
     segments.insert(segment.id, segment.clone());
-    let file =
-        env.disk.open(&last.path, OpenMode::Write).map_err(|error| io_error("open", &last.path, error))?;
-    rewrite(&*file, last.last_frame, last.position).map_err(|error| io_error("write", &last.path, error))?;
     let active = Active { segment, file, len: last.header.len, position: last.position, number: last.number };
     let spares = Spares::new(last.header.id.last + 1, free);
     let partitions =
