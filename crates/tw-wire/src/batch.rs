@@ -3,7 +3,7 @@
 use crate::block::{Body, Encoding};
 use crate::dictionary::{self, Dictionary};
 use crate::record::{self, Hints};
-use crate::{BLOCK_BYTES_MAX, Error, HEADER_BYTES, varint};
+use crate::{BLOCK_BYTES_MAX, Error, HEADER_BYTES, TEXTS_MAX, varint};
 use bytes::Bytes;
 use tw_types::{Compression, EventRef, Version};
 
@@ -123,15 +123,27 @@ impl BatchBuilder {
         HEADER_BYTES + self.texts.bytes() + self.records.len() + self.versions.len()
     }
 
+    /// How many different texts its dictionary has: sources, types, content types, schemas, names of extensions. At
+    /// most [`TEXTS_MAX`] may be in one batch.
+    pub fn texts(&self) -> usize {
+        self.texts.len()
+    }
+
     /// Ends the batch and compresses it where that makes it smaller; the builder is then empty and can be used again.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] over [`BLOCK_BYTES_MAX`]; [`Error::Malformed`] for a batch without events.
+    /// [`Error::TooLarge`] over [`BLOCK_BYTES_MAX`]; [`Error::TooManyTexts`] over [`TEXTS_MAX`]; [`Error::Malformed`] for
+    /// a batch without events.
     pub fn finish(&mut self, compression: Compression) -> Result<Batch, Error> {
         let bytes = self.bytes();
         if bytes > BLOCK_BYTES_MAX {
             self.clear();
             return Err(Error::TooLarge { bytes, bytes_max: BLOCK_BYTES_MAX });
+        }
+        let texts = self.texts();
+        if texts > TEXTS_MAX {
+            self.clear();
+            return Err(Error::TooManyTexts { texts, texts_max: TEXTS_MAX });
         }
         if self.count == 0 {
             return Err(Error::Malformed("a batch has no events"));

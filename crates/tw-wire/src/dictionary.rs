@@ -4,8 +4,8 @@ use crate::{Error, varint};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
-/// How many texts one batch may have in its dictionary.
-pub(crate) const ENTRIES_MAX: usize = 1 << 20;
+/// How many different sources, types, content types, schemas and names of extensions one batch may have.
+pub const TEXTS_MAX: usize = 1 << 20;
 
 /// Collects texts while a batch is built.
 #[derive(Debug, Default)]
@@ -45,6 +45,11 @@ impl Dictionary {
 
     fn get(&self, number: u32) -> Option<&[u8]> {
         lookup(&self.encoded, &self.spans, number)
+    }
+
+    /// How many texts it has.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
     }
 
     /// The bytes that [`Dictionary::write`] will add, about.
@@ -88,7 +93,7 @@ pub(crate) fn read(input: &mut &[u8]) -> Result<Vec<(u32, u32)>, Error> {
     let whole = input.len();
     let count = varint::take_usize(input)?;
     // An entry takes at least one byte, so a count beyond the input is a lie that must not allocate.
-    if count > ENTRIES_MAX || count > input.len() {
+    if count > TEXTS_MAX || count > input.len() {
         return Err(Error::Malformed("the dictionary has too many entries"));
     }
     let mut spans = Vec::with_capacity(count);

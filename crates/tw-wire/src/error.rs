@@ -35,4 +35,14 @@ pub enum Error {
         /// The limit.
         bytes_max: usize,
     },
+    /// More different sources, types, schemas and names of extensions than a block can hold.
+    #[error(
+        "batch has {texts} different sources, types and names of extensions, over the limit of {texts_max}: split it"
+    )]
+    TooManyTexts {
+        /// How many there are.
+        texts: usize,
+        /// The limit.
+        texts_max: usize,
+    },
 }

@@ -17,6 +17,7 @@ mod varint;
 
 pub use batch::{Batch, BatchBuilder};
 pub use block::{BLOCK_BYTES_MAX, Block, BlockHeader, HEADER_BYTES, Placement};
+pub use dictionary::TEXTS_MAX;
 pub use error::Error;
 pub use record::{Records, RecordsIter};
 

@@ -206,6 +206,30 @@ fn any_event() -> impl Strategy<Value = Event> {
     )
 }
 
+/// A batch that could be written but not read would be lost with all that is in its block.
+#[test]
+fn the_most_texts_read_back_and_one_more_is_refused() {
+    let event_with = |texts: usize| {
+        let mut event = Event { extensions: Vec::new(), ..sample() };
+        // Source, type and content type are texts, too.
+        let name = |n: usize| Extension { name: format!("{n:x}"), value: ExtensionValue::Bool(true) };
+        event.extensions.extend((3..texts).map(name));
+        event
+    };
+    let mut builder = BatchBuilder::new();
+    let event = event_with(TEXTS_MAX);
+    builder.push(&event.as_ref());
+    assert_eq!(builder.texts(), TEXTS_MAX);
+    let block = Block::new(&builder.finish(Compression::Lz4).unwrap(), &place());
+    assert_eq!(events_of(&block), [event]);
+    builder.push(&event_with(TEXTS_MAX + 1).as_ref());
+    let refused = builder.finish(Compression::Lz4).unwrap_err();
+    assert_eq!(refused, Error::TooManyTexts { texts: TEXTS_MAX + 1, texts_max: TEXTS_MAX });
+    // The builder can be used again.
+    builder.push(&sample().as_ref());
+    assert_eq!(builder.finish(Compression::None).unwrap().count(), 1);
+}
+
 proptest! {
     #[test]
     fn events_read_back(events in proptest::collection::vec(any_event(), 1..40), lz4 in any::<bool>()) {

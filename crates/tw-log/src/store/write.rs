@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
 use tw_order::{IdHash, Proposed, SubjectHash, partition_of};
 use tw_types::{EventRef, ExpectedVersion, ExtensionValue, PartitionId, StreamDef, StreamPartition};
-use tw_wire::{Batch, BatchBuilder};
+use tw_wire::{Batch, BatchBuilder, TEXTS_MAX};
 
 /// Extension attributes whose names start so are the platform's own.
 const RESERVED: &str = "tw";
@@ -74,8 +74,8 @@ impl Write {
     ///
     /// # Errors
     /// [`Error::InvalidEvent`] for an empty attribute, a reserved or malformed extension name; [`Error::EventTooLarge`]
-    /// over the stream's `event_bytes_max`; [`Error::InvalidWrite`] when the write gets too large. The event is then not
-    /// in it, the write can go on without it.
+    /// over the stream's `event_bytes_max`; [`Error::InvalidWrite`] when the write gets too large, or has too many
+    /// different texts of those that are stored once. The event is then not in it, the write can go on without it.
     pub fn push(&mut self, stream: &Arc<StreamDef>, event: &EventRef<'_>) -> Result<()> {
         let key = event.subject.unwrap_or_else(|| partition_key(event).unwrap_or(event.id));
         self.add(stream, partition_of(key, stream.partitions), event)
@@ -117,6 +117,14 @@ impl Write {
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
         if part.builder.bytes() + bytes > bytes_max {
             return Err(too_large());
+        }
+        if part.builder.texts() + texts(event) > TEXTS_MAX {
+            let stream = &stream.name;
+            let reason = format!(
+                "it has over {TEXTS_MAX} different sources, types and names of extensions for one partition of stream \
+                 `{stream}`: split it"
+            );
+            return Err(Error::InvalidWrite(reason));
         }
         part.builder.push(event);
         part.events.push(Proposed { subject: event.subject.map(SubjectHash::of), id: IdHash::of(event.id) });
@@ -319,6 +327,12 @@ fn bytes(event: &EventRef<'_>) -> usize {
         + extensions.sum::<usize>()
         + event.data.bytes().len()
         + 48
+}
+
+/// How many texts an event adds to its batch at most: source, type, content type, schema, the names of its extensions,
+/// and that of the extension which says the write's key.
+fn texts(event: &EventRef<'_>) -> usize {
+    5 + event.extensions.len()
 }
 
 /// Checks an event by itself; returns about how many bytes it has.
