@@ -6,6 +6,7 @@
 mod duplicates;
 mod faults;
 mod keys;
+mod load;
 mod reading;
 mod recovery;
 mod versions;
@@ -23,6 +24,7 @@ pub use keys::{
     a_key_is_forgotten_in_time, a_key_used_for_other_content_is_refused, a_keyed_write_is_stored_once,
     a_keyed_write_that_was_cut_off_is_completed,
 };
+pub use load::a_large_write_that_is_sent_again_reads_each_block_once;
 pub use reading::{
     a_place_in_time_is_found, histories_come_in_pages, pages_show_what_the_filter_shows,
     trimmed_histories_start_at_what_is_left,
@@ -53,6 +55,7 @@ macro_rules! event_store_conformance {
             a_key_used_for_other_content_is_refused
             a_keyed_write_is_stored_once
             a_keyed_write_that_was_cut_off_is_completed
+            a_large_write_that_is_sent_again_reads_each_block_once
             a_place_in_time_is_found
             an_id_is_compared_with_the_latest_1024_versions
             appends_of_others_are_noticed

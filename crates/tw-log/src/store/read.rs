@@ -169,8 +169,8 @@ impl Core {
         Ok(there.max(from))
     }
 
-    /// Reads the events at `postings`, which are in order; those that are gone are passed over.
-    async fn read_postings(
+    /// Reads the events at `postings`, which are in order, each block once; those that are gone are passed over.
+    pub(super) async fn read_postings(
         &self,
         at: StreamPartition,
         postings: &[Posting],
@@ -198,6 +198,8 @@ impl Core {
                 }
             }
             rest = after(rest, block.header().end_offset());
+            // Blocks in memory are there at once: without this, many would hold their thread for long.
+            yield_now().await;
         }
         Ok(())
     }
@@ -349,6 +351,19 @@ impl Core {
 fn after(postings: &[Posting], offset: Offset) -> &[Posting] {
     let skip = postings.iter().take_while(|posting| posting.offset < offset).count();
     postings.get(skip..).unwrap_or_default()
+}
+
+/// Lets other tasks of the thread run.
+pub(super) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
 }
 
 /// Shows the events of a block. Returns where it stopped, if it did before the end of the block.

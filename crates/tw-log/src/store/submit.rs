@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use tw_order::{
     Accepted, Fact, IdWindow, KeyDecision, KeyPart, KeyRecord, Load, Loaded, Obstacle, PackedRun, Plan,
-    Request, SubjectHash, Suspect,
+    Posting, Request, SubjectHash, Suspect,
 };
 use tw_types::Offset;
 
@@ -376,25 +376,39 @@ impl Core {
 
     /// Finds out whether events of a write have the ids of events in the log.
     async fn compare(&self, part: &PreparedPart, suspects: &[Suspect]) -> Result<Vec<Fact>> {
-        let mut facts = Vec::with_capacity(suspects.len());
         let at = part.partition.at;
+        let mut facts = Vec::with_capacity(suspects.len());
+        let mut stored: Vec<(Posting, usize)> = Vec::with_capacity(suspects.len());
         for Suspect { index, version, offset } in suspects {
-            let subject = part.events.get(*index as usize).and_then(|event| event.subject);
-            let offset = match (offset, subject) {
+            let event = part.events.get(*index as usize);
+            let offset = match (offset, event.and_then(|event| event.subject)) {
                 (None, Some(subject)) => self.index.posting(at, subject, *version)?.map(|found| found.offset),
                 _ => *offset,
             };
+            if let (Some(offset), Some(event)) = (offset, event) {
+                stored.push((Posting { version: *version, offset, id: event.id }, facts.len()));
+            }
             // One that is gone cannot be compared. Two events too many can be told apart later, one too few cannot.
-            let stored = match offset {
-                Some(offset) => self.event_at(at, offset).await?,
-                None => None,
-            };
-            let is_same = stored.is_some_and(|stored| {
-                stored.event.id == part.id(*index as usize)
-                    && stored.event.subject.as_deref().map(SubjectHash::of) == subject
-            });
-            facts.push(Fact { index: *index, version: *version, same: offset.filter(|_| is_same) });
+            facts.push(Fact { index: *index, version: *version, same: None });
         }
+        // In the order of the log, so that each block is read once.
+        stored.sort_unstable_by_key(|(posting, _)| posting.offset);
+        let mut postings: Vec<Posting> = stored.iter().map(|(posting, _)| *posting).collect();
+        postings.dedup_by_key(|posting| posting.offset);
+        let mut stored = stored.into_iter().peekable();
+        self.read_postings(at, &postings, |record, posting| {
+            let subject = record.event.subject.map(SubjectHash::of);
+            while let Some((Posting { offset, .. }, place)) =
+                stored.next_if(|(next, _)| next.offset <= posting.offset)
+            {
+                let Some(fact) = facts.get_mut(place).filter(|_| offset == posting.offset) else { continue };
+                let index = fact.index as usize;
+                let is_same = part.id(index) == record.event.id
+                    && part.events.get(index).is_some_and(|event| event.subject == subject);
+                fact.same = Some(offset).filter(|_| is_same);
+            }
+        })
+        .await?;
         Ok(facts)
     }
 }

@@ -1,6 +1,7 @@
 //! Bringing a partition's ledger up to the log: after a start, after a failure, after somebody else has appended.
 
 use super::partition::{Partition, State};
+use super::read::yield_now;
 use super::{Core, Result, index, keys};
 use crate::Error as LogError;
 use std::sync::Arc;
@@ -215,17 +216,4 @@ fn decode(at: StreamPartition, block: &Block, from: Offset) -> Result<Decoded> {
         });
     }
     Ok(Decoded { events, keys: found })
-}
-
-/// Lets other tasks of the thread run.
-async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return std::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }

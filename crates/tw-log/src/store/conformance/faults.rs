@@ -9,7 +9,7 @@ use crate::{
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tw_types::{ExpectedVersion, Offset, PartitionId, StreamDef, StreamName, StreamPartition, Version};
 use tw_wire::Block;
 
@@ -34,12 +34,13 @@ pub struct FaultyLog {
     log: Arc<dyn Log>,
     holds: AtomicBool,
     held: Mutex<VecDeque<Held>>,
+    reads: AtomicUsize,
 }
 
 impl FaultyLog {
     /// Stands before `log`, and lets everything through for now.
     pub fn new(log: Arc<dyn Log>) -> Self {
-        Self { log, holds: AtomicBool::new(false), held: Mutex::default() }
+        Self { log, holds: AtomicBool::new(false), held: Mutex::default(), reads: AtomicUsize::new(0) }
     }
 
     /// Whether appends are held back from now on.
@@ -50,6 +51,11 @@ impl FaultyLog {
     /// How many appends are held back.
     pub fn held(&self) -> usize {
         self.held.lock().len()
+    }
+
+    /// How often it was read from.
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
     }
 
     /// Lets the oldest append that is held back go. False if there is none.
@@ -109,6 +115,7 @@ impl Log for FaultyLog {
     }
 
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.log.read(at, from, bytes_max)
     }
 
@@ -130,7 +137,7 @@ impl Log for FaultyLog {
 }
 
 /// A store on a log that fails when told.
-fn faulty(log: Arc<dyn Log>) -> (World, Arc<FaultyLog>) {
+pub(super) fn faulty(log: Arc<dyn Log>) -> (World, Arc<FaultyLog>) {
     let faulty = Arc::new(FaultyLog::new(log));
     (World::new(faulty.clone()), faulty)
 }
