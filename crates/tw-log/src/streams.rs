@@ -126,6 +126,8 @@ impl Streams {
                 self.by_id.insert(def.id, def);
             }
             ConfigChange::Dropped(def) => {
+                // Even if nothing else tells of it any more, its number is never given out again.
+                self.next_id = self.next_id.max(def.id.0 + 1);
                 self.by_name.remove(&def.name);
                 self.by_id.remove(&def.id);
             }
@@ -149,9 +151,14 @@ impl Streams {
     /// The change that gives a stream the schema and the options of `changed`.
     ///
     /// # Errors
-    /// [`Error::NoStream`], [`Error::InvalidStream`] also when kind or partitions differ.
+    /// [`Error::NoStream`], [`Error::InvalidStream`] also when kind or partitions differ, and for the platform's own
+    /// streams, whose names start with `$`: the platform needs all that they hold.
     pub fn alter(&self, changed: NewStream) -> Result<ConfigChange> {
         let def = self.get(changed.name.as_str())?;
+        if def.name.is_system() {
+            let reason = "it is the platform's own, and cannot be altered".to_owned();
+            return Err(Error::InvalidStream { name: changed.name, reason });
+        }
         if (changed.kind, changed.partitions) != (def.kind, def.partitions) {
             let reason = "its kind and its number of partitions cannot be changed".to_owned();
             return Err(Error::InvalidStream { name: changed.name, reason });
@@ -271,4 +278,27 @@ fn check(new: &NewStream) -> Result<()> {
         }
     }
     new.options.check().map_err(|invalid| Error::from((new.name.clone(), invalid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn def(name: &str, id: u32) -> StreamDef {
+        let Ok(ConfigChange::Created(def)) =
+            Streams::new().create(NewStream::plain(StreamName::new(name).unwrap(), 1))
+        else {
+            panic!("a plain stream is refused");
+        };
+        StreamDef { id: StreamId(id), ..def }
+    }
+
+    /// Where compaction has left of a stream only that it was dropped.
+    #[test]
+    fn the_number_of_a_dropped_stream_is_taken_even_if_only_the_drop_is_known() {
+        let mut streams = Streams::new();
+        streams.apply(ConfigChange::Dropped(def("gone", 7)));
+        let created = streams.create(NewStream::plain(StreamName::new("new").unwrap(), 1)).unwrap();
+        assert_eq!(created.definition().id, StreamId(8));
+    }
 }

@@ -57,18 +57,27 @@ pub async fn definitions_are_events_and_survive_a_reopen(engine: &dyn Engine) {
     assert_eq!(stream(&*log, "d", 1).await.id.0, 5);
 }
 
-/// `$config` takes other components' events, but neither a drop, nor a trim, nor forged definitions.
+/// `$config` takes other components' events, but neither a drop, nor a trim, nor other options, nor forged definitions. Nor
+/// do the other streams of the platform take other options.
 pub async fn the_config_stream_is_protected(engine: &dyn Engine) {
     let log = engine.create().await;
     let def = stream(&*log, "mine", 1).await;
     assert!(matches!(log.drop_stream(&name_of("$config")).await, Err(Error::InvalidStream { .. })));
     assert!(matches!(log.trim(CONFIG, Offset(1)).await, Err(Error::InvalidStream { .. })));
+    let system = stream(&*log, "$cursors", 1).await;
+    for name in ["$config", "$cursors"] {
+        let options = StreamOptions { retention_ms: Some(5_000), ..StreamOptions::default() };
+        let changed = NewStream { options, ..NewStream::plain(name_of(name), 1) };
+        let altered = log.alter_stream(changed).await;
+        assert!(matches!(&altered, Err(Error::InvalidStream { name: of, .. }) if of.as_str() == name));
+    }
+    assert_eq!(ok(log.streams().get("$cursors").cloned()).options, system.options);
     put(&*log, CONFIG, ["of another component"]).await;
     let mut builder = tw_wire::BatchBuilder::new();
     builder.push(&ConfigChange::Dropped((*def).clone()).to_event("forged".into()).as_ref());
     let forged = builder.finish(Compression::None).unwrap_or_else(|error| panic!("{error}"));
     assert!(matches!(append(&*log, vec![(CONFIG, forged, None)]).await, Err(Error::InvalidStream { .. })));
-    assert_eq!(ok(log.bounds(CONFIG)).end, Offset(2));
+    assert_eq!(ok(log.bounds(CONFIG)).end, Offset(3));
 }
 
 /// Commits, ends, definitions.

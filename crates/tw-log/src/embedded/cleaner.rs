@@ -99,7 +99,13 @@ impl Cleaner {
             for at in super::publish::partitions_of(def) {
                 let start = self.retained_from(at, &def.options, now_ms);
                 if start.is_some_and(|start| self.shared.partition(at).is_ok_and(|p| start > p.start())) {
-                    self.trim(at, start.unwrap_or_default(), drive)?;
+                    match self.trim(at, start.unwrap_or_default(), drive) {
+                        // One stream that cannot be trimmed is no reason to keep all of the others.
+                        Err(error @ Error::InvalidStream { .. }) => {
+                            tracing::warn!(partition = %at, %error, "cannot remove what has expired");
+                        }
+                        done => done?,
+                    }
                 }
             }
         }

@@ -97,6 +97,25 @@ fn retention_by_time_removes_what_is_older_and_gives_the_room_back() {
     assert_eq!(kept(&rig, forever).len(), 50);
 }
 
+/// A stream whose start cannot be moved keeps nothing else from being removed.
+#[test]
+fn retention_goes_on_behind_a_stream_that_cannot_be_trimmed() {
+    let sim = Sim::new(1);
+    let mut rig = Rig::open(&sim, &small()).unwrap();
+    let options = StreamOptions { retention_ms: Some(1_000), ..StreamOptions::default() };
+    let (_, at) = create(&mut rig, "short", options.clone());
+    // As a log has it whose `$config` was altered when that was still possible.
+    let mut streams = crate::Streams::clone(&rig.shared.streams.read());
+    let config = StreamDef { options, ..StreamDef::clone(streams.get("$config").unwrap()) };
+    streams.apply(crate::ConfigChange::Altered(config));
+    *rig.shared.streams.write() = Arc::new(streams);
+    fill(&mut rig, at, 300, |_| None);
+    sim.clock.advance(5_000);
+    rig.tidy();
+    let start = rig.shared.partition(at).unwrap().bounds().start;
+    assert!(start > Offset(200), "the events before {start} were removed");
+}
+
 #[test]
 fn retention_by_bytes_keeps_at_least_the_newest_bytes() {
     let sim = Sim::new(1);
