@@ -22,7 +22,7 @@ pub use faults::{
 };
 pub use keys::{
     a_key_is_forgotten_in_time, a_key_used_for_other_content_is_refused, a_keyed_write_is_stored_once,
-    a_keyed_write_that_was_cut_off_is_completed,
+    a_keyed_write_that_was_cut_off_is_completed, keys_of_a_dropped_stream_leave_memory,
 };
 pub use load::a_large_write_that_is_sent_again_reads_each_block_once;
 pub use reading::{
@@ -64,6 +64,7 @@ macro_rules! event_store_conformance {
             histories_come_in_pages
             ids_are_compared_when_memory_for_them_is_short
             ids_with_the_same_hash_are_told_apart
+            keys_of_a_dropped_stream_leave_memory
             log_2_log_3_hold_under_load_with_failing_appends
             log_2_pipelined_writes_keep_their_order
             log_2_versions_are_dense_in_the_order_of_offsets

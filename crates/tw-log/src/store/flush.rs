@@ -190,8 +190,7 @@ impl Core {
             let mut keys = self.keys.lock();
             keys.table.forget(&records);
             keys.generation += 1;
-            self.usage.change(std::mem::take(&mut keys.reported_bytes), keys.table.bytes());
-            keys.reported_bytes = keys.table.bytes();
+            self.report_keys(&mut keys);
         }
         Ok(())
     }

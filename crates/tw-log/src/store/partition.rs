@@ -1,6 +1,6 @@
 //! One partition as the event store sees it.
 
-use super::{Core, Result};
+use super::{Core, Keys, Result};
 use crate::{Ack, Placed, Signal};
 use futures_util::future::{FutureExt, Map, Shared};
 use parking_lot::{Mutex, MutexGuard};
@@ -194,6 +194,12 @@ impl Core {
         if state.waiting_since_ms.is_none() && state.stored.is_none_or(|stored| stored < state.ledger.end()) {
             state.waiting_since_ms = Some(self.now_ms());
         }
+    }
+
+    /// Takes note of how much memory the idempotency keys have now.
+    pub(super) fn report_keys(&self, keys: &mut Keys) {
+        let bytes = keys.table.bytes();
+        self.usage.change(std::mem::replace(&mut keys.reported_bytes, bytes), bytes);
     }
 
     /// Monotonic time in milliseconds.

@@ -328,8 +328,7 @@ impl Core {
             };
             let mut keys = self.keys.lock();
             keys.table.add(key.hash, &record);
-            let bytes = keys.table.bytes();
-            self.usage.change(std::mem::replace(&mut keys.reported_bytes, bytes), bytes);
+            self.report_keys(&mut keys);
         }
         let permit = permit.take().unwrap_or_else(Permit::unlimited);
         let ack = share(self.log.append(permit, appends));

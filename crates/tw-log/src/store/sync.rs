@@ -117,7 +117,10 @@ impl Core {
         }
         state.generation += 1;
         state.broken = false;
-        self.keys.lock().table.truncate(partition.at, from);
+        let mut keys = self.keys.lock();
+        keys.table.truncate(partition.at, from);
+        self.report_keys(&mut keys);
+        drop(keys);
         self.report(&mut state);
     }
 
@@ -161,6 +164,7 @@ impl Core {
             for (key, record) in found.iter().filter(|(_, record)| record.time_ms >= oldest_ms) {
                 keys.table.add(*key, record);
             }
+            self.report_keys(&mut keys);
         }
         for events in events.chunks(REPLAY_EVENTS) {
             let mut state = partition.lock();

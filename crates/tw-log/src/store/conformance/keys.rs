@@ -166,3 +166,25 @@ pub async fn a_key_is_forgotten_in_time(log: Arc<dyn Log>) {
     forged.extensions.push(Extension { name: "twidempotencykey".to_owned(), value });
     assert!(store.write().push(&stream, &forged.as_ref()).is_err());
 }
+
+/// What a dropped stream leaves of keys does not fill the index for ever.
+pub async fn keys_of_a_dropped_stream_leave_memory(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let kept = world.stream("kept", 1).await;
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    store.append(keyed(&store, &kept, "kept", &[("", "1")])).await.unwrap();
+    let before = store.index_bytes();
+    for key in 0..20 {
+        store.append(keyed(&store, &stream, &format!("key-{key}"), &[("", "1")])).await.unwrap();
+    }
+    assert!(store.index_bytes() > before);
+    world.log.drop_stream(&stream.name).await.unwrap();
+    // The index thread looks around after it has heard of it.
+    let tick = &store.core.tick;
+    tick.over(tick.get() + 1).await;
+    assert_eq!(store.index_bytes(), before);
+    store.flush().unwrap();
+    let again = store.append(keyed(&store, &kept, "kept", &[("", "1")])).await.unwrap();
+    assert!(again.events[0].duplicate);
+}
