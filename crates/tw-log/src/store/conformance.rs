@@ -24,7 +24,9 @@ pub use keys::{
     a_key_is_forgotten_in_time, a_key_used_for_other_content_is_refused, a_keyed_write_is_stored_once,
     a_keyed_write_that_was_cut_off_is_completed, keys_of_a_dropped_stream_leave_memory,
 };
-pub use load::a_large_write_that_is_sent_again_reads_each_block_once;
+pub use load::{
+    a_full_index_has_room_again_after_failed_appends, a_large_write_that_is_sent_again_reads_each_block_once,
+};
 pub use reading::{
     a_place_in_time_is_found, histories_come_in_pages, pages_show_what_the_filter_shows,
     trimmed_histories_start_at_what_is_left,
@@ -51,6 +53,7 @@ macro_rules! event_store_conformance {
     ($log:expr) => {
         $crate::event_store_conformance_tests!($log =>
             a_dropped_stream_starts_anew
+            a_full_index_has_room_again_after_failed_appends
             a_key_is_forgotten_in_time
             a_key_used_for_other_content_is_refused
             a_keyed_write_is_stored_once

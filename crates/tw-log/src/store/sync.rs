@@ -98,7 +98,7 @@ impl Core {
     }
 
     /// Waits until everything under way has ended, and takes back what failed appends put into the ledger.
-    async fn repair(&self, partition: &Partition) {
+    pub(super) async fn repair(&self, partition: &Partition) {
         let under_way: Vec<_> = partition.lock().flights.iter().map(|flight| flight.ack.clone()).collect();
         for ack in under_way {
             let _looked_at_below = ack.await;

@@ -122,6 +122,7 @@ impl Core {
             if let Some(failure) = &*self.usage.failure.lock() {
                 return Err(Error::Index(failure.clone()));
             }
+            self.repair_broken().await;
             self.usage.call();
             if self.usage.is_full() {
                 self.usage.freed.over(seen).await;
@@ -172,6 +173,18 @@ impl Core {
             let mut state = partition.lock();
             state.ledger.evict_windows(usize::MAX, (last + 1) * 1_000);
             self.report(&mut state);
+        }
+    }
+
+    /// Takes back what failed appends have left in memory: a partition in which there is such a thing cannot be stored, and
+    /// nobody might append to it for long.
+    async fn repair_broken(&self) {
+        let partitions: Vec<_> = self.partitions.read().values().cloned().collect();
+        for partition in partitions.iter().filter(|partition| partition.lock().broken) {
+            // Whoever holds this is about to do it.
+            if let Ok(_one_at_a_time) = partition.syncing.try_lock() {
+                self.repair(partition).await;
+            }
         }
     }
 
