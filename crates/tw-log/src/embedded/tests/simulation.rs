@@ -2,6 +2,7 @@
 
 use super::super::options::Options;
 use super::super::queue::Definition;
+use super::super::shared::Shared;
 use super::super::verify::verify;
 use super::model::{Model, ModelStream, Number, Parts, Pending};
 use super::rig::{FOLDER, Rig, small};
@@ -23,10 +24,27 @@ struct History {
     rig: Rig,
     options: Options,
     model: Arc<Mutex<Model>>,
+    /// The log as readers see it now, for whoever observes the disk.
+    visible: Arc<Mutex<Arc<Shared>>>,
     pending: Pending,
     random: SimRandom,
     next_number: u64,
     next_stream: u32,
+}
+
+/// LOG-4: what a reader could see when the power went is there.
+fn check_visible(visible: &Shared, crashed: &Shared) -> u64 {
+    let mut seen = 0;
+    for (at, partition) in &*visible.partitions.read() {
+        let end = partition.bounds().end;
+        // A stream that is being dropped may be gone.
+        if let Ok(there) = crashed.partition(*at) {
+            let there = there.bounds().end;
+            assert!(there >= end, "LOG-4: {at} ended at {end} for readers, and ends at {there}");
+            seen += end.0;
+        }
+    }
+    seen
 }
 
 impl History {
@@ -34,11 +52,13 @@ impl History {
         let sim = Sim::new(seed);
         let options = small();
         let rig = Rig::open(&sim, &options).unwrap();
+        let visible = rig.shared.clone();
         let random = SimRandom::new(seed.wrapping_mul(77));
         let mut history = Self {
             rig,
             options,
             model: Arc::default(),
+            visible: Arc::new(Mutex::new(visible)),
             pending: Pending::default(),
             random,
             next_number: 0,
@@ -245,6 +265,7 @@ impl History {
         let found = verify(Path::new(FOLDER), &self.rig.sim.env()).unwrap();
         assert_eq!(found.problems, [], "a log that lost nothing is called damaged");
         self.rig = Rig::open(&self.rig.sim, &self.options).unwrap();
+        *self.visible.lock().unwrap() = self.rig.shared.clone();
         self.model.lock().unwrap().check_opened(&self.rig);
     }
 
@@ -256,6 +277,7 @@ impl History {
         let mut model = model.clone();
         model.check_opened(&rig);
         Self {
+            visible: Arc::new(Mutex::new(rig.shared.clone())),
             rig,
             options: options.clone(),
             model: Arc::new(Mutex::new(model)),
@@ -301,17 +323,18 @@ fn with_seed(seed: u64, run: impl FnOnce()) {
     }
 }
 
-/// LOG-1, LOG-2: the power goes at every single change of the disk; after each, the log is opened, used, crashed
-/// again, opened, used, crashed a third time.
+/// LOG-1, LOG-2, LOG-4: the power goes at every single change of the disk; after each, the log is opened (and has all that
+/// a reader could see), used, crashed again, opened, used, crashed a third time.
 #[test]
-fn log_1_log_2_a_crash_at_every_boundary_loses_nothing_and_revives_nothing() {
+fn log_1_log_2_log_4_a_crash_at_every_boundary_loses_nothing_and_revives_nothing() {
     for seed in 0..cases(3) {
         with_seed(seed, || {
             let mut history = History::new(seed);
             let (sim, model) = (history.rig.sim.clone(), history.model.clone());
-            let options = history.options.clone();
+            let (options, visible) = (history.options.clone(), history.visible.clone());
             let crashes = Arc::new(Mutex::new(0u64));
-            let counted = crashes.clone();
+            let seen = Arc::new(Mutex::new(0u64));
+            let (counted, seen_there) = (crashes.clone(), seen.clone());
             sim.disk.observe({
                 let sim = sim.clone();
                 move |operation| {
@@ -321,6 +344,8 @@ fn log_1_log_2_a_crash_at_every_boundary_loses_nothing_and_revives_nothing() {
                         let seed = seed << 32 | *count;
                         let model = model.lock().unwrap().clone();
                         let mut crashed = History::crashed(&sim, &model, &options, 1 << 40, seed);
+                        let visible = visible.lock().unwrap().clone();
+                        *seen_there.lock().unwrap() += check_visible(&visible, &crashed.rig.shared);
                         if count.is_multiple_of(4) {
                             crashed.go_on_and_crash();
                             crashed.go_on_and_crash();
@@ -332,7 +357,7 @@ fn log_1_log_2_a_crash_at_every_boundary_loses_nothing_and_revives_nothing() {
                 history.step();
             }
             sim.disk.observe_no_more();
-            assert!(*crashes.lock().unwrap() > 1_000);
+            assert!(*crashes.lock().unwrap() > 1_000 && *seen.lock().unwrap() > 100_000);
             history.reopen();
         });
     }
