@@ -3,7 +3,7 @@
 //! A partition is due when the sealed part that no compaction has seen (the *dirty* part) is at least as large as the
 //! part that one has. The dirty part is read for the latest offset of each subject; an event is superseded when its
 //! subject has a later one there. The clean part holds each subject once at most, so nothing else needs to be
-//! remembered.
+//! remembered. (Where one segment has more subjects than there is memory for, some may stay in it more than once.)
 
 use super::layout::SegmentId;
 use super::publish::partitions_of;
@@ -49,6 +49,10 @@ impl Compaction {
                 places.retain(|segment| segment.is_sealed() && !given_up.contains(&segment.id));
                 if bytes_left > 0 && is_due(at, &places) {
                     let latest = Latest::read(shared, at, &places, &mut bytes_left);
+                    if latest.seen.is_empty() {
+                        // Its turn comes when the others are done.
+                        continue;
+                    }
                     compaction.partitions.insert(at, latest);
                     compaction.segments.extend(places.into_iter().map(|segment| (segment.id, segment)));
                 }
@@ -90,46 +94,51 @@ fn is_due(at: StreamPartition, places: &[Arc<Segment>]) -> bool {
 }
 
 impl Latest {
-    /// Reads the dirty segments, oldest first, while there is memory. Damage ends the reading of a segment: what was
-    /// read up to there is right all the same.
+    /// Reads the dirty segments, oldest first, while there is memory. What was read of a segment up to where memory or
+    /// damage ended that is right all the same; but the segment stays dirty, for the next round. One that had all the
+    /// memory there is counts as done, however much of it was read, so that there is an end to this.
     fn read(shared: &Shared, at: StreamPartition, places: &[Arc<Segment>], bytes_left: &mut u64) -> Self {
         let mut latest = Self::default();
-        for segment in places {
-            if segment.summary(at).is_some_and(|share| !share.compacted) {
-                if let Err(error) = latest.read_segment(shared, at, segment, bytes_left) {
-                    tracing::error!(segment = %segment.id, %error, "a segment cannot be compacted");
-                }
+        let is_dirty = |segment: &&Arc<Segment>| segment.summary(at).is_some_and(|share| !share.compacted);
+        for segment in places.iter().filter(is_dirty) {
+            let had_all_memory = *bytes_left == shared.options.compact_bytes_max;
+            let all = latest.read_segment(shared, at, segment, bytes_left).unwrap_or_else(|error| {
+                tracing::error!(segment = %segment.id, %error, "a segment cannot be compacted");
+                false
+            });
+            if all || had_all_memory {
                 latest.seen.insert(segment.id);
-                if *bytes_left == 0 {
-                    break;
-                }
+            }
+            if *bytes_left == 0 {
+                break;
             }
         }
         latest
     }
 
+    /// Takes the events of a segment into account; false when there was no memory for all of them.
     fn read_segment(
         &mut self,
         shared: &Shared,
         at: StreamPartition,
         segment: &Arc<Segment>,
         bytes_left: &mut u64,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut from = Offset::ZERO;
         loop {
             let blocks = shared.read_segment(segment, Wanted { at, from, bytes_max: READ_BYTES })?;
-            let Some(last) = blocks.last() else { return Ok(()) };
+            let Some(last) = blocks.last() else { return Ok(true) };
             from = last.header().end_offset();
             for block in &blocks {
-                self.add(block, bytes_left)?;
-            }
-            if *bytes_left == 0 {
-                return Ok(());
+                if !self.add(block, bytes_left)? {
+                    return Ok(false);
+                }
             }
         }
     }
 
-    fn add(&mut self, block: &Block, bytes_left: &mut u64) -> Result<()> {
+    fn add(&mut self, block: &Block, bytes_left: &mut u64) -> Result<bool> {
+        let mut all = true;
         for record in block.records()?.iter()? {
             let record = record?;
             let Some(subject) = record.event.subject else { continue };
@@ -139,9 +148,9 @@ impl Latest {
                     *bytes_left = bytes_left.saturating_sub(subject.len() as u64 + SUBJECT_BYTES);
                     self.offsets.insert(subject.into(), record.offset);
                 }
-                None => {}
+                None => all = false,
             }
         }
-        Ok(())
+        Ok(all)
     }
 }

@@ -190,6 +190,31 @@ fn a_compaction_with_little_memory_comes_to_an_end_and_loses_nothing() {
     assert!((300..1_500).all(|n| left.contains_key(&n)), "a latest event is gone");
 }
 
+/// What a compaction had no memory for is looked at by a later one: a superseded event does not stay for ever.
+#[test]
+fn what_a_compaction_had_no_memory_for_is_compacted_later() {
+    let sim = Sim::new(1);
+    let options = Options { compact_bytes_max: 64 << 10, ..small() };
+    let mut rig = Rig::open(&sim, &options).unwrap();
+    let (_, at) =
+        create(&mut rig, "many", StreamOptions { cleanup: Cleanup::Compact, ..StreamOptions::default() });
+    // Rows, of which all are in the clean part.
+    fill(&mut rig, at, 130, |n| Some(format!("row-{}", n % 50)));
+    rig.tidy();
+    // Every tenth event supersedes one of them, between so many other subjects that memory runs out.
+    let others = "x".repeat(100);
+    fill(&mut rig, at, 500, |n| {
+        Some(if n % 10 == 0 { format!("row-{}", n / 10) } else { format!("other-{n}-{others}") })
+    });
+    rig.tidy();
+    fill(&mut rig, at, 900, |n| Some(format!("third-{}", n % 20)));
+    rig.tidy();
+    let left: BTreeMap<u64, ()> = kept(&rig, at).into_iter().map(|event| (event.0, ())).collect();
+    let stale: Vec<_> = left.range(..130).map(|(offset, ())| *offset).collect();
+    assert!(stale.is_empty(), "superseded events are still there: {stale:?}");
+    assert!((130..630).all(|n| left.contains_key(&n)), "a latest event is gone");
+}
+
 #[test]
 fn a_dropped_stream_gives_its_room_back() {
     let sim = Sim::new(1);
