@@ -60,19 +60,26 @@ pub enum KeyDecision {
 }
 
 impl KeyRecord {
-    /// Decides on a write with this content, `keep_ms` after which a record counts no more.
+    /// Decides on a write with this content; `keep_ms` after its time a record counts no more.
     pub fn decide(record: Option<&Self>, fingerprint: u64, now_ms: u64, keep_ms: u64) -> KeyDecision {
         match record {
             None => KeyDecision::New,
-            Some(record) if record.time_ms.saturating_add(keep_ms) < now_ms => KeyDecision::New,
+            Some(record) if record.has_expired(now_ms, keep_ms) => KeyDecision::New,
             Some(record) if record.fingerprint != fingerprint => KeyDecision::Reused,
             Some(record) => KeyDecision::Repeated(record.parts.clone()),
         }
     }
 
-    /// Adds what else is known of the same write, or takes `other` instead if that is a later write.
-    pub fn merge(&mut self, other: &Self) {
-        if self.fingerprint != other.fingerprint {
+    /// Whether it counts no more.
+    fn has_expired(&self, now_ms: u64, keep_ms: u64) -> bool {
+        self.time_ms.saturating_add(keep_ms) < now_ms
+    }
+
+    /// Adds what else is known of the same write, or takes `other` instead if that is a later write: one with other
+    /// content, or one with the same content from when this one counted no more.
+    pub fn merge(&mut self, other: &Self, keep_ms: u64) {
+        let (earlier, later) = if self.time_ms <= other.time_ms { (&*self, other) } else { (other, &*self) };
+        if self.fingerprint != other.fingerprint || earlier.has_expired(later.time_ms, keep_ms) {
             if other.time_ms >= self.time_ms {
                 *self = other.clone();
             }
@@ -99,9 +106,10 @@ impl KeyTable {
         self.records.get(&key)
     }
 
-    /// Remembers what a write stores, or what the log says it has stored.
-    pub fn add(&mut self, key: KeyHash, record: &KeyRecord) {
-        self.records.entry(key).and_modify(|known| known.merge(record)).or_insert_with(|| record.clone());
+    /// Remembers what a write stores, or what the log says it has stored; see [`KeyRecord::merge`].
+    pub fn add(&mut self, key: KeyHash, record: &KeyRecord, keep_ms: u64) {
+        let records = self.records.entry(key);
+        records.and_modify(|known| known.merge(record, keep_ms)).or_insert_with(|| record.clone());
     }
 
     /// Takes back what was to be stored at `from` and after it: it did not get there.
@@ -183,8 +191,8 @@ mod tests {
     fn parts_of_one_write_come_together_and_go_with_what_failed() {
         let mut table = KeyTable::default();
         let key = KeyHash::of("k");
-        table.add(key, &record(7, &[(0, 10, 2)]));
-        table.add(key, &record(7, &[(1, 5, 1), (0, 99, 2)]));
+        table.add(key, &record(7, &[(0, 10, 2)]), 500);
+        table.add(key, &record(7, &[(1, 5, 1), (0, 99, 2)]), 500);
         assert_eq!(table.get(key), Some(&record(7, &[(0, 10, 2), (1, 5, 1)])));
         let confirmed = table.confirmed(|partition| if partition == at(0) { Offset(12) } else { Offset(5) });
         assert_eq!(confirmed, [(key, record(7, &[(0, 10, 2)]))]);
@@ -198,11 +206,14 @@ mod tests {
 
     #[test]
     fn a_later_write_takes_the_key_of_an_expired_one() {
-        let mut known = record(7, &[(0, 10, 2)]);
-        let later = KeyRecord { time_ms: 9_000, ..record(8, &[(1, 3, 1)]) };
-        known.merge(&later);
-        assert_eq!(known, later);
-        known.merge(&record(7, &[(0, 10, 2)]));
-        assert_eq!(known, later);
+        // Other content, and the same content at another place.
+        for later in [record(8, &[(1, 3, 1)]), record(7, &[(0, 77, 2)])] {
+            let mut known = record(7, &[(0, 10, 2)]);
+            let later = KeyRecord { time_ms: 1_501, ..later };
+            known.merge(&later, 500);
+            assert_eq!(known, later);
+            known.merge(&record(7, &[(0, 10, 2)]), 500);
+            assert_eq!(known, later);
+        }
     }
 }

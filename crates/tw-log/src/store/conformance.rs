@@ -21,7 +21,8 @@ pub use faults::{
     what_depends_on_appends_in_flight_waits_for_them,
 };
 pub use keys::{
-    a_key_is_forgotten_in_time, a_key_used_for_other_content_is_refused, a_keyed_write_is_stored_once,
+    a_key_is_forgotten_in_time, a_key_used_for_other_content_is_refused,
+    a_keyed_write_is_stored_again_once_its_key_has_expired, a_keyed_write_is_stored_once,
     a_keyed_write_that_was_cut_off_is_completed, keys_of_a_dropped_stream_leave_memory,
 };
 pub use load::{
@@ -56,6 +57,7 @@ macro_rules! event_store_conformance {
             a_full_index_has_room_again_after_failed_appends
             a_key_is_forgotten_in_time
             a_key_used_for_other_content_is_refused
+            a_keyed_write_is_stored_again_once_its_key_has_expired
             a_keyed_write_is_stored_once
             a_keyed_write_that_was_cut_off_is_completed
             a_large_write_that_is_sent_again_reads_each_block_once

@@ -10,7 +10,7 @@
 
 use super::index::format::{self, Position};
 use super::partition::Partition;
-use super::{Core, Result};
+use super::{Core, Options, Result};
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,8 +183,9 @@ impl Core {
             }
         }
         let records = self.keys.lock().table.confirmed(|at| confirmed.get(&at).copied().unwrap_or_default());
-        let oldest_ms = self.env.clock.now_ms().saturating_sub(self.options.idempotency_ms);
-        self.index.put_keys(&records, oldest_ms, self.options.idempotency_keys_max, &mut batch)?;
+        let Options { idempotency_ms, idempotency_keys_max, .. } = self.options;
+        let now_ms = self.env.clock.now_ms();
+        self.index.put_keys(&records, now_ms, idempotency_ms, idempotency_keys_max, &mut batch)?;
         self.index.state.commit(batch)?;
         if !records.is_empty() {
             let mut keys = self.keys.lock();

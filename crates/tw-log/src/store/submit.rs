@@ -226,7 +226,7 @@ impl Core {
         if let Some(stored) = &known.stored {
             let mut merged = stored.clone();
             if let Some(record) = &record {
-                merged.merge(record);
+                merged.merge(record, self.options.idempotency_ms);
             }
             record = Some(merged);
         }
@@ -327,7 +327,7 @@ impl Core {
                 parts: appends.iter().map(part).collect(),
             };
             let mut keys = self.keys.lock();
-            keys.table.add(key.hash, &record);
+            keys.table.add(key.hash, &record, self.options.idempotency_ms);
             self.report_keys(&mut keys);
         }
         let permit = permit.take().unwrap_or_else(Permit::unlimited);

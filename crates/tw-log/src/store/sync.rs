@@ -159,10 +159,11 @@ impl Core {
     fn replay_block(&self, partition: &Partition, block: &Block, from: Offset) -> Result<()> {
         let Decoded { events, keys: found } = decode(partition.at, block, from)?;
         if !found.is_empty() {
-            let oldest_ms = self.env.clock.now_ms().saturating_sub(self.options.idempotency_ms);
+            let keep_ms = self.options.idempotency_ms;
+            let oldest_ms = self.env.clock.now_ms().saturating_sub(keep_ms);
             let mut keys = self.keys.lock();
             for (key, record) in found.iter().filter(|(_, record)| record.time_ms >= oldest_ms) {
-                keys.table.add(*key, record);
+                keys.table.add(*key, record, keep_ms);
             }
             self.report_keys(&mut keys);
         }

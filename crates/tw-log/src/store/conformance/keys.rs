@@ -167,6 +167,42 @@ pub async fn a_key_is_forgotten_in_time(log: Arc<dyn Log>) {
     assert!(store.write().push(&stream, &forged.as_ref()).is_err());
 }
 
+/// The same write with the same key is a new one when the first has expired, and what is remembered from then on is the
+/// new one, whether the record of the first is still in memory, in the index, or neither.
+pub async fn a_keyed_write_is_stored_again_once_its_key_has_expired(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let passed = Arc::new(AtomicU64::new(0));
+    world.env.clock = Arc::new(Later(passed.clone()));
+    world.options.idempotency_ms = 10_000;
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    let mut offset = 0;
+    for first_is_flushed in [true, false] {
+        for second_is_flushed in [true, false] {
+            let key = format!("{first_is_flushed}-{second_is_flushed}");
+            let now_ms = passed.load(Ordering::Relaxed);
+            store.append(keyed(&store, &stream, &key, &[("", "1")])).await.unwrap();
+            // A flush removes what has expired, so it comes before that.
+            if first_is_flushed {
+                store.flush().unwrap();
+            }
+            passed.store(now_ms + 10_001, Ordering::Relaxed);
+            let second = store.append(keyed(&store, &stream, &key, &[("", "1")])).await.unwrap();
+            assert_eq!(second.events[0].position.offset.0, offset + 1, "{key}");
+            if second_is_flushed {
+                store.flush().unwrap();
+            }
+            passed.store(now_ms + 15_000, Ordering::Relaxed);
+            for _ in 0..3 {
+                let again = store.append(keyed(&store, &stream, &key, &[("", "1")])).await.unwrap();
+                assert_eq!(again.events[0].position, second.events[0].position, "{key}");
+                assert!(again.events[0].duplicate, "{key}");
+            }
+            offset += 2;
+        }
+    }
+}
+
 /// What a dropped stream leaves of keys does not fill the index for ever.
 pub async fn keys_of_a_dropped_stream_leave_memory(log: Arc<dyn Log>) {
     let mut world = World::new(log);

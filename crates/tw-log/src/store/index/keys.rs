@@ -16,15 +16,17 @@ impl Index {
         Ok(stored.and_then(|bytes| format::read_key_record(&bytes)))
     }
 
-    /// Adds to `batch` what stores `records` and removes keys from before `oldest_ms`, and others so that about
+    /// Adds to `batch` what stores `records` and removes keys that are older than `keep_ms`, and others so that about
     /// `keys_max` remain.
     pub(in crate::store) fn put_keys(
         &self,
         records: &[(KeyHash, KeyRecord)],
-        oldest_ms: u64,
+        now_ms: u64,
+        keep_ms: u64,
         keys_max: u64,
         batch: &mut Batch,
     ) -> Result<()> {
+        let oldest_ms = now_ms.saturating_sub(keep_ms);
         let count = self.state.get(self.keys, format::KEY_COUNT)?;
         let before = count.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
         let before = before.unwrap_or_default();
@@ -36,7 +38,7 @@ impl Index {
                 Some(stored) => {
                     batch.remove(self.keys, format::key_time_key(stored.time_ms, *key));
                     merged = stored;
-                    merged.merge(record);
+                    merged.merge(record, keep_ms);
                 }
                 None => count += 1,
             }
