@@ -3,7 +3,7 @@
 use super::partition::{Partition, SharedAck};
 use super::write::{Prepared, PreparedPart};
 use super::{Core, Error, Result};
-use crate::Placed;
+use crate::{Error as LogError, Placed};
 use futures_util::ready;
 use smallvec::SmallVec;
 use std::future::Future;
@@ -165,11 +165,14 @@ impl Core {
     async fn repeat(&self, part: &PreparedPart, done: KeyPart) -> Result<Option<Vec<AppendedEvent>>> {
         let at = part.partition.at;
         let mut stored = Vec::with_capacity(done.count as usize);
-        self.scan(at, done.base, done.end(), |record| {
+        let scanned = self.scan(at, done.base, done.end(), |record| {
             stored.push((record.event.id.to_owned(), record.offset, record.version));
             true
-        })
-        .await?;
+        });
+        match scanned.await {
+            Err(Error::Log(LogError::Trimmed { .. })) => return Ok(None),
+            scanned => scanned?,
+        };
         let mut stored = stored.into_iter().peekable();
         let mut events = Vec::with_capacity(part.events.len());
         for (index, event) in part.events.iter().enumerate() {
@@ -197,6 +200,8 @@ impl Core {
         hash: IdHash,
         id: &str,
     ) -> Result<Option<(Offset, Version)>> {
+        // What is in memory first: what leaves memory is in the stored index before.
+        let fresh = self.fresh(at, subject)?;
         let mut alike: Vec<Posting> = Vec::new();
         self.index.runs(at, subject, Version(1), |run| {
             alike.extend(run.iter().filter(|posting| posting.id == hash));
@@ -204,7 +209,7 @@ impl Core {
         })?;
         let tail = self.index.tail(at, subject)?;
         alike.extend(tail.iter().flat_map(PackedRun::iter).filter(|posting| posting.id == hash));
-        alike.extend(self.fresh(at, subject)?.into_iter().filter(|posting| posting.id == hash));
+        alike.extend(fresh.into_iter().filter(|posting| posting.id == hash));
         for posting in alike {
             let stored = self.event_at(at, posting.offset).await?;
             if stored.is_some_and(|stored| stored.event.id == id) {

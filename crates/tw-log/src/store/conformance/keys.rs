@@ -203,6 +203,22 @@ pub async fn a_keyed_write_is_stored_again_once_its_key_has_expired(log: Arc<dyn
     }
 }
 
+/// Retention has removed the events of a keyed write: it cannot be answered again, and says that.
+pub async fn a_keyed_write_whose_events_were_removed_says_so(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    store.append(keyed(&store, &stream, "key", &[("a", "1"), ("", "2"), ("", "3")])).await.unwrap();
+    append(&store, &stream, &[("", "4")]).await.unwrap();
+    let at = StreamPartition::new(stream.id, tw_types::PartitionId(0));
+    for before in [1, 4] {
+        world.log.trim(at, tw_types::Offset(before)).await.unwrap();
+        let events = [("a", "1"), ("", "2"), ("", "3")];
+        let gone = store.append(keyed(&store, &stream, "key", &events)).await.unwrap_err();
+        assert!(matches!(gone, Error::KeyGone(ref key) if key == "key"), "{gone}");
+    }
+}
+
 /// What a dropped stream leaves of keys does not fill the index for ever.
 pub async fn keys_of_a_dropped_stream_leave_memory(log: Arc<dyn Log>) {
     let mut world = World::new(log);
