@@ -38,9 +38,9 @@ impl Version {
     /// No version: the subject has no events.
     pub const NONE: Self = Self(0);
 
-    /// The version after this one.
+    /// The version after this one; the largest number, which no event will ever have, has none after it.
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -58,6 +58,7 @@ pub async fn histories_come_in_pages(log: Arc<dyn Log>) {
         let middle = store.history(stream.id, "a", Version(333), 2).await.unwrap();
         assert_eq!(middle.iter().map(|stored| stored.version.0).collect::<Vec<_>>(), [333, 334]);
         assert_eq!(store.history(stream.id, "a", Version(601), 2).await.unwrap(), []);
+        assert_eq!(store.history(stream.id, "a", Version(u64::MAX), 2).await.unwrap(), []);
         assert_eq!(store.history(stream.id, "a", Version(1), 0).await.unwrap(), []);
     }
     assert!(world.store().history(tw_types::StreamId(99), "a", Version(1), 1).await.is_err());
