@@ -24,7 +24,7 @@ use tw_types::{Cleanup, Offset, StreamOptions, StreamPartition};
 /// The cleaner. See the module's text.
 pub(crate) struct Cleaner {
     shared: Arc<Shared>,
-    /// Segments that could not be rewritten, because something in them is damaged. They stay as they are.
+    /// Segments that cannot be rewritten, because something in them is damaged or too large. They stay as they are.
     given_up: BTreeSet<SegmentId>,
     /// Segments that did not get much smaller by rewriting, so that doing it again alone is of no use.
     settled: BTreeSet<SegmentId>,
@@ -217,8 +217,9 @@ impl Cleaner {
     fn rewrite(&mut self, old: &[Arc<Segment>], compaction: &Compaction, drive: Drive<'_>) -> Result<()> {
         let rewritten = Rewriter::new(&self.shared, old, compaction).and_then(Rewriter::run);
         let rewritten = match rewritten {
-            Err(Error::Damaged { file, position, cause }) => {
-                tracing::error!(file = %file.display(), position, cause, "a damaged segment cannot be rewritten");
+            // Damaged, or a block that does not read, or one that would be too large once it names its offsets.
+            Err(error @ (Error::Damaged { .. } | Error::Wire(_))) => {
+                tracing::error!(%error, "a segment cannot be rewritten: it stays as it is");
                 self.given_up.extend(old.iter().map(|segment| segment.id));
                 return Ok(());
             }
@@ -257,9 +258,16 @@ pub(crate) fn live_bytes(shared: &Shared, segment: &Segment) -> u64 {
         .filter_map(|share| {
             let start = partitions.get(&share.at)?.start();
             let (all, left) = (share.end.0 - share.first.0, share.end.0.saturating_sub(start.0));
-            Some(if left >= all { share.bytes } else { (share.bytes * left).div_ceil(all) })
+            Some(if left >= all { share.bytes } else { part_of(share.bytes, left, all) })
         })
         .sum()
+}
+
+/// `bytes · left / all`, rounded up, for `left` below `all`. Between the offsets of a compacted segment there may be any number
+/// that are gone, so the product may take more than 64 bits.
+fn part_of(bytes: u64, left: u64, all: u64) -> u64 {
+    let part = (u128::from(bytes) * u128::from(left)).div_ceil(u128::from(all.max(1)));
+    u64::try_from(part).unwrap_or(bytes)
 }
 
 /// Writes an index file beside its segment. It needs no synced name: without it, it is made anew.
@@ -275,4 +283,16 @@ pub(crate) fn store_index(disk: &dyn Disk, segment: &Path, bytes: &[u8]) -> io::
     file.write_all_at(&mut [IoSlice::new(bytes)], 0)?;
     file.sync()?;
     disk.rename(&new, &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part_of;
+
+    #[test]
+    fn a_part_of_any_size_is_found() {
+        assert_eq!(part_of(1_000, 1, 3), 334);
+        assert_eq!(part_of(1 << 40, 1 << 40, 1 << 41), 1 << 39);
+        assert_eq!(part_of(u64::MAX, u64::MAX - 1, u64::MAX), u64::MAX - 1);
+    }
 }

@@ -215,6 +215,45 @@ fn what_a_compaction_had_no_memory_for_is_compacted_later() {
     assert!((130..630).all(|n| left.contains_key(&n)), "a latest event is gone");
 }
 
+/// A block that would be over its limit once it has to name its offsets: its segment stays as it is, and the cleaner does
+/// not try it again and again.
+#[test]
+fn a_block_that_cannot_be_rewritten_is_given_up() {
+    let sim = Sim::new(1);
+    let options = Options {
+        segment_bytes: 4 << 20,
+        append_bytes_max: 2 << 20,
+        in_flight_bytes_max: 4 << 20,
+        read_bytes_max: 1 << 20,
+        ..small()
+    };
+    let mut rig = Rig::open(&sim, &options).unwrap();
+    let (_, dense) = create(&mut rig, "dense", StreamOptions::default());
+    let (_, other) = create(&mut rig, "other", StreamOptions::default());
+    let mut builder = BatchBuilder::new();
+    let event = |data| EventRef { id: "1", source: "/s", ty: "t", data, ..EventRef::default() };
+    while builder.bytes() < tw_wire::BLOCK_BYTES_MAX - 3_000 {
+        builder.push(&event(Data::Binary(&[0; 2_000])));
+    }
+    let count = u64::from(builder.count());
+    rig.prepare();
+    let ack = rig.append(vec![(dense, builder.finish(Compression::Lz4).unwrap(), None)]);
+    rig.commit();
+    ack.wait().unwrap();
+    fill(&mut rig, other, 5_000, |_| None);
+    for (at, before) in [(dense, 1), (other, 5_000)] {
+        let outcome = rig.trim(at, Offset(before));
+        rig.commit();
+        outcome.wait().unwrap();
+    }
+    rig.tidy();
+    let before = sim.disk.trace().len();
+    rig.tidy();
+    let again = sim.disk.trace().split_off(before);
+    assert!(!again.contains(&tw_env::sim::Operation::Create), "it was tried again");
+    assert_eq!(kept(&rig, dense).len() as u64, count - 1);
+}
+
 #[test]
 fn a_dropped_stream_gives_its_room_back() {
     let sim = Sim::new(1);
