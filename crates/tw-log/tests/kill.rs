@@ -153,7 +153,10 @@ fn check(folder: &Path, acknowledged: &Acknowledged) -> usize {
         }
     }
     assert!(missing.is_empty(), "LOG-1: acknowledged events are lost: {missing:?}");
-    let other_half = |id: &String| id.replace("-0of2", "-1of2");
+    let other_half = |id: &String| match id.strip_suffix("-0of2") {
+        Some(stem) => format!("{stem}-1of2"),
+        None => id.replace("-1of2", "-0of2"),
+    };
     let halves: Vec<_> = ids.iter().filter(|id| !ids.contains(&other_half(id))).collect();
     assert!(halves.is_empty(), "half of an append is there: {halves:?}");
     ids.len()
