@@ -54,6 +54,8 @@ pub(crate) struct Circumstances {
     pub(crate) id: u64,
     /// Up to which size small batches become one block.
     pub(crate) merge_bytes_max: u64,
+    /// How large the event may be that defines a stream.
+    pub(crate) append_bytes_max: u64,
 }
 
 /// What becomes of a request once the plan is durable.
@@ -199,6 +201,13 @@ impl Planner<'_> {
         let change = config::change(&self.streams, wanted)?;
         let id = self.around.id.wrapping_add(self.changes.len() as u64);
         let batch = config::batch(&self.streams, &change, id)?;
+        let (bytes, bytes_max) = (batch.bytes() as u64, self.around.append_bytes_max);
+        if bytes > bytes_max && !matches!(change, ConfigChange::Dropped(_)) {
+            let reason = format!(
+                "its definition takes {bytes} bytes, over the limit of {bytes_max} bytes: declare fewer columns"
+            );
+            return Err(Error::InvalidStream { name: change.definition().name.clone(), reason });
+        }
         let lane = self.lane(CONFIG)?;
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.push(&batch, None);

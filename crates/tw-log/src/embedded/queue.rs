@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
 
+/// What a request without data takes in a frame at most, about.
+const SMALL_BYTES: u64 = 1024;
+
 /// What the writer is asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -40,6 +43,19 @@ pub(crate) struct Reply<T>(oneshot::Sender<Result<T>>);
 #[derive(Debug)]
 pub(crate) struct Outcome<T>(oneshot::Receiver<Result<T>>);
 
+impl Definition {
+    /// How many bytes the definition takes.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Create(stream) | Self::Alter(stream) => {
+                serde_json::to_vec(stream).map_or(u64::MAX, |json| json.len() as u64)
+            }
+            // The event repeats the whole definition, which is not known here: it goes alone.
+            Self::Drop(_) => u64::MAX,
+        }
+    }
+}
+
 impl<T> Reply<T> {
     pub(crate) fn channel() -> (Self, Outcome<T>) {
         let (sender, receiver) = oneshot::channel();
@@ -67,11 +83,12 @@ pub(crate) fn writer_gone() -> Error {
 }
 
 impl Request {
-    /// What it counts in a group.
+    /// What it counts in a group, in bytes: about as many as it takes in a frame.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Append { bytes, .. } => *bytes,
-            Self::Define { .. } | Self::Trim { .. } | Self::Record { .. } => 1024,
+            Self::Define { change, .. } => SMALL_BYTES.saturating_add(change.bytes()),
+            Self::Trim { .. } | Self::Record { .. } => SMALL_BYTES,
         }
     }
 
@@ -179,12 +196,12 @@ impl Queue {
 }
 
 fn take(state: &mut State, bytes_max: u64) -> Vec<Request> {
-    let mut bytes = 0;
+    let mut bytes = 0u64;
     let fitting = state
         .waiting
         .iter()
         .take_while(|request| {
-            bytes += request.bytes();
+            bytes = bytes.saturating_add(request.bytes());
             bytes <= bytes_max
         })
         .count();

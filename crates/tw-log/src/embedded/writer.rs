@@ -115,6 +115,7 @@ impl Writer {
             now_ms: self.shared.env.clock.now_ms(),
             id: self.shared.env.random.next_u64(),
             merge_bytes_max: self.shared.options.merge_bytes_max,
+            append_bytes_max: self.shared.options.append_bytes_max,
         };
         plan::plan(&self.known, group, around, &mut self.builder)
     }
@@ -174,11 +175,21 @@ impl Writer {
         // A segment starts with all that must be known before it.
         let mut front = if self.active.number == 0 { self.checkpoint() } else { Vec::new() };
         front.extend_from_slice(&records);
+        let len = FRAME_HEADER as u64 + front.len() as u64 + blocks_len;
+        if self.active.position + len > self.active.len {
+            return Err(Failure::NoRoom(self.does_not_fit(len)));
+        }
         match self.write_frame(&front, blocks) {
             Ok(positions) => Ok(Written { positions, rolled }),
             Err(error) if is_full(&error) => Err(self.neutralise()),
             Err(error) => Err(Failure::Lost(Arc::new(error))),
         }
+    }
+
+    /// What no segment of this length can hold. Limits elsewhere see to it that there is no such thing.
+    fn does_not_fit(&self, len: u64) -> Error {
+        let cause = format!("its {len} bytes do not fit in a segment: raise `segment_bytes`");
+        io_error("write a frame to", &self.active.segment.path, io::Error::other(cause))
     }
 
     fn write_frame(&mut self, records: &[u8], blocks: &[Block]) -> io::Result<Vec<u64>> {

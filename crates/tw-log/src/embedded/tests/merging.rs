@@ -32,7 +32,7 @@ fn known() -> Knowledge {
 }
 
 fn around(merge_bytes_max: u64) -> Circumstances {
-    Circumstances { now_ms: 4_000, id: 1, merge_bytes_max }
+    Circumstances { now_ms: 4_000, id: 1, merge_bytes_max, append_bytes_max: 1 << 20 }
 }
 
 /// One part: partition, events, compressed, versioned, and how the expected end is wrong, if one is expected.

@@ -2,12 +2,12 @@
 
 use super::model::Number;
 use super::rig::{FOLDER, Rig, small};
-use crate::Error;
+use crate::{Error, NewStream};
 use std::io;
 use std::path::Path;
 use tw_env::Disk;
 use tw_env::sim::{Fault, Sim};
-use tw_types::{Compression, Offset, PartitionId, StreamDef, StreamPartition};
+use tw_types::{Column, Compression, Offset, PartitionId, Schema, StreamDef, StreamName, StreamPartition};
 
 fn first(def: &StreamDef) -> StreamPartition {
     StreamPartition::new(def.id, PartitionId(0))
@@ -177,6 +177,40 @@ fn bytes_under_way_are_bounded() {
         ack.wait().unwrap();
     }
     rig.shared.try_reserve(batch().bytes()).unwrap();
+}
+
+/// A definition is an event like others: one that no segment could hold is refused, and does no harm.
+#[test]
+fn a_definition_over_the_limit_of_an_append_is_refused() {
+    let sim = Sim::new(1);
+    let mut rig = Rig::open(&sim, &small()).unwrap();
+    let wide = |name: &str, columns: usize| {
+        let column = |n| Column {
+            name: format!("a_column_with_a_long_name_{n}"),
+            ty: tw_types::ColumnType::Text,
+            nullable: true,
+            class: tw_types::DataClass::default(),
+        };
+        let schema = Schema { columns: (0..columns).map(column).collect(), ..Schema::default() };
+        NewStream { schema: Some(schema), ..NewStream::plain(StreamName::new(name).unwrap(), 1) }
+    };
+    rig.prepare();
+    let refused = rig.create(wide("wide", 2_000)).unwrap_err();
+    assert!(matches!(&refused, Error::InvalidStream { name, .. } if name.as_str() == "wide"), "{refused}");
+    assert!(refused.to_string().contains("over the limit of 32768 bytes"), "{refused}");
+    // Many that are large, waiting together, do not make one frame of all.
+    let outcomes: Vec<_> = (0..8)
+        .map(|n| rig.define(super::super::queue::Definition::Create(wide(&format!("some-{n}"), 200))))
+        .collect();
+    for outcome in outcomes {
+        rig.prepare();
+        assert!(rig.writer.commit_next());
+        outcome.wait().unwrap();
+    }
+    drop(rig);
+    sim.disk.power_loss();
+    let rig = Rig::open(&sim, &small()).unwrap();
+    assert_eq!(rig.shared.streams.read().iter().count(), 9);
 }
 
 #[test]
