@@ -78,7 +78,8 @@ impl EmbeddedLog {
         Ok(Self { shared, threads })
     }
 
-    /// Accepts nothing more, commits what was accepted, and gives the folder free. Reads fail from then on.
+    /// Accepts nothing more, commits what was accepted, and ends the threads. Reads that need the disk fail from then on;
+    /// the folder is free for others once the log is dropped.
     pub fn close(&self) {
         self.shared.stop(Error::Closed);
         self.threads.join();
@@ -139,6 +140,10 @@ impl Log for EmbeddedLog {
 
     fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack {
         self.shared.append(permit, parts)
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        self.shared.refusal()
     }
 
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {

@@ -60,6 +60,12 @@ pub trait Log: Send + Sync + 'static {
     /// stored in the order of the calls. The call itself does not wait: the [`Ack`] resolves when all is durable.
     fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack;
 
+    /// Why appends are refused now, if they are: the log has stopped, or the last append found no room and none has come
+    /// since. None where the engine does not know of a reason.
+    fn refusal(&self) -> Option<Error> {
+        None
+    }
+
     /// The blocks of a partition from the one that holds `from` (or the first after it) on: at least one if `from`
     /// is before the end, and as many more as fit in `bytes_max`. At the end: none. The first block may start before
     /// `from`.

@@ -36,11 +36,6 @@ impl Core {
 
     /// Why the log takes no events, if it does not.
     pub(crate) fn log_failure(&self) -> Option<tw_log::Error> {
-        match self.log.try_reserve(1) {
-            Err(
-                error @ (tw_log::Error::Stopped(_) | tw_log::Error::Closed | tw_log::Error::DiskFull { .. }),
-            ) => Some(error),
-            _ => None,
-        }
+        self.log.refusal()
     }
 }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{Semaphore, TryAcquireError};
 use tw_env::{Env, File, OpenMode};
 use tw_types::StreamPartition;
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     permits: Arc<Semaphore>,
     /// Why nothing is accepted any more.
     stopped: RwLock<Option<Error>>,
+    /// Whether the last append found no room.
+    full: AtomicBool,
     /// Held as long as the log is open.
     _lock: Box<dyn std::any::Any + Send + Sync>,
 }
@@ -106,6 +108,7 @@ impl Shared {
             buffers: Arc::default(),
             counts: Counts::default(),
             stopped: RwLock::default(),
+            full: AtomicBool::new(false),
             _lock: recovered.lock,
         }
     }
@@ -139,6 +142,19 @@ impl Shared {
     /// Why nothing is accepted any more, if that is so.
     pub(crate) fn stopped(&self) -> Option<Error> {
         self.stopped.read().clone()
+    }
+
+    /// Takes note of whether an append found room.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// Why appends are refused, if they are. A spare segment is room again, whatever the last append found.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.stopped().or_else(|| {
+            let full = self.full.load(Ordering::Relaxed) && self.spares.is_empty();
+            full.then(|| Error::DiskFull { folder: self.folder.clone() })
+        })
     }
 
     fn check_open(&self) -> Result<()> {

@@ -130,6 +130,11 @@ impl Spares {
         (state.made_recycled, state.made_new)
     }
 
+    /// Whether no spare is ready.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().ready.is_empty()
+    }
+
     /// Ends all waiting.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;

@@ -101,6 +101,9 @@ impl Writer {
         let Some((requests, error)) = self.carry_out(plan) else { return };
         // What makes room goes on alone: there is a reserve for it.
         let (makes_room, others): (Vec<_>, Vec<_>) = requests.into_iter().partition(Request::makes_room);
+        if !others.is_empty() && matches!(error, Error::DiskFull { .. }) {
+            self.shared.set_full(true);
+        }
         for request in others {
             request.fail(error.clone());
         }
@@ -126,7 +129,12 @@ impl Writer {
         let spared =
             if plan.requests.iter().all(|(request, _)| request.makes_room()) { reserve / 4 } else { reserve };
         match self.write(&plan.records, &plan.blocks, spared) {
-            Ok(written) => self.publish(plan, &written),
+            Ok(written) => {
+                if spared == reserve && !plan.blocks.is_empty() {
+                    self.shared.set_full(false);
+                }
+                self.publish(plan, &written);
+            }
             Err(Failure::NoRoom(error)) => {
                 return Some((plan.requests.into_iter().map(|(request, _)| request).collect(), error));
             }

@@ -78,6 +78,10 @@ impl Log for ByHand {
         self.shared.append(permit, parts)
     }
 
+    fn refusal(&self) -> Option<crate::Error> {
+        self.shared.refusal()
+    }
+
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
         Box::pin(async move { self.shared.read_blocking(at, from, bytes_max) })
     }

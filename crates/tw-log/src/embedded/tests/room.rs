@@ -47,9 +47,12 @@ fn a_full_disk_refuses_appends_serves_reads_and_goes_on_once_there_is_room() {
     for _ in 0..10 {
         rig.prepare();
         assert!(matches!(put(&mut rig, first(&def), 1), Err(Error::DiskFull { .. })));
+        assert!(matches!(rig.shared.refusal(), Some(Error::DiskFull { .. })));
     }
     sim.disk.set_capacity(8 * (64 << 10));
     rig.prepare();
+    // Nobody has to try first: a node that takes no requests while it is full must hear of it.
+    assert!(rig.shared.refusal().is_none());
     assert_eq!(put(&mut rig, first(&def), 7).unwrap(), Offset(count));
 }
 

@@ -114,6 +114,10 @@ impl Log for FaultyLog {
         ack
     }
 
+    fn refusal(&self) -> Option<LogError> {
+        self.log.refusal()
+    }
+
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.log.read(at, from, bytes_max)
