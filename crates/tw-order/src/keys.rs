@@ -120,6 +120,14 @@ impl KeyTable {
         });
     }
 
+    /// Forgets what was stored in partitions that are gone.
+    pub fn forget_partitions(&mut self, gone: impl Fn(StreamPartition) -> bool) {
+        self.records.retain(|_, record| {
+            record.parts.retain(|part| !gone(part.at));
+            !record.parts.is_empty()
+        });
+    }
+
     /// The records with those of their parts that end at or before what `confirmed` says of their partition.
     pub fn confirmed(&self, confirmed: impl Fn(StreamPartition) -> Offset) -> Vec<(KeyHash, KeyRecord)> {
         let parts = |record: &KeyRecord| -> Vec<KeyPart> {
@@ -200,6 +208,10 @@ mod tests {
         assert_eq!(table.len(), 1);
         table.truncate(at(1), Offset(5));
         assert_eq!(table.get(key), Some(&record(7, &[(0, 10, 2)])));
+        table.add(key, &record(7, &[(2, 8, 1)]), 500);
+        table.add(KeyHash::of("of it alone"), &record(7, &[(2, 9, 1)]), 500);
+        table.forget_partitions(|partition| partition == at(2));
+        assert_eq!((table.len(), table.get(key)), (1, Some(&record(7, &[(0, 10, 2)]))));
         table.forget(&confirmed);
         assert!(table.is_empty());
     }

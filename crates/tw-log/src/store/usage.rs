@@ -4,11 +4,11 @@ use super::partition::State;
 use super::{Core, Error, Options, Result};
 use crate::Signal;
 use parking_lot::{Condvar, Mutex};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tw_types::{Offset, StreamId, StreamPartition};
+use tw_types::StreamId;
 
 /// One part in so many of the windows' memory is freed at a time.
 const EVICTED: usize = 16;
@@ -235,18 +235,12 @@ impl Core {
             self.usage.change(std::mem::take(&mut state.reported_bytes), 0);
             self.usage.change_windows(std::mem::take(&mut state.reported_window_bytes), 0);
         }
-        self.forget_keys(|at| streams.by_id(at.stream).is_err());
-        self.index.forget_dropped(&streams)
-    }
-
-    /// Forgets the idempotency keys of partitions that are gone: nothing of theirs will ever be stored.
-    fn forget_keys(&self, gone: impl Fn(StreamPartition) -> bool) {
+        // Nothing of theirs will ever be stored.
         let mut keys = self.keys.lock();
-        let gone: BTreeSet<_> = keys.table.partitions().filter(|at| gone(*at)).collect();
-        for at in gone {
-            keys.table.truncate(at, Offset::ZERO);
-        }
+        keys.table.forget_partitions(|at| streams.by_id(at.stream).is_err());
         self.report_keys(&mut keys);
+        drop(keys);
+        self.index.forget_dropped(&streams)
     }
 
     /// Stores the index of the streams whose time has come.
