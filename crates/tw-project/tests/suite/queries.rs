@@ -59,8 +59,8 @@ fn explain_tells_a_read_by_key_from_a_scan() {
     let mut node = events();
     node.run("CREATE PROJECTION kinds AS SELECT _type AS kind, count(*) AS n FROM raw GROUP BY _type");
     expect![[r#"
-        ["look up the row with this key: kind"]
-        ["columns: n"]"#]]
+        ["columns: n"]
+        ["look up the row with this key: kind"]"#]]
     .assert_eq(&node.query("EXPLAIN SELECT n FROM kinds WHERE kind = 'odd'"));
     let scan = node.query("EXPLAIN SELECT n FROM kinds WHERE kind > 'even'");
     assert!(scan.contains("FilterExec: kind@0 > even"), "{scan}");
