@@ -104,3 +104,20 @@ fn prj_1_equal_rows_of_a_table_without_key_are_counted() {
         ["y",1,2]"#]]
     .assert_eq(&node.query("SELECT * FROM by_b"));
 }
+
+#[test]
+fn prj_1_a_descending_list_of_different_values_outlives_a_delete() {
+    let mut node = Node::new();
+    node.table("shop.t", "id integer, g text, x integer", &["id"], 1);
+    for (id, x) in [(1, 5), (2, 5), (3, 7)] {
+        node.change("shop.t", &id.to_string(), "null", &format!(r#"{{"id":{id},"g":"a","x":{x}}}"#));
+    }
+    node.run(
+        "CREATE PROJECTION p AS SELECT g, array_agg(DISTINCT x ORDER BY x DESC) AS xs FROM shop.t GROUP BY g",
+    );
+    assert_eq!(node.query("SELECT * FROM p"), r#"["a",[7,5]]"#);
+    node.change("shop.t", "1", r#"{"id":1}"#, "null");
+    assert_eq!(node.query("SELECT * FROM p"), r#"["a",[7,5]]"#);
+    node.change("shop.t", "2", r#"{"id":2}"#, "null");
+    assert_eq!(node.query("SELECT * FROM p"), r#"["a",[7]]"#);
+}
