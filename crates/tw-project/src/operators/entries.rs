@@ -53,6 +53,9 @@ pub(crate) fn take_entry(mut stored: &[u8]) -> Result<(i64, &[u8]), Malformed> {
     Ok((count, stored))
 }
 
+/// The most aggregates of a grouping: each has a byte in the keys of its entries.
+pub(crate) const AGGREGATES_MAX: usize = 256;
+
 /// Where the entries of an aggregate of a group are, after the prefix.
 pub(crate) fn owner(group: &[u8], aggregate: usize) -> Vec<u8> {
     let mut owner = Vec::with_capacity(group.len() + 1);
