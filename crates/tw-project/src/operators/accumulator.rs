@@ -51,9 +51,18 @@ impl Rows<'_> {
     }
 }
 
+/// Makes a column of an accumulator `slots` long; without any it gives its memory back.
+pub(crate) fn resized<T: Clone>(column: &mut Vec<T>, slots: usize, empty: T) {
+    if slots == 0 {
+        *column = Vec::new();
+    } else {
+        column.resize(slots, empty);
+    }
+}
+
 /// One aggregate of many groups.
 pub(crate) trait Accumulator: Send + Sync {
-    /// Makes sure that there are `slots` slots; new ones are empty.
+    /// Makes it `slots` slots; new ones are empty. With none it gives its memory back.
     fn resize(&mut self, slots: usize);
 
     /// Makes a slot empty.

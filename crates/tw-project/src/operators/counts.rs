@@ -1,6 +1,6 @@
 //! `count`, `bool_and` and `bool_or`: numbers of rows.
 
-use super::accumulator::{Accumulator, Rows};
+use super::accumulator::{Accumulator, Rows, resized};
 use crate::state::Malformed;
 use crate::state::varint::{put_signed, take_signed};
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
@@ -13,7 +13,7 @@ pub(crate) struct Count(Vec<i64>);
 
 impl Accumulator for Count {
     fn resize(&mut self, slots: usize) {
-        self.0.resize(slots, 0);
+        resized(&mut self.0, slots, 0);
     }
 
     fn clear(&mut self, slot: usize) {
@@ -73,7 +73,7 @@ impl Booleans {
 
 impl Accumulator for Booleans {
     fn resize(&mut self, slots: usize) {
-        self.counts.resize(slots, (0, 0));
+        resized(&mut self.counts, slots, (0, 0));
     }
 
     fn clear(&mut self, slot: usize) {
