@@ -7,7 +7,7 @@ use super::{Dialect, suggest};
 use crate::functions::arith::{Op, negate};
 use crate::functions::cast::cast;
 use crate::functions::function::type_error;
-use crate::functions::{json, math, moment};
+use crate::functions::{json, math, moment, zone};
 use crate::sql::CAST_OPERAND;
 use crate::types::{self, INTERVAL, Kind, TIMESTAMP, timestamptz};
 use datafusion::arrow::datatypes::DataType;
@@ -402,8 +402,7 @@ impl Call<'_> {
                 if !matches!(zone.kind, Kind::Text) {
                     return Err(self.no_such_function());
                 }
-                Ok(moment::timezone()
-                    .call(vec![zone.clone().cast(&DataType::Utf8View)?, x.clone().cast(&ty)?]))
+                Ok(zone::timezone().call(vec![zone.clone().cast(&DataType::Utf8View)?, x.clone().cast(&ty)?]))
             }
             ("to_timestamp", [x]) if x.kind.is_number() => {
                 Ok(moment::to_timestamp().call(vec![x.clone().cast(&DataType::Float64)?]))

@@ -121,3 +121,59 @@ fn prj_1_a_descending_list_of_different_values_outlives_a_delete() {
     node.change("shop.t", "2", r#"{"id":2}"#, "null");
     assert_eq!(node.query("SELECT * FROM p"), r#"["a",[7]]"#);
 }
+
+#[test]
+fn prj_1_the_ends_of_time_are_kept_and_sort_around_everything() {
+    let mut node = Node::new();
+    node.table("shop.t", "id integer, d date, t timestamp, z timestamptz", &["id"], 1);
+    for (id, moment) in [(1, "infinity"), (2, "2026-01-31"), (3, "-infinity")] {
+        let row = format!(r#"{{"id":{id},"d":"{moment}","t":"{moment}","z":"{moment}"}}"#);
+        node.change("shop.t", &id.to_string(), "null", &row);
+    }
+    let mut all = Vec::new();
+    for sql in [
+        "SELECT d, t, z, d::text, t::text, z::text FROM shop.t ORDER BY z",
+        "SELECT id FROM shop.t WHERE z > '2026-01-01' AND d <> 'infinity' AND t < 'infinity'",
+        "SELECT id, d + 1, t + interval '1 month', date_trunc('year', z), z AT TIME ZONE 'Europe/Berlin', d::timestamp, z::date, t::time FROM shop.t ORDER BY id",
+        "SELECT extract(month from d), extract(hour from z) FROM shop.t ORDER BY id",
+        "SELECT extract(year from t) FROM shop.t WHERE id = 2 OR t = 'infinity' AND id = 2",
+        "SELECT id FROM shop.t WHERE z > now() ORDER BY id",
+    ] {
+        all.push(node.query(sql));
+    }
+    for sql in [
+        "SELECT extract(year from t) FROM shop.t",
+        "SELECT d - date '2026-01-01' FROM shop.t",
+        "SELECT z - z FROM shop.t",
+    ] {
+        all.push(node.try_query(sql, &[]).unwrap_err().to_string());
+    }
+    node.run("CREATE PROJECTION p AS SELECT count(*) AS n, min(d) AS low, max(z) AS high FROM shop.t");
+    all.push(node.query("SELECT * FROM p"));
+    expect![[r#"
+        ["-infinity","-infinity","-infinity","-infinity","-infinity","-infinity"]
+        ["2026-01-31","2026-01-31T00:00:00","2026-01-31T00:00:00+00:00","2026-01-31","2026-01-31 00:00:00","2026-01-31 00:00:00+00"]
+        ["infinity","infinity","infinity","infinity","infinity","infinity"]
+
+        [2]
+
+        [1,"infinity","infinity","infinity","infinity","infinity","infinity",null]
+        [2,"2026-02-01","2026-02-28T00:00:00","2026-01-01T00:00:00+00:00","2026-01-31T01:00:00","2026-01-31T00:00:00","2026-01-31","00:00:00"]
+        [3,"-infinity","-infinity","-infinity","-infinity","-infinity","-infinity",null]
+
+        [null,null]
+        ["1","0"]
+        [null,null]
+
+        ["2026"]
+
+        [1]
+
+        the year of infinity cannot be kept: numerics here are finite
+
+        cannot subtract infinite dates
+
+        cannot subtract infinite timestamps: intervals here are finite
+
+        [3,"-infinity","infinity"]"#]].assert_eq(&all.join("\n\n"));
+}
