@@ -7,6 +7,7 @@ mod checks;
 mod context;
 mod fallible;
 mod functions;
+mod guard;
 mod named;
 mod operand;
 mod operators;

@@ -228,6 +228,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is kept as text without being text.
+    pub(crate) fn is_textual(self) -> bool {
+        matches!(self, Self::Uuid | Self::Json | Self::SpanText | Self::Opaque | Self::Ambiguous)
+    }
+
     /// Whether it is a number.
     pub(crate) fn is_number(self) -> bool {
         matches!(self, Self::Int | Self::Numeric | Self::Float)

@@ -59,12 +59,10 @@ impl Operand {
 
     /// As text, as by `::text`; what is kept as text without being text becomes text.
     pub(super) fn into_text(self) -> Result<Expr> {
-        match self.kind {
-            Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous => {
-                Ok(Cast::of(self.expr, &DataType::Utf8View))
-            }
-            _ => self.cast(&DataType::Utf8View),
+        if self.kind.is_textual() {
+            return Ok(Cast::of(self.expr, &DataType::Utf8View));
         }
+        self.cast(&DataType::Utf8View)
     }
 
     /// The value for an operator or a function that compares it: intervals that are kept as text are read.

@@ -1,14 +1,14 @@
 //! Operators: which exist for which types, and what they become.
 
-use super::fallible;
 use super::operand::Operand;
+use super::{fallible, guard};
 use crate::functions::arith::Op;
 use crate::functions::function::type_error;
 use crate::functions::{json, span};
 use crate::types::{self, INTERVAL, Kind, exact_shape, operand_type};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, DataFusionError, Result};
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator as Sql;
 
 /// `left op right` with PostgreSQL's meaning; None for operators that are left to DataFusion.
@@ -217,12 +217,7 @@ fn logical(op: Operator, left: Operand, right: Operand, schema: &DFSchema) -> Re
     if !right_fails {
         return Ok(simple(op, left, right));
     }
-    let (decides, value) = match op {
-        Operator::And => (Expr::IsFalse(Box::new(left.clone())), false),
-        _ => (Expr::IsTrue(Box::new(left.clone())), true),
-    };
-    let rest = simple(op, left, right);
-    Ok(Expr::Case(Case::new(None, vec![(Box::new(decides), Box::new(lit(value)))], Some(Box::new(rest)))))
+    guard::logical(op, left, right)
 }
 
 /// A condition: a boolean, or a literal that can be one.
