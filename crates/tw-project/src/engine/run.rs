@@ -52,9 +52,12 @@ impl Engine {
         let known = self.known(sql)?;
         if let Some(point) = &known.point
             && let Some(part) = point.part(&request.params)
-            && let Some(answer) = self.read_point(point, &part, &request).await?
         {
-            return Ok(answer);
+            if let Some(answer) = self.read_point(point, &part, &request).await? {
+                return Ok(answer);
+            }
+            // What was built beside the view has taken its place: the next run looks at the statement anew.
+            self.0.known.lock().remove(sql);
         }
         self.query(&known.statement, request).await
     }
@@ -111,12 +114,17 @@ impl Engine {
             return Ok(known.clone());
         }
         let statement = sql::parse(sql)?;
+        let unread = std::cell::Cell::new(false);
         let point = PointRead::recognise(&statement, &self.catalog(), |table| {
-            let view = self.0.views.reading(&scope::view_name(table)?).ok()?.state_view().ok()?;
-            Some(view.plan().clone())
+            let name = scope::view_name(table)?;
+            let view = self.0.views.reading(&name).and_then(|reading| reading.state_view());
+            unread.set(view.is_err());
+            Some(view.ok()?.plan().clone())
         });
         let known = Arc::new(Known { statement, epoch, point });
-        if self.options().plans_max > 0 && sql.len() <= KNOWN_BYTES_MAX {
+        // A view that cannot be read yet would never be read by its key.
+        let remember = !unread.get() && sql.len() <= KNOWN_BYTES_MAX;
+        if remember && self.options().plans_max > 0 {
             let mut all = self.0.known.lock();
             if all.len() >= self.options().plans_max {
                 all.clear();
