@@ -89,6 +89,12 @@ pub(crate) trait Accumulator: Send + Sync {
     /// About how many bytes of memory it takes.
     fn bytes(&self) -> usize;
 
+    /// How many entries a slot has, if it counts them.
+    fn count(&self, slot: usize) -> i64 {
+        let _ = slot;
+        0
+    }
+
     /// Itself, if it keeps the best entry of each group.
     fn as_best(&mut self) -> Option<&mut super::best::Best> {
         None

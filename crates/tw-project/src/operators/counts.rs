@@ -50,6 +50,10 @@ impl Accumulator for Count {
         self.0.capacity() * size_of::<i64>()
     }
 
+    fn count(&self, slot: usize) -> i64 {
+        self.0.get(slot).copied().unwrap_or_default()
+    }
+
     fn add_count(&mut self, slot: usize, more: i64) {
         if let Some(count) = self.0.get_mut(slot) {
             *count += more;
