@@ -12,6 +12,7 @@ mod named;
 mod operand;
 mod operators;
 mod planner;
+mod regex;
 mod rewrite;
 mod rule;
 pub(crate) mod suggest;

@@ -4,11 +4,11 @@ use super::guard;
 use super::operand::Operand;
 use super::operators::{boolean, compare};
 use super::table::{FOREIGN, NATIVE, REFUSED};
-use super::{Dialect, suggest};
+use super::{Dialect, regex, suggest};
 use crate::functions::arith::{Op, negate};
 use crate::functions::cast::cast;
 use crate::functions::function::type_error;
-use crate::functions::{json, math, moment, zone};
+use crate::functions::{json, math, moment, text, zone};
 use crate::sql::CAST_OPERAND;
 use crate::types::{self, INTERVAL, Kind, TIMESTAMP, timestamptz};
 use datafusion::arrow::datatypes::DataType;
@@ -163,8 +163,8 @@ impl Call<'_> {
     }
 
     fn datafusion(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
-        let udf = DATAFUSION.get(name).ok_or_else(|| self.no_such_function())?;
-        Ok(udf.call(args))
+        let udf = text::of(name).or_else(|| DATAFUSION.get(name).cloned());
+        Ok(udf.ok_or_else(|| self.no_such_function())?.call(args))
     }
 
     fn native(self, native: &super::table::Native) -> Result<Expr> {
@@ -176,11 +176,16 @@ impl Call<'_> {
                 continue;
             }
             let name = native.names.first().copied().unwrap_or(self.name);
-            let args = takes
-                .chars()
-                .zip(self.operands.iter().cloned())
-                .map(|(letter, operand)| operand.cast(&letter_type(letter)));
-            let call = self.datafusion(name, args.collect::<Result<_>>()?)?;
+            let args = takes.chars().zip(self.operands.iter().cloned()).map(|(letter, operand)| {
+                // The digits of a negative number depend on its length.
+                let is_short = name == "to_hex" && *operand.ty() != DataType::Int64;
+                operand.cast(&if is_short { DataType::Int32 } else { letter_type(letter) })
+            });
+            let mut args = args.collect::<Result<Vec<_>>>()?;
+            if name.starts_with("regexp_") {
+                regex::arguments(name, &mut args)?;
+            }
+            let call = self.datafusion(name, args)?;
             let ty =
                 if gives == "i" { DataType::Int32 } else { letter_type(gives.chars().next().unwrap_or('t')) };
             let from = call.get_type(self.schema)?;

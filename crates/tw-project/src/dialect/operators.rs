@@ -1,7 +1,7 @@
 //! Operators: which exist for which types, and what they become.
 
 use super::operand::Operand;
-use super::{fallible, guard};
+use super::{fallible, guard, regex};
 use crate::functions::arith::Op;
 use crate::functions::function::type_error;
 use crate::functions::{json, span};
@@ -35,10 +35,10 @@ pub(super) fn binary(op: &Sql, left: Expr, right: Expr, schema: &DFSchema) -> Re
         Sql::BitwiseAnd => bits(Operator::BitwiseAnd, left, right)?,
         Sql::BitwiseOr => bits(Operator::BitwiseOr, left, right)?,
         Sql::PGBitwiseXor => bits(Operator::BitwiseXor, left, right)?,
-        Sql::PGRegexMatch => matching(Operator::RegexMatch, left, right)?,
-        Sql::PGRegexIMatch => matching(Operator::RegexIMatch, left, right)?,
-        Sql::PGRegexNotMatch => matching(Operator::RegexNotMatch, left, right)?,
-        Sql::PGRegexNotIMatch => matching(Operator::RegexNotIMatch, left, right)?,
+        Sql::PGRegexMatch => regex_matching(Operator::RegexMatch, left, right)?,
+        Sql::PGRegexIMatch => regex_matching(Operator::RegexIMatch, left, right)?,
+        Sql::PGRegexNotMatch => regex_matching(Operator::RegexNotMatch, left, right)?,
+        Sql::PGRegexNotIMatch => regex_matching(Operator::RegexNotIMatch, left, right)?,
         Sql::PGLikeMatch => matching(Operator::LikeMatch, left, right)?,
         Sql::PGILikeMatch => matching(Operator::ILikeMatch, left, right)?,
         Sql::PGNotLikeMatch => matching(Operator::NotLikeMatch, left, right)?,
@@ -260,6 +260,11 @@ fn matching(op: Operator, left: Operand, right: Operand) -> Result<Expr> {
         return Err(no_operator(&op.to_string(), &left, &right));
     }
     Ok(simple(op, left.into_text()?, right.into_text()?))
+}
+
+fn regex_matching(op: Operator, left: Operand, right: Operand) -> Result<Expr> {
+    let pattern = regex::translate(regex::literal(&right.expr)?)?;
+    matching(op, left, Operand { expr: regex::text(pattern.text), ..right })
 }
 
 /// `->` and `->>`: a member by name, an element by number.

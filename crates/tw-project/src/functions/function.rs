@@ -92,8 +92,16 @@ impl Function {
 /// Functions whose result is JSON, and is to be treated as such.
 const GIVES_JSON: [&str; 3] = ["json_member", "json_path", "json"];
 /// Functions that have a value for all arguments; those on JSON do where the JSON is valid, as that of events is.
-const TOTAL: [&str; 7] =
-    ["guard", "json_member", "json_member_text", "json_path", "json_path_text", "interval_order", "sign"];
+const TOTAL: [&str; 8] = [
+    "guard",
+    "json_member",
+    "json_member_text",
+    "json_path",
+    "json_path_text",
+    "interval_order",
+    "sign",
+    "to_hex",
+];
 
 /// What has no value for `infinity`, when it is extracted.
 const ENDLESS_FIELDS: [&str; 6] = ["year", "decade", "century", "millennium", "isoyear", "epoch"];

@@ -9,3 +9,4 @@ mod projections;
 mod queries;
 mod statements;
 mod support;
+mod texts;
