@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// How many subjects there are: each event is about the next one.
     #[arg(long, global = true, default_value_t = 1_000)]
     subjects: u64,
+    /// How many events each subject has before anything is measured.
+    #[arg(long, global = true, default_value_t = 0)]
+    history: u64,
     /// How many threads the clients have.
     #[arg(long, global = true, default_value_t = 1)]
     client_threads: usize,
@@ -78,12 +81,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let duration = Duration::from_secs(args.seconds);
     let lines = matches!(args.what, What::Lines { .. });
     let (subjects, threads) = (args.subjects.max(1), args.client_threads);
+    runtime.block_on(node.fill(subjects, args.history))?;
     let load = |address| Load { address, connections, threads, events, subjects, lines, duration };
     let what = if lines { format!("{events} events in lines") } else { "one event".into() };
     println!(
-        "{what} a request of {} bytes, {subjects} subjects, {connections} connections on {threads} client threads, {} s a measurement, medians of {} rounds; \
+        "{what} a request of {} bytes, {subjects} subjects with {} events each before, {connections} connections on {threads} client threads, {} s a measurement, medians of {} rounds; \
          appends are acknowledged when they are synced to the disk, the echo stores nothing",
         load(echo).request_bytes(),
+        args.history,
         args.seconds,
         args.rounds
     );

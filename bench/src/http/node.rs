@@ -1,7 +1,9 @@
 //! The part of a node that takes events: HTTP, the event store, the embedded log. There is nothing else on it: no source,
 //! no projection, no statement.
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,9 +20,14 @@ use tw_state::DiskStore;
 use tw_types::{EventRef, StreamDef, StreamName};
 
 const PARTITIONS: u32 = 4;
+/// Writes of a history: so many events each, and so many under way.
+const HISTORY_EVENTS: u64 = 1_000;
+const HISTORY_DEPTH: usize = 16;
 
 pub(crate) struct Node {
     server: Server,
+    events: EventStore,
+    stream: Arc<StreamDef>,
 }
 
 impl Node {
@@ -28,11 +35,11 @@ impl Node {
     pub(crate) async fn start(folder: &Path) -> anyhow::Result<Self> {
         let log = EmbeddedLog::open(folder.join("log"), tw_log::Options::default(), Env::real())?;
         let log: Arc<dyn Log> = Arc::new(log);
-        log.create_stream(NewStream::plain(StreamName::new("orders")?, PARTITIONS)).await?;
+        let stream = log.create_stream(NewStream::plain(StreamName::new("orders")?, PARTITIONS)).await?;
         let state = Arc::new(DiskStore::open(&folder.join("state"), tw_state::Options::default())?);
         let events = EventStore::open(log, state, Env::real(), tw_log::store::Options::default())?;
         let parts = Parts {
-            events,
+            events: events.clone(),
             sql: Arc::new(Nothing),
             control: Arc::new(Nothing),
             parked: Arc::new(Nothing),
@@ -40,7 +47,34 @@ impl Node {
             env: Env::real(),
         };
         let options = Options { listen: "127.0.0.1:0".parse()?, ..Options::default() };
-        Ok(Self { server: Server::start(options, parts).await? })
+        Ok(Self { server: Server::start(options, parts).await?, events, stream })
+    }
+
+    /// Gives each of the clients' subjects a history of so many events.
+    pub(crate) async fn fill(&self, subjects: u64, history: u64) -> anyhow::Result<()> {
+        let total = subjects * history;
+        let mut pending = FuturesOrdered::new();
+        for first in (0..total).step_by(HISTORY_EVENTS as usize) {
+            let mut write = self.events.write();
+            write.dedup_by_id(false);
+            for number in first..(first + HISTORY_EVENTS).min(total) {
+                let (id, subject) = (format!("before-{number:x}"), subject(number % subjects));
+                let event = EventRef {
+                    id: &id,
+                    source: "/shop/checkout",
+                    ty: "com.example.order.placed",
+                    subject: Some(&subject),
+                    ..EventRef::default()
+                };
+                write.push(&self.stream, &event)?;
+            }
+            pending.push_back(self.events.submit(write).await?);
+            if pending.len() >= HISTORY_DEPTH {
+                pending.next().await.transpose()?;
+            }
+        }
+        while pending.next().await.transpose()?.is_some() {}
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -50,6 +84,11 @@ impl Node {
     pub(crate) async fn stop(self) {
         self.server.shutdown().await;
     }
+}
+
+/// A subject as the clients write it.
+fn subject(number: u64) -> String {
+    format!("order-{number:016x}")
 }
 
 /// What is not on this node: there is none of it, and it cannot be made.
@@ -90,7 +129,7 @@ impl Control for Nothing {
         none()
     }
 
-    fn act<'a>(&'a self, _: Target<'a>, _: Action) -> BoxFuture<'a, Result<(), Problem>> {
+    fn act<'a>(&'a self, _: Target<'a>, _: Action) -> BoxFuture<'a, Result<String, Problem>> {
         none()
     }
 

@@ -141,19 +141,19 @@ pub(crate) fn run() -> Result<()> {
     }
 }
 
-/// Asks before something is lost; without a terminal, `--yes` must have said so.
+/// Asks before something is lost, such as `drop stream x`; without a terminal, `--yes` must have said so.
 ///
 /// # Errors
 /// [`Error::Refused`] when the answer is no.
-pub(crate) fn confirm(yes: bool, question: &str) -> Result<()> {
+pub(crate) fn confirm(yes: bool, what: &str) -> Result<()> {
     use std::io::{BufRead as _, IsTerminal as _, Write as _};
     if yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Error::Refused(format!("{question} was not confirmed: add `--yes`")));
+        return Err(Error::Refused(format!("to {what} without being asked, add `--yes`")));
     }
-    write!(std::io::stderr(), "{question} [y/N] ")?;
+    write!(std::io::stderr(), "{what}? [y/N] ")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     match answer.trim().to_lowercase().as_str() {

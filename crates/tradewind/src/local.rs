@@ -21,7 +21,7 @@ pub(crate) struct NodeOptions {
     #[arg(long, value_name = "FOLDER", env = "TRADEWIND_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// The address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", env = "TRADEWIND_LISTEN")]
+    #[arg(long, value_name = "ADDRESS", env = "TRADEWIND_LISTEN", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
     /// Listen on an address that other machines can reach, although nobody is asked who they are
     #[arg(long)]
@@ -29,6 +29,10 @@ pub(crate) struct NodeOptions {
     /// What the node says about itself on standard error: error, warn, info, debug, or per part as in `info,tw_capture=debug`
     #[arg(long, value_name = "FILTER", env = "TRADEWIND_LOG")]
     pub(crate) log: Option<String>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is not an address and a port: use 127.0.0.1:7070, say"))
 }
 
 impl NodeOptions {

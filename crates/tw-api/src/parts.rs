@@ -5,7 +5,7 @@ mod control;
 mod parked;
 mod sql;
 
-pub use control::{Action, Build, Control, Projection, Source, SourceTable, Status, Target};
+pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use sql::{Answer, Param, Rows, Sql, Statement};
 

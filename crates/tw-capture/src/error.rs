@@ -81,13 +81,29 @@ pub enum Error {
         remedy: String,
     },
     /// A change cannot be turned into an event.
-    #[error("a change of table `{table}` at {lsn} cannot be captured: {reason}")]
+    ///
+    /// What is wrong with it can be put right for the changes to come only: the server keeps this one as it was written,
+    /// and sends it again with every attempt.
+    #[error(
+        "a change of table `{table}` at {lsn} cannot be captured: {reason}; the server will send it again as it is: put \
+         right what is wrong, drop the source and make it again, and its tables are read anew"
+    )]
     Change {
         /// The table.
         table: String,
         /// The commit of the transaction.
         lsn: Lsn,
-        /// Which column, why, and what to do.
+        /// Which column, and why.
+        reason: String,
+    },
+    /// A row that was there before cannot be turned into an event. It is read again with the next attempt.
+    #[error(
+        "a row of table `{table}` cannot be captured: {reason}; once that is put right, the source goes on by itself"
+    )]
+    Row {
+        /// The table.
+        table: String,
+        /// Which column, and why.
         reason: String,
     },
     /// The scratch folder does not do what it should.

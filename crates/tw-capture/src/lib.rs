@@ -43,6 +43,7 @@ mod cursor;
 mod error;
 mod lsn;
 mod options;
+mod pace;
 pub mod postgres;
 mod secret;
 mod service;

@@ -3,9 +3,10 @@
 //!
 //! Writes are pipelined: several may be under way, they become durable in their order, and when one fails those after
 //! it fail too, and the source starts again from the last durable cursor. The server hears of a position only once it is
-//! durable (CAP-1).
+//! durable (CAP-1). How they follow each other is decided in `pace`.
 
 use crate::cursor::{self, Cursor, TableCursor};
+use crate::pace::{Departure, Pace};
 use crate::{Error, Lsn};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) struct Sink {
     in_flight: VecDeque<(Lsn, Pending)>,
     in_flight_max: usize,
     bytes_max: usize,
+    pace: Pace,
     durable: watch::Sender<Lsn>,
     pub(crate) events: u64,
     /// How many writes have been submitted, and how many of them are durable.
@@ -64,6 +66,7 @@ impl Sink {
             in_flight: VecDeque::new(),
             in_flight_max,
             bytes_max,
+            pace: Pace::new(bytes_max / 4, in_flight_max),
             durable: watch::Sender::new(durable),
             events: 0,
             writes: 0,
@@ -131,11 +134,9 @@ impl Sink {
         }
     }
 
-    /// Whether a write may be submitted without waiting, and is worth it: when nothing else is under way, or much has
-    /// come together meanwhile.
-    pub(crate) fn is_worth_submitting(&self) -> bool {
-        self.in_flight.is_empty()
-            || (self.in_flight.len() < self.in_flight_max && self.open_bytes >= self.bytes_max / 4)
+    /// Whether it is time to submit what is there, although it is not full.
+    pub(crate) fn departure(&self) -> Departure {
+        self.pace.departure(self.env.clock.monotonic(), self.open_bytes, self.in_flight.len())
     }
 
     /// Whether something is under way.
@@ -171,6 +172,7 @@ impl Sink {
         while self.in_flight.len() >= self.in_flight_max {
             self.settle_one().await?;
         }
+        self.pace.left(self.env.clock.monotonic());
         self.in_flight.push_back((lsn, self.store.submit(write).await?));
         self.writes += 1;
         Ok(())
@@ -215,3 +217,6 @@ fn start(store: &EventStore) -> Write {
     write.dedup_by_id(false);
     write
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,7 @@ impl EventStore {
         options.check()?;
         let core = Arc::new(Core {
             index: Index::open(state, &log.streams())?,
-            usage: Usage::new(options.index_bytes_max as usize),
+            usage: Usage::new(&options),
             log,
             env,
             options,
@@ -254,6 +254,11 @@ impl EventStore {
     /// About how much memory the part of the index takes that is not stored yet, in bytes.
     pub fn index_bytes(&self) -> usize {
         self.core.usage.bytes()
+    }
+
+    /// About how much memory the ids take that new ones are compared with, in bytes.
+    pub fn dedup_bytes(&self) -> usize {
+        self.core.usage.window_bytes()
     }
 }
 

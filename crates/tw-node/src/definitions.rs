@@ -46,6 +46,8 @@ pub(crate) enum Outcome {
     Query,
     /// Its answer.
     Rows(tw_project::Answer),
+    /// What SHOW SOURCES answers is asked for.
+    Sources,
     /// What was done.
     Done(String),
 }
@@ -110,6 +112,7 @@ impl Definitions {
         let done = match self.engine.decide(statement).map_err(problem::of_project)? {
             Action::Query => return Ok(Outcome::Query),
             Action::Rows(rows) => return Ok(Outcome::Rows(rows)),
+            Action::ShowSources => return Ok(Outcome::Sources),
             Action::Nothing { done } => return Ok(Outcome::Done(done)),
             Action::CreateStream { stream, done } => {
                 self.log.create_stream(stream).await?;
@@ -129,13 +132,16 @@ impl Definitions {
         Ok(Outcome::Done(done))
     }
 
-    /// Carries out a statement of which only its having been done matters.
+    /// Carries out a statement that changes something, and says what was done.
     ///
     /// # Errors
     /// Why it cannot be carried out.
-    pub(crate) async fn say(&self, sql: &str) -> Result<(), Problem> {
+    pub(crate) async fn say(&self, sql: &str) -> Result<String, Problem> {
         let statement = tw_project::parse(sql).map_err(|error| problem::of_project(error.into()))?;
-        self.carry_out(&statement).await.map(drop)
+        match self.carry_out(&statement).await? {
+            Outcome::Done(done) => Ok(done),
+            Outcome::Query | Outcome::Rows(_) | Outcome::Sources => Ok(String::new()),
+        }
     }
 
     /// Defines a stream.
@@ -169,7 +175,7 @@ impl Definitions {
     /// # Errors
     /// Why it cannot be removed.
     pub(crate) async fn drop_stream(&self, name: &StreamName) -> Result<(), Problem> {
-        self.say(&format!("DROP STREAM {}", quoted(name.as_str()))).await
+        self.say(&format!("DROP STREAM {}", quoted(name.as_str()))).await.map(drop)
     }
 
     /// Writes a change of a definition, with what has to happen outside of the log before.
@@ -185,9 +191,9 @@ impl Definitions {
                 self.sources.prepare(def, secret.as_ref().map(Secret::reveal)).await?;
             }
             Change::SourceDropped(name) => {
-                let def = state.catalog.source(name).map_err(problem::of_project)?;
-                if let Some(left) = self.sources.remove(def).await {
-                    done = format!("{done}, but {left}");
+                let source = state.catalog.source(name).map_err(problem::of_project)?;
+                if let Some(left) = self.sources.remove(&source.def).await {
+                    done = format!("{done}; {left}");
                 }
             }
             _ => {}

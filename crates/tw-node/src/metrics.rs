@@ -6,7 +6,10 @@ use crate::status;
 use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use tw_api::parts::Source;
+use tw_process::PartitionStatus;
 use tw_types::{PartitionId, StreamPartition};
 
 /// The metrics of the process: nodes of one process share them.
@@ -42,6 +45,7 @@ fn describe() {
         "tradewind_index_bytes",
         "Memory of the part of the subject index that is not stored yet."
     );
+    describe_gauge!("tradewind_dedup_bytes", "Memory of the ids that those of new events are compared with.");
     describe_gauge!("tradewind_view_lag_events", "How many events a view is behind.");
     describe_gauge!(
         "tradewind_view_lag_seconds",
@@ -54,49 +58,108 @@ fn describe() {
     describe_gauge!("tradewind_source_lag_bytes", "The same in bytes of the source's own log.");
     describe_gauge!("tradewind_source_retained_bytes", "Bytes of its own log that a source keeps for us.");
     describe_gauge!("tradewind_source_streaming", "1 while a source streams, 0 otherwise.");
+    describe_gauge!("tradewind_source_paused", "1 while a source is paused, 0 otherwise.");
+    describe_gauge!(
+        "tradewind_source_slot_reserved",
+        "1 while the database keeps what the replication slot needs, 0 when it is lost or about to be."
+    );
+    describe_gauge!(
+        "tradewind_source_slot_safe_bytes",
+        "Bytes that the database may log before the slot may be lost, if there is a bound."
+    );
+    describe_gauge!("tradewind_source_snapshot_rows", "Rows that a running snapshot of a table has read.");
+    describe_gauge!("tradewind_source_snapshot_rows_estimate", "About how many rows it will have read.");
 }
 
-/// Refreshes every gauge.
-pub(crate) async fn refresh(core: &Arc<Core>) {
-    let status = status::node(core).await;
-    gauge!("tradewind_uptime_seconds").set(status.uptime_ms as f64 / 1_000.0);
-    gauge!("tradewind_disk_free_bytes").set(status.disk_free_bytes as f64);
-    gauge!("tradewind_problems").set(status.problems.len() as f64);
-    gauge!("tradewind_index_bytes").set(core.events.index_bytes() as f64);
-    for stream in core.log.streams().iter() {
-        let (mut held, mut end) = (0, 0);
-        for partition in 0..stream.partitions {
-            if let Ok(bounds) = core.log.bounds(StreamPartition::new(stream.id, PartitionId(partition))) {
-                held += bounds.end.0.saturating_sub(bounds.start.0);
-                end += bounds.end.0;
-            }
+/// A gauge of one thing: its name, and the labels that name the thing.
+type Series = (&'static str, Vec<(&'static str, String)>);
+
+/// The gauges of the node.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    /// What was said the last time.
+    before: BTreeSet<Series>,
+    now: BTreeSet<Series>,
+}
+
+impl Gauges {
+    /// Refreshes every gauge. What is not known, and what is gone, is not a number: no rule of an alarm holds for it.
+    pub(crate) async fn refresh(&mut self, core: &Arc<Core>) {
+        let status = status::node(core).await;
+        self.set("tradewind_uptime_seconds", [], status.uptime_ms as f64 / 1_000.0);
+        self.set("tradewind_disk_free_bytes", [], status.disk_free_bytes as f64);
+        self.set("tradewind_problems", [], status.problems.len() as f64);
+        self.set("tradewind_index_bytes", [], core.events.index_bytes() as f64);
+        self.set("tradewind_dedup_bytes", [], core.events.dedup_bytes() as f64);
+        self.streams(core);
+        self.views(core);
+        for source in status::sources(core).await {
+            self.source(&source);
         }
-        gauge!("tradewind_stream_events", "stream" => stream.name.to_string()).set(held as f64);
-        gauge!("tradewind_stream_end", "stream" => stream.name.to_string()).set(end as f64);
+        let now = std::mem::take(&mut self.now);
+        for (name, labels) in self.before.difference(&now) {
+            gauge!(*name, labels).set(f64::NAN);
+        }
+        self.before = now;
     }
-    views(core);
-    for source in status::sources(core).await {
-        let name = source.name;
-        let streams = f64::from(u8::from(source.state == "streaming"));
-        gauge!("tradewind_source_streaming", "source" => name.clone()).set(streams);
-        let lag_s = source.lag_ms.unwrap_or_default() as f64 / 1_000.0;
-        gauge!("tradewind_source_lag_seconds", "source" => name.clone()).set(lag_s);
-        let (lag, retained) =
-            (source.lag_bytes.unwrap_or_default(), source.retained_bytes.unwrap_or_default());
-        gauge!("tradewind_source_lag_bytes", "source" => name.clone()).set(lag as f64);
-        gauge!("tradewind_source_retained_bytes", "source" => name).set(retained as f64);
-    }
-}
 
-fn views(core: &Core) {
-    for view in core.workers.status() {
-        let sum = |of: fn(&tw_process::PartitionStatus) -> f64| view.partitions.iter().map(of).sum::<f64>();
-        let oldest_ms = view.partitions.iter().map(|partition| partition.lag_ms).max().unwrap_or_default();
-        let name = || view.name.clone();
-        gauge!("tradewind_view_lag_events", "view" => name()).set(sum(|at| at.lag_events as f64));
-        gauge!("tradewind_view_lag_seconds", "view" => name()).set(oldest_ms as f64 / 1_000.0);
-        gauge!("tradewind_view_events_per_second", "view" => name()).set(sum(|at| at.events_per_second));
-        gauge!("tradewind_view_parked", "view" => name()).set(sum(|at| at.parked as f64));
-        gauge!("tradewind_view_state_bytes", "view" => name()).set(view.state_bytes as f64);
+    fn set<const N: usize>(&mut self, name: &'static str, labels: [(&'static str, &str); N], value: f64) {
+        let labels: Vec<_> = labels.into_iter().map(|(label, value)| (label, value.to_owned())).collect();
+        gauge!(name, &labels).set(value);
+        self.now.insert((name, labels));
+    }
+
+    fn streams(&mut self, core: &Core) {
+        for stream in core.log.streams().iter() {
+            let (mut held, mut end) = (0, 0);
+            for partition in 0..stream.partitions {
+                if let Ok(bounds) = core.log.bounds(StreamPartition::new(stream.id, PartitionId(partition))) {
+                    held += bounds.end.0.saturating_sub(bounds.start.0);
+                    end += bounds.end.0;
+                }
+            }
+            let of = [("stream", stream.name.as_str())];
+            self.set("tradewind_stream_events", of, held as f64);
+            self.set("tradewind_stream_end", of, end as f64);
+        }
+    }
+
+    fn views(&mut self, core: &Core) {
+        for view in core.workers.status() {
+            let sum = |of: fn(&PartitionStatus) -> f64| view.partitions.iter().map(of).sum::<f64>();
+            let oldest_ms =
+                view.partitions.iter().map(|partition| partition.lag_ms).max().unwrap_or_default();
+            let of = [("view", view.name.as_str())];
+            self.set("tradewind_view_lag_events", of, sum(|at| at.lag_events as f64));
+            self.set("tradewind_view_lag_seconds", of, oldest_ms as f64 / 1_000.0);
+            self.set("tradewind_view_events_per_second", of, sum(|at| at.events_per_second));
+            self.set("tradewind_view_parked", of, sum(|at| at.parked as f64));
+            self.set("tradewind_view_state_bytes", of, view.state_bytes as f64);
+        }
+    }
+
+    fn source(&mut self, source: &Source) {
+        let of = [("source", source.name.as_str())];
+        let number = |value: Option<u64>| value.map_or(f64::NAN, |value| value as f64);
+        let truth = |value: bool| f64::from(u8::from(value));
+        self.set("tradewind_source_streaming", of, truth(source.state == "streaming"));
+        self.set("tradewind_source_paused", of, truth(source.state == "paused"));
+        self.set("tradewind_source_lag_seconds", of, number(source.lag_ms) / 1_000.0);
+        self.set("tradewind_source_lag_bytes", of, number(source.lag_bytes));
+        self.set("tradewind_source_retained_bytes", of, number(source.retained_bytes));
+        let slot = source.slot.as_ref();
+        self.set(
+            "tradewind_source_slot_reserved",
+            of,
+            slot.map_or(f64::NAN, |slot| truth(status::is_well(slot))),
+        );
+        let safe = slot.and_then(|slot| slot.safe_bytes);
+        self.set("tradewind_source_slot_safe_bytes", of, safe.map_or(f64::NAN, |bytes| bytes as f64));
+        for table in &source.tables {
+            let Some(snapshot) = table.snapshot else { continue };
+            let of = [("source", source.name.as_str()), ("table", table.name.as_str())];
+            self.set("tradewind_source_snapshot_rows", of, snapshot.done as f64);
+            self.set("tradewind_source_snapshot_rows_estimate", of, snapshot.total as f64);
+        }
     }
 }

@@ -156,7 +156,7 @@ fn parts(core: &Arc<Core>, metrics: metrics_exporter_prometheus::PrometheusHandl
         events: core.events.clone(),
         sql: Arc::new(NodeSql(core.clone())),
         control: Arc::new(NodeControl::new(core.clone())),
-        parked: Arc::new(NodeParked(core.workers.parked())),
+        parked: Arc::new(NodeParked(core.clone())),
         metrics,
         env: core.env.clone(),
     }
@@ -169,10 +169,11 @@ async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     let changes = core.log.definitions();
     let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
     let Ok(events) = core.log.end_signal(config) else { return };
+    let mut gauges = metrics::Gauges::default();
     loop {
         let seen = (changes.get(), events.get());
         definitions::report(core.definitions.follow().await);
-        metrics::refresh(&core).await;
+        gauges.refresh(&core).await;
         tokio::select! {
             _ = changes.over(seen.0) => {}
             _ = events.over(seen.1) => {}

@@ -11,7 +11,26 @@ use std::sync::Arc;
 use tokio::sync::RwLock;
 use tw_api::{Code, Problem};
 use tw_capture::{Handle, Place, Preflight, Status};
-use tw_project::{Catalog, SourceDef};
+use tw_project::{Catalog, SourceDef, bad_option};
+
+/// What WITH may say of a source. Its name, address and tables have places of their own.
+const OPTIONS: [&str; 15] = [
+    "publication",
+    "slot",
+    "partitions",
+    "snapshot",
+    "heartbeat_ms",
+    "retry_ms_max",
+    "write_bytes_max",
+    "writes_in_flight_max",
+    "message_bytes_max",
+    "spool_bytes_max",
+    "scratch_bytes_max",
+    "chunk_rows_max",
+    "chunk_bytes_max",
+    "snapshot_rows_per_second_max",
+    "window_bytes_max",
+];
 
 /// The sources of a node.
 pub(crate) struct Sources {
@@ -44,7 +63,7 @@ impl Sources {
     pub(crate) async fn reconcile(&self, catalog: &Catalog) -> bool {
         let mut wanted = BTreeSet::new();
         let mut broken = BTreeMap::new();
-        for def in catalog.sources() {
+        for def in catalog.sources().filter(|source| !source.paused).map(|source| &source.def) {
             wanted.insert(def.name.clone());
             if let Err(error) = self.run(def).await {
                 broken.insert(def.name.clone(), error);
@@ -120,8 +139,9 @@ impl Sources {
                 let slot = options.slot();
                 tw_capture::remove(&options).await.map_err(|error| {
                     format!(
-                        "its replication slot `{slot}` and its publications are still in the database, which keeps WAL for \
-                         the slot: remove them there ({})",
+                        "the source's replication slot `{slot}` and its publications are still in the database, which \
+                         keeps WAL for the slot: remove them there with SELECT pg_drop_replication_slot('{slot}') and \
+                         DROP PUBLICATION ({})",
                         chain(&error)
                     )
                 })
@@ -141,11 +161,11 @@ impl Sources {
     /// Reads tables again.
     ///
     /// # Errors
-    /// [`Code::NoSource`], [`Code::WrongState`] while it is not connected.
+    /// [`Code::WrongState`] while it does not run or is not connected, or has no such table.
     pub(crate) async fn resnapshot(&self, name: &str, tables: &[String]) -> Result<(), Problem> {
-        let none = || Problem::new(Code::NoSource, format!("there is no source `{name}`"));
+        let idle = || Problem::new(Code::WrongState, format!("source `{name}` does not run"));
         let running = self.running.read().await;
-        let handle = &running.get(name).ok_or_else(none)?.handle;
+        let handle = &running.get(name).ok_or_else(idle)?.handle;
         let all: Vec<String>;
         let tables = if tables.is_empty() {
             all = handle.status().tables.into_iter().map(|table| table.table).collect();
@@ -162,20 +182,20 @@ impl Sources {
     /// The options of a source from its definition.
     fn options(def: &SourceDef, password: Option<&str>) -> Result<tw_capture::Options, String> {
         let mut members = Map::new();
-        for (name, text) in &def.options {
-            if matches!(name.as_str(), "name" | "url" | "password" | "tables") {
-                return Err(format!("`{name}` is not an option of a source: say it in the statement itself"));
-            }
-            let value = match text.parse::<u64>() {
-                Ok(number) => Value::from(number),
-                Err(_) => Value::from(text.as_str()),
-            };
-            members.insert(name.clone(), value);
-        }
         members.insert("name".into(), def.name.as_str().into());
         members.insert("url".into(), def.url.as_str().into());
         members.insert("tables".into(), def.tables.clone().into());
         members.insert("password".into(), password.unwrap_or_default().into());
+        let value = |text: &str| text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from);
+        let one = |name: &str, text: &str| {
+            let mut members = members.clone();
+            members.insert(name.to_owned(), value(text));
+            serde_json::from_value::<tw_capture::Options>(Value::Object(members)).map(drop)
+        };
+        if let Some(wrong) = bad_option("source", &def.options, &OPTIONS, one) {
+            return Err(wrong);
+        }
+        members.extend(def.options.iter().map(|(name, text)| (name.clone(), value(text))));
         let options: tw_capture::Options = serde_json::from_value(Value::Object(members))
             .map_err(|error| format!("the options of source `{}` do not read: {error}", def.name))?;
         options.check().map_err(|error| chain(&error))?;
@@ -205,4 +225,18 @@ fn in_the_way(found: &Preflight) -> Option<String> {
     }
     let problems = found.problems.iter().map(|problem| format!("{}: {}", problem.problem, problem.remedy));
     Some(problems.collect::<Vec<_>>().join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_of_a_source_can_be_said_and_no_other() {
+        let error = serde_json::from_str::<tw_capture::Options>(r#"{"nothing": 1}"#).unwrap_err().to_string();
+        let names = error.split('`').skip(1).step_by(2).skip(1);
+        let said: Vec<&str> =
+            names.filter(|name| !["name", "url", "password", "tables"].contains(name)).collect();
+        assert_eq!(said, OPTIONS);
+    }
 }

@@ -1,11 +1,13 @@
 //! The state of the node in the words of its interface.
 
+mod sources;
+
+pub(crate) use sources::{is_well, sources, standings};
+
 use crate::core::Core;
 use std::sync::Arc;
-use tw_api::parts::{Build, Projection, Source, SourceTable, Status};
-use tw_capture::{SnapshotPhase, SourcePhase, TableStatus};
+use tw_api::parts::{Build, Projection, Source, Status};
 use tw_process::{PartitionStatus, Standing, ViewStatus};
-use tw_project::SourceDef;
 use tw_types::{StreamPartition, Token};
 
 /// The node as a whole.
@@ -37,13 +39,7 @@ fn problems(core: &Core, sources: &[Source], projections: &[Projection], free: O
     if let Some(free) = free.filter(|free| *free < least) {
         problems.push(format!("{free} bytes are free on the disk of the data folder, fewer than {least}"));
     }
-    for source in sources.iter().filter(|source| source.state == "failed") {
-        let error = source.error.as_deref().unwrap_or("it does not run");
-        problems.push(format!("source `{}`: {error}", source.name));
-    }
-    for table in sources.iter().flat_map(|source| &source.tables).filter(|table| table.state == "failed") {
-        problems.push(format!("table `{}` of stream `{}` is not captured", table.name, table.stream));
-    }
+    problems.extend(sources.iter().flat_map(sources::problems));
     for projection in projections.iter().filter(|projection| projection.state == "failed") {
         let error = projection.error.as_deref().unwrap_or("it stands still");
         problems.push(format!("projection `{}`: {error}", projection.name));
@@ -114,7 +110,10 @@ fn of_view(base: Projection, view: &ViewStatus, stream: tw_types::StreamId) -> P
         () => "running",
     };
     let ends = view.partitions.iter().map(|at| (StreamPartition::new(stream, at.partition), at.offset));
-    let waiting = view.partitions.iter().find_map(|partition| partition.error.clone());
+    let waiting = view
+        .partitions
+        .iter()
+        .find_map(|at| at.error.as_ref().map(|error| format!("partition {}, {error}", at.partition)));
     Projection {
         state: state.to_owned(),
         error: base.error.or(failure).or(waiting),
@@ -132,60 +131,4 @@ fn build(partitions: &[PartitionStatus]) -> Build {
         done: sum(|at| at.offset.0.saturating_sub(at.start.0)),
         total: sum(|at| at.end.0.saturating_sub(at.start.0)),
     }
-}
-
-/// All sources, in the order of their names.
-pub(crate) async fn sources(core: &Core) -> Vec<Source> {
-    let catalog = core.engine.catalog();
-    let mut sources = Vec::new();
-    for def in catalog.sources() {
-        sources.push(match core.sources.status(&def.name).await {
-            Ok(status) => running(def, status),
-            Err(reason) => Source {
-                name: def.name.clone(),
-                kind: def.kind.clone(),
-                state: "failed".to_owned(),
-                error: Some(reason),
-                ..Source::default()
-            },
-        });
-    }
-    sources.sort_by(|a, b| a.name.cmp(&b.name));
-    sources
-}
-
-fn running(def: &SourceDef, status: tw_capture::Status) -> Source {
-    let waits = status.waits_for.map(|what| format!("it waits for {what}"));
-    Source {
-        name: def.name.clone(),
-        kind: def.kind.clone(),
-        state: match status.phase {
-            SourcePhase::Starting | SourcePhase::Retrying => "starting",
-            SourcePhase::Snapshot => "snapshotting",
-            SourcePhase::Streaming => "streaming",
-            SourcePhase::Stopped => "paused",
-            SourcePhase::Failed => "failed",
-        }
-        .to_owned(),
-        error: status.last_error.map(|failure| failure.message).or(waits),
-        lag_ms: Some(status.lag_ms),
-        lag_bytes: Some(status.lag_bytes),
-        retained_bytes: status.slot.map(|slot| slot.retained_bytes),
-        position: Some(status.confirmed.to_string()),
-        tables: status.tables.into_iter().map(table).collect(),
-    }
-}
-
-fn table(table: TableStatus) -> SourceTable {
-    let state = match (table.problem, table.snapshot) {
-        (Some(_), _) => "failed",
-        (None, SnapshotPhase::Pending) => "waiting",
-        (None, SnapshotPhase::Running) => "snapshotting",
-        (None, SnapshotPhase::Done) => "streaming",
-    };
-    let snapshot = (table.snapshot == SnapshotPhase::Running).then(|| Build {
-        done: table.snapshot_rows,
-        total: table.rows_estimate.unwrap_or_default().max(table.snapshot_rows),
-    });
-    SourceTable { name: table.table, stream: table.stream, state: state.to_owned(), snapshot }
 }

@@ -13,10 +13,13 @@
 //! decision is then an [`Obstacle`] that says what to load, to read or to wait for, and is asked for again. Offsets are
 //! those that the log will give if nothing goes wrong; when something does, everything from the first failed offset on
 //! is taken back.
+//!
+//! What it has learned of a subject's ids it keeps as an [`IdWindow`] when it is flushed, until memory for that is short.
 
 mod decide;
 mod entry;
 mod sealed;
+mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -24,11 +27,11 @@ mod tests;
 pub use decide::{Accepted, Duplicate, Fact, Load, Obstacle, Plan, Proposed, Request, Suspect};
 pub use sealed::{Sealed, SealedEntry};
 
-use crate::{IdHash, PackedRun, Posting, SubjectHash};
+use crate::{IdHash, IdWindow, PackedRun, Posting, SubjectHash};
 use entry::Entry;
-use hashbrown::{HashMap, HashTable};
-use std::hash::{BuildHasherDefault, Hasher};
+use hashbrown::HashTable;
 use tw_types::{Offset, Version};
+use windows::{NO_WINDOW, Windows};
 
 /// Ids are compared with those of this many latest versions of their subject.
 pub const DEDUP_VERSIONS: u64 = 1_024;
@@ -37,13 +40,14 @@ pub const DEDUP_VERSIONS: u64 = 1_024;
 #[derive(Debug)]
 pub struct Ledger {
     table: Table,
-    /// Older events of subjects whose stored tail does not reach back [`DEDUP_VERSIONS`].
-    windows: HashMap<SubjectHash, Vec<Posting>, BuildHasherDefault<Identity>>,
+    /// Of subjects whose latest [`DEDUP_VERSIONS`] events are not all in their entries. A window has all of them, and its
+    /// head is the subject's.
+    windows: Windows,
     /// Where the next event goes.
     end: Offset,
     /// How many events it holds that the stored index does not.
     fresh: u64,
-    /// About how much memory runs and windows take.
+    /// About how much memory runs and tails take.
     heap_bytes: usize,
 }
 
@@ -105,16 +109,16 @@ pub struct Loaded {
     pub tail: Option<PackedRun>,
     /// Whether a flush has to read its tail.
     pub unread: bool,
-    /// Older events than those of the tail, in order.
-    pub window: Vec<Posting>,
-    /// Whether tail and window have all of its latest [`DEDUP_VERSIONS`] events that exist.
+    /// The ids of its latest events; None when those of the tail are all there are, or when they were not asked for.
+    pub window: Option<IdWindow>,
+    /// Whether the window, or the tail if there is none, has all of its latest [`DEDUP_VERSIONS`] events that exist.
     pub complete: bool,
 }
 
 impl Ledger {
     /// An empty ledger of a partition whose next event goes to `end`.
     pub fn new(end: Offset) -> Self {
-        Self { table: Table::default(), windows: HashMap::default(), end, fresh: 0, heap_bytes: 0 }
+        Self { table: Table::default(), windows: Windows::default(), end, fresh: 0, heap_bytes: 0 }
     }
 
     /// The offset that the next accepted event gets.
@@ -127,32 +131,79 @@ impl Ledger {
         self.fresh
     }
 
-    /// About how much memory it takes, in bytes.
+    /// About how much memory it takes besides its windows, in bytes.
     pub fn bytes(&self) -> usize {
         self.table.bytes() + self.heap_bytes
     }
 
+    /// About how much memory its windows take, in bytes.
+    pub fn window_bytes(&self) -> usize {
+        self.windows.bytes()
+    }
+
+    /// Of each window: when it was used last, and about how much memory it takes, in bytes.
+    pub fn window_uses(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        self.windows.uses().map(|(used, bytes, _)| (used, bytes))
+    }
+
+    /// Forgets windows that were last used before `before`, the least recently used first, until `bytes` are free. What is
+    /// needed again has to be loaded again.
+    pub fn evict_windows(&mut self, bytes: usize, before: u64) {
+        for subject in self.windows.evict(bytes, before) {
+            self.lose_window(subject);
+        }
+    }
+
+    fn lose_window(&mut self, subject: SubjectHash) {
+        if let Some(entry) = self.table.get_mut(subject) {
+            (entry.window, entry.complete) = (NO_WINDOW, false);
+        }
+    }
+
+    /// Brings those of the wanted subjects back of which a window is left. Says whether there were any: then the decision
+    /// is to be asked for again before anything is loaded.
+    pub fn recall(&mut self, wanted: &[Load]) -> bool {
+        let known = self.table.entries.len();
+        for load in wanted {
+            self.slot(load.subject);
+        }
+        self.table.entries.len() > known
+    }
+
+    /// The slot of a subject that is here, or of which a window is left: its head is known then.
+    fn slot(&mut self, subject: SubjectHash) -> Option<u32> {
+        if let Some(slot) = self.table.find(subject) {
+            return Some(slot);
+        }
+        let place = self.windows.find(subject)?;
+        let head = self.windows.get(place)?.head();
+        self.table.insert(Entry::loaded(subject, head, None, true, true)).window = place;
+        self.table.find(subject)
+    }
+
     /// Learns of a subject. One that is known already keeps its events, and gets what it lacked: when several writers need a
     /// subject, each may look it up, and all but the first bring nothing new.
-    pub fn load(&mut self, subject: SubjectHash, loaded: Loaded) {
+    pub fn load(&mut self, subject: SubjectHash, loaded: &Loaded) {
         let Loaded { head, tail, unread, window, complete } = loaded;
         let tail_bytes = tail.as_ref().map_or(0, |tail| tail.as_bytes().len() + 16);
-        let mut lacks_window = true;
-        if let Some(entry) = self.table.get_mut(subject) {
-            lacks_window = !entry.complete;
-            entry.complete |= complete;
-            if entry.unread && !unread {
-                (entry.tail, entry.unread) = (tail, false);
-                self.heap_bytes += tail_bytes;
-            }
-        } else {
+        let Some(slot) = self.slot(subject) else {
             self.heap_bytes += tail_bytes;
-            self.table.insert(Entry::loaded(subject, head, tail, unread, complete));
+            let entry = self.table.insert(Entry::loaded(subject, *head, tail.clone(), *unread, *complete));
+            if let Some(window) = window.as_ref().filter(|_| *complete) {
+                entry.window = self.windows.insert(subject, window.clone());
+            }
+            return;
+        };
+        let entry = &mut self.table.entries[slot as usize];
+        if entry.unread && !unread {
+            (entry.tail, entry.unread) = (tail.clone(), false);
+            self.heap_bytes += tail_bytes;
         }
-        if lacks_window && !window.is_empty() {
-            self.heap_bytes += window_bytes(&window);
-            if let Some(replaced) = self.windows.insert(subject, window) {
-                self.heap_bytes = self.heap_bytes.saturating_sub(window_bytes(&replaced));
+        if *complete && !entry.complete {
+            entry.complete = true;
+            if let Some(mut window) = window.clone() {
+                entry.postings().for_each(|posting| window.push(posting));
+                entry.window = self.windows.insert(subject, window);
             }
         }
     }
@@ -170,7 +221,7 @@ impl Ledger {
         id: IdHash,
     ) -> bool {
         if let Some(subject) = subject {
-            let entry = match (self.table.find(subject), version) {
+            let entry = match (self.slot(subject), version) {
                 (Some(slot), _) => &mut self.table.entries[slot as usize],
                 (None, Some(_)) => self.table.insert(Entry::unread(subject)),
                 (None, None) => return false,
@@ -179,7 +230,9 @@ impl Ledger {
             let stored = entry.tail.as_ref().is_some_and(|tail| tail.last_offset() >= offset);
             let version = version.unwrap_or(entry.head.next());
             if version > entry.head && !stored {
-                self.heap_bytes += entry.push(Posting { version, offset, id });
+                let posting = Posting { version, offset, id };
+                self.heap_bytes += entry.push(posting);
+                self.windows.push(entry.window, posting);
                 self.fresh += 1;
             }
         }
@@ -197,9 +250,11 @@ impl Ledger {
         for entry in &mut self.table.entries {
             self.fresh -= entry.truncate(from);
         }
+        for subject in self.windows.truncate(from) {
+            self.lose_window(subject);
+        }
         // What was learned from a sealed ledger may have been taken back there, so it is learned again.
         self.table.retain(|entry| entry.last_offset().is_some());
-        self.windows.retain(|subject, _| self.table.find(*subject).is_some());
         self.end = self.end.min(from);
     }
 
@@ -220,35 +275,9 @@ impl Ledger {
         postings.take_while(move |posting| posting.offset < before)
     }
 
-    /// Takes everything out, for a flush; what comes next is held anew.
+    /// Takes everything out but the windows, for a flush; what comes next is held anew.
     pub fn seal(&mut self) -> Sealed {
-        self.windows = HashMap::default();
         (self.fresh, self.heap_bytes) = (0, 0);
         Sealed::new(std::mem::take(&mut self.table), self.end)
-    }
-}
-
-/// About how much memory a window takes.
-fn window_bytes(window: &[Posting]) -> usize {
-    size_of_val(window) + 64
-}
-
-/// Subjects are hashes already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, value: u128) {
-        self.0 = value as u64;
     }
 }

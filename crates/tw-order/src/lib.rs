@@ -11,6 +11,7 @@ mod keys;
 mod ledger;
 mod partition;
 mod run;
+mod window;
 
 pub use consolidate::{Consolidated, RUN_EVENTS_MAX, TAIL_EVENTS_MAX, consolidate};
 pub use hash::{IdHash, SubjectHash};
@@ -21,3 +22,4 @@ pub use ledger::{
 };
 pub use partition::{murmur2, partition_of};
 pub use run::{InvalidRun, PackedRun, Posting};
+pub use window::IdWindow;

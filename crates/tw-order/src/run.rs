@@ -41,6 +41,11 @@ impl Run {
         Version(self.first.0 + self.offsets.len() as u64)
     }
 
+    pub(crate) fn offset_of(&self, version: Version) -> Option<Offset> {
+        let index = version.0.checked_sub(self.first.0)?;
+        self.offsets.get(index as usize).copied()
+    }
+
     pub(crate) fn push(&mut self, offset: Offset, id: IdHash) {
         self.offsets.push(offset);
         self.ids.push(id);
@@ -60,13 +65,6 @@ impl Run {
         self.offsets.truncate(keep);
         self.ids.truncate(keep);
     }
-}
-
-/// Whether `id` is among `ids`. Looks at all of them, many at a time.
-pub(crate) fn contains(ids: &[IdHash], id: IdHash) -> bool {
-    let (blocks, rest) = ids.as_chunks::<64>();
-    blocks.iter().any(|block| block.iter().fold(false, |found, other| found | (*other == id)))
-        || rest.contains(&id)
 }
 
 /// Bytes that are not a run.
@@ -219,6 +217,7 @@ fn take(input: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::contains;
     use expect_test::expect;
     use proptest::prelude::*;
 

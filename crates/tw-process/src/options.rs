@@ -16,7 +16,8 @@ pub struct Options {
     pub turn_ms_max: u64,
     /// The shortest time between two commits of a partition that has caught up, in milliseconds: 0 to 1,000. Default 2.
     pub commit_ms_min: u64,
-    /// The longest time before processed events are committed, in milliseconds: 1 to 60,000. Default 500.
+    /// The longest time before processed events are committed, in milliseconds: 1 to 60,000. Default 500. While a partition is
+    /// behind and its commits take over a twentieth of the time, up to four times as long.
     pub commit_ms_max: u64,
     /// Bytes of uncommitted changes of a partition: 64 KiB to 1 GiB. Default 16 MiB.
     pub pending_bytes_max: usize,

@@ -145,6 +145,10 @@ impl Progress {
 
     /// Asks for something; the pipeline must be woken.
     pub(crate) fn wish(&self, wish: Wish) {
+        if matches!(wish, Wish::Switch) {
+            // A commit that outlasted the switch before may have told only now that it is held.
+            self.held.store(false, Ordering::Release);
+        }
         self.wishes.fetch_or(wish as u8, Ordering::AcqRel);
     }
 

@@ -27,12 +27,21 @@ pub struct Projection {
     pub paused: bool,
 }
 
+/// A source, and whether it rests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its definition.
+    pub def: Arc<SourceDef>,
+    /// Whether it is paused.
+    pub paused: bool,
+}
+
 /// All definitions at one moment. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     streams: Arc<Streams>,
     projections: Arc<BTreeMap<String, Projection>>,
-    sources: Arc<BTreeMap<String, Arc<SourceDef>>>,
+    sources: Arc<BTreeMap<String, Source>>,
     /// How many changes each subject has seen, dropped ones included.
     versions: Arc<BTreeMap<String, u64>>,
 }
@@ -59,7 +68,7 @@ impl Catalog {
     }
 
     /// The sources, in the order of their names.
-    pub fn sources(&self) -> impl Iterator<Item = &Arc<SourceDef>> {
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.sources.values()
     }
 
@@ -78,7 +87,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub fn source(&self, name: &str) -> Result<&Arc<SourceDef>, Error> {
+    pub fn source(&self, name: &str) -> Result<&Source, Error> {
         self.sources.get(name).ok_or_else(|| {
             let hint = suggest::did_you_mean(name, self.sources.keys().map(String::as_str));
             Error::NotFound { what: "source", name: name.to_owned(), hint }
@@ -105,17 +114,26 @@ impl Catalog {
             Change::ProjectionPaused(name) => self.set_paused(&name, true),
             Change::ProjectionResumed(name) => self.set_paused(&name, false),
             Change::SourceCreated(def) => {
-                Arc::make_mut(&mut self.sources).insert(def.name.clone(), Arc::new(def));
+                let source = Source { def: Arc::new(def), paused: false };
+                Arc::make_mut(&mut self.sources).insert(source.def.name.clone(), source);
             }
             Change::SourceDropped(name) => {
                 Arc::make_mut(&mut self.sources).remove(&name);
             }
+            Change::SourcePaused(name) => self.set_source_paused(&name, true),
+            Change::SourceResumed(name) => self.set_source_paused(&name, false),
         }
     }
 
     fn set_paused(&mut self, name: &str, paused: bool) {
         if let Some(projection) = Arc::make_mut(&mut self.projections).get_mut(name) {
             projection.paused = paused;
+        }
+    }
+
+    fn set_source_paused(&mut self, name: &str, paused: bool) {
+        if let Some(source) = Arc::make_mut(&mut self.sources).get_mut(name) {
+            source.paused = paused;
         }
     }
 

@@ -6,11 +6,13 @@ mod explain;
 mod listing;
 mod run;
 mod scope;
+mod sources;
 mod views;
 mod workers;
 
 pub use decide::Action;
 pub use run::Request;
+pub use sources::SourceStanding;
 pub use views::{ViewReading, ViewStanding, Views};
 
 use crate::catalog::ProjectionDef;

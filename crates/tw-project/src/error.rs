@@ -1,10 +1,11 @@
 //! What can go wrong with a statement or a projection.
 
+use crate::dialect::suggest;
 use crate::functions::ValueError;
 use crate::rows::RowError;
 use crate::sql::SyntaxError;
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, SchemaError};
 
 /// A statement was not carried out, or a result is not there.
 #[derive(Debug, thiserror::Error)]
@@ -206,11 +207,11 @@ impl Error {
 
     fn from_schema(error: &SchemaError) -> Self {
         match error {
-            SchemaError::FieldNotFound { field, valid_fields } => {
-                let known: Vec<&str> = valid_fields.iter().map(|field| field.name.as_str()).collect();
-                let hint = crate::dialect::suggest::did_you_mean(&field.name, known);
-                Self::NotFound { what: "column", name: field.name.clone(), hint }
-            }
+            SchemaError::FieldNotFound { field, valid_fields } => Self::NotFound {
+                what: "column",
+                name: field.name.clone(),
+                hint: columns(field, valid_fields),
+            },
             SchemaError::AmbiguousReference { field } => {
                 Self::Refused(format!("the column `{}` is in several tables: write table.{0}", field.name))
             }
@@ -222,6 +223,29 @@ impl Error {
     }
 }
 
+/// Which column may have been meant, or which there are if they are few.
+fn columns(wanted: &Column, known: &[Column]) -> String {
+    const NAMES_MAX: usize = 12;
+    // It is there, but in another table than the one that was named.
+    if let Some(other) = known.iter().find(|column| column.name == wanted.name) {
+        return format!(": did you mean `{}`?", other.flat_name());
+    }
+    let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+    let hint = suggest::did_you_mean(&wanted.name, names.iter().copied());
+    if !hint.is_empty() {
+        return hint;
+    }
+    // Those of the platform are in every stream.
+    let own: Vec<String> =
+        names.iter().filter(|name| !name.starts_with('_')).map(|name| format!("`{name}`")).collect();
+    match own.as_slice() {
+        [] => String::new(),
+        [only] => format!(": there is {only}"),
+        few if few.len() <= NAMES_MAX => format!(": there are {}", few.join(", ")),
+        _ => ": DESCRIBE and the name of the table list them".to_owned(),
+    }
+}
+
 /// The first line of a message, starting in lower case as ours do.
 fn plain(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
@@ -229,6 +253,15 @@ fn plain(message: &str) -> String {
     let line = line.split_once("coercion failed with: ").map_or(line, |(_, inner)| inner);
     let line = line.split_once(". No function matches").map_or(line, |(own, _)| own);
     let line = line.strip_prefix("Error during planning: ").unwrap_or(line).trim_end_matches('.');
+    if let Some(name) = line.strip_prefix("Invalid function '") {
+        return format!("there is no function `{}`", name.trim_end_matches('\''));
+    }
+    // DataFusion says it in its own words, with what it makes of the expressions.
+    if line.contains("must appear in the GROUP BY clause")
+        && let Some(column) = line.split('"').nth(1)
+    {
+        return format!("the column `{column}` must be in GROUP BY, or in an aggregate function");
+    }
     if let Some((condition, _)) = line
         .strip_prefix("Cannot create filter with non-boolean predicate '")
         .and_then(|line| line.rsplit_once('\''))

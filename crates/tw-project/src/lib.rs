@@ -22,16 +22,17 @@ mod types;
 mod values;
 mod view;
 
-pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, SourceDef};
+pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, Source, SourceDef};
 pub use datafusion::arrow;
-pub use engine::{Action, Engine, Request, ViewReading, ViewStanding, Views, WantedView};
+pub use engine::{Action, Engine, Request, SourceStanding, ViewReading, ViewStanding, Views, WantedView};
 pub use error::Error;
 pub use functions::ValueError;
 pub use options::Options;
 pub use query::{Answer, JsonWriter, text};
 pub use rows::{RowCheck, RowError};
 pub use sql::{
-    Kind, Listing, Name, Param, Secret, Statement, StatementOptions, SyntaxError, parse, parse_all,
+    Kind, Listing, Name, Param, Secret, Statement, StatementOptions, SyntaxError, bad_option, parse,
+    parse_all,
 };
 pub use types::field_name as type_name;
 pub use view::StateView;

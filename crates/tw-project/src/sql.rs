@@ -4,6 +4,7 @@ mod bounds;
 mod casts;
 mod lower;
 mod names;
+mod options;
 mod params;
 mod parser;
 mod secret;
@@ -12,6 +13,7 @@ mod tokens;
 
 pub(crate) use casts::OPERAND as CAST_OPERAND;
 pub(crate) use lower::{Lowered, lower};
+pub use options::bad_option;
 pub use params::Param;
 pub(crate) use parser::parse_query;
 pub use parser::{parse, parse_all};

@@ -76,6 +76,12 @@ fn verify(folder: &Path, out: &mut Output) -> Result<()> {
     let inner = folder.join("log");
     let folder = if inner.is_dir() { inner } else { folder.to_owned() };
     let found = tw_log::verify(&folder, &Env::real()).map_err(failed(&folder))?;
+    if found.log.is_none() && found.segments.is_empty() && found.problems.is_empty() {
+        return Err(Error::NotFound(format!(
+            "there is no log in `{}`: name a data folder",
+            folder.display()
+        )));
+    }
     let sum = |of: fn(&tw_log::VerifiedSegment) -> u64| count(found.segments.iter().map(of).sum());
     let mut lines = vec![
         ("log", found.folder.display().to_string()),

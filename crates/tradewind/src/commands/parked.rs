@@ -15,8 +15,9 @@ Examples:
   tradewind parked retry revenue/shop.orders/0/41
   tradewind parked drop revenue/shop.orders/0/41
 
-A parked event holds up the later events of its own subject only. `retry` processes it again, `drop`
-leaves it out for good; either way what waits behind it goes on.";
+A parked event holds up the later events of its own subject only. `retry` processes it once more,
+`drop` leaves it out for good; then what waits behind it goes on. A definition that can process it
+(CREATE OR REPLACE PROJECTION) needs neither: all events are processed anew.";
 
 /// List and decide about events that could not be processed
 #[derive(Debug, clap::Args)]
@@ -69,12 +70,12 @@ pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
             Action::Show { id } => show(&client, &id, context).await,
             Action::Retry { id } => {
                 client.send(Request::post(format!("{}/retry", path(&id)?))).await?;
-                context.output().done(&format!("`{id}` is processed again"))
+                context.output().done(&format!("`{id}` is processed again; if it fails, it stays parked"))
             }
             Action::Drop { id, yes } => {
                 let path = path(&id)?;
                 let _exists: Value = client.get(&path).await?;
-                confirm(yes, &format!("leave `{id}` out for good?"))?;
+                confirm(yes, &format!("leave `{id}` out for good"))?;
                 client.send(Request::delete(path)).await?;
                 context.output().done(&format!("`{id}` is left out"))
             }
@@ -110,7 +111,7 @@ async fn ls(client: &Client, view: Option<&str>, limit: u64, context: &Context) 
         ("parked event", "view", Align::Left),
         ("subject", "event_subject", Align::Left),
         ("tried", "attempts", Align::Right),
-        ("waiting", "waiting", Align::Right),
+        ("state", "state", Align::Left),
         ("why", "why", Align::Left),
     ];
     let mut listing = Listing::new(&columns, "no events are parked");
@@ -120,12 +121,11 @@ async fn ls(client: &Client, view: Option<&str>, limit: u64, context: &Context) 
         let request = Request::get("/v1/parked").query("view", view).query("after", after.as_deref());
         let page: Value = client.send(request.query("limit", Some(left.min(1_000)))).await?.json().await?;
         for event in page.get("parked").and_then(Value::as_array).into_iter().flatten() {
-            let waiting = event.get("waiting").and_then(Value::as_u64);
             let row = vec![
                 Cell::from(id(event)),
                 Cell::from(text(event, "event_subject")),
                 Cell::from(number(event, "attempts").to_string()),
-                waiting.map_or(Cell::from("-"), |waiting| Cell::from(count(waiting))),
+                Cell::from(text(event, "state")),
                 Cell::from(text(event, "why")),
             ];
             listing.push(row, event.clone());
@@ -144,11 +144,12 @@ async fn show(client: &Client, name: &str, context: &Context) -> Result<()> {
     let lines = [
         ("parked event", id(&event)),
         ("why", text(&event, "why").to_owned()),
-        ("since", text(&event, "time").to_owned()),
+        ("state", text(&event, "state").to_owned()),
         ("tried", format!("{} times", number(&event, "attempts"))),
         ("type", text(&event, "event_type").to_owned()),
         ("subject", text(&event, "event_subject").to_owned()),
         ("id", text(&event, "event_id").to_owned()),
+        ("accepted", text(&event, "time").to_owned()),
         ("waiting", event.get("waiting").and_then(Value::as_u64).map_or("-".to_owned(), count)),
     ];
     record(&lines, &event, &mut context.output())

@@ -88,15 +88,20 @@ pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
             Action::Ls => ls(&client, context).await,
             Action::Show { name } => show(&client, &name, context).await,
             Action::Wait { name, timeout } => {
-                wait(&client, &name, timeout).await?;
-                context.output().done(&format!("projection `{name}` has caught up"))
+                let parked = wait(&client, &name, timeout).await?;
+                let but = match parked {
+                    0 => String::new(),
+                    1 => format!("; 1 event is parked: `tradewind parked ls --view {name}`"),
+                    n => format!("; {} events are parked: `tradewind parked ls --view {name}`", count(n)),
+                };
+                context.output().done(&format!("projection `{name}` has caught up{but}"))
             }
             Action::Pause { name } => act(&client, &name, "pause", "is paused", context).await,
             Action::Resume { name } => act(&client, &name, "resume", "goes on", context).await,
             Action::Rebuild { name, wait } => rebuild(&client, &name, wait, context).await,
             Action::Drop { name, yes } => {
                 get(&client, &name).await?;
-                confirm(yes, &format!("drop projection `{name}`?"))?;
+                confirm(yes, &format!("drop projection `{name}`"))?;
                 client.send(Request::delete(path(&name))).await?;
                 context.output().done(&format!("projection `{name}` is dropped"))
             }
@@ -172,11 +177,11 @@ async fn show(client: &Client, name: &str, context: &Context) -> Result<()> {
     record(&lines, &projection, &mut out)
 }
 
-/// Waits until a projection has seen everything that was there when it was asked for.
+/// Waits until a projection has seen everything that was there when it was asked for; says how many events are parked.
 ///
 /// # Errors
 /// [`Error::Timeout`]; [`Error::Failed`] when it stands still; those of the client.
-pub(crate) async fn wait(client: &Client, name: &str, timeout: Duration) -> Result<()> {
+pub(crate) async fn wait(client: &Client, name: &str, timeout: Duration) -> Result<u64> {
     let deadline = Instant::now() + timeout;
     let mut progress = Progress::new("events");
     let mut most = 0;
@@ -194,7 +199,7 @@ pub(crate) async fn wait(client: &Client, name: &str, timeout: Duration) -> Resu
                     "projection `{name}` is paused: `tradewind projection resume {name}` lets it go on"
                 )));
             }
-            "running" if behind == 0 && building.is_none() => return Ok(()),
+            "running" if behind == 0 && building.is_none() => return Ok(number(&projection, "parked")),
             _ => {}
         }
         match building {

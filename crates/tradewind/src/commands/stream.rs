@@ -358,7 +358,7 @@ async fn alter(client: &Client, options: Alter, context: &Context) -> Result<()>
 
 async fn drop(client: &Client, name: &str, yes: bool, context: &Context) -> Result<()> {
     let stream = get(client, name).await?;
-    confirm(yes, &format!("drop stream `{name}` and its {} events?", count(events(&stream))))?;
+    confirm(yes, &format!("drop stream `{name}` and its {} events", count(events(&stream))))?;
     client.send(Request::delete(path(name))).await?;
     context.output().done(&format!("stream `{name}` is dropped"))
 }

@@ -44,7 +44,10 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) async fn open(address: &str) -> Result<Self> {
         let config: Config = address.parse().map_err(|error: tokio_postgres::Error| {
-            Error::Usage(format!("this is not the address of a PostgreSQL: {}", chain(&error)))
+            let reason = chain(&error);
+            Error::Usage(format!(
+                "what `--postgres` says is no address of a database ({reason}): use postgres://user@host/database"
+            ))
         })?;
         let (client, connection) = config.connect(NoTls).await.map_err(|error| failed(&error))?;
         // What goes wrong is told to whoever waits for an answer.

@@ -1,17 +1,8 @@
 //! A table of a PostgreSQL as a live view.
 
-use crate::support::{Node, said};
+use crate::support::{Node, psql, said};
 use serde_json::json;
-use std::process::Command;
 use tw_testing::Postgres;
-
-fn psql(server: &Postgres, sql: &str) {
-    let output = Command::new(server.install().program("psql"))
-        .args(["-v", "ON_ERROR_STOP=1", "-q", "-c", sql, &server.url("postgres")])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
 
 const TABLE: &str = "CREATE TABLE orders (id int PRIMARY KEY, customer text, total numeric(12,2));
     INSERT INTO orders SELECT g, 'c' || g % 2, 1.25 FROM generate_series(1, 100) g";

@@ -3,28 +3,78 @@
 use crate::support::{Node, run, said};
 use serde_json::{Value, json};
 
+/// A command and the code with which it must end.
+type Case<'a> = (&'a [&'a str], i32);
+
 #[test]
 fn exit_codes_tell_what_went_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path());
     node.ok(&["stream", "create", "orders", "-c", "id bigint not null"]);
-    for (args, code) in [
-        (&["stream", "show", "orders"][..], 0),
-        (&["stream", "show", "nothing"][..], 3),
-        (&["projection", "show", "nothing"][..], 3),
-        (&["source", "show", "nothing"][..], 3),
-        (&["sql", "SELEC 1"][..], 4),
-        (&["stream", "drop", "orders"][..], 4),
-        (&["append", "orders", "{\"id\": \"x\"}"][..], 4),
-        (&["append", "orders", "{\"id\": 1}", "--subject", "a", "--expect", "3"][..], 4),
-        (&["stream", "shwo"][..], 2),
-    ] {
+    node.ok(&["append", "orders", "{\"id\": 1}", "--subject", "a"]);
+    node.ok(&["sql", "CREATE PROJECTION n AS SELECT count(*) AS n FROM orders"]);
+    let number = node.ok(&["stream", "show", "orders", "-o", "json"]);
+    let number: Value = serde_json::from_str(&number).unwrap();
+    // A cut that nothing will reach.
+    let far = format!("tw1;{}=0:1000000", number["id"]);
+    let none = folder.path().join("none").display().to_string();
+    let empty = folder.path().display().to_string();
+    let cases: &[Case<'_>] = &[
+        (&["stream", "show", "orders"], 0),
+        (&["sql", "SELECT * FROM n"], 0),
+        (&["status"], 0),
+        // The command line is wrong.
+        (&["stream", "shwo"], 2),
+        (&["sql", ""], 2),
+        (&["append", "orders", "no json"], 2),
+        (&["parked", "show", "n/orders/0"], 2),
+        (&["status", "--url", "https://localhost"], 2),
+        // Nothing has that name.
+        (&["stream", "show", "nothing"], 3),
+        (&["stream", "history", "orders", "nobody"], 3),
+        (&["projection", "show", "nothing"], 3),
+        (&["projection", "wait", "nothing"], 3),
+        (&["source", "show", "nothing"], 3),
+        (&["source", "resume", "nothing"], 3),
+        (&["append", "nothing", "{}"], 3),
+        (&["tail", "nothing", "-n", "1"], 3),
+        (&["sql", "SELECT * FROM nothing"], 3),
+        (&["sql", "SELECT * FROM events.nothing"], 3),
+        (&["sql", "CREATE PROJECTION p AS SELECT a FROM nothing"], 3),
+        (&["sql", "DROP STREAM nothing"], 3),
+        (&["sql", "-f", &none], 3),
+        (&["log", "verify", &none], 3),
+        (&["log", "verify", &empty], 3),
+        (&["config", "check", &none], 3),
+        // The node says no.
+        (&["sql", "SELEC 1"], 4),
+        (&["sql", "SELECT nothing FROM orders"], 4),
+        (&["sql", "SELECT 1 / 0"], 4),
+        (&["sql", "DROP STREAM orders"], 4),
+        (&["stream", "drop", "orders"], 4),
+        (&["stream", "create", "orders"], 4),
+        (&["append", "orders", "{\"id\": \"x\"}"], 4),
+        (&["append", "orders", "{\"id\": 1}", "--subject", "a", "--expect", "3"], 4),
+        // It takes too long.
+        (&["sql", "SELECT * FROM orders", "--token", &far, "--timeout", "50ms"], 5),
+        (&["sql", "SELECT * FROM n", "--token", &far, "--timeout", "50ms"], 5),
+    ];
+    for (args, code) in cases {
         let output = node.cli(args);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));
+        assert_eq!(output.status.code(), Some(*code), "{args:?}: {}", said(&output));
+        assert_eq!(said(&output).is_empty(), *code == 0, "{args:?}: {}", said(&output));
     }
     let nobody = run(&["status", "--url", "http://127.0.0.1:9"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(said(&nobody).contains("tradewind up"), "{}", said(&nobody));
+    node.kill();
+    // Nothing can be well on a disk of which so much must be free.
+    std::fs::write(folder.path().join("tradewind.toml"), "[node]\ndisk_free_bytes_min = 1099511627776\n")
+        .unwrap();
+    let node = Node::start(folder.path());
+    let degraded = node.cli(&["status"]);
+    assert_eq!(degraded.status.code(), Some(6), "{}", said(&degraded));
+    assert!(said(&degraded).contains("bytes are free"), "{}", said(&degraded));
 }
 
 #[test]

@@ -6,4 +6,7 @@ mod commands;
 mod demo;
 mod docs;
 mod node;
+mod parked;
+mod shell;
+mod sources;
 mod support;

@@ -1,10 +1,11 @@
 //! A node as a process of its own, and the command line client beside it.
 
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use tw_testing::eventually;
+use tw_testing::{Postgres, eventually};
 
 /// The program.
 pub(crate) fn tradewind() -> Command {
@@ -24,6 +25,15 @@ pub(crate) fn run(args: &[&str]) -> Output {
 /// What a command printed on standard error.
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Carries out statements in a database.
+pub(crate) fn psql(server: &Postgres, sql: &str) {
+    let output = Command::new(server.install().program("psql"))
+        .args(["-v", "ON_ERROR_STOP=1", "-q", "-c", sql, &server.url("postgres")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A node that runs; killed when it is dropped.
@@ -94,6 +104,17 @@ impl Node {
         let mut args = vec!["sql", sql, "-o", "ndjson"];
         args.extend(token.iter().flat_map(|token| ["--token", token]));
         self.ok(&args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What the node measures, as Prometheus reads it.
+    pub(crate) fn metrics(&self) -> String {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).unwrap();
+        write!(connection, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
     }
 
     /// Asks until the rows of a query are these.

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 /// How many parked events are listed if the request does not say.
 const PARKED: u64 = 100;
-const PARKED_MAX: u64 = 10_000;
+const PARKED_MAX: u64 = 1_000;
 
 /// Which tables to copy again.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -61,7 +61,12 @@ pub(crate) async fn projection(call: &Call) -> Outcome {
 /// Does something with a source or a projection. What takes its time has begun.
 pub(crate) async fn act(call: &Call, target: Target<'_>, action: Action) -> Outcome {
     let goes_on = matches!(action, Action::Rebuild | Action::Resnapshot(_));
-    control(call).act(target, action).await?;
+    // What a source leaves in its database must be told.
+    let leaves = matches!((&target, &action), (Target::Source(_), Action::Drop));
+    let done = control(call).act(target, action).await?;
+    if leaves {
+        return json(&value!({ "message": done }));
+    }
     let mut response = no_content();
     if goes_on {
         *response.status_mut() = StatusCode::ACCEPTED;
@@ -115,20 +120,22 @@ pub(crate) async fn parked_drop(call: &Call) -> Outcome {
 
 fn id_of(call: &Call) -> Result<ParkedId, Problem> {
     let part = |n| call.capture(n);
-    id(&part(0)?, &part(1)?, &part(2)?, &part(3)?)
+    id("path", &part(0)?, &part(1)?, &part(2)?, &part(3)?)
 }
 
 /// `view/stream/partition/offset`; the view may contain slashes.
 fn parked_id(text: &str) -> Result<ParkedId, Problem> {
     let mut parts = text.rsplitn(4, '/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(offset), Some(partition), Some(stream), Some(view)) => id(view, stream, partition, offset),
-        _ => Err(not_an_id(text)),
+        (Some(offset), Some(partition), Some(stream), Some(view)) => {
+            id("after", view, stream, partition, offset)
+        }
+        _ => Err(not_an_id("after", text)),
     }
 }
 
-fn id(view: &str, stream: &str, partition: &str, offset: &str) -> Result<ParkedId, Problem> {
-    let wrong = || not_an_id(&format!("{view}/{stream}/{partition}/{offset}"));
+fn id(parameter: &str, view: &str, stream: &str, partition: &str, offset: &str) -> Result<ParkedId, Problem> {
+    let wrong = || not_an_id(parameter, &format!("{view}/{stream}/{partition}/{offset}"));
     Ok(ParkedId {
         view: view.to_owned(),
         stream: StreamName::new(stream)?,
@@ -137,10 +144,10 @@ fn id(view: &str, stream: &str, partition: &str, offset: &str) -> Result<ParkedI
     })
 }
 
-fn not_an_id(text: &str) -> Problem {
+fn not_an_id(parameter: &str, text: &str) -> Problem {
     let shown: String = text.chars().take(300).collect();
     Problem::parameter(
-        "after",
+        parameter,
         format!("`{shown}` does not name a parked event: use view/stream/partition/offset"),
     )
 }

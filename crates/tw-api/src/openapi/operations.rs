@@ -179,12 +179,17 @@ fn sql(doc: Doc<'_>) -> Doc<'_> {
         .problems(&[
             Code::InvalidStatement,
             Code::InvalidDefinition,
+            Code::NoTable,
+            Code::NoStream,
+            Code::NoSource,
+            Code::NoProjection,
             Code::InvalidBody,
             Code::InvalidParameter,
             Code::NotAcceptable,
             Code::UnsupportedMediaType,
             Code::AlreadyExists,
             Code::InUse,
+            Code::WrongState,
         ])
 }
 
@@ -228,7 +233,11 @@ fn sources(route: Route, doc: Doc<'_>) -> Doc<'_> {
     }
     let doc = doc.path("source", "The source's name, percent-encoded.", "shop").problems(&[Code::NoSource]);
     match route {
-        Route::DeleteSource => done(doc.about("sources", "Drop a source"), 204),
+        Route::DeleteSource => doc
+            .about("sources", "Drop a source")
+            .details("Its slot and publications are removed from the database, if that can be reached; its streams stay.")
+            .answer::<Message>(200, JSON, "It is dropped. The message says what it leaves, and where.")
+            .problems(&[Code::WrongState, Code::InUse]),
         Route::PauseSource => done(doc.about("sources", "Pause a source"), 204),
         Route::ResumeSource => done(doc.about("sources", "Resume a source"), 204),
         Route::ResnapshotSource => done(doc.about("sources", "Copy tables of a source again"), 202)
@@ -266,9 +275,9 @@ fn parked(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .about("parked", "List parked events")
             .query("view", "Only those of this view.", "revenue")
             .query("after", "Only those after this one.", "revenue/shop.orders/0/41")
-            .query("limit", "At most so many, up to 10,000. Default 100.", 100)
+            .query("limit", "At most so many, up to 1,000. Default 100.", 100)
             .answer::<ParkedList>(200, JSON, "Parked events.")
-            .problems(&[Code::InvalidParameter]);
+            .problems(&[Code::InvalidParameter, Code::NoProjection]);
     }
     let doc = doc
         .path("view", "The view that could not process it.", "revenue")

@@ -106,7 +106,7 @@ pub(crate) struct ProjectionList {
 /// Parked events.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ParkedList {
-    /// Those that were parked first come first.
+    /// In the order of their views, streams and places.
     pub(crate) parked: Vec<ParkedEvent>,
     /// If there are more: pass it as `after`.
     #[schema(example = "revenue/shop.orders/0/41")]

@@ -32,8 +32,9 @@ pub trait Control: Send + Sync + 'static {
     /// All projections, in the order of their names.
     fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>>;
 
-    /// Does something with a source or a projection; it has begun when the future resolves.
-    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<(), Problem>>;
+    /// Does something with a source or a projection; it has begun when the future resolves. Says what was done, for a
+    /// person.
+    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<String, Problem>>;
 
     /// The state of the node.
     fn status(&self) -> BoxFuture<'_, Result<Status, Problem>>;
@@ -78,10 +79,11 @@ pub struct Source {
     /// What it captures from.
     #[schema(example = "postgres")]
     pub kind: String,
-    /// `starting`, `snapshotting`, `streaming`, `paused` or `failed`.
+    /// `starting`; `snapshotting` while rows that were there before are read, and `streaming` afterwards; `retrying` when
+    /// the connection is lost; `paused`; `failed` when somebody has to do something.
     #[schema(example = "streaming")]
     pub state: String,
-    /// Why it failed.
+    /// Why it does not stream, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Its tables.
@@ -98,10 +100,28 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 1048576)]
     pub retained_bytes: Option<u64>,
+    /// The replication slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SourceSlot>,
     /// Where in the source's own log we are, in the source's notation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "0/16B3748")]
     pub position: Option<String>,
+}
+
+/// The replication slot of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct SourceSlot {
+    /// Its name.
+    #[schema(example = "tradewind_shop")]
+    pub name: String,
+    /// `reserved` and `extended` are well; `unreserved` will be lost soon, `lost` is.
+    #[schema(example = "reserved")]
+    pub wal_status: String,
+    /// How many more bytes the source may log before the slot may be lost; absent for no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1073741824)]
+    pub safe_bytes: Option<i64>,
 }
 
 /// A table of a source.
@@ -113,9 +133,12 @@ pub struct SourceTable {
     /// The stream that it is captured into.
     #[schema(example = "shop.orders")]
     pub stream: String,
-    /// `waiting`, `snapshotting`, `streaming` or `failed`.
+    /// `waiting`, `snapshotting`, `streaming`, `paused` or `failed`.
     #[schema(example = "streaming")]
     pub state: String,
+    /// Why it is not captured, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// How much of its snapshot is done, while one is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Build>,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 /// Parked events: what waits for a person's decision.
 pub trait Parked: Send + Sync + 'static {
-    /// Parked events, those that were parked first at first.
+    /// Parked events, in the order of their views, streams and places.
     fn list(&self, filter: ParkedFilter) -> BoxFuture<'_, Result<Vec<ParkedEvent>, Problem>>;
 
     /// One parked event.
@@ -73,9 +73,13 @@ pub struct ParkedEvent {
     /// Why it could not be processed.
     #[schema(example = "`total` is not a number")]
     pub why: String,
-    /// When it was parked, RFC 3339.
+    /// `parked`, or `retrying` while it is processed again because somebody said so.
+    #[schema(example = "parked")]
+    pub state: String,
+    /// When the log accepted it, RFC 3339; only when one event is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-01-31T09:30:00Z")]
-    pub time: String,
+    pub time: Option<String>,
     /// Its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "order.placed")]
@@ -88,7 +92,7 @@ pub struct ParkedEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "a1")]
     pub event_id: Option<String>,
-    /// How many events wait behind it, as far as they are counted.
+    /// How many events of its subject wait behind it, counted up to 100; only when one event is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 3)]
     pub waiting: Option<u64>,

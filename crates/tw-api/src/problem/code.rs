@@ -58,6 +58,8 @@ codes! {
     NoRoute = "no_route", NOT_FOUND, "nothing is here";
     /// No such stream.
     NoStream = "no_stream", NOT_FOUND, "there is no such stream";
+    /// No table that a statement names.
+    NoTable = "no_table", NOT_FOUND, "there is no such table";
     /// No such partition.
     NoPartition = "no_partition", NOT_FOUND, "there is no such partition";
     /// No such source.

@@ -20,11 +20,13 @@ use super::snapshot::window::{Epochs, Window};
 use super::spool::Spool;
 use super::tables::Tables;
 use crate::cursor::Cursor;
+use crate::pace::Departure;
 use crate::sink::Sink;
 use crate::status::{Counters, Shared, SourcePhase, TableStatus};
 use crate::{Error, Lsn, Options};
 use hashbrown::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tw_env::Env;
 use tw_log::Log;
@@ -135,9 +137,10 @@ impl Session {
                 self.finish().await?;
                 return Ok(Ended::ToBeginAnew);
             }
-            self.submit_if_worth_it().await?;
+            let held = self.submit_if_worth_it().await?;
             self.tell();
             tokio::select! {
+                () = tokio::time::sleep(held.unwrap_or_default()), if held.is_some() => {}
                 filled = reader.fill() => filled?,
                 settled = self.sink.settle_one(), if self.sink.has_in_flight() => {
                     settled?;
@@ -215,15 +218,20 @@ impl Session {
         Ok(())
     }
 
-    /// Submits what is complete when that is better than to wait for more.
-    async fn submit_if_worth_it(&mut self) -> Result<(), Error> {
+    /// Submits what is complete when that is better than to wait for more. Otherwise, if it is only a matter of time, tells
+    /// how long to wait for more.
+    async fn submit_if_worth_it(&mut self) -> Result<Option<Duration>, Error> {
         let due = self.cursor_due || !self.sink.is_empty();
         // In the middle of a transaction the rest is on its way; readers should not see half of it for longer than
         // its size makes necessary.
-        if due && self.transaction.is_none() && self.sink.is_worth_submitting() {
-            self.submit().await?;
+        if !due || self.transaction.is_some() {
+            return Ok(None);
         }
-        Ok(())
+        match self.sink.departure() {
+            Departure::Now => self.submit().await.map(|()| None),
+            Departure::In(rest) => Ok(Some(rest)),
+            Departure::AfterAnother => Ok(None),
+        }
     }
 
     /// Starts the heartbeats anew, with the tables of now.
@@ -300,9 +308,9 @@ pub(crate) async fn confirm(
     mut finish: oneshot::Receiver<()>,
 ) -> Result<(), Error> {
     /// A server gives up on a receiver after `wal_sender_timeout`, 60 s by default.
-    const QUIET_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+    const QUIET_MAX: Duration = Duration::from_secs(10);
     /// Between two confirmations of a busy stream.
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+    const PAUSE: Duration = Duration::from_millis(100);
     loop {
         let (over, quiet) = tokio::select! {
             _ = &mut finish => (true, false),

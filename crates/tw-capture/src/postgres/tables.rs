@@ -186,6 +186,11 @@ impl Table {
     pub(crate) fn refuse(&self, lsn: Lsn, bad: &BadRow) -> Error {
         Error::Change { table: self.label.clone(), lsn, reason: bad.to_string() }
     }
+
+    /// An error about a row that a snapshot has read.
+    pub(crate) fn refuse_row(&self, bad: &BadRow) -> Error {
+        Error::Row { table: self.label.clone(), reason: bad.to_string() }
+    }
 }
 
 /// The `dataschema` attribute of events: the version of the stream's schema that their data follow.

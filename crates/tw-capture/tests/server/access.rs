@@ -268,7 +268,8 @@ fn a_value_that_does_not_read_stops_the_source_and_is_named() {
     world.runtime.block_on(client.batch_execute(sql)).unwrap();
     let status = eventually(&source, |status| status.phase == SourcePhase::Failed);
     let message = status.last_error.unwrap().message;
-    for part in ["table `public.t` at 0/", "column `note`", "not UTF-8"] {
+    for part in ["table `public.t` at 0/", "column `note`", "not UTF-8", "drop the source and make it again"]
+    {
         assert!(message.contains(part), "{message}");
     }
     assert!(!message.contains("caf"), "values are not told: {message}");
@@ -308,5 +309,32 @@ fn an_event_that_no_stream_takes_stops_the_source_and_is_named() {
     let message = status.last_error.unwrap().message;
     assert!(message.contains("table `public.t` at 0/"), "{message}");
     assert!(message.contains("over the limit of 16777216 bytes"), "{message}");
+    // The message tells the way on: what is wrong is put right, the source dropped and made again.
+    assert!(message.contains("drop the source and make it again"), "{message}");
+    world.sql("UPDATE t SET x = 'short' WHERE id = 4");
+    source.stop();
+    world.runtime.block_on(tw_capture::remove(&world.options(&["t"]))).unwrap();
+    let source = world.capture(&["t"]);
+    world.catch_up(&source);
+    world.assert_same("shop.t", "public.t");
+    // CAP-3: what the streams lack is told.
+    assert_eq!(source.status().counters.gaps, 1);
+    source.stop();
+}
+
+#[test]
+fn a_row_that_no_stream_takes_stops_the_snapshot_until_it_is_put_right() {
+    let mut world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, x text)");
+    world.sql("INSERT INTO t VALUES (1, 'short'), (2, repeat('x', 17 << 20))");
+    let source = world.capture(&["t"]);
+    let status = eventually(&source, |status| status.phase == SourcePhase::Failed);
+    let message = status.last_error.unwrap().message;
+    for part in ["a row of table `public.t`", "over the limit of 16777216 bytes", "goes on by itself"] {
+        assert!(message.contains(part), "{message}");
+    }
+    world.sql("UPDATE t SET x = 'short' WHERE id = 2");
+    world.catch_up(&source);
+    world.assert_same("shop.t", "public.t");
     source.stop();
 }

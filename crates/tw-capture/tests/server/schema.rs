@@ -248,6 +248,9 @@ fn partitions_are_captured_as_their_table() {
     eventually(&source, |_| world.model("shop.t").rows().len() == 1);
     world.catch_up(&source);
     world.assert_same("shop.t", "public.t");
+    // Each of the three was noticed once, and told to each of four partitions.
+    let resets = world.told("shop.t").iter().filter(|told| told.starts_with("table.truncate")).count();
+    assert_eq!(resets, 3 * 4);
     world.sql("TRUNCATE t; INSERT INTO t VALUES (9, '2024-01-01', 'z')");
     world.catch_up(&source);
     world.assert_same("shop.t", "public.t");

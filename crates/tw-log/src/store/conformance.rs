@@ -12,6 +12,7 @@ mod versions;
 
 pub use duplicates::{
     an_id_is_compared_with_the_latest_1024_versions, duplicates_are_answered_with_the_first_event,
+    ids_are_compared_when_memory_for_them_is_short, ids_with_the_same_hash_are_told_apart,
     without_dedup_every_event_is_stored,
 };
 pub use faults::{
@@ -58,6 +59,8 @@ macro_rules! event_store_conformance {
             duplicates_are_answered_with_the_first_event
             failed_appends_leave_no_trace
             histories_come_in_pages
+            ids_are_compared_when_memory_for_them_is_short
+            ids_with_the_same_hash_are_told_apart
             log_2_log_3_hold_under_load_with_failing_appends
             log_2_pipelined_writes_keep_their_order
             log_2_versions_are_dense_in_the_order_of_offsets

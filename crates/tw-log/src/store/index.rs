@@ -13,7 +13,7 @@ use format::Position;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use tw_order::{DEDUP_VERSIONS, Loaded, PackedRun, Posting, SubjectHash};
+use tw_order::{DEDUP_VERSIONS, IdWindow, Loaded, PackedRun, Posting, SubjectHash};
 use tw_state::{Batch, Keyspace, Range, Store};
 use tw_types::{Offset, StreamId, StreamPartition, Version};
 
@@ -143,28 +143,36 @@ impl Index {
         let mut loaded = Loaded { head: tail.last(), complete: first == Version(1), ..Loaded::default() };
         if ids && !loaded.complete {
             let oldest = Version(loaded.head.0.saturating_sub(DEDUP_VERSIONS)).next();
-            loaded.window = self.postings(at, subject, oldest, first)?;
-            loaded.complete = true;
+            let mut window = IdWindow::default();
+            self.runs(at, subject, oldest, |run| {
+                run.iter()
+                    .filter(|posting| posting.version >= oldest)
+                    .for_each(|posting| window.push(posting));
+                run.last() < first
+            })?;
+            tail.iter().for_each(|posting| window.push(posting));
+            (loaded.window, loaded.complete) = (Some(window), true);
         }
         loaded.tail = Some(tail);
         Ok(loaded)
     }
 
-    /// The stored events of a subject of versions `from` to before `before`, without those of its tail.
-    pub(super) fn postings(
+    /// The stored event of a version of a subject.
+    pub(super) fn posting(
         &self,
         at: StreamPartition,
         subject: SubjectHash,
-        from: Version,
-        before: Version,
-    ) -> Result<Vec<Posting>> {
-        let mut postings = Vec::new();
-        self.runs(at, subject, from, |run| {
-            let wanted = run.iter().filter(|posting| posting.version >= from && posting.version < before);
-            postings.extend(wanted);
-            run.last() < before
-        })?;
-        Ok(postings)
+        version: Version,
+    ) -> Result<Option<Posting>> {
+        let mut found =
+            self.tail(at, subject)?.and_then(|tail| tail.iter().find(|posting| posting.version == version));
+        if found.is_none() {
+            self.runs(at, subject, version, |run| {
+                found = run.iter().find(|posting| posting.version == version);
+                false
+            })?;
+        }
+        Ok(found)
     }
 
     /// Shows the stored runs of a subject, from the one that has version `from` on and without its tail, for as long as

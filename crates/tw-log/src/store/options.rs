@@ -10,6 +10,11 @@ pub struct Options {
     /// Memory for the part of the subject index that is not stored yet: 4 MiB to 64 GiB. Default 64 MiB. Half of it
     /// fills while the other half is being stored; when both are full, appends wait.
     pub index_bytes_max: u64,
+    /// Memory for the ids of each subject's latest 1,024 events, which new ones are compared with: 1 MiB to 64 GiB. Default
+    /// 64 MiB. A subject takes up to 5 KiB, so the default holds 12,000 with long histories. Those that were not written to
+    /// for longest are forgotten first, and read from the stored index when they are written to again. Writes exceed this by
+    /// what they need while they are made.
+    pub dedup_bytes_max: u64,
     /// The index of a stream is stored after this many events: 1,000 to 1,000,000,000. Default 1,000,000. After a
     /// restart, at most about this many events of a stream are replayed.
     pub index_flush_events: u64,
@@ -33,6 +38,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             index_bytes_max: 64 << 20,
+            dedup_bytes_max: 64 << 20,
             index_flush_events: 1_000_000,
             index_flush_ms: 5_000,
             write_bytes_max: 16 << 20,
@@ -53,6 +59,7 @@ impl Options {
         let day_ms = 24 * 60 * 60 * 1_000;
         let checks = [
             ("index_bytes_max", self.index_bytes_max, 4 << 20..=1 << 36, "4 MiB to 64 GiB"),
+            ("dedup_bytes_max", self.dedup_bytes_max, 1 << 20..=1 << 36, "1 MiB to 64 GiB"),
             (
                 "index_flush_events",
                 self.index_flush_events,

@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) sealed_hlc: Hlc,
     /// How much memory of the index was last reported.
     pub(super) reported_bytes: usize,
+    /// The same for its windows of ids.
+    pub(super) reported_window_bytes: usize,
 }
 
 /// An append under way.
@@ -82,6 +84,7 @@ impl Partition {
             confirmed_hlc: Hlc::ZERO,
             sealed_hlc: Hlc::ZERO,
             reported_bytes: 0,
+            reported_window_bytes: 0,
         };
         Self { at, end, state: Mutex::new(state), syncing: tokio::sync::Mutex::default() }
     }
@@ -185,6 +188,9 @@ impl Core {
         let bytes = state.bytes();
         let before = std::mem::replace(&mut state.reported_bytes, bytes);
         self.usage.change(before, bytes);
+        let bytes = state.ledger.window_bytes();
+        let before = std::mem::replace(&mut state.reported_window_bytes, bytes);
+        self.usage.change_windows(before, bytes);
         if state.waiting_since_ms.is_none() && state.stored.is_none_or(|stored| stored < state.ledger.end()) {
             state.waiting_since_ms = Some(self.now_ms());
         }

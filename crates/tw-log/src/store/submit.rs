@@ -9,10 +9,10 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use tw_order::{
-    Accepted, Fact, KeyDecision, KeyPart, KeyRecord, Load, Loaded, Obstacle, Plan, Request, SubjectHash,
-    Suspect,
+    Accepted, Fact, IdWindow, KeyDecision, KeyPart, KeyRecord, Load, Loaded, Obstacle, PackedRun, Plan,
+    Request, SubjectHash, Suspect,
 };
-use tw_types::{Offset, Version};
+use tw_types::Offset;
 
 /// The locks of a write's partitions.
 type States<'a> = SmallVec<[MutexGuard<'a, State>; 1]>;
@@ -23,7 +23,10 @@ const VERSION_BYTES_MAX: usize = 10;
 /// What one part of a write has learned on its way.
 #[derive(Debug, Default)]
 struct Learned {
+    /// In order.
     facts: Vec<Fact>,
+    /// Kept until the write is accepted, so that what it needs is there all at once, even when memory is so short that
+    /// others drive it out again and again.
     loaded: Vec<(SubjectHash, Loaded)>,
     /// The generation of the partition before anything was loaded.
     generation: u64,
@@ -71,7 +74,7 @@ impl Core {
         let mut key = None;
         let mut reused = Vec::new();
         loop {
-            let hurdle = match self.attempt(write, &mut learned, key.as_ref(), &mut permit)? {
+            let hurdle = match self.attempt(write, &learned, key.as_ref(), &mut permit)? {
                 Ok(mut pending) => {
                     self.answer_repeated(write, &mut pending).await?;
                     return Ok(pending);
@@ -88,13 +91,16 @@ impl Core {
                 }
                 Hurdle::Load(part, loads, generation) => {
                     if let (Some(part), Some(learned)) = (write.parts.get(part), learned.get_mut(part)) {
-                        learned.generation = generation;
-                        learned.loaded = self.load(&part.partition, &loads)?;
+                        if std::mem::replace(&mut learned.generation, generation) != generation {
+                            learned.loaded.clear();
+                        }
+                        learned.loaded.extend(self.load(&part.partition, &loads)?);
                     }
                 }
                 Hurdle::Compare(part, suspects) => {
                     if let (Some(part), Some(learned)) = (write.parts.get(part), learned.get_mut(part)) {
                         learned.facts.extend(self.compare(part, &suspects).await?);
+                        learned.facts.sort_unstable();
                     }
                 }
                 Hurdle::Reused(parts) if parts == reused => {
@@ -123,7 +129,7 @@ impl Core {
     fn attempt(
         self: &Arc<Self>,
         write: &Prepared,
-        learned: &mut [Learned],
+        learned: &[Learned],
         key: Option<&KnownKey>,
         permit: &mut Option<Permit>,
     ) -> Result<std::result::Result<Pending, Hurdle>> {
@@ -131,16 +137,14 @@ impl Core {
             return Ok(Err(Hurdle::Room));
         }
         let mut states: States<'_> = write.parts.iter().map(|part| part.partition.lock()).collect();
-        for (index, ((part, state), learned)) in
-            write.parts.iter().zip(&mut states).zip(learned.iter_mut()).enumerate()
+        for (index, ((part, state), learned)) in write.parts.iter().zip(&mut states).zip(learned).enumerate()
         {
             if !part.partition.is_current(state) {
                 return Ok(Err(Hurdle::Current(index)));
             }
-            let loaded = std::mem::take(&mut learned.loaded);
-            if state.generation == learned.generation {
-                for (subject, loaded) in loaded {
-                    state.ledger.load(subject, loaded);
+            if state.generation == learned.generation && !learned.loaded.is_empty() {
+                for (subject, loaded) in &learned.loaded {
+                    state.ledger.load(*subject, loaded);
                 }
                 self.report(state);
             }
@@ -150,17 +154,60 @@ impl Core {
             Err(hurdle) => return Ok(Err(hurdle)),
         };
         let mut fates: SmallVec<[Fate; 1]> = SmallVec::new();
-        for (index, ((part, state), learned)) in write.parts.iter().zip(&states).zip(&*learned).enumerate() {
+        for (index, ((part, state), learned)) in write.parts.iter().zip(&mut states).zip(learned).enumerate()
+        {
             if let Some(done) = done.iter().find(|done| done.at == part.partition.at) {
                 fates.push(Fate::Done(*done));
                 continue;
             }
-            match state.ledger.check(&request(write, part, state, &learned.facts, &same_id(part))) {
+            match self.check(write, part, state, &learned.facts) {
                 Ok(plan) => fates.push(Fate::Planned(plan)),
                 Err(obstacle) => return hurdle(index, part, state, obstacle).map(Err),
             }
         }
         self.accept(write, states, learned, fates, permit).map(Ok)
+    }
+
+    /// Asks a partition's ledger.
+    fn check(
+        &self,
+        write: &Prepared,
+        part: &PreparedPart,
+        state: &mut State,
+        facts: &[Fact],
+    ) -> std::result::Result<Plan, Obstacle> {
+        let State { ledger, sealed, confirmed, .. } = state;
+        let same_id = same_id(part);
+        let request = Request {
+            sealed: sealed.as_deref(),
+            confirmed: *confirmed,
+            ..self.request(write, part, facts, &same_id)
+        };
+        match ledger.check(&request) {
+            // What was flushed meanwhile may have left all that is wanted.
+            Err(Obstacle::Load(loads)) if ledger.recall(&loads) => ledger.check(&request),
+            outcome => outcome,
+        }
+    }
+
+    /// What to ask a ledger, but for what it has confirmed and sealed.
+    fn request<'a>(
+        &self,
+        write: &Prepared,
+        part: &'a PreparedPart,
+        facts: &'a [Fact],
+        same_id: &'a dyn Fn(usize, usize) -> bool,
+    ) -> Request<'a> {
+        Request {
+            events: &part.events,
+            expected: &part.expected,
+            dedup: write.dedup,
+            same_id,
+            facts,
+            confirmed: Offset::ZERO,
+            sealed: None,
+            now: self.now_ms(),
+        }
     }
 
     /// Which parts were stored before by a write with the same key.
@@ -226,11 +273,8 @@ impl Core {
                 Fate::Planned(plan) => plan,
             };
             let accepted = {
-                let State { ledger, confirmed, .. } = &mut **state;
                 let same_id = same_id(part);
-                let request =
-                    Request { confirmed: *confirmed, ..request_of(write, part, &learned.facts, &same_id) };
-                ledger.accept(&request, plan)
+                state.ledger.accept(&self.request(write, part, &learned.facts, &same_id), plan)
             };
             bases.push((index, accepted.base));
             let mut flight = None;
@@ -258,6 +302,7 @@ impl Core {
         let ack = (!appends.is_empty()).then(|| self.launch(write, &mut states, &flights, appends, permit));
         for state in &mut states {
             self.report(state);
+            self.evict(state);
         }
         Ok(Pending::new(ack, parts, write))
     }
@@ -319,27 +364,36 @@ impl Core {
     /// Adds stored events to the latest ones of a subject that is being stored.
     fn complete(&self, partition: &Partition, subject: SubjectHash, loaded: &mut Loaded) -> Result<()> {
         let stored = self.index.load(partition.at, subject, true)?;
-        let mut window = stored.window;
-        window.extend(stored.tail.iter().flat_map(tw_order::PackedRun::iter));
-        let known = window.last().map_or(Version::NONE, |posting| posting.version);
-        window.extend(loaded.window.drain(..).filter(|posting| posting.version > known));
-        (loaded.window, loaded.complete) = (window, true);
+        let mut window = stored.window.unwrap_or_else(|| {
+            let mut window = IdWindow::default();
+            stored.tail.iter().flat_map(PackedRun::iter).for_each(|posting| window.push(posting));
+            window
+        });
+        loaded.window.iter().for_each(|later| window.extend(later));
+        (loaded.window, loaded.complete) = (Some(window), true);
         Ok(())
     }
 
     /// Finds out whether events of a write have the ids of events in the log.
     async fn compare(&self, part: &PreparedPart, suspects: &[Suspect]) -> Result<Vec<Fact>> {
         let mut facts = Vec::with_capacity(suspects.len());
-        for suspect in suspects {
-            let offset = suspect.posting.offset;
-            let stored = self.event_at(part.partition.at, offset).await?;
+        let at = part.partition.at;
+        for Suspect { index, version, offset } in suspects {
+            let subject = part.events.get(*index as usize).and_then(|event| event.subject);
+            let offset = match (offset, subject) {
+                (None, Some(subject)) => self.index.posting(at, subject, *version)?.map(|found| found.offset),
+                _ => *offset,
+            };
             // One that is gone cannot be compared. Two events too many can be told apart later, one too few cannot.
-            let id = part.id(suspect.index as usize);
-            let subject = part.events.get(suspect.index as usize).and_then(|event| event.subject);
-            let same = stored.is_some_and(|stored| {
-                stored.event.id == id && stored.event.subject.as_deref().map(SubjectHash::of) == subject
+            let stored = match offset {
+                Some(offset) => self.event_at(at, offset).await?,
+                None => None,
+            };
+            let is_same = stored.is_some_and(|stored| {
+                stored.event.id == part.id(*index as usize)
+                    && stored.event.subject.as_deref().map(SubjectHash::of) == subject
             });
-            facts.push(Fact { index: suspect.index, offset, same });
+            facts.push(Fact { index: *index, version: *version, same: offset.filter(|_| is_same) });
         }
         Ok(facts)
     }
@@ -347,32 +401,6 @@ impl Core {
 
 fn same_id(part: &PreparedPart) -> impl Fn(usize, usize) -> bool + '_ {
     |a, b| part.id(a) == part.id(b)
-}
-
-fn request_of<'a>(
-    write: &Prepared,
-    part: &'a PreparedPart,
-    facts: &'a [Fact],
-    same_id: &'a dyn Fn(usize, usize) -> bool,
-) -> Request<'a> {
-    Request {
-        events: &part.events,
-        expected: &part.expected,
-        dedup: write.dedup,
-        same_id,
-        facts,
-        confirmed: Offset::ZERO,
-    }
-}
-
-fn request<'a>(
-    write: &Prepared,
-    part: &'a PreparedPart,
-    state: &State,
-    facts: &'a [Fact],
-    same_id: &'a dyn Fn(usize, usize) -> bool,
-) -> Request<'a> {
-    Request { confirmed: state.confirmed, ..request_of(write, part, facts, same_id) }
 }
 
 /// What to do about an obstacle.

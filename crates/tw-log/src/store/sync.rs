@@ -183,7 +183,7 @@ impl Core {
             // Whoever wrote it gave it no version: it takes the next one, and that has to be looked up.
             let sealed = state.sealed.as_ref().and_then(|sealed| sealed.loaded(subject));
             let loaded = sealed.map_or_else(|| self.index.load(at, subject, false), Ok)?;
-            state.ledger.load(subject, loaded);
+            state.ledger.load(subject, &loaded);
             let known = state.ledger.replay(Some(subject), None, offset, id);
             debug_assert!(known);
         }

@@ -1,6 +1,7 @@
 //! How much memory the index takes, and the thread that makes it less.
 
-use super::{Core, Error, Result};
+use super::partition::State;
+use super::{Core, Error, Options, Result};
 use crate::Signal;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tw_types::StreamId;
 
+/// One part in so many of the windows' memory is freed at a time.
+const EVICTED: usize = 16;
 /// How often the thread looks around when nobody calls it.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
@@ -16,6 +19,9 @@ const LOOK_AROUND: Duration = Duration::from_millis(50);
 pub(super) struct Usage {
     bytes: AtomicUsize,
     bytes_max: usize,
+    /// The memory of the windows of ids.
+    window_bytes: AtomicUsize,
+    window_bytes_max: usize,
     /// Rises when memory may have been freed.
     freed: Signal,
     calls: Mutex<Calls>,
@@ -31,10 +37,12 @@ struct Calls {
 }
 
 impl Usage {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
         Self {
             bytes: AtomicUsize::new(0),
-            bytes_max,
+            bytes_max: options.index_bytes_max as usize,
+            window_bytes: AtomicUsize::new(0),
+            window_bytes_max: options.dedup_bytes_max as usize,
             freed: Signal::default(),
             calls: Mutex::default(),
             called: Condvar::new(),
@@ -65,6 +73,19 @@ impl Usage {
             }
         } else if before > after {
             self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn window_bytes(&self) -> usize {
+        self.window_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Somebody's windows had `before` bytes and have `after` now.
+    pub(super) fn change_windows(&self, before: usize, after: usize) {
+        if after > before {
+            self.window_bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.window_bytes.fetch_sub(before - after, Ordering::Relaxed);
         }
     }
 
@@ -109,15 +130,61 @@ impl Core {
         Ok(())
     }
 
+    /// Forgets windows of a partition when all windows together take too much: those that were not used for longest.
+    pub(super) fn evict(&self, state: &mut State) {
+        let over = self.usage.window_bytes().saturating_sub(self.usage.window_bytes_max);
+        if over > 0 {
+            // A little more, so that it is not each write that has to.
+            state.ledger.evict_windows(over.max(state.reported_window_bytes / EVICTED), u64::MAX);
+            self.report(state);
+        }
+    }
+
+    /// Forgets windows that nobody has used for longest when memory for them is nearly full, over all partitions: those
+    /// that are written to find room then, and need not drive out their own.
+    /// `looked` is the second in which it did that last: there may be very many windows.
+    fn evict_unused(&self, looked: &mut u64) {
+        let second = |ms: u64| ms / 1_000;
+        let (now, max) = (second(self.now_ms()), self.usage.window_bytes_max);
+        if self.usage.window_bytes() < max - max / EVICTED || *looked == now {
+            return;
+        }
+        *looked = now;
+        let partitions: Vec<_> = self.partitions.read().values().cloned().collect();
+        let mut by_second: BTreeMap<u64, usize> = BTreeMap::new();
+        for partition in &partitions {
+            let state = partition.lock();
+            state
+                .ledger
+                .window_uses()
+                .for_each(|(ms, bytes)| *by_second.entry(second(ms)).or_default() += bytes);
+        }
+        let wanted = 2 * max / EVICTED;
+        let mut bytes = 0;
+        // What was used just now is wanted.
+        let unused = by_second.range(..now.saturating_sub(1)).take_while(|(_, size)| {
+            let missing = bytes < wanted;
+            bytes += **size;
+            missing
+        });
+        let Some((last, _)) = unused.last() else { return };
+        for partition in partitions {
+            let mut state = partition.lock();
+            state.ledger.evict_windows(usize::MAX, (last + 1) * 1_000);
+            self.report(&mut state);
+        }
+    }
+
     /// What the index thread does until it is stopped.
     pub(super) fn keep_index(&self) {
-        let mut definitions = 0;
+        let (mut definitions, mut looked) = (0, 0);
         while self.usage.wait() {
             let seen = self.log.definitions().get();
             if seen != std::mem::replace(&mut definitions, seen) {
                 self.remember(self.forget_dropped());
             }
             self.remember(self.flush_due());
+            self.evict_unused(&mut looked);
             self.usage.freed.increment();
             self.tick.increment();
         }
@@ -151,8 +218,9 @@ impl Core {
             gone.map(|(_, partition)| partition).collect()
         };
         for partition in gone {
-            let reported = std::mem::take(&mut partition.lock().reported_bytes);
-            self.usage.change(reported, 0);
+            let mut state = partition.lock();
+            self.usage.change(std::mem::take(&mut state.reported_bytes), 0);
+            self.usage.change_windows(std::mem::take(&mut state.reported_window_bytes), 0);
         }
         self.index.forget_dropped(&streams)
     }

@@ -1,5 +1,6 @@
 //! Definitions and the state of the node behind the interface.
 
+use super::problem::of_project;
 use crate::core::Core;
 use crate::definitions::quoted;
 use crate::status;
@@ -84,30 +85,22 @@ impl Control for NodeControl {
         Box::pin(async { Ok(status::projections(&self.core)) })
     }
 
-    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<(), Problem>> {
+    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<String, Problem>> {
         Box::pin(async move {
-            let definitions = &self.core.definitions;
-            match (target, action) {
-                (Target::Projection(name), Action::Pause) => {
-                    definitions.say(&format!("PAUSE PROJECTION {}", quoted(name))).await
-                }
-                (Target::Projection(name), Action::Resume) => {
-                    definitions.say(&format!("RESUME PROJECTION {}", quoted(name))).await
-                }
-                (Target::Projection(name), Action::Rebuild) => {
-                    definitions.say(&format!("REBUILD PROJECTION {}", quoted(name))).await
-                }
-                (Target::Projection(name), Action::Drop) => {
-                    definitions.say(&format!("DROP PROJECTION {}", quoted(name))).await
-                }
-                (Target::Source(name), Action::Drop) => {
-                    definitions.say(&format!("DROP SOURCE {}", quoted(name))).await
-                }
+            let (verb, kind, name) = match (target, action) {
                 (Target::Source(name), Action::Resnapshot(tables)) => {
-                    self.core.sources.resnapshot(name, &tables).await
+                    return resnapshot(&self.core, name, &tables).await;
                 }
-                (target, action) => Err(impossible(target, &action)),
-            }
+                (Target::Projection(name), Action::Pause) => ("PAUSE", "PROJECTION", name),
+                (Target::Projection(name), Action::Resume) => ("RESUME", "PROJECTION", name),
+                (Target::Projection(name), Action::Rebuild) => ("REBUILD", "PROJECTION", name),
+                (Target::Projection(name), Action::Drop) => ("DROP", "PROJECTION", name),
+                (Target::Source(name), Action::Pause) => ("PAUSE", "SOURCE", name),
+                (Target::Source(name), Action::Resume) => ("RESUME", "SOURCE", name),
+                (Target::Source(name), Action::Drop) => ("DROP", "SOURCE", name),
+                (target, action) => return Err(impossible(target, &action)),
+            };
+            self.core.definitions.say(&format!("{verb} {kind} {}", quoted(name))).await
         })
     }
 
@@ -124,6 +117,17 @@ impl Control for NodeControl {
             None => Ok(()),
         }
     }
+}
+
+/// Has a source read tables again.
+async fn resnapshot(core: &Core, name: &str, tables: &[String]) -> Result<String, Problem> {
+    let source = core.engine.catalog().source(name).map_err(of_project)?.clone();
+    if source.paused {
+        let detail = format!("source `{name}` is paused: resume it before its tables are read again");
+        return Err(Problem::new(Code::WrongState, detail));
+    }
+    core.sources.resnapshot(name, tables).await?;
+    Ok(format!("source `{name}` reads its rows again"))
 }
 
 fn impossible(target: Target<'_>, action: &Action) -> Problem {

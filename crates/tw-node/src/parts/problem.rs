@@ -11,6 +11,7 @@ pub(crate) fn of_project(error: tw_project::Error) -> Problem {
         Error::NotFound { what: "projection", .. } => Code::NoProjection,
         Error::NotFound { what: "source", .. } => Code::NoSource,
         Error::NotFound { what: "stream", .. } => Code::NoStream,
+        Error::NotFound { what: "table", .. } => Code::NoTable,
         Error::Exists { .. } => Code::AlreadyExists,
         Error::InUse { .. } => Code::InUse,
         Error::NotReadable { .. } => Code::WrongState,

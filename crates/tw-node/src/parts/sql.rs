@@ -3,6 +3,7 @@
 use super::problem::of_project;
 use crate::core::Core;
 use crate::definitions::Outcome;
+use crate::status;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ impl Sql for NodeSql {
             match core.definitions.carry_out(&parsed).await? {
                 Outcome::Query => core.engine.query(&parsed, request).await.map(rows).map_err(of_project),
                 Outcome::Rows(answer) => Ok(rows(answer)),
+                Outcome::Sources => Ok(rows(core.engine.show_sources(&status::standings(core).await))),
                 Outcome::Done(message) => Ok(Answer::Done { message }),
             }
         })

@@ -1,6 +1,6 @@
 //! The decision on an append: its versions, or what stands in its way.
 
-use super::{DEDUP_VERSIONS, Ledger};
+use super::{DEDUP_VERSIONS, Entry, Ledger, Sealed};
 use crate::{IdHash, Posting, SubjectHash};
 use tw_types::{ExpectedVersion, Offset, Version};
 
@@ -23,10 +23,14 @@ pub struct Request<'a> {
     pub dedup: bool,
     /// Whether two events of this append, by index, have the same id.
     pub same_id: &'a dyn Fn(usize, usize) -> bool,
-    /// What came out of looking into earlier suspicions.
+    /// What came out of looking into earlier suspicions, in order.
     pub facts: &'a [Fact],
     /// Events before this offset are in the log for sure.
     pub confirmed: Offset,
+    /// What is being flushed.
+    pub sealed: Option<&'a Sealed>,
+    /// A time that never goes back: of windows, those that were used longest ago leave first.
+    pub now: u64,
 }
 
 impl std::fmt::Debug for Request<'_> {
@@ -49,19 +53,21 @@ pub struct Load {
 pub struct Suspect {
     /// The index of the event in the request.
     pub index: u32,
-    /// The event in the log that has an id with the same hash.
-    pub posting: Posting,
+    /// The version of its subject whose event has an id with the same hash.
+    pub version: Version,
+    /// Where that event is; None when only the stored index knows, if it is there at all.
+    pub offset: Option<Offset>,
 }
 
 /// What came out of looking into a [`Suspect`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fact {
     /// The index of the event in the request.
     pub index: u32,
-    /// Where the other event is.
-    pub offset: Offset,
-    /// Whether their ids are the same.
-    pub same: bool,
+    /// The version of the other event.
+    pub version: Version,
+    /// Where the other event is, if their ids are the same.
+    pub same: Option<Offset>,
 }
 
 /// Why an append cannot be accepted now, or at all.
@@ -141,8 +147,8 @@ impl Ledger {
             let repeated = of_subject.peek().is_some() && of_subject.all(is_duplicate);
             if !repeated && !expected.holds(entry.head) {
                 // The latest event may still be in a ledger that is being flushed.
-                let learned = || self.windows.get(subject).and_then(|window| window.last());
-                let last = entry.last_offset().or_else(|| learned().map(|posting| posting.offset));
+                let sealed = || request.sealed.and_then(|sealed| sealed.last_offset(*subject));
+                let last = entry.last_offset().or_else(sealed);
                 return Err(match last {
                     Some(last) if last >= request.confirmed => Obstacle::Wait(last.next()),
                     _ => Obstacle::Conflict { index, actual: entry.head },
@@ -189,30 +195,20 @@ impl Ledger {
         let (mut duplicates, mut suspects, mut wait) = (Vec::new(), Vec::new(), None);
         for (index, (event, slot)) in (0u32..).zip(request.events.iter().zip(slots)) {
             let Some(entry) = self.table.entries.get(*slot as usize) else { continue };
-            let mut alike = entry.with_id(event.id, DEDUP_VERSIONS);
-            if let Some(window) = self.windows.get(&entry.subject) {
-                let oldest = entry.head.0.saturating_sub(DEDUP_VERSIONS);
-                alike.extend(window.iter().filter(|old| old.id == event.id && old.version.0 > oldest));
-            }
             // Of several with the same id, the first one is what a duplicate is answered with.
-            alike.sort_unstable_by_key(|posting| posting.version);
-            alike.dedup();
-            for posting in alike {
-                let known = |fact: &&Fact| fact.index == index && fact.offset == posting.offset;
-                match request.facts.iter().find(known).map(|fact| fact.same) {
-                    Some(true) => {
-                        duplicates.push(Duplicate {
-                            index,
-                            version: posting.version,
-                            offset: posting.offset,
-                        });
+            for (version, offset) in self.alike(entry, event.id, request.sealed) {
+                let fact =
+                    request.facts.binary_search_by_key(&(index, version), |fact| (fact.index, fact.version));
+                match fact.ok().and_then(|at| request.facts.get(at)).map(|fact| fact.same) {
+                    Some(Some(offset)) => {
+                        duplicates.push(Duplicate { index, version, offset });
                         break;
                     }
-                    Some(false) => {}
-                    None if posting.offset >= request.confirmed => {
-                        wait = wait.max(Some(posting.offset.next()));
-                    }
-                    None => suspects.push(Suspect { index, posting }),
+                    Some(None) => {}
+                    None => match offset.filter(|offset| *offset >= request.confirmed) {
+                        Some(in_flight) => wait = wait.max(Some(in_flight.next())),
+                        None => suspects.push(Suspect { index, version, offset }),
+                    },
                 }
             }
         }
@@ -221,6 +217,18 @@ impl Ledger {
             None if !suspects.is_empty() => Err(Obstacle::Check(suspects)),
             None => Ok(duplicates),
         }
+    }
+
+    /// The latest versions of a subject whose ids have this hash, in order, and where they are if that is in memory.
+    fn alike(&self, entry: &Entry, id: IdHash, sealed: Option<&Sealed>) -> Vec<(Version, Option<Offset>)> {
+        let Some(window) = self.windows.get(entry.window) else {
+            let mut alike: Vec<_> = entry.with_id(id, DEDUP_VERSIONS);
+            alike.sort_unstable_by_key(|posting| posting.version);
+            return alike.into_iter().map(|posting| (posting.version, Some(posting.offset))).collect();
+        };
+        let sealed = |version| sealed.and_then(|sealed| sealed.offset_of(entry.subject, version));
+        let offset = |version| entry.offset_of(version).or_else(|| sealed(version));
+        window.with_id(id).map(|version| (version, offset(version))).collect()
     }
 
     /// Gives the events of a checked append their versions.
@@ -232,13 +240,19 @@ impl Ledger {
         // The indexes of the stored events; only kept once some are not stored.
         let mut kept: Option<Vec<u32>> = None;
         for (index, (event, slot)) in (0u32..).zip(request.events.iter().zip(&plan.slots)) {
+            if let Some(entry) = self.table.entries.get(*slot as usize) {
+                self.windows.touch(entry.window, request.now);
+            }
             if duplicates.get(known).is_some_and(|duplicate| duplicate.index == index) {
                 known += 1;
                 kept.get_or_insert_with(|| (0..index).collect());
                 continue;
             }
             if let Some(entry) = self.table.entries.get_mut(*slot as usize) {
-                let earlier = if request.dedup && entry.last_offset().is_some_and(|last| last >= base) {
+                let in_window =
+                    || self.windows.get(entry.window).is_none_or(|window| window.may_have(event.id));
+                let written = entry.last_offset().is_some_and(|last| last >= base);
+                let earlier = if request.dedup && written && in_window() {
                     entry.with_id(event.id, DEDUP_VERSIONS)
                 } else {
                     Vec::new()
@@ -257,6 +271,7 @@ impl Ledger {
                 }
                 let posting = Posting { version: entry.head.next(), offset: self.end, id: event.id };
                 self.heap_bytes += entry.push(posting);
+                self.windows.push(entry.window, posting);
                 self.fresh += 1;
                 versions.push(posting.version);
             } else {

@@ -1,6 +1,8 @@
 //! What a ledger knows of one subject.
 
-use crate::run::{Run, contains};
+use super::windows::NO_WINDOW;
+use crate::run::Run;
+use crate::window::contains;
 use crate::{IdHash, PackedRun, Posting, SubjectHash};
 use tw_types::{Offset, Version};
 
@@ -15,8 +17,10 @@ pub(crate) struct Entry {
     fresh: Fresh,
     /// Whether the stored index may have a tail that was not read.
     pub(crate) unread: bool,
-    /// Whether all of its latest events that exist are known, for comparing ids.
+    /// Whether all of its latest events that exist are known, for comparing ids: in its window, or here if it has none.
     pub(crate) complete: bool,
+    /// The place of its window.
+    pub(crate) window: u32,
 }
 
 /// Events that the stored index does not have.
@@ -41,7 +45,7 @@ impl Entry {
         unread: bool,
         complete: bool,
     ) -> Self {
-        Self { subject, head, tail, fresh: Fresh::None, unread, complete }
+        Self { subject, head, tail, fresh: Fresh::None, unread, complete, window: NO_WINDOW }
     }
 
     /// A subject of which nothing is known yet but what comes next.
@@ -128,6 +132,18 @@ impl Entry {
     /// Its version before its fresh events.
     pub(crate) fn base(&self) -> Version {
         self.postings().next().map_or(self.head, |first| Version(first.version.0 - 1))
+    }
+
+    /// Where the event of a version is, if it is here.
+    pub(crate) fn offset_of(&self, version: Version) -> Option<Offset> {
+        let fresh = match &self.fresh {
+            Fresh::None => None,
+            Fresh::One { offset, .. } => (version == self.head).then_some(*offset),
+            Fresh::Many(runs) => runs.iter().find_map(|run| run.offset_of(version)),
+        };
+        let tail = self.tail.iter().flat_map(PackedRun::iter);
+        fresh
+            .or_else(|| tail.into_iter().find(|posting| posting.version == version).map(|found| found.offset))
     }
 
     /// The events among its latest `versions` whose ids have this hash, the latest first.

@@ -1,7 +1,7 @@
 //! A ledger on its way into the stored index.
 
-use super::{DEDUP_VERSIONS, Entry, Loaded, Table};
-use crate::{PackedRun, Posting, SubjectHash};
+use super::{Entry, Loaded, Table};
+use crate::{IdWindow, PackedRun, Posting, SubjectHash};
 use tw_types::{Offset, Version};
 
 /// What was in a ledger when it was sealed. It still answers until the stored index has everything.
@@ -64,19 +64,26 @@ impl Sealed {
     /// What a new ledger has to know of a subject; None when it is not here.
     pub fn loaded(&self, subject: SubjectHash) -> Option<Loaded> {
         let entry = self.table.get(subject)?;
-        let oldest = Version(entry.head.0.saturating_sub(DEDUP_VERSIONS));
+        let mut window = IdWindow::default();
         let tail = entry.tail.iter().flat_map(PackedRun::iter);
-        let window: Vec<_> =
-            tail.chain(entry.postings()).filter(|posting| posting.version > oldest).collect();
-        let covers =
-            window.first().map_or(entry.head == Version::NONE, |first| first.version == oldest.next());
+        tail.chain(entry.postings()).for_each(|posting| window.push(posting));
         Some(Loaded {
             head: entry.head,
             tail: None,
             unread: true,
-            complete: entry.complete && covers,
-            window,
+            complete: entry.complete && window.is_complete() && window.head() == entry.head,
+            window: (entry.head > Version::NONE).then_some(window),
         })
+    }
+
+    /// Where the event of a version is, if it is here.
+    pub(super) fn offset_of(&self, subject: SubjectHash, version: Version) -> Option<Offset> {
+        self.table.get(subject)?.offset_of(version)
+    }
+
+    /// Where the latest event of a subject is that the stored index lacks.
+    pub(super) fn last_offset(&self, subject: SubjectHash) -> Option<Offset> {
+        self.table.get(subject)?.last_offset()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ledger against a model that remembers every event and counts.
 
+mod examples;
+
 use super::*;
 use crate::consolidate;
 use proptest::prelude::*;
@@ -39,6 +41,11 @@ enum Step {
         index: bool,
         versions: bool,
     },
+    /// Memory for windows is short: so many bytes are to be freed of those that were not used for so many steps.
+    Evict {
+        bytes: usize,
+        unused: u64,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -57,6 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Seal),
         2 => Just(Step::Flush),
         1 => (events(), any::<bool>()).prop_map(|(events, versions)| Step::Foreign { events, versions }),
+        2 => (0usize..9_000, 0u64..4).prop_map(|(bytes, unused)| Step::Evict { bytes, unused }),
         1 => any::<(bool, bool)>().prop_map(|(index, versions)| Step::Restart { index, versions }),
     ]
 }
@@ -74,6 +82,7 @@ struct World {
     flights: VecDeque<Offset>,
     confirmed: Offset,
     bulk: u32,
+    now: u64,
 }
 
 fn hash(subject: u8) -> Option<SubjectHash> {
@@ -96,6 +105,7 @@ impl World {
             flights: VecDeque::new(),
             confirmed: Offset::ZERO,
             bulk: 1_000,
+            now: 0,
         }
     }
 
@@ -162,19 +172,20 @@ impl World {
                 same_id: &|a, b| events[a].1 == events[b].1,
                 facts: &facts,
                 confirmed: self.confirmed,
+                sealed: self.sealed.as_ref(),
+                now: self.now,
             };
             match self.ledger.check(&request) {
                 Ok(plan) => {
                     let accepted = self.ledger.accept(&request, plan);
                     return self.check_accepted(events, &model, &expected, now, &accepted);
                 }
+                Err(Obstacle::Load(loads)) if self.ledger.recall(&loads) => {}
                 Err(Obstacle::Load(loads)) => self.load(&loads),
-                Err(Obstacle::Check(suspects)) => facts.extend(suspects.iter().map(|suspect| {
-                    assert!(suspect.posting.offset < self.confirmed, "only what is readable");
-                    let stored = self.log[suspect.posting.offset.0 as usize];
-                    let index = suspect.index;
-                    Fact { index, offset: suspect.posting.offset, same: stored == events[index as usize] }
-                })),
+                Err(Obstacle::Check(suspects)) => {
+                    facts.extend(suspects.iter().map(|suspect| self.look_into(suspect, events)));
+                    facts.sort_unstable();
+                }
                 Err(Obstacle::Wait(until)) => {
                     assert!(until > self.confirmed && until <= self.ledger.end());
                     self.confirm(1);
@@ -189,6 +200,21 @@ impl World {
             }
         }
         panic!("an append goes round in circles");
+    }
+
+    /// What a shell does: find the event, in the stored index if need be, and read it.
+    fn look_into(&self, suspect: &Suspect, events: &[Event]) -> Fact {
+        let Suspect { index, version, offset } = *suspect;
+        let event = events[index as usize];
+        let stored = self.index.get(&hash(event.0).unwrap());
+        let mut postings = stored.into_iter().flat_map(|(runs, tail)| runs.iter().chain([tail]));
+        let in_index = || {
+            let mut runs = postings.find_map(|run| run.iter().find(|posting| posting.version == version));
+            runs.take().map(|posting| posting.offset)
+        };
+        let offset = offset.or_else(in_index).expect("nothing is ever lost here");
+        assert!(offset < self.confirmed, "only what is readable");
+        Fact { index, version, same: (self.log[offset.0 as usize] == event).then_some(offset) }
     }
 
     fn check_accepted(
@@ -245,19 +271,16 @@ impl World {
             if load.ids && !loaded.complete {
                 // Everything that is stored, however long ago: more than is asked for does no harm.
                 let stored = self.index.get(&load.subject);
-                let mut window: Vec<_> = stored
+                let mut window = IdWindow::default();
+                stored
                     .iter()
                     .flat_map(|(runs, tail)| runs.iter().chain([tail]))
                     .flat_map(PackedRun::iter)
-                    .collect();
-                let known = window.last().map_or(Version::NONE, |posting| posting.version);
-                window.extend(loaded.window.drain(..).filter(|posting| posting.version > known));
-                if let Some(tail) = &loaded.tail {
-                    window.retain(|posting| posting.version < tail.first());
-                }
-                (loaded.window, loaded.complete) = (window, true);
+                    .for_each(|posting| window.push(posting));
+                loaded.window.iter().for_each(|later| window.extend(later));
+                (loaded.window, loaded.complete) = (Some(window), true);
             }
-            self.ledger.load(load.subject, loaded);
+            self.ledger.load(load.subject, &loaded);
         }
     }
 
@@ -358,6 +381,18 @@ impl World {
             found.dedup();
             let offsets: Vec<_> = found.iter().map(|posting| posting.offset).collect();
             assert_eq!(offsets, history, "subject {subject}");
+            let accepted = Version(self.history(subject, self.ledger.end()).len() as u64);
+            let window = self.ledger.windows.find(key);
+            if let Some(window) = window.and_then(|place| self.ledger.windows.get(place)) {
+                assert!(window.is_complete() && window.head() == accepted, "window of subject {subject}");
+            }
+            if let Some(entry) = self.ledger.table.get(key).filter(|entry| entry.complete) {
+                assert_eq!(
+                    (entry.head, entry.window),
+                    (accepted, window.map_or(NO_WINDOW, |_| entry.window))
+                );
+                assert_eq!(self.ledger.windows.get(entry.window).is_some(), window.is_some());
+            }
             assert!(found.iter().zip(1..).all(|(posting, version)| posting.version == Version(version)));
         }
     }
@@ -376,7 +411,11 @@ impl World {
             Step::Flush => self.flush(),
             Step::Foreign { events, versions } => self.foreign(&events, versions),
             Step::Restart { index, versions } => self.restart(index, versions),
+            Step::Evict { bytes, unused } => {
+                self.ledger.evict_windows(bytes, self.now.saturating_sub(unused));
+            }
         }
+        self.now += 1;
         self.check();
     }
 }
@@ -397,89 +436,4 @@ proptest! {
             world.step(step);
         }
     }
-}
-
-fn one(subject: &str, id: &str) -> Proposed {
-    Proposed { subject: Some(SubjectHash::of(subject)), id: IdHash::of(id) }
-}
-
-fn ask(
-    ledger: &mut Ledger,
-    events: &[Proposed],
-    expected: &[(SubjectHash, ExpectedVersion)],
-    confirmed: Offset,
-) -> Result<Accepted, Obstacle> {
-    let request = Request { events, expected, dedup: true, same_id: &|_, _| true, facts: &[], confirmed };
-    let plan = ledger.check(&request)?;
-    Ok(ledger.accept(&request, plan))
-}
-
-fn absent() -> Loaded {
-    Loaded { complete: true, ..Loaded::default() }
-}
-
-#[test]
-fn log_3_a_conflict_with_an_append_in_flight_waits_for_it() {
-    let mut ledger = Ledger::new(Offset(5));
-    let a = SubjectHash::of("a");
-    ledger.load(a, absent());
-    let expect_none = [(a, ExpectedVersion::None)];
-    let first = ask(&mut ledger, &[one("a", "1")], &expect_none, Offset(5)).unwrap();
-    assert_eq!((first.base, first.versions), (Offset(5), vec![Version(1)]));
-    // Whether the second is refused depends on whether the first arrives.
-    let second = ask(&mut ledger, &[one("a", "2")], &expect_none, Offset(5));
-    assert_eq!(second.unwrap_err(), Obstacle::Wait(Offset(6)));
-    let second = ask(&mut ledger, &[one("a", "2")], &expect_none, Offset(6));
-    assert_eq!(second.unwrap_err(), Obstacle::Conflict { index: 0, actual: Version(1) });
-    ledger.truncate(Offset(5));
-    ledger.load(a, absent());
-    let second = ask(&mut ledger, &[one("a", "2")], &expect_none, Offset(5)).unwrap();
-    assert_eq!(second.versions, [Version(1)]);
-}
-
-#[test]
-fn log_2_a_repeated_id_within_one_append_is_stored_once() {
-    let mut ledger = Ledger::new(Offset::ZERO);
-    ledger.load(SubjectHash::of("a"), absent());
-    let events = [one("a", "1"), one("a", "2"), one("a", "1"), one("a", "2"), one("a", "3")];
-    let accepted = ask(&mut ledger, &events, &[], Offset::ZERO).unwrap();
-    assert_eq!(accepted.versions, [Version(1), Version(2), Version(3)]);
-    let duplicates: Vec<_> = accepted.duplicates.iter().map(|d| (d.index, d.version.0, d.offset.0)).collect();
-    assert_eq!(duplicates, [(2, 1, 0), (3, 2, 1)]);
-    assert_eq!(ledger.end(), Offset(3));
-}
-
-#[test]
-fn a_hundred_thousand_new_subjects_take_bounded_memory() {
-    let mut ledger = Ledger::new(Offset::ZERO);
-    for number in 0..100_000 {
-        let subject = SubjectHash::of(&format!("subject-{number}"));
-        ledger.load(subject, absent());
-        assert!(ledger.replay(Some(subject), None, Offset(number), IdHash(0)));
-    }
-    assert_eq!(ledger.fresh(), 100_000);
-    assert!(ledger.bytes() < 100_000 * 160, "{} bytes", ledger.bytes());
-    let sealed = ledger.seal();
-    assert_eq!((ledger.fresh(), sealed.sorted().len()), (0, 100_000));
-    assert_eq!(ledger.end(), Offset(100_000));
-}
-
-#[test]
-fn what_several_writers_load_at_the_same_time_is_held_and_counted_once() {
-    let mut ledger = Ledger::new(Offset(2_000));
-    let a = SubjectHash::of("a");
-    let posting = |n: u64| Posting { version: Version(n), offset: Offset(n), id: IdHash(n as u32) };
-    let known = Loaded {
-        head: Version(1_024),
-        tail: Some(PackedRun::pack(&[posting(1_024)]).unwrap()),
-        window: (1..1_024).map(posting).collect(),
-        complete: true,
-        ..Loaded::default()
-    };
-    ledger.load(a, known.clone());
-    let bytes = ledger.bytes();
-    for _ in 0..100 {
-        ledger.load(a, known.clone());
-    }
-    assert_eq!(ledger.bytes(), bytes);
 }

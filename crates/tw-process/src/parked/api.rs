@@ -275,8 +275,12 @@ impl Parked {
         let said = self.desk().index.said(ViewKey::new(&id.view), place.at, id.offset)?;
         let mut episode = place.told.episode;
         match said {
-            Some(Said { what: What::Retried, .. }) if what == What::Retried => return Ok(()),
-            Some(Said { what: What::Parked | What::Retried, episode: said }) => episode = said,
+            Some(Said { what: What::Retried, episode: said }) if what == What::Retried && said >= episode => {
+                return Ok(());
+            }
+            Some(Said { what: What::Parked | What::Retried, episode: said }) if said >= episode => {
+                episode = said;
+            }
             // That it is parked has not been written yet.
             other => {
                 episode = episode.max(other.map_or(0, |said| said.episode + 1));

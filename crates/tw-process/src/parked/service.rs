@@ -174,7 +174,7 @@ impl Desk {
         for (keyspace, at) in &waiting {
             let emptied = self.empty(*keyspace, at.partition);
             if let Err(error) = ignore_dropped(emptied) {
-                waiting.iter().for_each(|(keyspace, at)| self.outboxes.add(*keyspace, *at));
+                self.outboxes.give_back(waiting);
                 return Err(error);
             }
         }

@@ -97,8 +97,10 @@ impl Open {
         if !done {
             flow = self.apply_carefully(events, width)?;
         }
-        if flow == Flow::On {
-            (self.work.cursor.position, self.work.cursor.hlc) = (end, hlc);
+        match flow {
+            Flow::On => (self.work.cursor.position, self.work.cursor.hlc) = (end, hlc),
+            // What comes behind is read again, so what was dropped of it is looked up again.
+            Flow::Walled => self.find_next_drop(self.work.cursor.position)?,
         }
         self.work.events += count;
         events.clear();
@@ -109,9 +111,14 @@ impl Open {
     fn skip_dropped(&mut self, events: &mut Vec<StoredRef<'_>>, end: Offset) -> Result<(), Fault> {
         while let Some(dropped) = self.work.next_drop.filter(|dropped| *dropped < end) {
             events.retain(|event| event.offset != dropped);
-            let work = &mut self.work;
-            work.next_drop = work.deps.index.next_drop(work.view_key, work.at, dropped.next())?;
+            self.find_next_drop(dropped.next())?;
         }
+        Ok(())
+    }
+
+    fn find_next_drop(&mut self, from: Offset) -> Result<(), Fault> {
+        let work = &mut self.work;
+        work.next_drop = work.deps.index.next_drop(work.view_key, work.at, from)?;
         Ok(())
     }
 

@@ -22,6 +22,11 @@ use tw_types::{Offset, StoredRef, StreamName, StreamPartition};
 /// About how much memory a change takes in a batch, beside its text.
 const CHANGE_BYTES: usize = 128;
 
+/// How many times as long as the last commit took the next one is put off: commits take at most this part of the time.
+const COMMIT_PAUSE: u32 = 20;
+/// How many times `commit_ms_max` the next commit is put off at most for that.
+const COMMIT_PAUSE_MAX: u32 = 4;
+
 /// Which partitions have events for `$parked` that are still to be written.
 #[derive(Default)]
 pub(crate) struct Outboxes {
@@ -33,6 +38,11 @@ impl Outboxes {
     pub(crate) fn add(&self, keyspace: Keyspace, at: StreamPartition) {
         self.waiting.lock().insert((keyspace, at));
         self.raised.increment();
+    }
+
+    /// Gives back what was taken and not written. Nobody is woken: whoever took it tries again by itself.
+    pub(crate) fn give_back(&self, taken: BTreeSet<(Keyspace, StreamPartition)>) {
+        self.waiting.lock().extend(taken);
     }
 
     pub(crate) fn take(&self) -> BTreeSet<(Keyspace, StreamPartition)> {
@@ -81,6 +91,8 @@ pub(super) struct Work {
     /// When the first change since the last commit was made; None when nothing changed.
     pub(super) dirty_since: Option<Duration>,
     pub(super) last_commit: Duration,
+    /// How long the last commit took.
+    commit_took: Duration,
     pub(super) commits: u64,
     /// Events processed since the last commit.
     pub(super) events: u64,
@@ -121,6 +133,7 @@ impl Work {
             has_letters: false,
             dirty_since: None,
             last_commit: Duration::ZERO,
+            commit_took: Duration::ZERO,
             commits: 0,
             events: 0,
         }
@@ -297,11 +310,17 @@ impl Work {
         self.step(Input::Rejected { key, offset: event.offset }, Some(&note), &mut Vec::new())
     }
 
+    /// How long changes may wait for their commit while more events come.
+    fn age_max(&self) -> Duration {
+        age_max(Duration::from_millis(self.deps.options.commit_ms_max), self.commit_took)
+    }
+
     /// Commits everything since the last commit in one step.
     pub(super) fn commit(&mut self, processor: &mut dyn Processor) -> Result<(), Fault> {
         if self.dirty_since.is_none() {
             return Ok(());
         }
+        let start = self.deps.env.clock.monotonic();
         self.step(Input::Commit, None, &mut Vec::new())?;
         self.cursor.counts = self.gate.counts();
         self.cursor.cleared = self.gate.cleared();
@@ -314,6 +333,7 @@ impl Work {
         self.unqueued.clear();
         self.dirty_since = None;
         self.last_commit = self.deps.env.clock.monotonic();
+        self.commit_took = self.last_commit.saturating_sub(start);
         self.commits += 1;
         let events = std::mem::take(&mut self.events);
         self.progress.committed(&self.cursor, events, self.last_commit);
@@ -324,6 +344,12 @@ impl Work {
     }
 }
 
+/// The longer a commit took, the longer the next one is put off: what happens to one group between two commits is stored
+/// once, so that fewer commits are less work.
+pub(super) fn age_max(shortest: Duration, commit_took: Duration) -> Duration {
+    commit_took.saturating_mul(COMMIT_PAUSE).clamp(shortest, shortest.saturating_mul(COMMIT_PAUSE_MAX))
+}
+
 impl Open {
     /// Commits when a bound is reached.
     pub(super) fn commit_if_full(&mut self) -> Result<(), Fault> {
@@ -331,7 +357,7 @@ impl Open {
         let options = &self.work.deps.options;
         let age = self.work.deps.env.clock.monotonic().saturating_sub(since);
         let bytes = self.work.batch_bytes + self.processor.pending_bytes();
-        if bytes >= options.pending_bytes_max || age >= Duration::from_millis(options.commit_ms_max) {
+        if bytes >= options.pending_bytes_max || age >= self.work.age_max() {
             self.work.commit(self.processor.as_mut())?;
         }
         Ok(())
@@ -347,7 +373,7 @@ impl Open {
             self.work.commit(self.processor.as_mut())?;
             return Ok(None);
         }
-        let latest = since + Duration::from_millis(options.commit_ms_max);
+        let latest = since + self.work.age_max();
         Ok(Some(if idle { quiet.min(latest) } else { latest }))
     }
 }

@@ -7,6 +7,7 @@ mod parking;
 use crate::progress::Standing;
 use crate::support::world::Sample;
 use harness::{Harness, samples};
+use std::time::Duration;
 
 #[test]
 fn events_are_visible_once_the_partition_is_idle() {
@@ -31,6 +32,14 @@ fn pro_2_state_and_offset_are_one_commit() {
     harness.append(&samples(&["a", "c"]));
     harness.pass(2);
     assert_eq!((harness.commits(), harness.position()), (commits + 1, 4));
+}
+
+#[test]
+fn commits_that_take_long_are_put_off_within_bounds() {
+    let after = |commit_ms| {
+        super::commit::age_max(Duration::from_millis(500), Duration::from_millis(commit_ms)).as_millis()
+    };
+    assert_eq!([0, 25, 50, 100, 10_000].map(after), [500, 500, 1_000, 2_000, 2_000]);
 }
 
 #[test]

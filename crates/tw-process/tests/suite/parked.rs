@@ -1,6 +1,7 @@
 //! Parked events as people see them.
 
 use crate::support::node::{Node, block_on, eventually, options, poll};
+use std::time::{Duration, Instant};
 use tw_process::{Error, Options, ParkedFilter, ParkedId};
 
 fn id(text: &str) -> ParkedId {
@@ -176,6 +177,21 @@ fn what_cannot_be_written_to_the_stream_of_parked_events_is_written_later() {
     assert!(node.handle().parked().failure().unwrap().contains("no room"));
     node.restart(true);
     node.add("v");
+    node.refuse_parked(false);
+    assert_eq!(node.parked_events(1), ["parked v/orders/0/0"]);
+}
+
+#[test]
+fn the_stream_of_parked_events_is_tried_again_after_pauses() {
+    const PAUSE_MS: u64 = 20;
+    let node = Node::with(1, Options { failure_ms_min: PAUSE_MS, failure_ms_max: PAUSE_MS, ..options() });
+    node.sick(0, 0);
+    node.refuse_parked(true);
+    let since = Instant::now();
+    node.append(0, &["a"]);
+    node.add("v");
+    poll(|| node.refusals() >= 6);
+    assert!(since.elapsed() >= Duration::from_millis(5 * PAUSE_MS), "{:?}", since.elapsed());
     node.refuse_parked(false);
     assert_eq!(node.parked_events(1), ["parked v/orders/0/0"]);
 }

@@ -53,6 +53,10 @@ pub enum Change {
     SourceCreated(SourceDef),
     /// `tradewind.source.dropped`
     SourceDropped(String),
+    /// `tradewind.source.paused`
+    SourcePaused(String),
+    /// `tradewind.source.resumed`
+    SourceResumed(String),
 }
 
 /// The data of events that only name something.
@@ -68,6 +72,8 @@ const PROJECTION_PAUSED: &str = "tradewind.projection.paused";
 const PROJECTION_RESUMED: &str = "tradewind.projection.resumed";
 const SOURCE_CREATED: &str = "tradewind.source.created";
 const SOURCE_DROPPED: &str = "tradewind.source.dropped";
+const SOURCE_PAUSED: &str = "tradewind.source.paused";
+const SOURCE_RESUMED: &str = "tradewind.source.resumed";
 
 impl Change {
     /// The type of the event that says it.
@@ -80,6 +86,8 @@ impl Change {
             Self::ProjectionResumed(_) => PROJECTION_RESUMED,
             Self::SourceCreated(_) => SOURCE_CREATED,
             Self::SourceDropped(_) => SOURCE_DROPPED,
+            Self::SourcePaused(_) => SOURCE_PAUSED,
+            Self::SourceResumed(_) => SOURCE_RESUMED,
         }
     }
 
@@ -91,7 +99,9 @@ impl Change {
                 format!("projection/{name}")
             }
             Self::SourceCreated(def) => format!("source/{}", def.name),
-            Self::SourceDropped(name) => format!("source/{name}"),
+            Self::SourceDropped(name) | Self::SourcePaused(name) | Self::SourceResumed(name) => {
+                format!("source/{name}")
+            }
         }
     }
 
@@ -103,7 +113,9 @@ impl Change {
             Self::ProjectionDropped(name)
             | Self::ProjectionPaused(name)
             | Self::ProjectionResumed(name)
-            | Self::SourceDropped(name) => serde_json::to_vec(&Named { name: name.clone() }),
+            | Self::SourceDropped(name)
+            | Self::SourcePaused(name)
+            | Self::SourceResumed(name) => serde_json::to_vec(&Named { name: name.clone() }),
         };
         Event {
             id,
@@ -130,6 +142,8 @@ impl Change {
             PROJECTION_RESUMED => Self::ProjectionResumed(name()?),
             SOURCE_CREATED => Self::SourceCreated(serde_json::from_slice(data)?),
             SOURCE_DROPPED => Self::SourceDropped(name()?),
+            SOURCE_PAUSED => Self::SourcePaused(name()?),
+            SOURCE_RESUMED => Self::SourceResumed(name()?),
             _ => return Ok(None),
         }))
     }
@@ -164,6 +178,8 @@ mod tests {
             Change::ProjectionResumed("revenue".into()),
             Change::SourceCreated(source),
             Change::SourceDropped("shop".into()),
+            Change::SourcePaused("shop".into()),
+            Change::SourceResumed("shop".into()),
         ];
         let mut all = String::new();
         for change in changes {
@@ -180,6 +196,8 @@ mod tests {
             tradewind.projection.resumed projection/revenue {"name":"revenue"}
             tradewind.source.created source/shop {"name":"shop","kind":"postgres","url":"postgres://user@host/db","tables":["public.orders"],"options":{"slot":"tw"}}
             tradewind.source.dropped source/shop {"name":"shop"}
+            tradewind.source.paused source/shop {"name":"shop"}
+            tradewind.source.resumed source/shop {"name":"shop"}
         "#]]
         .assert_eq(&all);
         assert_eq!(Change::from_event("tradewind.stream.created", b"{}").unwrap(), None);

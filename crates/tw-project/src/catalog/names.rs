@@ -60,7 +60,10 @@ impl Catalog {
             Ok(stream) => Ok(Table::Rows(stream.clone())),
             Err(_) => {
                 let known: Vec<String> = self.table_names().collect();
-                let hint = suggest::did_you_mean(&full, known.iter().map(String::as_str));
+                let hint = match suggest::did_you_mean(&full, known.iter().map(String::as_str)) {
+                    none if none.is_empty() => ": SHOW TABLES lists all".to_owned(),
+                    hint => hint,
+                };
                 Err(Error::NotFound { what: "table", name: full, hint })
             }
         }

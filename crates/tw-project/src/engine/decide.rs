@@ -3,7 +3,7 @@
 use super::{Engine, describe, explain};
 use crate::catalog::{Change, ProjectionDef, SourceDef};
 use crate::query::Answer;
-use crate::sql::{Kind, Secret, Statement, StatementOptions as Options};
+use crate::sql::{Kind, Listing, Secret, Statement, StatementOptions as Options, bad_option};
 use crate::{Catalog, Error, plan};
 use std::collections::BTreeMap;
 use tw_log::NewStream;
@@ -16,6 +16,8 @@ pub enum Action {
     Query,
     /// Nothing: the answer is here.
     Rows(Answer),
+    /// Nothing: the answer is [`Engine::show_sources`], which wants to know how they are.
+    ShowSources,
     /// Create the stream.
     CreateStream {
         /// The stream.
@@ -96,19 +98,14 @@ impl Engine {
                 add_column(&catalog, name, column, *if_not_exists)
             }
             Statement::Drop { kind, name, if_exists } => drop_one(&catalog, *kind, name, *if_exists),
-            Statement::Pause(name) => {
-                catalog.projection(name)?;
-                Ok(change(Change::ProjectionPaused(name.clone()), format!("projection `{name}` paused")))
-            }
-            Statement::Resume(name) => {
-                catalog.projection(name)?;
-                Ok(change(Change::ProjectionResumed(name.clone()), format!("projection `{name}` resumed")))
-            }
+            Statement::Pause { kind, name } => set_paused(&catalog, *kind, name, true),
+            Statement::Resume { kind, name } => set_paused(&catalog, *kind, name, false),
             Statement::Rebuild(name) => {
                 let def = catalog.projection(name)?.def.as_ref().clone();
                 let def = ProjectionDef { version: def.version + 1, ..def };
                 Ok(change(Change::ProjectionAltered(def), format!("projection `{name}` is being rebuilt")))
             }
+            Statement::Show(Listing::Sources) => Ok(Action::ShowSources),
             Statement::Show(listing) => Ok(Action::Rows(describe::show(self, &catalog, *listing))),
             Statement::Describe { name } => Ok(Action::Rows(describe::describe(self, &catalog, name)?)),
             Statement::ExplainProjection { query } => {
@@ -120,6 +117,33 @@ impl Engine {
             }
         }
     }
+}
+
+/// Has a projection or a source rest, or go on.
+fn set_paused(catalog: &Catalog, kind: Kind, name: &str, paused: bool) -> Result<Action, Error> {
+    let what = kind.word();
+    let (word, is_paused) = (
+        if paused { "paused" } else { "resumed" },
+        match kind {
+            Kind::Source => catalog.source(name)?.paused,
+            _ => catalog.projection(name)?.paused,
+        },
+    );
+    if is_paused == paused {
+        let state = if paused { "paused already" } else { "not paused" };
+        return Ok(Action::Nothing { done: format!("{what} `{name}` is {state}") });
+    }
+    let name = name.to_owned();
+    let done = format!("{what} `{name}` {word}");
+    Ok(match (kind, paused) {
+        (Kind::Source, true) => {
+            let done = format!("{done}: until it is resumed, its database keeps WAL for it");
+            change(Change::SourcePaused(name), done)
+        }
+        (Kind::Source, false) => change(Change::SourceResumed(name), done),
+        (_, true) => change(Change::ProjectionPaused(name), done),
+        (_, false) => change(Change::ProjectionResumed(name), done),
+    })
 }
 
 fn change(change: Change, done: String) -> Action {
@@ -172,6 +196,21 @@ fn create_stream(
     Ok(Action::CreateStream { stream, done: format!("stream `{name}` created") })
 }
 
+/// The options that streams have; `partitions` is one only when a stream is created.
+const STREAM_OPTIONS: [&str; 6] =
+    ["partitions", "retention_ms", "retention_bytes", "cleanup", "compression", "event_bytes_max"];
+
+/// The value of an option, as JSON has it.
+fn option_value(name: &str, text: &str) -> serde_json::Value {
+    match text.parse::<u64>() {
+        Ok(number) => number.into(),
+        Err(_) if text.eq_ignore_ascii_case("none") && name.starts_with("retention") => {
+            serde_json::Value::Null
+        }
+        Err(_) => text.to_lowercase().into(),
+    }
+}
+
 /// Options with some of them changed.
 fn stream_options(
     before: &StreamOptions,
@@ -182,15 +221,15 @@ fn stream_options(
         serde_json::Value::Object(all) => all,
         _ => serde_json::Map::new(),
     };
+    let one = |name: &str, text: &str| {
+        let object = serde_json::Map::from_iter([(name.to_owned(), option_value(name, text))]);
+        serde_json::from_value::<StreamOptions>(object.into()).map(drop)
+    };
+    if let Some(wrong) = bad_option("stream", changes, &STREAM_OPTIONS, one) {
+        return Err(Error::Refused(wrong));
+    }
     for (name, text) in changes {
-        let value = match text.parse::<u64>() {
-            Ok(number) => number.into(),
-            Err(_) if text.eq_ignore_ascii_case("none") && name.starts_with("retention") => {
-                serde_json::Value::Null
-            }
-            Err(_) => text.to_lowercase().into(),
-        };
-        all.insert(name.clone(), value);
+        all.insert(name.clone(), option_value(name, text));
     }
     let options: StreamOptions = serde_json::from_value(all.into()).map_err(refused)?;
     options.check().map_err(|invalid| Error::Refused(invalid.to_string()))?;

@@ -9,13 +9,14 @@ use crate::sql::{self, Name};
 use crate::view::view_name_of_projection;
 use crate::{Catalog, Error, plan, types};
 use datafusion::arrow::datatypes::Schema;
+use std::collections::BTreeMap;
 use tw_types::{DataClass, PartitionId, StreamDef, StreamKind, StreamPartition};
 
 /// What there is of a kind.
 pub(super) fn show(engine: &Engine, catalog: &Catalog, listing: sql::Listing) -> Answer {
     match listing {
         sql::Listing::Streams => streams(engine, catalog),
-        sql::Listing::Sources => sources(catalog),
+        sql::Listing::Sources => engine.show_sources(&BTreeMap::new()),
         sql::Listing::Projections => projections(engine, catalog),
         sql::Listing::Tables => tables(catalog),
     }
@@ -45,16 +46,6 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Answer {
             streams.iter().map(|stream| stream.schema.as_ref().map(|schema| schema.columns.len() as u64)),
         )
         .number("events", streams.iter().map(|stream| events(stream)))
-        .answer()
-}
-
-fn sources(catalog: &Catalog) -> Answer {
-    let sources: Vec<_> = catalog.sources().collect();
-    Listing::default()
-        .text("name", sources.iter().map(|source| source.name.as_str()))
-        .text("kind", sources.iter().map(|source| source.kind.as_str()))
-        .text("url", sources.iter().map(|source| source.url.as_str()))
-        .text("tables", sources.iter().map(|source| source.tables.join(", ")))
         .answer()
 }
 
@@ -154,7 +145,7 @@ fn columns(schema: &Schema, is_key: impl Fn(usize, &str) -> bool, stream: Option
 }
 
 fn source(catalog: &Catalog, name: &str) -> Result<Answer, Error> {
-    let source = catalog.source(name)?;
+    let source = &catalog.source(name)?.def;
     let table = |full: &str| match full.strip_prefix("public.") {
         Some(table) => format!("{name}.{table}"),
         None => format!("{name}.{full}"),

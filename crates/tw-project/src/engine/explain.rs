@@ -5,6 +5,7 @@ use crate::operators::aggregate::{Aggregate, Keeps};
 use crate::plan::ProjectionPlan;
 use crate::plan::steps::Step;
 use crate::query::Answer;
+use crate::query::point::PointRead;
 use crate::rows::columns::Reading;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
@@ -21,6 +22,15 @@ fn lines(lines: impl IntoIterator<Item = String>) -> Answer {
 pub(super) fn query(plan: &dyn ExecutionPlan) -> Answer {
     let text = displayable(plan).indent(false).to_string();
     lines(text.lines().map(str::to_owned))
+}
+
+/// How a query is carried out that reads by key.
+pub(super) fn point(read: &PointRead) -> Answer {
+    let columns: Vec<&str> = read.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    lines([
+        format!("look up the row with this key: {}", read.key().collect::<Vec<_>>().join(", ")),
+        format!("columns: {}", columns.join(", ")),
+    ])
 }
 
 /// How a projection is kept up to date.

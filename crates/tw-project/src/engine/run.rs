@@ -70,7 +70,13 @@ impl Engine {
     pub async fn query(&self, statement: &Statement, request: Request) -> Result<Answer, Error> {
         match statement {
             Statement::Query(query) => self.select(query, request, false).await,
-            Statement::ExplainQuery(query) => self.select(query, request, true).await,
+            Statement::ExplainQuery(query) => {
+                let (point, _) = self.point(&Statement::Query(query.clone()));
+                match point.filter(|point| point.part(&request.params).is_some()) {
+                    Some(point) => Ok(explain::point(&point)),
+                    None => self.select(query, request, true).await,
+                }
+            }
             _ => Err(Error::Refused("this statement is not a query".into())),
         }
     }
@@ -114,16 +120,10 @@ impl Engine {
             return Ok(known.clone());
         }
         let statement = sql::parse(sql)?;
-        let unread = std::cell::Cell::new(false);
-        let point = PointRead::recognise(&statement, &self.catalog(), |table| {
-            let name = scope::view_name(table)?;
-            let view = self.0.views.reading(&name).and_then(|reading| reading.state_view());
-            unread.set(view.is_err());
-            Some(view.ok()?.plan().clone())
-        });
+        let (point, could_be_read) = self.point(&statement);
         let known = Arc::new(Known { statement, epoch, point });
         // A view that cannot be read yet would never be read by its key.
-        let remember = !unread.get() && sql.len() <= KNOWN_BYTES_MAX;
+        let remember = could_be_read && sql.len() <= KNOWN_BYTES_MAX;
         if remember && self.options().plans_max > 0 {
             let mut all = self.0.known.lock();
             if all.len() >= self.options().plans_max {
@@ -132,6 +132,18 @@ impl Engine {
             all.insert(sql.to_owned(), known.clone());
         }
         Ok(known)
+    }
+
+    /// What a statement reads by key, if it does; and whether the view could be read, without which that is not known.
+    fn point(&self, statement: &Statement) -> (Option<PointRead>, bool) {
+        let mut could_be_read = true;
+        let point = PointRead::recognise(statement, &self.catalog(), |table| {
+            let name = scope::view_name(table)?;
+            let view = self.0.views.reading(&name).and_then(|reading| reading.state_view());
+            could_be_read = view.is_ok();
+            Some(view.ok()?.plan().clone())
+        });
+        (point, could_be_read)
     }
 
     /// Reads by key; None if the view has another plan by now.

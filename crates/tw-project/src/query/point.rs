@@ -44,7 +44,7 @@ impl PointRead {
     pub(crate) fn recognise(
         statement: &Statement,
         catalog: &Catalog,
-        plan_of: impl Fn(&Table) -> Option<Arc<ProjectionPlan>>,
+        plan_of: impl FnOnce(&Table) -> Option<Arc<ProjectionPlan>>,
     ) -> Option<Self> {
         let Statement::Query(query) = statement else { return None };
         let select = plain_select(query)?;
@@ -97,6 +97,11 @@ impl PointRead {
         key.is_some_and(|key| {
             !key.is_empty() && key.len() == names.len() && key.iter().all(|name| names.contains(name))
         })
+    }
+
+    /// The names of the columns by which it reads.
+    pub(crate) fn key(&self) -> impl Iterator<Item = &str> {
+        self.conditions.iter().map(|(name, _, _)| name.as_str())
     }
 
     /// The part of the state that is wanted; None if a value is not exactly of its column's type.

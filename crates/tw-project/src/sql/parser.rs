@@ -78,9 +78,19 @@ impl StatementParser<'_> {
             "SHOW" => self.show(),
             "DESCRIBE" | "DESC" => Ok(Statement::Describe { name: self.name()? }),
             "EXPLAIN" => self.explain(),
-            "PAUSE" => self.projection_name().map(Statement::Pause),
-            "RESUME" => self.projection_name().map(Statement::Resume),
+            "PAUSE" => self.what_runs("what to pause").map(|(kind, name)| Statement::Pause { kind, name }),
+            "RESUME" => self.what_runs("what to resume").map(|(kind, name)| Statement::Resume { kind, name }),
             "REBUILD" => self.projection_name().map(Statement::Rebuild),
+            verb @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "TRUNCATE") => {
+                self.tokens.back();
+                Err(SyntaxError::new(
+                    format!(
+                        "{verb} is not supported: append events with `tradewind append` or POST \
+                         /v1/streams/{{stream}}/events, and change the rows of a captured table in its database"
+                    ),
+                    self.tokens.span(),
+                ))
+            }
             _ => {
                 self.tokens.back();
                 Err(self.tokens.expected_one_of("a statement", &FIRST_WORDS))
@@ -250,6 +260,18 @@ impl StatementParser<'_> {
     fn projection_name(&mut self) -> Result<String, SyntaxError> {
         self.tokens.expect_words(&["PROJECTION"])?;
         self.name().map(|name| name.full())
+    }
+
+    /// `PROJECTION name`, `SOURCE name`
+    fn what_runs(&mut self, what: &str) -> Result<(Kind, String), SyntaxError> {
+        const KINDS: [&str; 2] = ["PROJECTION", "SOURCE"];
+        let kind = match self.tokens.peek_word().as_deref() {
+            Some("SOURCE") => Kind::Source,
+            Some("PROJECTION") => Kind::Projection,
+            _ => return Err(self.tokens.expected_one_of(what, &KINDS)),
+        };
+        self.tokens.next();
+        Ok((kind, self.name()?.full()))
     }
 
     fn kind(&mut self, what: &str) -> Result<Kind, SyntaxError> {

@@ -126,10 +126,20 @@ pub enum Statement {
     },
     /// `EXPLAIN` and the name of a projection
     ExplainName(String),
-    /// `PAUSE PROJECTION`
-    Pause(String),
-    /// `RESUME PROJECTION`
-    Resume(String),
+    /// `PAUSE PROJECTION`, `PAUSE SOURCE`
+    Pause {
+        /// What is paused: not a stream.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+    /// `RESUME PROJECTION`, `RESUME SOURCE`
+    Resume {
+        /// What goes on: not a stream.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
     /// `REBUILD PROJECTION`
     Rebuild(String),
     /// `SELECT`, `WITH … SELECT`, `VALUES`

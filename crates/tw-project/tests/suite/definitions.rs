@@ -48,8 +48,8 @@ fn what_cannot_be_kept_up_to_date_is_refused_at_create() {
         not supported in a projection: aggregates of aggregates: make a projection, and aggregate again when you query it
         not supported in a projection: GROUPING SETS, ROLLUP and CUBE: make a projection for each
         there is no parameter `$1`: none has a value (line 1, column 27)
-        there is no column `nope`
-        there is no table `nope`
+        there is no column `nope`: there are `a`, `b`, `j`
+        there is no table `nope`: SHOW TABLES lists all
         function sum(text) does not exist: add a cast"#]].assert_eq(&all.join("\n"));
 }
 
@@ -69,6 +69,10 @@ fn definitions_are_carried_out_and_shown() {
         "DESCRIBE p",
         "DESCRIBE shop",
         "EXPLAIN p",
+        "PAUSE SOURCE shop",
+        "PAUSE SOURCE shop",
+        "RESUME SOURCE shop",
+        "RESUME SOURCE shop",
         "DROP PROJECTION IF EXISTS q",
     ] {
         all.push(format!("{sql}\n{}", node.run(sql)));
@@ -93,7 +97,7 @@ fn definitions_are_carried_out_and_shown() {
         source `shop` created
 
         SHOW SOURCES
-        ["shop","postgres","postgres://me@localhost/db","public.orders, sales.items"]
+        ["shop","postgres","streaming",7,null,null,null,"postgres://me@localhost/db","public.orders, sales.items"]
 
         SHOW TABLES
         ["$config","stream"]
@@ -117,6 +121,18 @@ fn definitions_are_carried_out_and_shown() {
         ["when it is read"]
         ["  compute a, count(*)"]
         ["columns: a, n"]
+
+        PAUSE SOURCE shop
+        source `shop` paused: until it is resumed, its database keeps WAL for it
+
+        PAUSE SOURCE shop
+        source `shop` is paused already
+
+        RESUME SOURCE shop
+        source `shop` resumed
+
+        RESUME SOURCE shop
+        source `shop` is not paused
 
         DROP PROJECTION IF EXISTS q
         there is no projection `q`"#]]
@@ -168,7 +184,7 @@ fn what_is_wrong_with_a_definition_is_said_and_used_things_stay() {
         there is no projection `q`: did you mean `p`?
 
         CREATE STREAM t WITH (partition = 1)
-        the options of a stream: unknown field `partition`, expected one of `retention_ms`, `retention_bytes`, `cleanup`, `compression`, `event_bytes_max`
+        a stream has no option `partition`: did you mean `partitions`?
 
         CREATE STREAM t WITH (partitions = 0)
         option `partitions` is `0`, outside 1 to 1024

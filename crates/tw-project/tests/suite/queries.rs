@@ -55,6 +55,18 @@ fn parameters_take_the_type_of_their_place() {
 }
 
 #[test]
+fn explain_tells_a_read_by_key_from_a_scan() {
+    let mut node = events();
+    node.run("CREATE PROJECTION kinds AS SELECT _type AS kind, count(*) AS n FROM raw GROUP BY _type");
+    expect![[r#"
+        ["look up the row with this key: kind"]
+        ["columns: n"]"#]]
+    .assert_eq(&node.query("EXPLAIN SELECT n FROM kinds WHERE kind = 'odd'"));
+    let scan = node.query("EXPLAIN SELECT n FROM kinds WHERE kind > 'even'");
+    assert!(scan.contains("FilterExec: kind@0 > even"), "{scan}");
+}
+
+#[test]
 fn whatever_makes_no_sense_is_refused_with_the_reason() {
     let mut node = events();
     let all: Vec<String> = [
@@ -73,7 +85,7 @@ fn whatever_makes_no_sense_is_refused_with_the_reason() {
     .map(|sql| node.refused(sql))
     .collect();
     expect![[r#"
-        there is no column `x`
+        there is no column `x`: there is `data`
         there is no table `row`: did you mean `raw`?
         operator does not exist: bigint + text: add a cast
         the condition `raw._offset` is neither true nor false: compare it with something

@@ -81,7 +81,7 @@ impl Control for Registry {
         Box::pin(async { Ok(self.projections.lock().values().cloned().collect()) })
     }
 
-    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<(), Problem>> {
+    fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<String, Problem>> {
         Box::pin(async move {
             let (mut sources, mut projections) = (self.sources.lock(), self.projections.lock());
             let (state, working) = match target {
@@ -90,7 +90,7 @@ impl Control for Registry {
                     let source = sources.get_mut(name).ok_or_else(missing)?;
                     if action == Action::Drop {
                         sources.remove(name);
-                        return Ok(());
+                        return Ok(format!("source `{name}` dropped, but its slot is still there"));
                     }
                     (&mut source.state, "streaming")
                 }
@@ -100,7 +100,7 @@ impl Control for Registry {
                     let projection = projections.get_mut(name).ok_or_else(missing)?;
                     if action == Action::Drop {
                         projections.remove(name);
-                        return Ok(());
+                        return Ok(format!("projection `{name}` dropped"));
                     }
                     (&mut projection.state, "running")
                 }
@@ -115,7 +115,7 @@ impl Control for Registry {
                     return Err(Problem::new(Code::WrongState, detail));
                 }
             };
-            Ok(())
+            Ok(state.clone())
         })
     }
 

@@ -107,7 +107,7 @@ impl Session {
             "a chunk is used"
         );
         self.scratch.name_events(at, "r");
-        self.emit_rows(chunk.table, &chunk.rows, 0, &moment, Some(&newer), at)?;
+        self.emit_rows(chunk.table, &chunk.rows, 0, &moment, Some(&newer))?;
         self.restore_names();
         self.window.settle(&chunk.seen);
         let Some(table) = self.tables.by_id_mut(chunk.table) else { return Ok(()) };
@@ -154,7 +154,6 @@ impl Session {
         first: u64,
         moment: &Moment,
         newer: Option<&HashSet<String>>,
-        at: Lsn,
     ) -> Result<(), Error> {
         let Some(table) = self.tables.by_id(table) else { return Ok(()) };
         for (row, ordinal) in rows.iter().zip(first + 1..) {
@@ -166,7 +165,7 @@ impl Session {
                 ordinal,
                 part: 0,
             };
-            event.read(row, newer).map_err(|bad| table.refuse(at, &bad))?;
+            event.read(row, newer).map_err(|bad| table.refuse_row(&bad))?;
         }
         Ok(())
     }
@@ -199,7 +198,7 @@ impl Session {
         };
         let (moment, _) = self.moment_of_read(copying.from);
         self.scratch.name_events(copying.from, "r");
-        self.emit_rows(table, rows, copying.rows, &moment, None, copying.from)?;
+        self.emit_rows(table, rows, copying.rows, &moment, None)?;
         self.restore_names();
         copying.rows += rows.len() as u64;
         self.copying = Some(copying);
@@ -295,7 +294,9 @@ impl Session {
         let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
         if stored_anew && table.is_done() && table.generation == generation {
             if described.partitioned {
-                // Partitions may have been truncated, attached or detached, which no change tells.
+                // Partitions may have been truncated, attached or detached, which no change tells. What is read follows this
+                // look, so that only what differs from it is read once more.
+                table.cursor.storage.clone_from(&described.storage);
                 self.read_again(id, "its partitions have changed").await?;
             } else if is_current {
                 // Otherwise a layout is on its way that has to find the storage changed, or its rows are not read again.

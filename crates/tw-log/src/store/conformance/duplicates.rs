@@ -2,9 +2,11 @@
 
 use super::{World, append, event, versions, write};
 use crate::Log;
+use crate::store::EventStore;
+use std::collections::HashMap;
 use std::sync::Arc;
-use tw_order::DEDUP_VERSIONS;
-use tw_types::Version;
+use tw_order::{DEDUP_VERSIONS, IdHash};
+use tw_types::{StreamDef, Version};
 
 /// In the same write, in flight, durable, stored in the index: always the first one's place and version.
 pub async fn duplicates_are_answered_with_the_first_event(log: Arc<dyn Log>) {
@@ -92,6 +94,93 @@ pub async fn an_id_is_compared_with_the_latest_1024_versions(log: Arc<dyn Log>) 
     // That one has pushed the oldest one out.
     let forgotten = append(&store, &stream, &[("a", &format!("id-{oldest}"))]).await.unwrap();
     assert_eq!(versions(&forgotten), [total + 2]);
+}
+
+/// Pairs of ids whose hashes are the same.
+fn alike(count: usize) -> Vec<(String, String)> {
+    let mut known: HashMap<IdHash, String> = HashMap::new();
+    let ids = (0..).map(|number| format!("id-{number}"));
+    ids.filter_map(|id| known.insert(IdHash::of(&id), id.clone()).map(|other| (other, id)))
+        .take(count)
+        .collect()
+}
+
+/// Gives each subject events `before-1` to `before-{count}`.
+async fn fill(store: &EventStore, stream: &Arc<StreamDef>, subjects: &[String], count: u64) {
+    for first in (1..=count).step_by(20) {
+        let mut write = store.write();
+        write.dedup_by_id(false);
+        for number in first..(first + 20).min(count + 1) {
+            for subject in subjects {
+                write.push(stream, &event(subject, &format!("before-{number}")).as_ref()).unwrap();
+            }
+        }
+        store.append(write).await.unwrap();
+    }
+}
+
+/// A forced collision: the hashes of two ids are the same, the ids are not. Both events are stored, wherever the first one is
+/// when the second one comes, and each is a duplicate of itself alone.
+pub async fn ids_with_the_same_hash_are_told_apart(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let stages = ["in flight", "in memory", "stored", "stored again", "restarted", "index lost"];
+    let pairs = alike(stages.len());
+    assert!(pairs.iter().all(|(a, b)| a != b && IdHash::of(a) == IdHash::of(b)));
+    for (subject, before) in [("short", 0), ("long", DEDUP_VERSIONS + 100)] {
+        fill(&world.store(), &stream, &[subject.to_owned()], before).await;
+        let firsts: Vec<_> = pairs.iter().map(|(first, _)| (subject, first.as_str())).collect();
+        let pending = world.store().submit(write(&world.store(), &stream, &firsts)).await.unwrap();
+        let mut pending = Some(pending);
+        for (number, (stage, (first, second))) in (0..).zip(stages.iter().zip(&pairs)) {
+            if *stage != "in flight"
+                && let Some(pending) = pending.take()
+            {
+                assert_eq!(versions(&pending.await.unwrap()).len(), pairs.len());
+            }
+            match *stage {
+                "stored" | "stored again" => world.store().flush().unwrap(),
+                "restarted" => world.restart(),
+                "index lost" => world.lose_index(),
+                _ => {}
+            }
+            let store = world.store();
+            let version = before + pairs.len() as u64 + number + 1;
+            let new = append(&store, &stream, &[(subject, second)]).await.unwrap();
+            assert_eq!((versions(&new)[0], new.events[0].duplicate), (version, false), "{subject}, {stage}");
+            let again = append(&store, &stream, &[(subject, second), (subject, first)]).await.unwrap();
+            assert_eq!(versions(&again), [version, before + number + 1], "{subject}, {stage}");
+            assert!(again.events.iter().all(|event| event.duplicate), "{subject}, {stage}");
+            assert_eq!(again.events[0].position, new.events[0].position, "{subject}, {stage}");
+        }
+    }
+}
+
+/// More subjects with long histories than there is memory for their ids: all are compared, and the bound is held.
+pub async fn ids_are_compared_when_memory_for_them_is_short(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    world.options.dedup_bytes_max = 1 << 20;
+    let stream = world.stream("s", 2).await;
+    let store = world.store();
+    let subjects: Vec<_> = (0..260).map(|number| format!("subject-{number}")).collect();
+    fill(&store, &stream, &subjects, DEDUP_VERSIONS).await;
+    store.flush().unwrap();
+    for round in 1..=2 {
+        for subjects in subjects.chunks(20) {
+            let (oldest, new) = (format!("before-{round}"), format!("new-{round}"));
+            let events: Vec<_> = subjects
+                .iter()
+                .flat_map(|subject| [(subject.as_str(), oldest.as_str()), (subject, &new)])
+                .collect();
+            let appended = append(&store, &stream, &events).await.unwrap();
+            let expected =
+                events.iter().map(|(_, id)| if *id == new { DEDUP_VERSIONS + round } else { round });
+            assert_eq!(versions(&appended), expected.collect::<Vec<_>>(), "round {round}");
+            assert!(store.dedup_bytes() <= 1 << 20, "{} bytes", store.dedup_bytes());
+        }
+        assert!(store.dedup_bytes() > 900_000, "{} bytes", store.dedup_bytes());
+        store.flush().unwrap();
+    }
 }
 
 /// Whoever switches the comparison off has it off.

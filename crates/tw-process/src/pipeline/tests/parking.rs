@@ -147,6 +147,27 @@ fn pro_1_a_clearing_event_that_cannot_be_processed_holds_everything_behind_it() 
 }
 
 #[test]
+fn pro_1_what_was_dropped_behind_a_clearing_event_stays_dropped_when_that_is_late() {
+    let mut harness = Harness::new();
+    harness.sick(3);
+    let mut events = samples(&["a", "b"]);
+    events.push(Sample { subject: None, ty: CLEAR });
+    events.extend(samples(&["a", "b"]));
+    harness.append(&events);
+    harness.pass(10_000);
+    harness.decide(3, What::Dropped);
+    harness.pass(10);
+    assert_eq!(harness.applied(), [0, 1, 2, 4].into());
+    harness.heal(3);
+    harness.sick(2);
+    harness.lose_state();
+    assert_eq!(harness.position(), 3);
+    harness.heal(2);
+    harness.pass(10_000);
+    assert_eq!(harness.applied(), [0, 1, 2, 4].into(), "a drop is for good");
+}
+
+#[test]
 fn pro_3_events_without_subject_block_only_themselves() {
     let mut harness = Harness::new();
     harness.sick(1);

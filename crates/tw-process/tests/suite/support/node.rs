@@ -5,7 +5,7 @@ use crate::support::stores::FaultyStore;
 use crate::support::world;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tw_env::Env;
 use tw_log::{BoxFuture, Log, MemoryLog, Signal};
@@ -23,7 +23,7 @@ pub struct Node {
     pub stream: Arc<StreamDef>,
     pub options: Options,
     handle: Option<Handle>,
-    refuses: Arc<AtomicBool>,
+    refusals: Arc<Refusals>,
 }
 
 pub fn options() -> Options {
@@ -36,15 +36,23 @@ pub fn options() -> Options {
     Options { worker_threads: 2, failure_ms_min: 1, failure_ms_max: 5, retry, ..Options::default() }
 }
 
+/// Whether nothing may be written to `$parked`, and how often that has been tried.
+#[derive(Default)]
+struct Refusals {
+    on: AtomicBool,
+    count: AtomicU64,
+}
+
 /// Writes to `$parked`, unless it is told not to.
 struct Writer {
     inner: LogWriter,
-    refuses: Arc<AtomicBool>,
+    refusals: Arc<Refusals>,
 }
 
 impl ParkedWriter for Writer {
     fn append(&self, events: Vec<Event>) -> BoxFuture<'_, tw_log::store::Result<()>> {
-        if self.refuses.load(Ordering::SeqCst) {
+        if self.refusals.on.load(Ordering::SeqCst) {
+            self.refusals.count.fetch_add(1, Ordering::SeqCst);
             return Box::pin(async { Err(tw_log::Error::DiskFull { folder: "log".into() }.into()) });
         }
         self.inner.append(events)
@@ -55,10 +63,10 @@ fn start(
     options: &Options,
     log: &Arc<MemoryLog>,
     store: &Arc<FaultyStore>,
-    refuses: &Arc<AtomicBool>,
+    refusals: &Arc<Refusals>,
 ) -> Handle {
     let inner = LogWriter::new(log.clone());
-    let writer = Arc::new(Writer { inner, refuses: refuses.clone() });
+    let writer = Arc::new(Writer { inner, refusals: refusals.clone() });
     Workers::start(options.clone(), log.clone(), store.clone(), writer, Env::real()).unwrap()
 }
 
@@ -96,9 +104,9 @@ impl Node {
         let log = Arc::new(MemoryLog::new(Env::real()));
         let stream = world::create(log.as_ref(), "orders", partitions);
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-        let refuses = Arc::default();
-        let handle = Some(start(&options, &log, &store, &refuses));
-        Self { refuses, log, store, health: Arc::default(), stream, options, handle }
+        let refusals = Arc::default();
+        let handle = Some(start(&options, &log, &store, &refusals));
+        Self { refusals, log, store, health: Arc::default(), stream, options, handle }
     }
 
     /// Starts anew, as after a crash, with the same state or without.
@@ -107,7 +115,7 @@ impl Node {
         if !keep_state {
             self.store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
         }
-        self.handle = Some(start(&self.options, &self.log, &self.store, &self.refuses));
+        self.handle = Some(start(&self.options, &self.log, &self.store, &self.refusals));
     }
 
     pub fn handle(&self) -> &Handle {
@@ -116,7 +124,12 @@ impl Node {
 
     /// Lets writes to `$parked` fail from now on, or not.
     pub fn refuse_parked(&self, refuse: bool) {
-        self.refuses.store(refuse, Ordering::SeqCst);
+        self.refusals.on.store(refuse, Ordering::SeqCst);
+    }
+
+    /// How often something could not be written to `$parked`.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.count.load(Ordering::SeqCst)
     }
 
     pub fn view(&self, name: &str) -> Arc<Ledger> {

@@ -6,7 +6,9 @@ use tw_env::Env;
 use tw_log::{Append, Log, MemoryLog, NewStream};
 use tw_order::partition_of;
 use tw_process::{Handle, LogWriter, Workers};
-use tw_project::{Action, Catalog, Change, Engine, Error, Follower, JsonWriter, Param, Request, parse};
+use tw_project::{
+    Action, Catalog, Change, Engine, Error, Follower, JsonWriter, Param, Request, SourceStanding, parse,
+};
 use tw_state::{MemoryStore, Store};
 use tw_types::{
     Column, Compression, Data, EventRef, PartitionId, Schema, StreamKind, StreamName, StreamOptions,
@@ -105,6 +107,12 @@ impl Node {
         let done = match self.engine.decide(&statement)? {
             Action::Query => return self.try_query(sql, &[]),
             Action::Rows(answer) => return Ok(self.rows(answer)?.join("\n")),
+            Action::ShowSources => {
+                let running =
+                    SourceStanding { state: "streaming".into(), lag_ms: Some(7), ..Default::default() };
+                let standings = [("shop".to_owned(), running)].into();
+                return Ok(self.rows(self.engine.show_sources(&standings))?.join("\n"));
+            }
             Action::CreateStream { stream, done } => {
                 pollster::block_on(log.create_stream(stream)).map(|_| done)?
             }

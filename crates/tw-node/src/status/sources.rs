@@ -1,0 +1,133 @@
+//! How sources are, in the words of the interface.
+
+use crate::core::Core;
+use std::collections::BTreeMap;
+use tw_api::parts::{Build, Source, SourceSlot, SourceTable};
+use tw_capture::{SlotStatus, SnapshotPhase, SourcePhase, TableStatus};
+use tw_project::{SourceDef, SourceStanding};
+
+/// All sources, in the order of their names.
+pub(crate) async fn sources(core: &Core) -> Vec<Source> {
+    let catalog = core.engine.catalog();
+    let mut sources = Vec::new();
+    for source in catalog.sources() {
+        let def = &source.def;
+        sources.push(if source.paused {
+            idle(def, "paused", None)
+        } else {
+            match core.sources.status(&def.name).await {
+                Ok(status) => running(def, status),
+                Err(reason) => idle(def, "failed", Some(reason)),
+            }
+        });
+    }
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    sources
+}
+
+/// The same as SHOW SOURCES tells it.
+pub(crate) async fn standings(core: &Core) -> BTreeMap<String, SourceStanding> {
+    let standing = |source: Source| {
+        let Source { state, lag_ms, lag_bytes, retained_bytes, error, .. } = source;
+        (source.name, SourceStanding { state, lag_ms, lag_bytes, retained_bytes, error })
+    };
+    sources(core).await.into_iter().map(standing).collect()
+}
+
+/// What a person should look at.
+pub(super) fn problems(source: &Source) -> Vec<String> {
+    let name = &source.name;
+    let mut problems = Vec::new();
+    if matches!(source.state.as_str(), "failed" | "retrying") {
+        let error = source.error.as_deref().unwrap_or("it does not run");
+        problems.push(format!("source `{name}`: {error}"));
+    }
+    if let Some(slot) = source.slot.as_ref().filter(|slot| !is_well(slot)) {
+        problems.push(format!(
+            "source `{name}`: its replication slot `{}` is {}: its database has removed WAL, or is about to; raise \
+             `max_slot_wal_keep_size` there",
+            slot.name, slot.wal_status
+        ));
+    }
+    for table in source.tables.iter().filter(|table| table.state == "failed") {
+        let error = table.error.as_deref().unwrap_or("it is not captured");
+        problems.push(format!("table `{}` of source `{name}`: {error}", table.name));
+    }
+    problems
+}
+
+/// Whether the server keeps what the slot needs.
+pub(crate) fn is_well(slot: &SourceSlot) -> bool {
+    matches!(slot.wal_status.as_str(), "reserved" | "extended")
+}
+
+/// A source that does not run: what is defined is all that is known.
+fn idle(def: &SourceDef, state: &str, error: Option<String>) -> Source {
+    let of_table = if state == "paused" { "paused" } else { "waiting" };
+    let table = |name: &String| SourceTable {
+        name: name.clone(),
+        stream: stream_of(&def.name, name),
+        state: of_table.to_owned(),
+        ..SourceTable::default()
+    };
+    Source {
+        name: def.name.clone(),
+        kind: def.kind.clone(),
+        state: state.to_owned(),
+        error,
+        tables: def.tables.iter().map(table).collect(),
+        ..Source::default()
+    }
+}
+
+/// The stream of a captured table.
+fn stream_of(source: &str, table: &str) -> String {
+    format!("{source}.{}", table.strip_prefix("public.").unwrap_or(table))
+}
+
+fn running(def: &SourceDef, status: tw_capture::Status) -> Source {
+    let waits = status.waits_for.map(|what| format!("it waits for {what}"));
+    Source {
+        name: def.name.clone(),
+        kind: def.kind.clone(),
+        state: match status.phase {
+            SourcePhase::Starting => "starting",
+            SourcePhase::Snapshot => "snapshotting",
+            SourcePhase::Streaming => "streaming",
+            SourcePhase::Retrying => "retrying",
+            SourcePhase::Stopped | SourcePhase::Failed => "failed",
+        }
+        .to_owned(),
+        error: status.last_error.map(|failure| failure.message).or(waits),
+        lag_ms: Some(status.lag_ms),
+        lag_bytes: Some(status.lag_bytes),
+        retained_bytes: status.slot.as_ref().map(|slot| slot.retained_bytes),
+        slot: status.slot.map(slot),
+        position: Some(status.confirmed.to_string()),
+        tables: status.tables.into_iter().map(table).collect(),
+    }
+}
+
+fn slot(slot: SlotStatus) -> SourceSlot {
+    SourceSlot { name: slot.name, wal_status: slot.wal_status, safe_bytes: slot.safe_bytes }
+}
+
+fn table(table: TableStatus) -> SourceTable {
+    let state = match (&table.problem, table.snapshot) {
+        (Some(_), _) => "failed",
+        (None, SnapshotPhase::Pending) => "waiting",
+        (None, SnapshotPhase::Running) => "snapshotting",
+        (None, SnapshotPhase::Done) => "streaming",
+    };
+    let snapshot = (table.snapshot == SnapshotPhase::Running).then(|| Build {
+        done: table.snapshot_rows,
+        total: table.rows_estimate.unwrap_or_default().max(table.snapshot_rows),
+    });
+    SourceTable {
+        name: table.table,
+        stream: table.stream,
+        state: state.to_owned(),
+        error: table.problem,
+        snapshot,
+    }
+}
