@@ -8,5 +8,7 @@ pub(crate) mod json;
 pub(crate) mod math;
 pub(crate) mod moment;
 pub(crate) mod span;
+pub(crate) mod text;
+pub(crate) mod zone;
 
 pub use function::ValueError;

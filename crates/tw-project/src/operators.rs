@@ -5,7 +5,7 @@ pub(crate) mod aggregate;
 pub(crate) mod aggregator;
 pub(crate) mod best;
 mod counts;
-mod entries;
+pub(crate) mod entries;
 mod exact_sum;
 pub(crate) mod groups;
 pub(crate) mod read;

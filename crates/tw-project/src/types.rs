@@ -92,7 +92,11 @@ pub fn field_name(field: &Field) -> String {
 
 /// Types whose equal values can have different texts, so that comparing the texts would be wrong.
 fn is_ambiguous(ty: &str) -> bool {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 18] = [
+        "bpchar",
+        "character",
+        "geography",
+        "geometry",
         "citext",
         "hstore",
         "jsonb",
@@ -108,24 +112,73 @@ fn is_ambiguous(ty: &str) -> bool {
         "numrange",
         "nummultirange",
     ];
-    const ELEMENTS: [&str; 11] = [
-        "numeric",
-        "real",
-        "float4",
-        "double precision",
-        "float8",
-        "interval",
-        "citext",
-        "bpchar",
-        "character",
-        "char",
-        "json",
+    const ELEMENTS: [&str; 8] =
+        ["numeric", "real", "float4", "double precision", "float8", "interval", "char", "json"];
+    let element = ty.strip_suffix("[]").or_else(|| ty.strip_prefix('_'));
+    let base = element.unwrap_or(ty).split('(').next().unwrap_or(ty).trim();
+    NAMES.contains(&base) || (element.is_some() && ELEMENTS.contains(&base))
+}
+
+/// Types of which PostgreSQL reads other texts than those that it prints, so that a literal would have to be read as there.
+fn is_normalised(ty: &str) -> bool {
+    const NAMES: [&str; 37] = [
+        "bit",
+        "bit varying",
+        "cid",
+        "cidr",
+        "cube",
+        "halfvec",
+        "inet",
+        "int2vector",
+        "ltree",
+        "macaddr",
+        "macaddr8",
+        "money",
+        "oidvector",
+        "pg_lsn",
+        "pg_snapshot",
+        "regclass",
+        "regcollation",
+        "regconfig",
+        "regdictionary",
+        "regnamespace",
+        "regoper",
+        "regoperator",
+        "regproc",
+        "regprocedure",
+        "regrole",
+        "regtype",
+        "sparsevec",
+        "tid",
+        "time with time zone",
+        "timetz",
+        "tsquery",
+        "tsvector",
+        "txid_snapshot",
+        "varbit",
+        "vector",
+        "xid",
+        "xid8",
     ];
     let base = ty.split('(').next().unwrap_or(ty).trim();
-    match base.strip_suffix("[]").or_else(|| base.strip_prefix('_')) {
-        Some(element) => ELEMENTS.contains(&element) || NAMES.contains(&element),
-        None => NAMES.contains(&base),
-    }
+    ty.ends_with("[]")
+        || ty.starts_with('_')
+        || base.ends_with("range")
+        // `time(3) with time zone`
+        || ty.ends_with("with time zone")
+        || NAMES.contains(&base)
+}
+
+/// Whether equal texts are equal values when one of them is a literal: a row, a range or an array can be written in many ways, whatever its
+/// type is called; the value of an enumeration in one.
+pub(crate) fn takes_literal(field: &Field, literal: &str) -> bool {
+    !is_normalised(&field_name(field)) && !literal.trim_start().starts_with(['(', '[', '{'])
+}
+
+/// Whether a type is PostgreSQL's `char(n)`, whose values end with spaces that count for nothing.
+pub(crate) fn is_padded(field: &Field) -> bool {
+    let name = field_name(field);
+    matches!(name.split('(').next(), Some("character" | "bpchar")) && !name.ends_with("[]")
 }
 
 /// The decimal type of declared bounds; None if they are beyond 76 digits.
@@ -228,6 +281,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is kept as text without being text.
+    pub(crate) fn is_textual(self) -> bool {
+        matches!(self, Self::Uuid | Self::Json | Self::SpanText | Self::Opaque | Self::Ambiguous)
+    }
+
     /// Whether it is a number.
     pub(crate) fn is_number(self) -> bool {
         matches!(self, Self::Int | Self::Numeric | Self::Float)
@@ -309,6 +367,25 @@ mod tests {
         }
         assert_eq!(common_type(&DataType::Int32, &DataType::Utf8View), None);
         assert_eq!(common_type(&DataType::Boolean, &DataType::Int32), None);
+    }
+
+    #[test]
+    fn literals_are_compared_with_what_has_one_text() {
+        let takes =
+            |ty: &str, text: &str| takes_literal(&field("x", &ColumnType::Other(ty.to_owned()), true), text);
+        assert!(takes("mood", "happy") && takes("public.mood", ""));
+        for (ty, text) in [
+            ("inet", "10.0.0.1/32"),
+            ("int4range", "[1,3]"),
+            ("macaddr", "AA:bb:cc:dd:ee:ff"),
+            ("text[]", "{1, 2}"),
+            ("bit(3)", "101"),
+            ("bit varying(5)", "101"),
+            ("time(3) with time zone", "10:00+01"),
+            ("address", "(1, Main Street)"),
+        ] {
+            assert!(!takes(ty, text), "{ty}");
+        }
     }
 
     #[test]

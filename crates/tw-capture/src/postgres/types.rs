@@ -38,8 +38,8 @@ impl BaseType {
             700 => ColumnType::Float4,
             701 => ColumnType::Float8,
             1700 => ColumnType::Numeric(numeric_bounds(self.modifier)),
-            // "char", name, text, char(n), varchar(n)
-            18 | 19 | 25 | 1042 | 1043 => ColumnType::Text,
+            // "char", name, text, varchar(n); char(n) is none of them: the spaces at its end count for nothing
+            18 | 19 | 25 | 1043 => ColumnType::Text,
             114 | 3802 => ColumnType::Json,
             1082 => ColumnType::Date,
             1083 => ColumnType::Time,
@@ -78,6 +78,13 @@ mod tests {
             BaseType { id: 1700, modifier: -1, name: "numeric".into() }.column_type(),
             ColumnType::Numeric(None)
         );
+    }
+
+    #[test]
+    fn padded_texts_are_not_texts() {
+        let ty = |id, name: &str| BaseType { id, modifier: 9, name: name.into() }.column_type();
+        assert_eq!(ty(1042, "character(5)"), ColumnType::Other("character(5)".into()));
+        assert_eq!(ty(1043, "character varying(5)"), ColumnType::Text);
     }
 
     #[test]

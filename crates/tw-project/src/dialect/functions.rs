@@ -1,19 +1,20 @@
 //! Named functions: which exist, what they take, and what they become.
 
+use super::guard;
 use super::operand::Operand;
 use super::operators::{boolean, compare};
 use super::table::{FOREIGN, NATIVE, REFUSED};
-use super::{Dialect, suggest};
+use super::{Dialect, regex, suggest};
 use crate::functions::arith::{Op, negate};
 use crate::functions::cast::cast;
 use crate::functions::function::type_error;
-use crate::functions::{json, math, moment};
+use crate::functions::{json, math, moment, text, zone};
 use crate::sql::CAST_OPERAND;
 use crate::types::{self, INTERVAL, Kind, TIMESTAMP, timestamptz};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
-use datafusion::logical_expr::{Case, Expr, ExprSchemable, Operator, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -151,10 +152,7 @@ struct Call<'a> {
 impl Call<'_> {
     fn no_such_function(&self) -> datafusion::common::DataFusionError {
         let types: Vec<String> = self.operands.iter().map(Operand::type_name).collect();
-        let textual = |kind: Kind| {
-            matches!(kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous)
-        };
-        let hint = if self.operands.iter().any(|operand| textual(operand.kind)) {
+        let hint = if self.operands.iter().any(|operand| operand.kind.is_textual()) {
             ": cast to text to use the text form".to_owned()
         } else if exists(self.name) {
             ": add a cast".to_owned()
@@ -165,8 +163,8 @@ impl Call<'_> {
     }
 
     fn datafusion(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
-        let udf = DATAFUSION.get(name).ok_or_else(|| self.no_such_function())?;
-        Ok(udf.call(args))
+        let udf = text::of(name).or_else(|| DATAFUSION.get(name).cloned());
+        Ok(udf.ok_or_else(|| self.no_such_function())?.call(args))
     }
 
     fn native(self, native: &super::table::Native) -> Result<Expr> {
@@ -178,11 +176,16 @@ impl Call<'_> {
                 continue;
             }
             let name = native.names.first().copied().unwrap_or(self.name);
-            let args = takes
-                .chars()
-                .zip(self.operands.iter().cloned())
-                .map(|(letter, operand)| operand.cast(&letter_type(letter)));
-            let call = self.datafusion(name, args.collect::<Result<_>>()?)?;
+            let args = takes.chars().zip(self.operands.iter().cloned()).map(|(letter, operand)| {
+                // The digits of a negative number depend on its length.
+                let is_short = name == "to_hex" && *operand.ty() != DataType::Int64;
+                operand.cast(&if is_short { DataType::Int32 } else { letter_type(letter) })
+            });
+            let mut args = args.collect::<Result<Vec<_>>>()?;
+            if name.starts_with("regexp_") {
+                regex::arguments(name, &mut args)?;
+            }
+            let call = self.datafusion(name, args)?;
             let ty =
                 if gives == "i" { DataType::Int32 } else { letter_type(gives.chars().next().unwrap_or('t')) };
             let from = call.get_type(self.schema)?;
@@ -192,10 +195,7 @@ impl Call<'_> {
     }
 
     fn foreign(self) -> Result<Expr> {
-        let textual = |operand: &Operand| {
-            matches!(operand.kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous)
-        };
-        if self.operands.iter().any(textual) {
+        if self.operands.iter().any(|operand| operand.kind.is_textual()) {
             return Err(self.no_such_function());
         }
         let args = self.operands.iter().map(|operand| operand.expr.clone()).collect();
@@ -206,11 +206,7 @@ impl Call<'_> {
     fn common(&self) -> Result<DataType> {
         let mut common = DataType::Null;
         for operand in &self.operands {
-            let textual = matches!(
-                operand.kind,
-                Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous
-            );
-            if textual {
+            if operand.kind.is_textual() {
                 return Err(self.no_such_function());
             }
             if !operand.is_open() {
@@ -234,20 +230,35 @@ impl Call<'_> {
         if ty == INTERVAL && self.name != "coalesce" {
             return Err(type_error(format!("not supported: {}() of intervals", self.name)));
         }
-        let args = self.operands.iter().cloned().map(|operand| operand.cast(&ty)).collect::<Result<_>>()?;
-        self.datafusion(self.name, args)
+        let mut args =
+            self.operands.iter().cloned().map(|operand| operand.cast(&ty)).collect::<Result<Vec<_>>>()?;
+        if self.name != "coalesce" {
+            return self.datafusion(self.name, args);
+        }
+        let last = args.pop().map(Box::new);
+        if args.is_empty() {
+            return last.map(|last| *last).ok_or_else(|| self.no_such_function());
+        }
+        let when_then = args.into_iter().map(|arg| {
+            let is_there = Expr::IsNotNull(Box::new(guard::copy(&arg)?));
+            Ok((Box::new(is_there), Box::new(arg)))
+        });
+        Ok(guard::case(when_then.collect::<Result<_>>()?, last, self.schema))
     }
 
     /// `nullif(a, b)` is NULL where a equals b, and a elsewhere.
     fn nullif(self) -> Result<Expr> {
         let [a, b] =
             <[Operand; 2]>::try_from(self.operands).map_err(|_| type_error("nullif takes two arguments"))?;
-        let value =
-            if a.open_text().is_some() { a.clone().cast(&DataType::Utf8View)? } else { a.expr.clone() };
+        let value = if a.open_text().is_some() {
+            a.clone().cast(&DataType::Utf8View)?
+        } else {
+            guard::copy(&a.expr)?
+        };
         let ty = if a.open_text().is_some() { DataType::Utf8View } else { a.ty().clone() };
         let equal = compare(Operator::Eq, a, b)?;
         let null = Expr::Literal(ScalarValue::try_from(&ty)?, None);
-        Ok(Expr::Case(Case::new(None, vec![(Box::new(equal), Box::new(null))], Some(Box::new(value)))))
+        Ok(guard::case(vec![(Box::new(equal), Box::new(null))], Some(Box::new(value)), self.schema))
     }
 
     fn concat(self) -> Result<Expr> {
@@ -402,8 +413,7 @@ impl Call<'_> {
                 if !matches!(zone.kind, Kind::Text) {
                     return Err(self.no_such_function());
                 }
-                Ok(moment::timezone()
-                    .call(vec![zone.clone().cast(&DataType::Utf8View)?, x.clone().cast(&ty)?]))
+                Ok(zone::timezone().call(vec![zone.clone().cast(&DataType::Utf8View)?, x.clone().cast(&ty)?]))
             }
             ("to_timestamp", [x]) if x.kind.is_number() => {
                 Ok(moment::to_timestamp().call(vec![x.clone().cast(&DataType::Float64)?]))

@@ -1,6 +1,7 @@
 //! A function as it is called in a statement, before it is known what it is for these arguments.
 
 use super::{Dialect, functions};
+use crate::sql::CAST_OPERAND;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -62,7 +63,10 @@ impl ScalarUDFImpl for Named {
             })
             .collect();
         let chosen = functions::plan(&Dialect { now_us: Some(0) }, &self.name, arguments, &schema)?;
-        chosen.to_field(&schema).map(|(_, field)| field)
+        let (_, field) = chosen.to_field(&schema)?;
+        // What is kept as text without being text is text once it is cast, to whoever asks before the cast is made.
+        let is_cast = self.name == CAST_OPERAND;
+        Ok(if is_cast { Arc::new(Field::new("", field.data_type().clone(), true)) } else { field })
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {

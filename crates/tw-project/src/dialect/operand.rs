@@ -59,12 +59,11 @@ impl Operand {
 
     /// As text, as by `::text`; what is kept as text without being text becomes text.
     pub(super) fn into_text(self) -> Result<Expr> {
-        match self.kind {
-            Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous => {
-                Ok(Cast::of(self.expr, &DataType::Utf8View))
-            }
-            _ => self.cast(&DataType::Utf8View),
+        if self.kind.is_textual() {
+            let text = Cast::of(self.expr, &DataType::Utf8View);
+            return Ok(if types::is_padded(&self.field) { without_padding(text) } else { text });
         }
+        self.cast(&DataType::Utf8View)
     }
 
     /// The value for an operator or a function that compares it: intervals that are kept as text are read.
@@ -98,7 +97,17 @@ impl Operand {
                 cast(self.expr.clone(), &text, &ty).or_else(|_| cast(self.expr, &text, &types::NUMERIC))
             }
             Kind::Unknown => self.cast(&DataType::Utf8View),
+            Kind::Opaque if !types::takes_literal(&other.field, text) => Err(type_error(format!(
+                "not supported: comparing a value of type {} with a literal, which can be written in more than one way: cast the value to text, and compare its text form",
+                other.type_name()
+            ))),
             _ => self.cast(other.ty()),
         }
     }
+}
+
+/// The text of a `char(n)`: without the spaces at its end, as PostgreSQL casts it.
+fn without_padding(text: Expr) -> Expr {
+    datafusion::functions::string::rtrim()
+        .call(vec![text, Expr::Literal(ScalarValue::Utf8View(Some(" ".to_owned())), None)])
 }

@@ -1,14 +1,14 @@
 //! Operators: which exist for which types, and what they become.
 
-use super::fallible;
 use super::operand::Operand;
+use super::{fallible, guard, regex};
 use crate::functions::arith::Op;
 use crate::functions::function::type_error;
 use crate::functions::{json, span};
 use crate::types::{self, INTERVAL, Kind, exact_shape, operand_type};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, DataFusionError, Result};
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator as Sql;
 
 /// `left op right` with PostgreSQL's meaning; None for operators that are left to DataFusion.
@@ -35,10 +35,10 @@ pub(super) fn binary(op: &Sql, left: Expr, right: Expr, schema: &DFSchema) -> Re
         Sql::BitwiseAnd => bits(Operator::BitwiseAnd, left, right)?,
         Sql::BitwiseOr => bits(Operator::BitwiseOr, left, right)?,
         Sql::PGBitwiseXor => bits(Operator::BitwiseXor, left, right)?,
-        Sql::PGRegexMatch => matching(Operator::RegexMatch, left, right)?,
-        Sql::PGRegexIMatch => matching(Operator::RegexIMatch, left, right)?,
-        Sql::PGRegexNotMatch => matching(Operator::RegexNotMatch, left, right)?,
-        Sql::PGRegexNotIMatch => matching(Operator::RegexNotIMatch, left, right)?,
+        Sql::PGRegexMatch => regex_matching(Operator::RegexMatch, left, right)?,
+        Sql::PGRegexIMatch => regex_matching(Operator::RegexIMatch, left, right)?,
+        Sql::PGRegexNotMatch => regex_matching(Operator::RegexNotMatch, left, right)?,
+        Sql::PGRegexNotIMatch => regex_matching(Operator::RegexNotIMatch, left, right)?,
         Sql::PGLikeMatch => matching(Operator::LikeMatch, left, right)?,
         Sql::PGILikeMatch => matching(Operator::ILikeMatch, left, right)?,
         Sql::PGNotLikeMatch => matching(Operator::NotLikeMatch, left, right)?,
@@ -217,12 +217,7 @@ fn logical(op: Operator, left: Operand, right: Operand, schema: &DFSchema) -> Re
     if !right_fails {
         return Ok(simple(op, left, right));
     }
-    let (decides, value) = match op {
-        Operator::And => (Expr::IsFalse(Box::new(left.clone())), false),
-        _ => (Expr::IsTrue(Box::new(left.clone())), true),
-    };
-    let rest = simple(op, left, right);
-    Ok(Expr::Case(Case::new(None, vec![(Box::new(decides), Box::new(lit(value)))], Some(Box::new(rest)))))
+    guard::logical(op, left, right)
 }
 
 /// A condition: a boolean, or a literal that can be one.
@@ -265,6 +260,11 @@ fn matching(op: Operator, left: Operand, right: Operand) -> Result<Expr> {
         return Err(no_operator(&op.to_string(), &left, &right));
     }
     Ok(simple(op, left.into_text()?, right.into_text()?))
+}
+
+fn regex_matching(op: Operator, left: Operand, right: Operand) -> Result<Expr> {
+    let pattern = regex::translate(regex::literal(&right.expr)?)?;
+    matching(op, left, Operand { expr: regex::text(pattern.text), ..right })
 }
 
 /// `->` and `->>`: a member by name, an element by number.

@@ -3,7 +3,9 @@
 //! Whatever is brought to another type here is brought there by a function of ours; DataFusion's own coercion, which
 //! runs later, finds nothing left to do.
 
+use super::fallible::can_fail;
 use super::functions::{self, condition};
+use super::guard;
 use super::operand::Operand;
 use super::operators::{self, comparands, compare};
 use super::{Dialect, Named};
@@ -40,6 +42,7 @@ fn is_bound(expr: &Expr) -> bool {
             let implementation = function.func.inner();
             implementation.is::<Function>() || implementation.is::<Cast>()
         }
+        Expr::Case(case) => guard::is_guarded(case),
         _ => false,
     }
 }
@@ -97,6 +100,17 @@ impl Rewriter<'_> {
                 return Err(type_error("not supported: SIMILAR TO: use LIKE or the operator ~"));
             }
             Expr::Case(case) => self.case(case)?,
+            Expr::AggregateFunction(mut aggregate) => {
+                let params = &mut aggregate.params;
+                let sorts = params.order_by.iter_mut().map(|sort| &mut sort.expr);
+                self.guard_arguments(&mut params.filter, params.args.iter_mut().chain(sorts))?;
+                Expr::AggregateFunction(aggregate)
+            }
+            Expr::WindowFunction(mut window) => {
+                let params = &mut window.params;
+                self.guard_arguments(&mut params.filter, params.args.iter_mut())?;
+                Expr::WindowFunction(window)
+            }
             Expr::ScalarFunction(function) => match function.func.inner().downcast_ref::<Named>() {
                 Some(named) => {
                     functions::plan(self.dialect, ScalarUDFImpl::name(named), function.args, self.schema)?
@@ -146,7 +160,7 @@ impl Rewriter<'_> {
     }
 
     fn between(&self, between: Between) -> Result<Expr> {
-        let low = self.binary(&Sql::GtEq, (*between.expr).clone(), *between.low)?;
+        let low = self.binary(&Sql::GtEq, guard::copy(&between.expr)?, *between.low)?;
         let high = self.binary(&Sql::LtEq, *between.expr, *between.high)?;
         let both = self.binary(&Sql::And, low, high)?;
         Ok(if between.negated { Expr::Not(Box::new(both)) } else { both })
@@ -197,6 +211,9 @@ impl Rewriter<'_> {
 
     fn case(&self, case: Case) -> Result<Expr> {
         let operand = case.expr.map(|expr| *expr);
+        if let Some(operand) = &operand {
+            guard::copies(operand, case.when_then_expr.len().saturating_sub(1))?;
+        }
         let mut conditions = Vec::with_capacity(case.when_then_expr.len());
         let mut results = Vec::with_capacity(case.when_then_expr.len() + 1);
         for (when, then) in case.when_then_expr {
@@ -214,7 +231,33 @@ impl Rewriter<'_> {
         let when_then =
             conditions.into_iter().zip(results.by_ref()).map(|(when, then)| (Box::new(when), Box::new(then)));
         let when_then = when_then.collect();
-        Ok(Expr::Case(Case::new(None, when_then, if has_else { results.next().map(Box::new) } else { None })))
+        let otherwise = if has_else { results.next().map(Box::new) } else { None };
+        Ok(guard::case(when_then, otherwise, self.schema))
+    }
+
+    /// What is not counted by an aggregate is not computed for it either.
+    fn guard_arguments<'e>(
+        &self,
+        filter: &mut Option<Box<Expr>>,
+        arguments: impl Iterator<Item = &'e mut Expr>,
+    ) -> Result<()> {
+        let Some(condition_of) = filter.take() else { return Ok(()) };
+        let known = condition(*condition_of, "FILTER", self.schema)?;
+        for argument in arguments {
+            if !can_fail(argument, self.schema) || guard::is_only_where(&known, argument) {
+                continue;
+            }
+            let operand = self.operand(argument.clone())?;
+            if operand.kind.is_textual() {
+                return Err(type_error(format!(
+                    "not supported: FILTER with a value of type {} that cannot be computed for every row: cast to text",
+                    operand.type_name()
+                )));
+            }
+            *argument = guard::only_where(guard::copy(&known)?, operand.expr);
+        }
+        *filter = Some(Box::new(known));
+        Ok(())
     }
 }
 
@@ -222,7 +265,7 @@ impl Rewriter<'_> {
 fn unify(of: &str, operands: Vec<Operand>) -> Result<Vec<Expr>> {
     let mut common = DataType::Null;
     for operand in &operands {
-        if matches!(operand.kind, Kind::Uuid | Kind::Json | Kind::SpanText | Kind::Opaque | Kind::Ambiguous) {
+        if operand.kind.is_textual() {
             return Err(type_error(format!(
                 "not supported: {of} with results of type {}: cast to text",
                 operand.type_name()

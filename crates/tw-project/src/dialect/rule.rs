@@ -2,7 +2,9 @@
 
 use super::Dialect;
 use super::checks::check_plan;
+use super::fallible::can_fail;
 use super::functions::condition;
+use super::guard;
 use super::rewrite::Rewriter;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -44,8 +46,13 @@ impl PostgresRule {
             Ok(expr.rewrite(&mut rewriter)?.update_data(|expr| name.restore(expr)))
         })?;
         let mut plan = plan.data;
-        if let LogicalPlan::Filter(filter) = &mut plan {
-            filter.predicate = condition(filter.predicate.clone(), "WHERE", &schema)?;
+        let with_demands = |condition| guard::with_demands(condition, |expr| !can_fail(expr, &schema));
+        match &mut plan {
+            LogicalPlan::Filter(filter) => {
+                filter.predicate = with_demands(condition(filter.predicate.clone(), "WHERE", &schema)?);
+            }
+            LogicalPlan::Join(join) => join.filter = join.filter.take().map(with_demands),
+            _ => {}
         }
         check_plan(&plan)?;
         Ok(Transformed::yes(plan.recompute_schema()?))

@@ -1,4 +1,4 @@
-//! The functions that are taken from DataFusion, with the arguments for which they do what PostgreSQL's do.
+//! The functions of texts and bytes, most of them DataFusion's, with the arguments for which they do what PostgreSQL's do.
 //!
 //! A form lists the arguments and, after `>`, the result: `t` text, `i` integer, `f` double precision, `b` bytea, `o` boolean.
 //! Integers are given to DataFusion as bigint; integer results become `integer`, as PostgreSQL has them.
@@ -70,8 +70,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "nvl",
     "ifnull",
     "nvl2",
-    "regexp_instr",
-    "regexp_match",
     "string_to_array",
     "substr_index",
     "version",
@@ -96,6 +94,8 @@ pub(super) const FOREIGN: &[&str] = &[
 
 /// Functions whose names PostgreSQL has, too, but with another meaning, and what to do instead.
 pub(super) const REFUSED: &[(&str, &str)] = &[
+    ("regexp_match", "use ~ to ask whether there is a match, substr() or split_part() for a part of a text"),
+    ("regexp_instr", "use strpos()"),
     ("to_char", "its patterns would be DataFusion's, not PostgreSQL's: cast to text, or use extract()"),
     ("date_format", "use extract(), date_trunc() or a cast to text"),
     ("to_date", "its patterns would be DataFusion's, not PostgreSQL's: cast the text to date"),

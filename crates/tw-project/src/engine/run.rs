@@ -52,9 +52,12 @@ impl Engine {
         let known = self.known(sql)?;
         if let Some(point) = &known.point
             && let Some(part) = point.part(&request.params)
-            && let Some(answer) = self.read_point(point, &part, &request).await?
         {
-            return Ok(answer);
+            if let Some(answer) = self.read_point(point, &part, &request).await? {
+                return Ok(answer);
+            }
+            // What was built beside the view has taken its place: the next run looks at the statement anew.
+            self.0.known.lock().remove(sql);
         }
         self.query(&known.statement, request).await
     }
@@ -68,7 +71,7 @@ impl Engine {
         match statement {
             Statement::Query(query) => self.select(query, request, false).await,
             Statement::ExplainQuery(query) => {
-                let point = self.point(&Statement::Query(query.clone()));
+                let (point, _) = self.point(&Statement::Query(query.clone()));
                 match point.filter(|point| point.part(&request.params).is_some()) {
                     Some(point) => Ok(explain::point(&point)),
                     None => self.select(query, request, true).await,
@@ -117,9 +120,11 @@ impl Engine {
             return Ok(known.clone());
         }
         let statement = sql::parse(sql)?;
-        let point = self.point(&statement);
+        let (point, could_be_read) = self.point(&statement);
         let known = Arc::new(Known { statement, epoch, point });
-        if self.options().plans_max > 0 && sql.len() <= KNOWN_BYTES_MAX {
+        // A view that cannot be read yet would never be read by its key.
+        let remember = could_be_read && sql.len() <= KNOWN_BYTES_MAX;
+        if remember && self.options().plans_max > 0 {
             let mut all = self.0.known.lock();
             if all.len() >= self.options().plans_max {
                 all.clear();
@@ -129,12 +134,16 @@ impl Engine {
         Ok(known)
     }
 
-    /// What a statement reads by key, if it does.
-    fn point(&self, statement: &Statement) -> Option<PointRead> {
-        PointRead::recognise(statement, &self.catalog(), |table| {
-            let view = self.0.views.reading(&scope::view_name(table)?).ok()?.state_view().ok()?;
-            Some(view.plan().clone())
-        })
+    /// What a statement reads by key, if it does; and whether the view could be read, without which that is not known.
+    fn point(&self, statement: &Statement) -> (Option<PointRead>, bool) {
+        let mut could_be_read = true;
+        let point = PointRead::recognise(statement, &self.catalog(), |table| {
+            let name = scope::view_name(table)?;
+            let view = self.0.views.reading(&name).and_then(|reading| reading.state_view());
+            could_be_read = view.is_ok();
+            Some(view.ok()?.plan().clone())
+        });
+        (point, could_be_read)
     }
 
     /// Reads by key; None if the view has another plan by now.

@@ -4,7 +4,7 @@
 use super::arith::{normal_f32, normal_f64};
 use super::function::{over_arrays, type_error, value_error};
 use crate::types::{self, Kind, exact_shape};
-use crate::values::calendar::DAY_US;
+use crate::values::calendar::{self, DAY_US};
 use crate::values::decimal::{self, Unfit};
 use crate::values::print::{Printer, span_of};
 use crate::values::scan::{self, NoNumber};
@@ -121,7 +121,7 @@ impl ScalarUDFImpl for Cast {
 /// Whether a cast between these types can fail for a value.
 pub(crate) fn can_fail(from: &DataType, to: &DataType) -> bool {
     match (Kind::of(from), Kind::of(to)) {
-        (_, Kind::Text) | (Kind::Int, Kind::Float) | (Kind::Date, _) => false,
+        (_, Kind::Text) | (Kind::Int, Kind::Float) => false,
         (Kind::Int, Kind::Int) => from.primitive_width() > to.primitive_width(),
         (Kind::Int | Kind::Numeric, Kind::Numeric) => match (exact_shape(from), exact_shape(to)) {
             (Some((pa, sa)), Some((pb, sb))) => {
@@ -235,7 +235,7 @@ fn from_text(texts: &StringViewArray, to: &DataType) -> Result<ArrayRef> {
         }
         DataType::Date32 => primitive::<Date32Type>(read_all(texts, scan::parse_date)?, to),
         DataType::Time64(_) => primitive::<Time64MicrosecondType>(
-            read_all(texts, |text| crate::values::calendar::parse_time(text).ok_or_else(|| wrong(text)))?,
+            read_all(texts, |text| calendar::parse_time(text).ok_or_else(|| wrong(text)))?,
             to,
         ),
         DataType::Timestamp(_, zone) => primitive::<TimestampMicrosecondType>(
@@ -449,9 +449,7 @@ fn temporal(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         (Kind::Date, Kind::Timestamp | Kind::TimestampTz) => {
             let instants =
                 array.as_primitive::<Date32Type>().try_unary::<_, TimestampMicrosecondType, _>(|day| {
-                    let instant =
-                        i64::from(day).checked_mul(DAY_US).and_then(crate::values::calendar::in_range);
-                    instant.ok_or_else(|| value_error("date out of range for timestamp"))
+                    calendar::start_of_day(day).ok_or_else(|| value_error("date out of range for timestamp"))
                 })?;
             Arc::new(instants.with_data_type(to.clone()))
         }
@@ -459,14 +457,15 @@ fn temporal(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
             Arc::new(array.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(to.clone()))
         }
         (Kind::Timestamp | Kind::TimestampTz, Kind::Date) => Arc::new(
-            array
-                .as_primitive::<TimestampMicrosecondType>()
-                .unary::<_, Date32Type>(|us| us.div_euclid(DAY_US) as i32),
+            array.as_primitive::<TimestampMicrosecondType>().unary::<_, Date32Type>(calendar::day_of),
         ),
         (Kind::Timestamp | Kind::TimestampTz, Kind::Time) => Arc::new(
             array
                 .as_primitive::<TimestampMicrosecondType>()
-                .unary::<_, Time64MicrosecondType>(|us| us.rem_euclid(DAY_US)),
+                // The ends of time have no time of day.
+                .unary_opt::<_, Time64MicrosecondType>(|us| {
+                    (!calendar::is_endless(us)).then(|| us.rem_euclid(DAY_US))
+                }),
         ),
         (Kind::Interval, Kind::Time) => Arc::new(
             array

@@ -92,13 +92,25 @@ impl Function {
 /// Functions whose result is JSON, and is to be treated as such.
 const GIVES_JSON: [&str; 3] = ["json_member", "json_path", "json"];
 /// Functions that have a value for all arguments; those on JSON do where the JSON is valid, as that of events is.
-const TOTAL: [&str; 6] =
-    ["json_member", "json_member_text", "json_path", "json_path_text", "interval_order", "sign"];
+const TOTAL: [&str; 8] = [
+    "guard",
+    "json_member",
+    "json_member_text",
+    "json_path",
+    "json_path_text",
+    "interval_order",
+    "sign",
+    "to_hex",
+];
+
+/// What has no value for `infinity`, when it is extracted.
+const ENDLESS_FIELDS: [&str; 6] = ["year", "decade", "century", "millennium", "isoyear", "epoch"];
 
 impl Function {
     /// Whether it has a value for all arguments.
     pub(crate) fn is_total(&self) -> bool {
-        TOTAL.contains(&self.name) || self.name.starts_with("extract_")
+        TOTAL.contains(&self.name)
+            || self.name.strip_prefix("extract_").is_some_and(|field| !ENDLESS_FIELDS.contains(&field))
     }
 }
 

@@ -1,11 +1,9 @@
-//! Functions of dates, times and instants: `extract`, `date_trunc`, `date_bin`, `timezone`, `to_timestamp`, `make_date`.
+//! Functions of dates, times and instants: `extract`, `date_trunc`, `date_bin`, `to_timestamp`, `make_date`.
 
 use super::function::{Function, over_arrays, type_error, value_error};
 use crate::types::{self, Kind, timestamptz};
 use crate::values::calendar::{self, DAY_US, civil_from_days, days_from_civil};
 use crate::values::print::span_of;
-use chrono::{LocalResult, NaiveDateTime, Offset as _, TimeZone as _};
-use chrono_tz::{OffsetComponents, Tz};
 use datafusion::arrow::array::types::{
     Date32Type, Decimal128Type, Float64Type, Int32Type, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,
@@ -75,6 +73,14 @@ impl Field {
             Self::Milliseconds => 3,
             _ => 0,
         }
+    }
+
+    /// Whether it only grows with time, so that it has no end where time has none; of the others there is nothing at the ends of time.
+    fn is_endless(self) -> bool {
+        matches!(
+            self,
+            Self::Year | Self::Decade | Self::Century | Self::Millennium | Self::IsoYear | Self::Epoch
+        )
     }
 
     fn is_time(self) -> bool {
@@ -188,23 +194,47 @@ pub(crate) fn extract(field: Field) -> Arc<ScalarUDF> {
             over_arrays(args, rows, |arrays| {
                 let array = arrays.first().ok_or_else(|| type_error("extract takes a value"))?;
                 let values: PrimitiveArray<Decimal128Type> = match Kind::of(array.data_type()) {
-                    Kind::Date => array
-                        .as_primitive::<Date32Type>()
-                        .unary(|day| i128::from(of_day(field, i64::from(day)))),
+                    Kind::Date => finite(
+                        field,
+                        array.as_primitive::<Date32Type>().iter(),
+                        calendar::is_endless_day,
+                        |day| of_day(field, i64::from(day)),
+                    )?,
                     Kind::Time => array
                         .as_primitive::<Time64MicrosecondType>()
                         .unary(|us| i128::from(of_time(field, us))),
                     Kind::Interval => array
                         .as_primitive::<IntervalMonthDayNanoType>()
                         .unary(|span| i128::from(of_span(field, span_of(span)))),
-                    _ => array
-                        .as_primitive::<TimestampMicrosecondType>()
-                        .unary(|us| i128::from(of_instant(field, us))),
+                    _ => finite(
+                        field,
+                        array.as_primitive::<TimestampMicrosecondType>().iter(),
+                        calendar::is_endless,
+                        |us| of_instant(field, us),
+                    )?,
                 };
                 Ok(Arc::new(values.with_data_type(ty.clone())))
             })
         },
     )
+}
+
+/// A field of values that may be endless.
+fn finite<T: Copy>(
+    field: Field,
+    values: impl Iterator<Item = Option<T>>,
+    is_endless: impl Fn(T) -> bool,
+    of: impl Fn(T) -> i64,
+) -> Result<PrimitiveArray<Decimal128Type>> {
+    let of = |value: T| match is_endless(value) {
+        false => Ok(Some(i128::from(of(value)))),
+        true if field.is_endless() => {
+            let name = format!("{field:?}").to_lowercase();
+            Err(value_error(format!("the {name} of infinity cannot be kept: numerics here are finite")))
+        }
+        true => Ok(None),
+    };
+    values.map(|value| value.map_or(Ok(None), of)).collect()
 }
 
 /// Functions are the same if they have the same name, so each field needs its own.
@@ -233,6 +263,9 @@ fn name_of(field: Field) -> &'static str {
 
 /// The start of the unit in which an instant lies; None for units that have no start.
 fn truncate(field: Field, instant: i64) -> Option<i64> {
+    if calendar::is_endless(instant) {
+        return Some(instant);
+    }
     let days = instant.div_euclid(DAY_US);
     let (year, month, _) = civil_from_days(days);
     let first = |year: i64| days_from_civil(year, 1, 1);
@@ -283,7 +316,10 @@ pub(crate) fn date_trunc() -> Arc<ScalarUDF> {
                                 "unit `{unit}` is not known to date_trunc, or the result is out of range"
                             ))
                         };
-                        truncated.and_then(calendar::in_range).map(Some).ok_or_else(problem)
+                        let in_range = |us: i64| {
+                            if calendar::is_endless(us) { Some(us) } else { calendar::in_range(us) }
+                        };
+                        truncated.and_then(in_range).map(Some).ok_or_else(problem)
                     })
                     .collect::<Result<PrimitiveArray<TimestampMicrosecondType>>>()?;
                 Ok(Arc::new(values.with_data_type(ty.clone())))
@@ -323,6 +359,12 @@ pub(crate) fn date_bin() -> Arc<ScalarUDF> {
                                         "the stride of date_bin must be greater than zero and without months",
                                     )
                                 })?;
+                            if calendar::is_endless(source) {
+                                return Ok(Some(source));
+                            }
+                            if calendar::is_endless(origin) {
+                                return Err(value_error("origin out of range"));
+                            }
                             let distance = source
                                 .checked_sub(origin)
                                 .ok_or_else(|| value_error("timestamp out of range"))?;
@@ -337,80 +379,15 @@ pub(crate) fn date_bin() -> Arc<ScalarUDF> {
     )
 }
 
-/// `x AT TIME ZONE zone`: a local time as an instant, an instant as a local time.
-pub(crate) fn timezone() -> Arc<ScalarUDF> {
-    Function::of(
-        "timezone",
-        |types, _| match types.get(1).map(Kind::of) {
-            Some(Kind::Timestamp) => Ok(timestamptz()),
-            Some(Kind::TimestampTz) => Ok(types::TIMESTAMP),
-            _ => Err(type_error("AT TIME ZONE takes a timestamp")),
-        },
-        |args, rows, ty| {
-            over_arrays(args, rows, |arrays| {
-                let [zones, instants] = arrays else {
-                    return Err(type_error("timezone takes two arguments"));
-                };
-                let to_utc = matches!(ty, DataType::Timestamp(_, Some(_)));
-                let zones = zones.as_string_view();
-                let instants = instants.as_primitive::<TimestampMicrosecondType>();
-                let values = (0..instants.len())
-                    .map(|row| {
-                        if zones.is_null(row) || instants.is_null(row) {
-                            return Ok(None);
-                        }
-                        shift(zones.value(row), instants.value(row), to_utc).map(Some)
-                    })
-                    .collect::<Result<PrimitiveArray<TimestampMicrosecondType>>>()?;
-                Ok(Arc::new(values.with_data_type(ty.clone())))
-            })
-        },
-    )
-}
-
-fn shift(zone: &str, us: i64, to_utc: bool) -> Result<i64> {
-    let unknown =
-        || value_error(format!("time zone `{zone}` is not known: use a name such as Europe/Berlin"));
-    let out_of_range = || value_error("timestamp out of range");
-    let tz = if zone.eq_ignore_ascii_case("z") {
-        Tz::UTC
-    } else {
-        Tz::from_str_insensitive(zone).map_err(|_| unknown())?
-    };
-    let moment = chrono::DateTime::from_timestamp_micros(us).ok_or_else(out_of_range)?.naive_utc();
-    let offset = if to_utc {
-        local_offset(tz, moment)
-    } else {
-        tz.offset_from_utc_datetime(&moment).fix().local_minus_utc()
-    };
-    let offset_us = i64::from(offset) * SECOND_US;
-    let shifted = if to_utc { us.checked_sub(offset_us) } else { us.checked_add(offset_us) };
-    shifted.and_then(calendar::in_range).ok_or_else(out_of_range)
-}
-
-/// The offset of a local time. One that exists twice, or not at all, is taken as standard time, as PostgreSQL does.
-fn local_offset(tz: Tz, local: NaiveDateTime) -> i32 {
-    let fixed = |offset: &chrono_tz::TzOffset| offset.fix().local_minus_utc();
-    match tz.offset_from_local_datetime(&local) {
-        LocalResult::Single(offset) => fixed(&offset),
-        LocalResult::Ambiguous(a, b) => {
-            let standard = if a.dst_offset().is_zero() { a } else { b };
-            fixed(&standard)
-        }
-        LocalResult::None => {
-            // Before the gap standard time was in force.
-            let before = tz.offset_from_utc_datetime(&(local - chrono::TimeDelta::hours(24)));
-            fixed(&before)
-        }
-    }
-}
-
 /// `to_timestamp(seconds)`: an instant from seconds since 1970.
 pub(crate) fn to_timestamp() -> Arc<ScalarUDF> {
     Function::giving("to_timestamp", timestamptz(), |arrays| {
         let seconds = arrays.first().ok_or_else(|| type_error("to_timestamp takes a number"))?;
         let instants =
             seconds.as_primitive::<Float64Type>().try_unary::<_, TimestampMicrosecondType, _>(|seconds| {
+                if seconds.is_infinite() {
+                    return Ok(if seconds > 0.0 { i64::MAX } else { i64::MIN });
+                }
                 let us = (seconds * SECOND_US as f64).round_ties_even();
                 let instant = if us.abs() < 9.2e18 { calendar::in_range(us as i64) } else { None };
                 instant.ok_or_else(|| value_error("timestamp out of range"))

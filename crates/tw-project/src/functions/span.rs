@@ -49,11 +49,17 @@ pub(crate) fn call(op: Op, args: &[ColumnarValue], ty: &DataType) -> Result<Colu
             zip::<Int32Type, Date32Type, Date32Type>(args, ty, |days, day| later_day(day, i64::from(days)))
         }
         (Date, Date) => zip::<Date32Type, Date32Type, Int32Type>(args, ty, |a, b| {
+            if calendar::is_endless_day(a) || calendar::is_endless_day(b) {
+                return Err(arrow_error("cannot subtract infinite dates"));
+            }
             a.checked_sub(b).ok_or_else(|| arrow_error("integer out of range"))
         }),
         (Date, Time) => zip::<Date32Type, Time64MicrosecondType, Ts>(args, ty, |day, us| {
-            let instant = i64::from(day).checked_mul(DAY_US).and_then(|instant| instant.checked_add(us));
-            instant.and_then(calendar::in_range).ok_or_else(out_of_range)
+            let start = calendar::start_of_day(day).ok_or_else(out_of_range)?;
+            if calendar::is_endless(start) {
+                return Ok(start);
+            }
+            start.checked_add(us).and_then(calendar::in_range).ok_or_else(out_of_range)
         }),
         (Time, Interval) => {
             zip::<Time64MicrosecondType, Iv, Time64MicrosecondType>(args, ty, |time, span| {
@@ -70,6 +76,9 @@ pub(crate) fn call(op: Op, args: &[ColumnarValue], ty: &DataType) -> Result<Colu
             interval(Span { us: a - b, ..Span::default() })
         }),
         _ => zip::<Ts, Ts, Iv>(args, ty, |a, b| {
+            if calendar::is_endless(a) || calendar::is_endless(b) {
+                return Err(arrow_error("cannot subtract infinite timestamps: intervals here are finite"));
+            }
             let us = a.checked_sub(b).ok_or_else(out_of_range)?;
             let days = i32::try_from(us / DAY_US).map_err(|_| out_of_range())?;
             interval(Span { months: 0, days, us: us % DAY_US })
@@ -82,6 +91,9 @@ fn out_of_range() -> ArrowError {
 }
 
 fn later_day(day: i32, days: i64) -> Result<i32, ArrowError> {
+    if calendar::is_endless_day(day) {
+        return Ok(day);
+    }
     calendar::day_in_range(i64::from(day) + days).ok_or_else(|| arrow_error("date out of range"))
 }
 

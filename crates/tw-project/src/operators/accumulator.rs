@@ -51,9 +51,18 @@ impl Rows<'_> {
     }
 }
 
+/// Makes a column of an accumulator `slots` long; without any it gives its memory back.
+pub(crate) fn resized<T: Clone>(column: &mut Vec<T>, slots: usize, empty: T) {
+    if slots == 0 {
+        *column = Vec::new();
+    } else {
+        column.resize(slots, empty);
+    }
+}
+
 /// One aggregate of many groups.
 pub(crate) trait Accumulator: Send + Sync {
-    /// Makes sure that there are `slots` slots; new ones are empty.
+    /// Makes it `slots` slots; new ones are empty. With none it gives its memory back.
     fn resize(&mut self, slots: usize);
 
     /// Makes a slot empty.
@@ -79,6 +88,12 @@ pub(crate) trait Accumulator: Send + Sync {
 
     /// About how many bytes of memory it takes.
     fn bytes(&self) -> usize;
+
+    /// How many entries a slot has, if it counts them.
+    fn count(&self, slot: usize) -> i64 {
+        let _ = slot;
+        0
+    }
 
     /// Itself, if it keeps the best entry of each group.
     fn as_best(&mut self) -> Option<&mut super::best::Best> {

@@ -84,6 +84,12 @@ impl Best {
 
 impl Accumulator for Best {
     fn resize(&mut self, slots: usize) {
+        for slot in slots..self.entries.len() {
+            self.clear(slot);
+        }
+        if slots == 0 {
+            self.entries = Vec::new();
+        }
         self.entries.resize_with(slots, || None);
     }
 
@@ -168,4 +174,22 @@ pub(crate) fn entry_value(slot: &Slot<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     put_slot(slot, &mut out);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_that_go_take_their_bytes_with_them() {
+        let mut best = Best::new(Side::Last, DataType::Utf8View);
+        let empty = best.bytes();
+        best.resize(3);
+        (0..3).for_each(|slot| best.offer(slot, &[7; 1_000], || vec![1; 500]));
+        assert!(best.bytes() > 3 * 1_500);
+        best.resize(1);
+        assert!(best.get(0).is_some());
+        best.resize(0);
+        assert_eq!(best.bytes(), empty);
+    }
 }

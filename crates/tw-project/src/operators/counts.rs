@@ -1,6 +1,6 @@
 //! `count`, `bool_and` and `bool_or`: numbers of rows.
 
-use super::accumulator::{Accumulator, Rows};
+use super::accumulator::{Accumulator, Rows, resized};
 use crate::state::Malformed;
 use crate::state::varint::{put_signed, take_signed};
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
@@ -13,7 +13,7 @@ pub(crate) struct Count(Vec<i64>);
 
 impl Accumulator for Count {
     fn resize(&mut self, slots: usize) {
-        self.0.resize(slots, 0);
+        resized(&mut self.0, slots, 0);
     }
 
     fn clear(&mut self, slot: usize) {
@@ -50,6 +50,10 @@ impl Accumulator for Count {
         self.0.capacity() * size_of::<i64>()
     }
 
+    fn count(&self, slot: usize) -> i64 {
+        self.0.get(slot).copied().unwrap_or_default()
+    }
+
     fn add_count(&mut self, slot: usize, more: i64) {
         if let Some(count) = self.0.get_mut(slot) {
             *count += more;
@@ -73,7 +77,7 @@ impl Booleans {
 
 impl Accumulator for Booleans {
     fn resize(&mut self, slots: usize) {
-        self.counts.resize(slots, (0, 0));
+        resized(&mut self.counts, slots, (0, 0));
     }
 
     fn clear(&mut self, slot: usize) {

@@ -53,6 +53,9 @@ pub(crate) fn take_entry(mut stored: &[u8]) -> Result<(i64, &[u8]), Malformed> {
     Ok((count, stored))
 }
 
+/// The most aggregates of a grouping: each has a byte in the keys of its entries.
+pub(crate) const AGGREGATES_MAX: usize = 256;
+
 /// Where the entries of an aggregate of a group are, after the prefix.
 pub(crate) fn owner(group: &[u8], aggregate: usize) -> Vec<u8> {
     let mut owner = Vec::with_capacity(group.len() + 1);
@@ -144,14 +147,23 @@ fn flush_one(
     let slot = changes.slot as usize;
     let mut after = BTreeMap::new();
     let mut more = 0;
-    for (key, change) in changes.entries {
+    for (key, mut change) in changes.entries {
         if change.count == 0 {
             continue;
         }
         base.truncate(base_len);
         base.extend_from_slice(&key);
         // A row's entry is there once; of a value it must be known how often it was there.
-        let before = if unique { i64::from(change.count < 0) } else { count_before(place, &base)? };
+        let before = if unique {
+            i64::from(change.count < 0)
+        } else {
+            let (before, value) = stored_before(place, &base)?;
+            // What is only taken back brings no value.
+            if change.value.is_empty() {
+                change.value = value;
+            }
+            before
+        };
         let count = before + change.count;
         more += i64::from(count > 0) - i64::from(before > 0);
         if count > 0 {
@@ -173,10 +185,14 @@ fn flush_one(
     Ok(())
 }
 
-fn count_before(place: &Place<'_>, key: &[u8]) -> Result<i64, Error> {
+/// How often an entry was there before, and its value.
+fn stored_before(place: &Place<'_>, key: &[u8]) -> Result<(i64, Vec<u8>), Error> {
     match place.snapshot.get(place.keyspace, key)? {
-        Some(stored) => Ok(take_entry(&stored)?.0),
-        None => Ok(0),
+        Some(stored) => {
+            let (count, value) = take_entry(&stored)?;
+            Ok((count, value.to_vec()))
+        }
+        None => Ok((0, Vec::new())),
     }
 }
 

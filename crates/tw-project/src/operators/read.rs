@@ -15,18 +15,20 @@ use crate::rows::slot::Slot;
 use crate::state::key::{self, typed};
 use crate::state::layout::{self, Kind, PREFIX_BYTES};
 use bytes::Bytes;
-use datafusion::arrow::array::{Array, ArrayRef, ListArray, new_empty_array};
+use datafusion::arrow::array::{Array, ArrayRef, ListArray, new_empty_array, new_null_array};
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use tw_state::{Entry, Keyspace, Range, Snapshot};
 use tw_types::PartitionId;
 
 /// How many groups are read at once.
 pub(crate) const BATCH_ROWS: usize = 4096;
+/// The most values that an array of a result can have.
+pub(crate) const LIST_VALUES_MAX: usize = 1_000_000;
 
 type Entries<'a> = Box<dyn Iterator<Item = tw_state::Result<Entry>> + Send + 'a>;
 
@@ -81,6 +83,10 @@ pub(crate) struct GroupReader<'a> {
     pub(crate) snapshot: &'a dyn Snapshot,
     /// The partitions and their eras.
     pub(crate) partitions: &'a [(PartitionId, u32)],
+    /// The columns that are wanted, the key's first; None: all. An aggregate that is not wanted is not computed: it is NULL.
+    pub(crate) wanted: Option<&'a BTreeSet<usize>>,
+    /// The most values that an array of the result can have; a batch ends when its groups have so many together.
+    pub(crate) values_max: usize,
 }
 
 /// Groups that are being put together.
@@ -89,6 +95,8 @@ struct Collected {
     accumulators: Vec<Box<dyn Accumulator>>,
     /// The key of each group, and which partitions have it.
     groups: Vec<(Bytes, Vec<usize>)>,
+    /// How many entries have to be walked for them.
+    entries: usize,
 }
 
 fn state(error: tw_state::Error) -> DataFusionError {
@@ -120,7 +128,8 @@ impl<'a> GroupReader<'a> {
         let mut any = false;
         while let Some(key) = merge.next(&mut values).map_err(state)? {
             any |= self.collect(&mut collected, key, &values)?;
-            if collected.groups.len() == BATCH_ROWS && !self.give(&mut collected, &mut each)? {
+            let full = collected.groups.len() >= BATCH_ROWS || collected.entries >= self.values_max;
+            if full && !self.give(&mut collected, &mut each)? {
                 return Ok(());
             }
         }
@@ -161,7 +170,12 @@ impl<'a> GroupReader<'a> {
             columns: self.key_types.iter().map(ColumnBuilder::new).collect(),
             accumulators: self.grouping.aggregates.iter().map(Aggregate::accumulator).collect(),
             groups: Vec::new(),
+            entries: 0,
         }
+    }
+
+    fn is_wanted(&self, aggregate: usize) -> bool {
+        self.wanted.is_none_or(|wanted| wanted.contains(&(self.grouping.keys + aggregate)))
     }
 
     /// Puts a group together; whether it has rows.
@@ -177,10 +191,15 @@ impl<'a> GroupReader<'a> {
         if total <= 0 {
             return Ok(false);
         }
-        for accumulator in &mut collected.accumulators {
+        let accumulators = self.grouping.aggregates.iter().zip(&mut collected.accumulators);
+        for (index, (aggregate, accumulator)) in accumulators.enumerate() {
             accumulator.resize(slot + 1);
             for (_, input) in &mut parts {
                 accumulator.merge(slot, input).map_err(stored)?;
+            }
+            if aggregate.is_walked() && self.is_wanted(index) {
+                let entries = usize::try_from(accumulator.count(slot)).unwrap_or_default();
+                collected.entries = collected.entries.saturating_add(entries);
             }
         }
         let mut input: &[u8] = &key;
@@ -211,13 +230,16 @@ impl<'a> GroupReader<'a> {
         {
             let united =
                 aggregate.is_united() && collected.groups.iter().any(|(_, sources)| sources.len() > 1);
-            columns.push(if aggregate.is_walked() || united {
+            columns.push(if !self.is_wanted(index) {
+                new_null_array(&aggregate.output, rows)
+            } else if aggregate.is_walked() || united {
                 self.walk(index, aggregate, &collected.groups)?
             } else {
                 accumulator.results(rows)?
             });
         }
         collected.groups.clear();
+        collected.entries = 0;
         for accumulator in &mut collected.accumulators {
             accumulator.resize(0);
         }
@@ -226,7 +248,7 @@ impl<'a> GroupReader<'a> {
 
     /// Computes an aggregate by walking the entries of each group.
     fn walk(&self, index: usize, aggregate: &Aggregate, groups: &[(Bytes, Vec<usize>)]) -> Result<ArrayRef> {
-        let mut walked = Walked::new(aggregate);
+        let mut walked = Walked::new(aggregate, self.values_max);
         let mut values = Vec::new();
         for (slot, (group, sources)) in groups.iter().enumerate() {
             let owner = owner(group, index);
@@ -256,23 +278,20 @@ impl<'a> GroupReader<'a> {
     }
 }
 
-/// The most values that an array of a result can have.
-const LIST_VALUES_MAX: usize = 1_000_000;
-
 /// What entries are put together to.
 enum Walked {
     Count(Vec<i64>),
-    List { values: ColumnBuilder, ends: Vec<i32>, len: usize, item: DataType },
+    List { values: ColumnBuilder, ends: Vec<i32>, len: usize, item: DataType, values_max: usize },
     Total { accumulator: Box<dyn Accumulator>, values: ColumnBuilder, slots: Vec<u32> },
 }
 
 impl Walked {
-    fn new(aggregate: &Aggregate) -> Self {
+    fn new(aggregate: &Aggregate, values_max: usize) -> Self {
         let values = ColumnBuilder::new(&aggregate.input);
         let wanted = if aggregate.function == Function::Avg { Wanted::Average } else { Wanted::Sum };
         match (aggregate.function, totals(&aggregate.input, wanted)) {
             (Function::List, _) => {
-                Self::List { values, ends: vec![0], len: 0, item: aggregate.input.clone() }
+                Self::List { values, ends: vec![0], len: 0, item: aggregate.input.clone(), values_max }
             }
             (Function::Sum | Function::Avg, Some(accumulator)) => {
                 Self::Total { accumulator, values, slots: Vec::new() }
@@ -288,11 +307,12 @@ impl Walked {
                     *count += 1;
                 }
             }
-            Self::List { values, len, .. } => {
+            Self::List { values, ends, len, values_max, .. } => {
                 *len += 1;
-                if *len > LIST_VALUES_MAX {
+                let start = ends.last().map_or(0, |end| *end as usize);
+                if *len - start > *values_max {
                     return Err(value_error(format!(
-                        "arrays of more than {LIST_VALUES_MAX} values cannot be read: use LIMIT, or ask for fewer groups"
+                        "an array of more than {values_max} values cannot be read: leave its column out, or ask for other groups"
                     )));
                 }
                 values.push(value);
@@ -346,3 +366,7 @@ impl Walked {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "these are tests")]
+mod tests;

@@ -1,6 +1,6 @@
 //! `sum` and `avg`.
 
-use super::accumulator::{Accumulator, Rows};
+use super::accumulator::{Accumulator, Rows, resized};
 use super::exact_sum::ExactSum;
 use crate::functions::function::value_error;
 use crate::state::Malformed;
@@ -151,7 +151,7 @@ impl<T: Total> ExactTotals<T> {
 
 impl<T: Total> Accumulator for ExactTotals<T> {
     fn resize(&mut self, slots: usize) {
-        self.totals.resize(slots, (T::default(), 0));
+        resized(&mut self.totals, slots, (T::default(), 0));
     }
 
     fn clear(&mut self, slot: usize) {
@@ -256,7 +256,7 @@ fn averages(totals: impl Iterator<Item = (i256, i64)>, scale: i8) -> Result<Arra
 
 impl Accumulator for WideTotals {
     fn resize(&mut self, slots: usize) {
-        self.totals.resize(slots, (i256::ZERO, i256::ZERO, 0));
+        resized(&mut self.totals, slots, (i256::ZERO, i256::ZERO, 0));
     }
 
     fn clear(&mut self, slot: usize) {
@@ -320,7 +320,7 @@ impl Accumulator for WideTotals {
 
 impl Accumulator for FloatTotals {
     fn resize(&mut self, slots: usize) {
-        self.totals.resize(slots, (ExactSum::default(), 0));
+        resized(&mut self.totals, slots, (ExactSum::default(), 0));
     }
 
     fn clear(&mut self, slot: usize) {

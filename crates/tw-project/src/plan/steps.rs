@@ -4,8 +4,11 @@ use crate::operators::aggregator::RowPlace;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::filter;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_expr::utils::collect_columns;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Rows with what belongs to them.
@@ -66,6 +69,40 @@ pub(crate) fn run(steps: &[Step], mut rows: Rows) -> Result<Rows> {
         }
     }
     Ok(rows)
+}
+
+/// The steps that compute only some columns of their result (the others are NULL), and the columns that they need for it.
+///
+/// # Errors
+/// A type that cannot be NULL.
+pub(crate) fn only(steps: &[Step], wanted: BTreeSet<usize>) -> Result<(Vec<Step>, BTreeSet<usize>)> {
+    let used = |expr: &Arc<dyn PhysicalExpr>| collect_columns(expr).into_iter().map(|column| column.index());
+    let mut needed = wanted;
+    let mut fewer = Vec::with_capacity(steps.len());
+    for step in steps.iter().rev() {
+        match step {
+            Step::Filter(condition) => {
+                needed.extend(used(condition));
+                fewer.push(step.clone());
+            }
+            Step::Map(exprs, schema) => {
+                let mut before = BTreeSet::new();
+                let mut kept = Vec::with_capacity(exprs.len());
+                for (index, (expr, field)) in exprs.iter().zip(schema.fields()).enumerate() {
+                    if needed.contains(&index) {
+                        before.extend(used(expr));
+                        kept.push(expr.clone());
+                    } else {
+                        kept.push(lit(ScalarValue::try_from(field.data_type())?));
+                    }
+                }
+                fewer.push(Step::Map(kept, schema.clone()));
+                needed = before;
+            }
+        }
+    }
+    fewer.reverse();
+    Ok((fewer, needed))
 }
 
 fn keep(condition: &Arc<dyn PhysicalExpr>, rows: &mut Rows) -> Result<()> {

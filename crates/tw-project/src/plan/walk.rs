@@ -6,6 +6,7 @@ use super::steps::Step;
 use crate::Error;
 use crate::functions::cast::Cast;
 use crate::operators::aggregator::Grouping;
+use crate::operators::entries::AGGREGATES_MAX;
 use crate::state::key::is_key_type;
 use crate::types;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -78,6 +79,12 @@ impl Walker<'_> {
             return Err(Error::Refused(
                 "not supported in a projection: aggregates of aggregates: make a projection, and aggregate again when you query it".into(),
             ));
+        }
+        if aggregates.len() > AGGREGATES_MAX {
+            return Err(Error::Refused(format!(
+                "not supported in a projection: {} aggregates: at most {AGGREGATES_MAX}: make two projections, and join them when you query",
+                aggregates.len()
+            )));
         }
         let schema = input.schema();
         // What is there twice is one column of the result.

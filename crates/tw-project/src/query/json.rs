@@ -102,12 +102,9 @@ fn value(array: &ArrayRef, row: usize, is_json: bool, out: &mut Vec<u8>) {
         }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let mut text = String::new();
-            calendar::print_timestamp(
-                array.as_primitive::<TimestampMicrosecondType>().value(row),
-                false,
-                &mut text,
-            );
-            let zone = if zone.is_some() { "+00:00" } else { "" };
+            let instant = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            calendar::print_timestamp(instant, false, &mut text);
+            let zone = if zone.is_some() && !calendar::is_endless(instant) { "+00:00" } else { "" };
             let _written = match text.strip_suffix(" BC") {
                 Some(before) => write!(out, "\"{}{zone} BC\"", before.replacen(' ', "T", 1)),
                 None => write!(out, "\"{}{zone}\"", text.replacen(' ', "T", 1)),

@@ -44,7 +44,7 @@ impl PointRead {
     pub(crate) fn recognise(
         statement: &Statement,
         catalog: &Catalog,
-        plan_of: impl Fn(&Table) -> Option<Arc<ProjectionPlan>>,
+        plan_of: impl FnOnce(&Table) -> Option<Arc<ProjectionPlan>>,
     ) -> Option<Self> {
         let Statement::Query(query) = statement else { return None };
         let select = plain_select(query)?;

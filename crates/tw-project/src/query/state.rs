@@ -5,6 +5,7 @@ use crate::plan::ProjectionPlan;
 use crate::rows::slot::Slot;
 use crate::view::ViewReader;
 use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, ScalarValue};
@@ -128,9 +129,9 @@ impl TableProvider for StateTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let part = self.state.plan.part(|column| prune::equal_to(filters, column));
-        let schema = self.schema();
+        let (schema, wanted) = (self.schema(), projection.cloned());
         let reader: Arc<dyn PartitionStream> =
-            Arc::new(StateReader { state: self.state.clone(), schema: schema.clone(), part });
+            Arc::new(StateReader { state: self.state.clone(), schema: schema.clone(), part, wanted });
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![reader], projection, [], false, limit)?))
     }
 }
@@ -140,6 +141,8 @@ struct StateReader {
     state: ViewState,
     schema: SchemaRef,
     part: Part,
+    /// The columns whose values matter; None: all.
+    wanted: Option<Vec<usize>>,
 }
 
 impl fmt::Debug for StateReader {
@@ -156,26 +159,33 @@ impl PartitionStream for StateReader {
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
         let output = builder.tx();
-        let (state, part) = (self.state.clone(), self.part.clone());
-        builder
-            .spawn_blocking(move || state.read(&part, |batch| Ok(output.blocking_send(Ok(batch)).is_ok())));
+        let (state, part, wanted) = (self.state.clone(), self.part.clone(), self.wanted.clone());
+        builder.spawn_blocking(move || {
+            state.read_columns(&part, wanted.as_deref(), |batch| Ok(output.blocking_send(Ok(batch)).is_ok()))
+        });
         builder.build()
     }
 }
 
 impl ViewState {
     /// Reads a part of the state; stops when `each` says false.
-    pub(crate) fn read(
+    pub(crate) fn read(&self, part: &Part, each: impl FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
+        self.read_columns(part, None, each)
+    }
+
+    /// The same, where only the values of the `wanted` columns matter.
+    fn read_columns(
         &self,
         part: &Part,
-        mut each: impl FnMut(datafusion::arrow::array::RecordBatch) -> Result<bool>,
+        wanted: Option<&[usize]>,
+        mut each: impl FnMut(RecordBatch) -> Result<bool>,
     ) -> Result<()> {
         let partition = |subject: &str| -> PartitionId { partition_of(subject, self.plan.stream.partitions) };
         let only = if let Part::Row(subject) = part { Some(partition(subject)) } else { None };
         let reader = ViewReader::new(&self.plan, self.keyspace, self.snapshot.as_ref(), only)?;
         match part {
-            Part::All => reader.read(&[], each),
-            Part::Groups(values) => reader.read(values, each),
+            Part::All => reader.read(&[], wanted, each),
+            Part::Groups(values) => reader.read(values, wanted, each),
             Part::Row(subject) => {
                 let batch = reader.row(subject)?;
                 if batch.num_rows() > 0 {

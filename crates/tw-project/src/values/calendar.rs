@@ -1,7 +1,8 @@
 //! Dates, times and instants in the ISO forms that PostgreSQL prints, and that JSON carries.
 //!
 //! Days and microseconds count from 1970-01-01, in the proleptic Gregorian calendar. What PostgreSQL accepts beyond
-//! ISO 8601 (month names, `now`, `infinity`, named zones) is refused, never guessed.
+//! ISO 8601 (month names, `now`, named zones) is refused, never guessed. `infinity` and `-infinity` are the last and the
+//! first value that the number can hold, so that they sort after and before all others.
 //!
 //! Source of the calendar arithmetic: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 
@@ -15,6 +16,54 @@ const SECOND_US: i64 = 1_000_000;
 const DAYS: std::ops::RangeInclusive<i64> = -2_440_588..=2_145_031_948;
 /// The instants that PostgreSQL's `timestamp` can hold: 4713-11-24 BC to 294276-12-31.
 const INSTANTS: std::ops::Range<i64> = -210_866_803_200_000_000..9_223_371_331_200_000_000;
+
+/// The days `-infinity` and `infinity`.
+const ENDLESS_DAYS: [i32; 2] = [i32::MIN, i32::MAX];
+/// The instants `-infinity` and `infinity`.
+const ENDLESS: [i64; 2] = [i64::MIN, i64::MAX];
+
+/// Whether a day is `infinity` or `-infinity`.
+pub(crate) fn is_endless_day(day: i32) -> bool {
+    ENDLESS_DAYS.contains(&day)
+}
+
+/// Whether an instant is `infinity` or `-infinity`.
+pub(crate) fn is_endless(instant: i64) -> bool {
+    ENDLESS.contains(&instant)
+}
+
+/// The instant at which a day starts; None if timestamps do not reach so far.
+pub(crate) fn start_of_day(day: i32) -> Option<i64> {
+    match day {
+        i32::MIN => Some(i64::MIN),
+        i32::MAX => Some(i64::MAX),
+        day => i64::from(day).checked_mul(DAY_US).and_then(in_range),
+    }
+}
+
+/// The day in which an instant lies.
+pub(crate) fn day_of(instant: i64) -> i32 {
+    match instant {
+        i64::MIN => i32::MIN,
+        i64::MAX => i32::MAX,
+        instant => instant.div_euclid(DAY_US) as i32,
+    }
+}
+
+/// Which end of time a text names: the first of a pair, or the second.
+fn end_of_time<T: Copy>(text: &str, [before, after]: [T; 2]) -> Option<T> {
+    if text.eq_ignore_ascii_case("infinity") {
+        Some(after)
+    } else if text.eq_ignore_ascii_case("-infinity") {
+        Some(before)
+    } else {
+        None
+    }
+}
+
+fn print_end_of_time(is_after: bool, out: &mut String) {
+    out.push_str(if is_after { "infinity" } else { "-infinity" });
+}
 
 /// Days since 1970-01-01 of a day of the calendar; `year` is astronomical (0 is 1 BC).
 pub(crate) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
@@ -179,8 +228,11 @@ fn days(date: (i64, u32, u32), bc: bool) -> Option<i64> {
     DAYS.contains(&days).then_some(days)
 }
 
-/// Reads `YYYY-MM-DD`, with ` BC` for years before 1.
+/// Reads `YYYY-MM-DD`, with ` BC` for years before 1, `infinity` or `-infinity`.
 pub(crate) fn parse_date(text: &str) -> Option<i32> {
+    if let Some(day) = end_of_time(text.trim(), ENDLESS_DAYS) {
+        return Some(day);
+    }
     let mut cursor = Cursor(text.trim().as_bytes());
     let date = cursor.date()?;
     let bc = cursor.bc();
@@ -194,10 +246,13 @@ pub(crate) fn parse_time(text: &str) -> Option<i64> {
     cursor.0.is_empty().then_some(us)
 }
 
-/// Reads an instant: a date, then optionally `T` or a space and a time, then optionally an offset.
+/// Reads an instant: a date, then optionally `T` or a space and a time, then optionally an offset; or `infinity` or `-infinity`.
 ///
 /// For a timestamp without time zone the offset is dropped, for one with time zone its absence means UTC, both as in PostgreSQL.
 pub(crate) fn parse_timestamp(text: &str, with_zone: bool) -> Option<i64> {
+    if let Some(instant) = end_of_time(text.trim(), ENDLESS) {
+        return Some(instant);
+    }
     let mut cursor = Cursor(text.trim().as_bytes());
     let date = cursor.date()?;
     let mut us = 0;
@@ -224,7 +279,7 @@ pub(crate) fn parse_timestamp(text: &str, with_zone: bool) -> Option<i64> {
     in_range(instant)
 }
 
-/// The instant, if PostgreSQL's timestamps can hold it.
+/// The instant, if PostgreSQL's timestamps can hold it; it is one of the calendar.
 pub(crate) fn in_range(instant: i64) -> Option<i64> {
     INSTANTS.contains(&instant).then_some(instant)
 }
@@ -243,8 +298,11 @@ fn print_day(days: i64, out: &mut String) -> bool {
     bc
 }
 
-/// Prints `YYYY-MM-DD`, with ` BC` for years before 1.
+/// Prints `YYYY-MM-DD`, with ` BC` for years before 1, or `infinity` or `-infinity`.
 pub(crate) fn print_date(days: i32, out: &mut String) {
+    if is_endless_day(days) {
+        return print_end_of_time(days > 0, out);
+    }
     if print_day(i64::from(days), out) {
         out.push_str(" BC");
     }
@@ -265,8 +323,11 @@ fn print_fraction(us: i64, out: &mut String) {
     }
 }
 
-/// Prints an instant as PostgreSQL does; with `zone`, `+00` follows.
+/// Prints an instant as PostgreSQL does; with `zone`, `+00` follows what is not endless.
 pub(crate) fn print_timestamp(instant: i64, zone: bool, out: &mut String) {
+    if is_endless(instant) {
+        return print_end_of_time(instant > 0, out);
+    }
     let bc = print_day(instant.div_euclid(DAY_US), out);
     out.push(' ');
     print_time(instant.rem_euclid(DAY_US), out);
@@ -324,8 +385,12 @@ impl Span {
     }
 }
 
-/// The instant `span` later: months first (a day beyond the month's end becomes its last), then days, then the time.
+/// The instant `span` later: months first (a day beyond the month's end becomes its last), then days, then the time. What is
+/// endless stays so.
 pub(crate) fn add_span(instant: i64, span: Span) -> Option<i64> {
+    if is_endless(instant) {
+        return Some(instant);
+    }
     let mut days = instant.div_euclid(DAY_US);
     let time = instant.rem_euclid(DAY_US);
     if span.months != 0 {
@@ -354,6 +419,8 @@ mod tests {
             ("0044-03-15 12:00:00 BC", false, "0044-03-15 12:00:00 BC"),
             ("2024-02-29 23:59:59.9999999", false, "2024-03-01 00:00:00"),
             ("1969-12-31 23:59:59.5", false, "1969-12-31 23:59:59.5"),
+            ("Infinity", true, "infinity"),
+            ("-infinity", false, "-infinity"),
         ] {
             let mut out = String::new();
             print_timestamp(parse_timestamp(text, zone).unwrap_or_else(|| panic!("{text}")), zone, &mut out);
@@ -361,7 +428,7 @@ mod tests {
         }
         for text in [
             "",
-            "infinity",
+            "infinity BC",
             "2023-02-29",
             "2023-13-01",
             "2023-01-01 25:00:00",

@@ -3,9 +3,9 @@
 use super::changes::Identity;
 use super::rows::{RowKey, read_row};
 use crate::operators::best::stored;
-use crate::operators::read::{BATCH_ROWS, GroupReader};
+use crate::operators::read::{BATCH_ROWS, GroupReader, LIST_VALUES_MAX};
 use crate::plan::ProjectionPlan;
-use crate::plan::steps::{Rows, Step, run};
+use crate::plan::steps::{Rows, Step, only, run};
 use crate::rows::builder::ColumnBuilder;
 use crate::rows::slot::Slot;
 use crate::state::key;
@@ -13,6 +13,7 @@ use crate::state::layout::{self, Kind};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result};
+use std::collections::BTreeSet;
 use tw_state::{Keyspace, Range, Snapshot};
 use tw_types::PartitionId;
 
@@ -54,9 +55,12 @@ impl<'a> ViewReader<'a> {
         &'b self,
         grouping: &'b crate::operators::aggregator::Grouping,
         key_types: &'b [DataType],
+        wanted: Option<&'b BTreeSet<usize>>,
     ) -> GroupReader<'b> {
         GroupReader {
             grouping,
+            wanted,
+            values_max: LIST_VALUES_MAX,
             key_types,
             keyspace: self.keyspace,
             snapshot: self.snapshot,
@@ -65,23 +69,27 @@ impl<'a> ViewReader<'a> {
     }
 
     /// Reads the whole result, in batches; stops when `each` says false. `key` are the values of the first columns of the group's
-    /// key, if only such groups are wanted.
+    /// key, if only such groups are wanted; `wanted` are the columns of the result whose values matter, if not all do.
     ///
     /// # Errors
     /// The store failed, or a value of the result does not exist.
     pub(crate) fn read(
         &self,
         key: &[Slot<'_>],
+        wanted: Option<&[usize]>,
         mut each: impl FnMut(RecordBatch) -> Result<bool>,
     ) -> Result<()> {
         let Some((grouping, key_types)) = &self.plan.grouping else { return self.read_rows(each) };
         let mut start = Vec::new();
         key.iter().for_each(|slot| key::put(slot, &mut start));
+        let fewer =
+            wanted.map(|wanted| only(&self.plan.after, wanted.iter().copied().collect())).transpose()?;
+        let steps = fewer.as_ref().map_or(&self.plan.after, |(steps, _)| steps);
         let mut give = |columns, rows| {
             let rows = Rows::plain(self.plan.grouped.clone(), columns, rows)?;
-            give(run(&self.plan.after, rows)?.batch, &mut each)
+            give(run(steps, rows)?.batch, &mut each)
         };
-        let reader = self.groups(grouping, key_types);
+        let reader = self.groups(grouping, key_types, fewer.as_ref().map(|(_, needed)| needed));
         if !key.is_empty() && key.len() == key_types.len() {
             let (columns, rows) = reader.get(&start)?;
             give(columns, rows)?;

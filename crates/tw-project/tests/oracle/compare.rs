@@ -17,7 +17,7 @@ pub struct Outcome {
     pub refused: usize,
     /// PostgreSQL has no answer: a division by zero, an overflow.
     pub failed: usize,
-    /// We had to reject a row for which an expression has no value.
+    /// We had to reject a row for which an expression has no value, as PostgreSQL would have failed.
     pub rejected: usize,
     /// The answers differ.
     pub wrong: Vec<String>,
@@ -112,7 +112,16 @@ fn check(server: &mut Server, driver: &Driver, table: &Table, index: usize, quer
     let sql = query.postgres.replace("{table}", "t");
     let theirs = server.query(&sql);
     if let Some(reason) = driver.rejected(&format!("p{index}")) {
-        return Verdict::Rejected(format!("{reason}: {}", query.ours));
+        let reason = format!("{reason}: {}", query.ours);
+        // A row that has gone by now may have been what it failed for.
+        let ever = theirs.and_then(|_| server.query(&query.postgres.replace("{table}", "t_ever")));
+        return match ever {
+            Err(_) => Verdict::Rejected(reason),
+            Ok(_) => Verdict::Wrong(format!(
+                "{:?}\n  rejected, although PostgreSQL never fails: {reason}",
+                table.columns
+            )),
+        };
     }
     let mut asked = vec![format!("SELECT * FROM p{index}")];
     if query.ad_hoc {

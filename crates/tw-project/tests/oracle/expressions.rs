@@ -137,7 +137,7 @@ fn integer(table: &Table, depth: usize, random: &mut Random) -> String {
     let mut sub = |kind| expression(table, kind, depth - 1, random);
     let (a, b) = (sub(Kind::Int), sub(Kind::Int));
     let (text, numeric) = (sub(Kind::Text), sub(Kind::Numeric));
-    match random.below(9) {
+    match random.below(10) {
         0 => format!("({a} + {b})"),
         1 => format!("({a} - {b})"),
         2 => format!("({a} * {})", random.below(20)),
@@ -146,6 +146,7 @@ fn integer(table: &Table, depth: usize, random: &mut Random) -> String {
         5 => format!("abs({a})"),
         6 => format!("length({text})"),
         7 => format!("({numeric})::bigint"),
+        8 => format!("(CASE WHEN {b} = 0 THEN {} ELSE {a} / {b} END)", random.below(3)),
         _ => format!(
             "extract({} from {})::integer",
             random.of(&["year", "month", "day", "dow"]),
@@ -211,6 +212,22 @@ fn moment(table: &Table, kind: Kind, depth: usize, random: &mut Random) -> Strin
     }
 }
 
+/// A condition that keeps another one from failing.
+fn guarded(table: &Table, depth: usize, random: &mut Random) -> String {
+    let [a, b] = [(); 2].map(|()| expression(table, Kind::Int, depth - 1, random));
+    match random.below(4) {
+        0 => format!("({b} <> 0 AND {a} / {b} > 1)"),
+        1 => format!("({b} = 0 OR {a} % {b} = 1)"),
+        2 => {
+            format!("(CASE WHEN {b} = 0 THEN {} ELSE {a} / {b} > 1 END)", condition(table, depth - 1, random))
+        }
+        _ => format!(
+            "({b} <> 0 AND {a} / {b} >= 0 AND ({} OR {a} / {b} = 2))",
+            condition(table, depth - 1, random)
+        ),
+    }
+}
+
 /// A condition.
 pub fn condition(table: &Table, depth: usize, random: &mut Random) -> String {
     if depth == 0 {
@@ -225,6 +242,9 @@ pub fn condition(table: &Table, depth: usize, random: &mut Random) -> String {
     let kind = some_kind(table, random);
     let a = expression(table, kind, depth - 1, random);
     let b = expression(table, kind, depth - 1, random);
+    if random.one_in(10) {
+        return guarded(table, depth, random);
+    }
     match random.below(9) {
         0 => format!("({} AND {})", condition(table, depth - 1, random), condition(table, depth - 1, random)),
         1 => format!("({} OR {})", condition(table, depth - 1, random), condition(table, depth - 1, random)),

@@ -1,7 +1,7 @@
 //! Random SELECTs, as we and as PostgreSQL write them.
 
 use crate::expressions::{Kind, condition, expression, some_kind};
-use crate::history::{self, Table};
+use crate::history::Table;
 use crate::random::Random;
 
 /// A SELECT from `{table}`.
@@ -101,7 +101,7 @@ fn aggregate(table: &Table, random: &mut Random) -> Item {
         expression(table, kind, 1, random)
     };
     let distinct = if random.one_in(4) { "DISTINCT " } else { "" };
-    match random.below(14) {
+    match random.below(15) {
         0 => Item::same(format!("count(*){filter}")),
         1 => Item::same(format!("count({distinct}{any}){filter}")),
         2 => Item::same(format!("count(DISTINCT {any}){filter}")),
@@ -120,12 +120,13 @@ fn aggregate(table: &Table, random: &mut Random) -> Item {
             expression(table, Kind::Int, 1, random)
         )),
         10 => ordered(table, &filter, random),
-        11 if table.kind != history::Kind::Whole => Item {
-            ours: format!("array_agg(DISTINCT {any}){filter}"),
-            postgres: format!("array_agg(DISTINCT {any}){filter}"),
-            ad_hoc: false,
-        },
-        11 | 12 => unordered(&any, &filter, random),
+        11 => {
+            let order = random.of(&["", " ORDER BY {}", " ORDER BY {} DESC", " ORDER BY {} DESC NULLS LAST"]);
+            let text = format!("array_agg(DISTINCT {any}{}){filter}", order.replace("{}", &any));
+            Item { ours: text.clone(), postgres: text, ad_hoc: false }
+        }
+        12 if random.one_in(2) => guarded(table, random),
+        12 | 13 => unordered(&any, &filter, random),
         _ => Item::same(format!("max({}) IS NULL", orderable(table, random).1)),
     }
 }
@@ -150,6 +151,19 @@ fn ordered(table: &Table, filter: &str, random: &mut Random) -> Item {
         ),
     };
     Item { ours, postgres, ad_hoc: false }
+}
+
+/// A division that only the FILTER keeps from failing.
+fn guarded(table: &Table, random: &mut Random) -> Item {
+    let [a, b] = [(); 2].map(|()| expression(table, Kind::Int, 1, random));
+    let more = if random.one_in(2) { format!(" AND {}", condition(table, 1, random)) } else { String::new() };
+    let aggregate = match random.below(4) {
+        0 => format!("sum({a} / {b})"),
+        1 => format!("max({a} % {b})"),
+        2 => format!("bool_or({a} / {b} > 1)"),
+        _ => format!("count(DISTINCT {a} / {b})"),
+    };
+    Item::same(format!("{aggregate} FILTER (WHERE {b} <> 0{more})"))
 }
 
 /// The same in the order in which the rows came.

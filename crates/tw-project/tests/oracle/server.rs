@@ -34,8 +34,8 @@ impl Server {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    /// Begins with an empty table `t`, whose column `_rid` tells the rows in the order in which they came. What is compared is
-    /// the order of bytes.
+    /// Begins with an empty table `t`, whose column `_rid` tells the rows in the order in which they came, and a table `t_ever`
+    /// for every row that there ever is. What is compared is the order of bytes.
     pub fn begin(&mut self, table: &Table) {
         let columns: Vec<String> = table
             .columns
@@ -46,7 +46,7 @@ impl Server {
             })
             .collect();
         self.execute(&format!(
-            "BEGIN; CREATE TEMP TABLE t ({}, _rid bigint) ON COMMIT DROP",
+            "BEGIN; CREATE TEMP TABLE t ({}, _rid bigint) ON COMMIT DROP; CREATE TEMP TABLE t_ever (LIKE t) ON COMMIT DROP",
             columns.join(", ")
         ));
     }
@@ -60,6 +60,9 @@ impl Server {
         let mut sql = String::new();
         for (number, change) in (first..).zip(changes) {
             let values = |row: &Row| row.iter().map(literal).collect::<Vec<_>>().join(", ");
+            if let Change::Insert { row } | Change::Update { after: row, .. } = change {
+                sql += &format!("INSERT INTO t_ever VALUES ({}, {number});\n", values(row));
+            }
             // One of the rows that look like this.
             let one = |row: &Row| {
                 let same: Vec<String> = table

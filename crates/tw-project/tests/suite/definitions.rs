@@ -252,3 +252,18 @@ fn a_described_stream_has_its_own_columns_and_those_of_every_event() {
         ["_hlc","bigint",true,false,null]"#]]
     .assert_eq(&node.run("DESCRIBE s"));
 }
+
+#[test]
+fn more_aggregates_than_can_be_told_apart_are_refused() {
+    let mut node = Node::new();
+    node.run("CREATE STREAM s (a integer) WITH (partitions = 1)");
+    let create = |many: usize| {
+        let sums: Vec<String> = (0..many).map(|n| format!("min(a + {n}) AS m{n}")).collect();
+        format!("CREATE PROJECTION p AS SELECT {} FROM s", sums.join(", "))
+    };
+    expect!["not supported in a projection: 257 aggregates: at most 256: make two projections, and join them when you query"]
+        .assert_eq(&node.refused(&create(257)));
+    node.append("s", "t", None, r#"{"a":1}"#);
+    node.run(&create(256));
+    assert_eq!(node.query("SELECT m0, m255 FROM p"), "[1,256]");
+}

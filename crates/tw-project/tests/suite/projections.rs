@@ -115,3 +115,16 @@ fn a_paused_projection_stands_still_until_it_is_resumed() {
     node.run("RESUME PROJECTION pages");
     assert_eq!(node.query("SELECT * FROM pages"), before);
 }
+
+#[test]
+fn a_column_that_is_not_asked_for_is_not_computed() {
+    let mut node = clicks();
+    node.run("CREATE PROJECTION p AS SELECT page, count(*) AS n, 1 / (count(*) - 2) AS r FROM clicks GROUP BY page");
+    assert_eq!(node.try_query("SELECT * FROM p", &[]).unwrap_err().to_string(), "division by zero");
+    expect![[r#"
+        ["cart",2]
+        ["home",2]"#]]
+    .assert_eq(&node.query("SELECT page, n FROM p"));
+    expect![["[2]"]].assert_eq(&node.query("SELECT count(*) FROM p"));
+    expect![[r#"["home"]"#]].assert_eq(&node.query("SELECT page FROM p WHERE n = 2 AND page > 'd'"));
+}
