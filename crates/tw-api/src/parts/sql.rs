@@ -10,7 +10,8 @@ use tw_types::Token;
 
 /// Whoever carries out statements: queries and definitions alike.
 pub trait Sql: Send + Sync + 'static {
-    /// Carries out one statement. Dropping the future, or the rows that it answers with, stops it.
+    /// Carries out one statement. Dropping the future, or the rows that it answers with, stops a query; a definition that
+    /// has begun is carried out.
     fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>>;
 }
 
