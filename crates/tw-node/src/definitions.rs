@@ -212,10 +212,7 @@ impl Definitions {
 
     async fn created(&self, stream: NewStream) -> Result<Arc<StreamDef>, Problem> {
         let mut state = self.current().await?;
-        if state.catalog.projection(stream.name.as_str()).is_ok() {
-            let detail = format!("there is a projection `{}` already: choose another name", stream.name);
-            return Err(Problem::new(Code::AlreadyExists, detail));
-        }
+        state.catalog.check_new_stream(&stream).map_err(problem::of_definition)?;
         let created = self.log.create_stream(stream).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
         Ok(created)
@@ -235,6 +232,7 @@ impl Definitions {
 
     async fn altered(&self, changed: NewStream) -> Result<Arc<StreamDef>, Problem> {
         let mut state = self.current().await?;
+        state.catalog.check_altered_stream(&changed).map_err(problem::of_definition)?;
         let altered = self.log.alter_stream(changed).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
         Ok(altered)
@@ -268,12 +266,12 @@ impl Definitions {
             }
             _ => {}
         }
+        let version = state.catalog.next_version(&change);
+        self.write(&change, version).await?;
         if let Change::SourceDropped(name) = &change {
             // Not before: a source that is still defined needs it.
             self.sources.forget(name);
         }
-        let version = state.catalog.next_version(&change);
-        self.write(&change, version).await?;
         Ok(done)
     }
 
@@ -293,10 +291,10 @@ impl Definitions {
         tracing::info!(change = change.event_type(), subject = change.subject(), "definition changed");
         Ok(())
     }
-fn closing() -> Problem {
-    Problem::new(Code::ShuttingDown, "the node is shutting down")
 }
 
+fn closing() -> Problem {
+    Problem::new(Code::ShuttingDown, "the node is shutting down")
 }
 
 /// A name as an identifier of a statement.
@@ -308,8 +306,8 @@ pub(crate) fn quoted(name: &str) -> String {
 pub(crate) fn report(outcome: Result<(), tw_project::Error>) {
     if let Err(error) = outcome {
         tracing::error!(error = chain(&error), "the definitions cannot be followed; it is tried again");
+    }
+}
 
 #[cfg(test)]
 mod tests;
-    }
-}
