@@ -28,6 +28,10 @@ pub struct Options {
     pub headers_max: u32,
     /// The longest body of a request, in bytes. 1 KiB to 60 MiB, default 16 MiB.
     pub body_bytes_max: u32,
+    /// How many bytes the bodies of all requests under way may have together; further ones wait, and are refused with 503
+    /// if that takes `body_timeout_ms`, or if they do not say how long they are. Bodies up to 64 KiB are not counted.
+    /// `body_bytes_max` to 4 GiB, default 256 MiB.
+    pub body_bytes_total_max: u32,
     /// How many events one request may append. 1 to 1,000,000, default 100,000.
     pub events_max: u32,
     /// How many extension attributes an event may have. 1 to 1,000, default 64.
@@ -73,6 +77,7 @@ impl Default for Options {
             header_bytes_max: 64 << 10,
             headers_max: 128,
             body_bytes_max: 16 << 20,
+            body_bytes_total_max: 256 << 20,
             events_max: 100_000,
             extensions_max: 64,
             attribute_bytes_max: 4 << 10,
@@ -124,6 +129,7 @@ impl Options {
             ("header_bytes_max", self.header_bytes_max, 8 << 10..=1 << 20),
             ("headers_max", self.headers_max, 10..=1_000),
             ("body_bytes_max", self.body_bytes_max, 1 << 10..=60 << 20),
+            ("body_bytes_total_max", self.body_bytes_total_max, self.body_bytes_max..=u32::MAX),
             ("events_max", self.events_max, 1..=1_000_000),
             ("extensions_max", self.extensions_max, 1..=1_000),
             ("attribute_bytes_max", self.attribute_bytes_max, 64..=64 << 10),
