@@ -52,8 +52,8 @@ pub struct Options {
     /// How long a request may wait: an append for its durability, a read for its token. `timeout_ms` of a request can only
     /// make it shorter. In milliseconds, 100 ms to 10 min, default 30 s.
     pub request_timeout_ms: u32,
-    /// How long a statement may run, in milliseconds. `timeout_ms` of a request can only make it shorter. 100 ms to 24 h,
-    /// default 5 min.
+    /// How long a statement may run, the wait for its token included, in milliseconds. `timeout_ms` of a request can only
+    /// make it shorter. 100 ms to 24 h, and at most `query_ms_max` of `[query]`; default 60 s.
     pub sql_timeout_ms: u32,
     /// How long a client may take nothing of an answer before its connection is closed, in milliseconds. 100 ms to
     /// 1 h, default 30 s.
@@ -87,7 +87,7 @@ impl Default for Options {
             header_timeout_ms: 30_000,
             body_timeout_ms: 60_000,
             request_timeout_ms: 30_000,
-            sql_timeout_ms: 300_000,
+            sql_timeout_ms: 60_000,
             write_stall_ms_max: 30_000,
             heartbeat_ms: 15_000,
             shutdown_ms_max: 10_000,

@@ -57,3 +57,14 @@ async fn every_type_is_answered_as_the_documentation_says() {
     assert_eq!(world.rows("SELECT data, data->'doc' FROM events.t").await, json!([[data, {"a": 1.0}]]));
     assert_eq!(world.rows("SELECT array_agg(n) FROM t").await, json!([[["1.50"]]]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_cannot_ask_for_more_time_than_it_would_get() {
+    let world = World::start().await;
+    let text = [("content-type", "text/plain")];
+    let refused = world.call("POST", "/v1/sql?timeout_ms=60001", &text, "SELECT 1").await;
+    let (status, code, detail) = refused.problem();
+    assert_eq!((status, code.as_str()), (400, "invalid_parameter"));
+    assert!(detail.contains("60000"), "{detail}");
+    assert_eq!(world.call("POST", "/v1/sql?timeout_ms=60000", &text, "SELECT 1").await.status, 200);
+}
