@@ -11,6 +11,7 @@ use tw_log::{MemoryLog, store};
 use tw_process::{Handle, Workers};
 use tw_project::SourceDef;
 use tw_state::{MemoryStore, Store};
+use tw_types::{Column, ColumnType, DataClass, Schema, StreamKind, StreamOptions};
 
 /// How long something that must happen may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,6 +44,19 @@ impl World {
     async fn run(&self, sql: &str) {
         let done = self.definitions.carry_out(&tw_project::parse(sql).unwrap()).await;
         assert!(matches!(done, Ok(Outcome::Done(_))), "{sql}: {:?}", done.err());
+    }
+
+    /// Defines a source in whose place nobody answers.
+    async fn define_source(&self, name: &str) {
+        let source = Change::SourceCreated(SourceDef {
+            name: name.into(),
+            kind: "postgres".into(),
+            url: "postgres://me@127.0.0.1:1/shop".into(),
+            tables: vec!["public.orders".into()],
+            options: BTreeMap::new(),
+        });
+        self.definitions.write(&source, Version(1)).await.unwrap();
+        self.definitions.follow().await.unwrap();
     }
 
     /// Asks for `sql`, and goes away when it has been asked how far it is `polls` times; says whether it was done before.
@@ -106,16 +120,7 @@ async fn a_source_that_is_being_dropped_is_dropped_although_the_client_has_gone(
     let definitions = &world.definitions;
     for polls in 1.. {
         let name = format!("shop{polls}");
-        let source = Change::SourceCreated(SourceDef {
-            name: name.clone(),
-            kind: "postgres".into(),
-            // Nobody answers there.
-            url: "postgres://me@127.0.0.1:1/shop".into(),
-            tables: vec!["public.orders".into()],
-            options: BTreeMap::new(),
-        });
-        definitions.write(&source, Version(1)).await.unwrap();
-        definitions.follow().await.unwrap();
+        world.define_source(&name).await;
         assert!(definitions.engine.catalog().source(&name).is_ok());
         let done = world.run_briefly(&format!("DROP SOURCE {name}"), polls).await;
         until(|| definitions.engine.catalog().source(&name).is_err()).await;
@@ -146,6 +151,34 @@ async fn wherever_a_change_is_dropped_later_ones_take_effect() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_source_is_neither_taken_nor_changed() {
+    let world = World::new();
+    let definitions = &world.definitions;
+    world.define_source("shop").await;
+    let stream = |name| NewStream::plain(StreamName::new(name).unwrap(), 1);
+    for (name, code, said) in [
+        ("shop", Code::AlreadyExists, "there is a source `shop` already"),
+        (
+            "shop.extra",
+            Code::InvalidDefinition,
+            "`shop.extra` cannot name a stream: names that start with `shop.` belong to the source `shop`",
+        ),
+    ] {
+        let refused = definitions.create_stream(stream(name)).await.unwrap_err();
+        assert_eq!((refused.code(), refused.detail()), (code, said));
+    }
+    let id = Column { name: "id".into(), ty: ColumnType::Int8, nullable: false, class: DataClass::Internal };
+    let schema = Schema { version: 1, columns: vec![id], key: vec!["id".into()] };
+    let table = NewStream { kind: StreamKind::Table, schema: Some(schema), ..stream("shop.orders") };
+    definitions.log.create_stream(table.clone()).await.unwrap();
+    let refused = definitions.alter_stream(NewStream { schema: None, ..table.clone() }).await.unwrap_err();
+    assert_eq!(refused.detail(), "`shop.orders` is a captured table: its columns are those of its source");
+    let options = StreamOptions { retention_ms: Some(60_000), ..StreamOptions::default() };
+    let altered = definitions.alter_stream(NewStream { options, ..table.clone() }).await.unwrap();
+    assert_eq!((altered.options.retention_ms, &altered.schema), (Some(60_000), &table.schema));
 }
 
 #[tokio::test]
