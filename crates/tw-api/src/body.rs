@@ -9,8 +9,12 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::any::Any;
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Nothing more follows, although the answer is not complete: the connection is closed so that the client notices.
 #[derive(Debug, thiserror::Error)]
@@ -93,54 +97,159 @@ impl http_body::Body for Body {
     }
 }
 
-/// Reads the whole body of a request.
-///
-/// # Errors
-/// `body_too_large`, `body_timeout`, or `invalid_body` when the client breaks it off.
-pub(crate) async fn read(mut body: Incoming, options: &Options) -> Result<Bytes, Problem> {
-    let bytes_max = options.body_bytes_max as usize;
-    let timeout = ms(options.body_timeout_ms);
-    let outcome = tokio::time::timeout(timeout, collect(&mut body, bytes_max)).await;
-    match outcome {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => {
-            // A client that is still sending would not see the answer if the connection were closed now.
-            let _best_effort =
-                tokio::time::timeout(timeout.min(ms(2_000)), discard(&mut body, bytes_max)).await;
-            let detail = format!("the body is over the limit of {bytes_max} bytes: split it");
-            Err(Problem::new(Code::BodyTooLarge, detail).with(|m| m.limit = Some(bytes_max as u64)))
-        }
-        Ok(Err(error)) => Err(Problem::new(Code::InvalidBody, format!("the body broke off: {error}"))),
-        Err(_) => {
-            let detail = format!("the body did not arrive within {} ms", timeout.as_millis());
-            Err(Problem::new(Code::BodyTimeout, detail))
-        }
+/// A body up to this many bytes is not counted: `requests_max` of them are few bytes.
+const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
+
+/// The bodies of all requests under way, which share a budget of bytes.
+pub(crate) struct Bodies {
+    bytes_max: usize,
+    bytes_total_max: u32,
+    timeout: Duration,
+    budget: Arc<Semaphore>,
+}
+
+/// A body, and its share of the budget for as long as it is kept.
+pub(crate) struct Received {
+    bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
-/// The body, or None when it has more than `bytes_max` bytes. What came in one piece is not copied.
-async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Option<Bytes>, hyper::Error> {
-    let announced = body.size_hint().lower() as usize;
-    if announced > bytes_max {
-        return Ok(None);
+/// Why a body was not taken.
+enum Refused {
+    /// It has too many bytes.
+    TooLarge,
+    /// There is no room for it now.
+    NoRoom,
+    /// The client broke it off.
+    Broken(hyper::Error),
+}
+
+impl From<hyper::Error> for Refused {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(error)
     }
-    let Some(first) = next(body).await? else { return Ok(Some(Bytes::new())) };
-    if first.len() > bytes_max {
-        return Ok(None);
+}
+
+impl Bodies {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            bytes_max: options.body_bytes_max as usize,
+            bytes_total_max: options.body_bytes_total_max,
+            timeout: ms(options.body_timeout_ms),
+            budget: Arc::new(Semaphore::new(options.body_bytes_total_max as usize)),
+        }
     }
-    let Some(second) = next(body).await? else { return Ok(Some(first)) };
-    // What is announced is not believed further than the limit.
-    let mut whole = BytesMut::with_capacity(announced.min(bytes_max).max(first.len() + second.len()));
-    whole.extend_from_slice(&first);
-    let mut piece = Some(second);
-    while let Some(bytes) = piece {
-        if whole.len() + bytes.len() > bytes_max {
+
+    /// Reads the whole body of a request.
+    ///
+    /// # Errors
+    /// `body_too_large`, `body_timeout`, `overloaded` when the bodies of other requests leave no room for it, or
+    /// `invalid_body` when the client breaks it off.
+    pub(crate) async fn read(&self, mut body: Incoming) -> Result<Received, Problem> {
+        let (bytes_max, timeout) = (self.bytes_max, self.timeout);
+        let share = self.share_of(&body).await?;
+        let refused = match tokio::time::timeout(timeout, self.collect(&mut body, share)).await {
+            Ok(Ok(received)) => return Ok(received),
+            Ok(Err(refused)) => refused,
+            Err(_) => {
+                let detail = format!("the body did not arrive within {} ms", timeout.as_millis());
+                return Err(Problem::new(Code::BodyTimeout, detail));
+            }
+        };
+        if !matches!(refused, Refused::Broken(_)) {
+            // A client that is still sending would not see the answer if the connection were closed now.
+            let _best_effort =
+                tokio::time::timeout(timeout.min(ms(2_000)), discard(&mut body, bytes_max)).await;
+        }
+        Err(match refused {
+            Refused::TooLarge => {
+                let detail = format!("the body is over the limit of {bytes_max} bytes: split it");
+                Problem::new(Code::BodyTooLarge, detail).with(|m| m.limit = Some(bytes_max as u64))
+            }
+            Refused::NoRoom => self.no_room(),
+            Refused::Broken(error) => Problem::new(Code::InvalidBody, format!("the body broke off: {error}")),
+        })
+    }
+
+    /// The share of a body that says how long it is. It waits for its turn and has read nothing meanwhile, so that the
+    /// bodies that are being read always end.
+    async fn share_of(&self, body: &Incoming) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        let announced = announced(body);
+        if announced <= UNCOUNTED_BYTES_MAX || announced > self.bytes_max {
             return Ok(None);
         }
-        whole.extend_from_slice(&bytes);
-        piece = next(body).await?;
+        // It is not over the limit, which is a number of 32 bits.
+        let share = self.budget.clone().acquire_many_owned(announced as u32);
+        let share = tokio::time::timeout(self.timeout, share).await;
+        share.ok().and_then(Result::ok).map(Some).ok_or_else(|| self.no_room())
     }
-    Ok(Some(whole.freeze()))
+
+    fn no_room(&self) -> Problem {
+        let limit = self.bytes_total_max;
+        let detail = format!(
+            "the bodies of the requests under way have {limit} bytes, which is the limit: try again in a moment"
+        );
+        Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
+    }
+
+    /// The body, which has this share of the budget. What came in one piece is not copied.
+    async fn collect(
+        &self,
+        body: &mut Incoming,
+        mut share: Option<OwnedSemaphorePermit>,
+    ) -> Result<Received, Refused> {
+        let announced = announced(body);
+        if announced > self.bytes_max {
+            return Err(Refused::TooLarge);
+        }
+        let Some(first) = next(body).await? else {
+            return Ok(Received { bytes: Bytes::new(), _share: share });
+        };
+        self.grow(&mut share, first.len())?;
+        let Some(second) = next(body).await? else { return Ok(Received { bytes: first, _share: share }) };
+        self.grow(&mut share, first.len() + second.len())?;
+        // What is announced is not believed further than the limit.
+        let mut whole = BytesMut::with_capacity(announced.max(first.len() + second.len()));
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while let Some(bytes) = next(body).await? {
+            self.grow(&mut share, whole.len() + bytes.len())?;
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(Received { bytes: whole.freeze(), _share: share })
+    }
+
+    /// Makes the share of a body that did not say how long it is enough for this many bytes. It does not wait, because
+    /// what it has might be what others wait for.
+    fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Refused> {
+        if bytes > self.bytes_max {
+            return Err(Refused::TooLarge);
+        }
+        let has = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if bytes <= UNCOUNTED_BYTES_MAX.max(has) {
+            return Ok(());
+        }
+        let more = self.budget.clone().try_acquire_many_owned((bytes - has) as u32);
+        let more = more.map_err(|_| Refused::NoRoom)?;
+        match share {
+            Some(share) => share.merge(more),
+            None => *share = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes a body says that it has; 0 if it does not say.
+fn announced(body: &Incoming) -> usize {
+    usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)
 }
 
 /// Reads on, up to `bytes_max` bytes, and forgets it.

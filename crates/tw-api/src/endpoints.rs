@@ -15,7 +15,7 @@ pub(crate) use events::Page;
 pub(crate) use history::HistoryPage;
 pub(crate) use sql::SqlRequest;
 
-use crate::body::{self, Body};
+use crate::body::Body;
 use crate::parts::{Action, Target};
 use crate::route::Route;
 use crate::service::Call;
@@ -96,7 +96,7 @@ pub(crate) fn json(value: &impl Serialize) -> Outcome {
 
 /// The body of a request as one JSON value; an empty body is `{}`.
 pub(crate) async fn read_json<T: DeserializeOwned>(call: &Call, body: Incoming) -> Result<T, Problem> {
-    let bytes = body::read(body, &call.api.options).await?;
+    let bytes = call.api.bodies.read(body).await?;
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     serde_json::from_slice(bytes).map_err(|error| {
         Problem::new(Code::InvalidBody, format!("the body is not what is expected: {error}"))

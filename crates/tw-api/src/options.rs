@@ -28,6 +28,10 @@ pub struct Options {
     pub headers_max: u32,
     /// The longest body of a request, in bytes. 1 KiB to 60 MiB, default 16 MiB.
     pub body_bytes_max: u32,
+    /// How many bytes the bodies of all requests under way may have together; further ones wait, and are refused with 503
+    /// if that takes `body_timeout_ms`, or if they do not say how long they are. Bodies up to 64 KiB are not counted.
+    /// `body_bytes_max` to 4 GiB, default 256 MiB.
+    pub body_bytes_total_max: u32,
     /// How many events one request may append. 1 to 1,000,000, default 100,000.
     pub events_max: u32,
     /// How many extension attributes an event may have. 1 to 1,000, default 64.
@@ -48,8 +52,8 @@ pub struct Options {
     /// How long a request may wait: an append for its durability, a read for its token. `timeout_ms` of a request can only
     /// make it shorter. In milliseconds, 100 ms to 10 min, default 30 s.
     pub request_timeout_ms: u32,
-    /// How long a statement may run, in milliseconds. `timeout_ms` of a request can only make it shorter. 100 ms to 24 h,
-    /// default 5 min.
+    /// How long a statement may run, the wait for its token included, in milliseconds. `timeout_ms` of a request can only
+    /// make it shorter. 100 ms to 24 h, and at most `query_ms_max` of `[query]`; default 60 s.
     pub sql_timeout_ms: u32,
     /// How long a client may take nothing of an answer before its connection is closed, in milliseconds. 100 ms to
     /// 1 h, default 30 s.
@@ -73,6 +77,7 @@ impl Default for Options {
             header_bytes_max: 64 << 10,
             headers_max: 128,
             body_bytes_max: 16 << 20,
+            body_bytes_total_max: 256 << 20,
             events_max: 100_000,
             extensions_max: 64,
             attribute_bytes_max: 4 << 10,
@@ -82,7 +87,7 @@ impl Default for Options {
             header_timeout_ms: 30_000,
             body_timeout_ms: 60_000,
             request_timeout_ms: 30_000,
-            sql_timeout_ms: 300_000,
+            sql_timeout_ms: 60_000,
             write_stall_ms_max: 30_000,
             heartbeat_ms: 15_000,
             shutdown_ms_max: 10_000,
@@ -124,6 +129,7 @@ impl Options {
             ("header_bytes_max", self.header_bytes_max, 8 << 10..=1 << 20),
             ("headers_max", self.headers_max, 10..=1_000),
             ("body_bytes_max", self.body_bytes_max, 1 << 10..=60 << 20),
+            ("body_bytes_total_max", self.body_bytes_total_max, self.body_bytes_max..=u32::MAX),
             ("events_max", self.events_max, 1..=1_000_000),
             ("extensions_max", self.extensions_max, 1..=1_000),
             ("attribute_bytes_max", self.attribute_bytes_max, 64..=64 << 10),

@@ -7,7 +7,7 @@ mod sql;
 
 pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
-pub use sql::{Answer, Param, Rows, Sql, Statement};
+pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;

@@ -1,14 +1,18 @@
 //! Rows as bytes: JSON, one JSON object a line, CSV, Arrow.
 //!
-//! Numbers keep every digit. What JSON has no number for is a text, as in PostgreSQL's `to_json`: `"NaN"`, `"Infinity"`.
-//! Times are RFC 3339, bytes are base64 (in CSV `\x` and hexadecimal digits, as PostgreSQL's COPY writes them).
+//! Numbers keep every digit: in JSON, a decimal number is a text, because most readers would round it, and so is what JSON has
+//! no number for: `"NaN"`, `"Infinity"`. JSON stays JSON. Times are those of PostgreSQL's `to_json` (ISO 8601, and RFC 3339
+//! for the years that that has), bytes are base64 (in CSV `\x` and hexadecimal digits, as PostgreSQL's COPY writes them).
+//! The table of types in docs/sql.md says the same to whoever reads the answers.
 
 mod column;
+mod time;
 
+use crate::parts::FIELD_TYPE;
 use crate::{Code, Problem};
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use column::Column;
 use http::HeaderValue;
 
@@ -51,7 +55,7 @@ impl Format {
 /// Writes rows, batch by batch.
 pub(crate) enum Encoder {
     Json { schema: SchemaRef, any: bool },
-    Lines { names: Vec<Vec<u8>> },
+    Lines { schema: SchemaRef, names: Vec<Vec<u8>> },
     Csv { schema: SchemaRef },
     Arrow(Box<StreamWriter<Vec<u8>>>),
 }
@@ -60,7 +64,7 @@ impl Encoder {
     pub(crate) fn new(format: Format, schema: &SchemaRef) -> Result<Self, Problem> {
         Ok(match format {
             Format::Json => Self::Json { schema: schema.clone(), any: false },
-            Format::Lines => Self::Lines { names: names(schema) },
+            Format::Lines => Self::Lines { schema: schema.clone(), names: names(schema) },
             Format::Csv => Self::Csv { schema: schema.clone() },
             Format::Arrow => {
                 Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema).map_err(internal)?))
@@ -77,7 +81,7 @@ impl Encoder {
                     out.extend_from_slice(if index == 0 { br#"{"name":"# } else { br#",{"name":"# });
                     out.extend_from_slice(&name);
                     out.extend_from_slice(br#","type":"#);
-                    column::json_text(out, &type_name(field.data_type()));
+                    column::json_text(out, &type_name(field));
                     out.push(b'}');
                 }
                 out.extend_from_slice(br#"],"rows":["#);
@@ -98,13 +102,17 @@ impl Encoder {
 
     /// The rows of a batch.
     pub(crate) fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Problem> {
-        if let Self::Arrow(writer) = self {
-            writer.write(batch).map_err(internal)?;
-            out.append(writer.get_mut());
-            return Ok(());
-        }
-        let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>();
-        let columns = columns.map_err(internal)?;
+        let schema = match self {
+            Self::Json { schema, .. } | Self::Lines { schema, .. } | Self::Csv { schema } => schema.clone(),
+            Self::Arrow(writer) => {
+                writer.write(batch).map_err(internal)?;
+                out.append(writer.get_mut());
+                return Ok(());
+            }
+        };
+        let columns = batch.columns().iter().zip(schema.fields());
+        let columns = columns.map(|(array, field)| Column::new(array, column::is_json(field)));
+        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
         for row in 0..batch.num_rows() {
             match self {
                 Self::Json { any, .. } => {
@@ -113,7 +121,7 @@ impl Encoder {
                     separated(out, &columns, |out, column| column.json(row, out))?;
                     out.push(b']');
                 }
-                Self::Lines { names } => {
+                Self::Lines { names, .. } => {
                     out.push(b'{');
                     let named = names.iter().zip(&columns);
                     separated(out, named, |out, (name, column)| {
@@ -191,8 +199,18 @@ fn names(schema: &Schema) -> Vec<Vec<u8>> {
     schema.fields().iter().map(name).collect()
 }
 
+/// What PostgreSQL calls the type of a column.
+fn type_name(field: &Field) -> String {
+    match (field.metadata().get(FIELD_TYPE), field.data_type()) {
+        (Some(ty), DataType::List(_) | DataType::LargeList(_)) => format!("{ty}[]"),
+        (Some(ty), _) => ty.clone(),
+        (None, DataType::List(item) | DataType::LargeList(item)) => format!("{}[]", type_name(item)),
+        (None, ty) => plain_type_name(ty),
+    }
+}
+
 /// What PostgreSQL calls a type; Arrow's name for one that PostgreSQL does not have.
-fn type_name(ty: &DataType) -> String {
+fn plain_type_name(ty: &DataType) -> String {
     match ty {
         DataType::Null => "unknown".into(),
         DataType::Boolean => "boolean".into(),
@@ -212,7 +230,6 @@ fn type_name(ty: &DataType) -> String {
         DataType::Timestamp(_, None) => "timestamp".into(),
         DataType::Timestamp(_, Some(_)) => "timestamptz".into(),
         DataType::Interval(_) => "interval".into(),
-        DataType::List(field) | DataType::LargeList(field) => format!("{}[]", type_name(field.data_type())),
         other => other.to_string(),
     }
 }

@@ -1,6 +1,6 @@
 //! One request: admitted, dispatched, answered, measured.
 
-use crate::body::Body;
+use crate::body::{Bodies, Body};
 use crate::headers::{self, REQUEST_ID};
 use crate::options::Options;
 use crate::parts::Parts;
@@ -26,6 +26,7 @@ pub(crate) struct Api {
     pub(crate) options: Options,
     pub(crate) parts: Parts,
     pub(crate) telemetry: Telemetry,
+    pub(crate) bodies: Bodies,
     /// Whether the server is about to end.
     pub(crate) phase: watch::Receiver<Phase>,
     requests: Arc<Places>,
@@ -40,8 +41,9 @@ impl Api {
         let telemetry = Telemetry::new();
         let requests = Places::new(options.requests_max, telemetry.requests_open.clone());
         let readers = Places::new(options.readers_max, telemetry.readers.clone());
-        let id_seed = parts.env.random.next_u64();
-        Self { options, parts, telemetry, phase, requests, readers, id_seed, id_count: AtomicU64::new(0) }
+        let bodies = Bodies::new(&options);
+        let (id_seed, id_count) = (parts.env.random.next_u64(), AtomicU64::new(0));
+        Self { options, parts, telemetry, bodies, phase, requests, readers, id_seed, id_count }
     }
 
     /// A place among the readers of live streams.

@@ -91,7 +91,15 @@ impl Config {
         in_table("events", self.events.check())?;
         in_table("state", self.state.check())?;
         in_table("process", self.process.check())?;
-        in_table("query", self.query.check())
+        in_table("query", self.query.check())?;
+        let (sql_ms, query_ms) = (u64::from(self.http.sql_timeout_ms), self.query.query_ms_max);
+        if sql_ms > query_ms {
+            let reason = format!(
+                "option `sql_timeout_ms` is {sql_ms}, over `query_ms_max` of [query], which is {query_ms} and ends a query first: lower the one, or raise the other"
+            );
+            return Err(InvalidConfig::Value { table: "http", reason });
+        }
+        Ok(())
     }
 
     /// As the text of a `tradewind.toml` that says everything.
@@ -145,9 +153,14 @@ mod tests {
         for (text, expected) in [
             ("[node]\nrefresh_ms = 1\n", "[node] option `refresh_ms` is 1, outside 100 to 60000 ms"),
             ("[http]\ndepth_max = 0\n", "[http] option `depth_max` is 0, outside 1 to 120"),
+            (
+                "[http]\nsql_timeout_ms = 60001\n",
+                "[http] option `sql_timeout_ms` is 60001, over `query_ms_max` of [query], which is 60000 and ends a query first: lower the one, or raise the other",
+            ),
             ("[log]\nspare_segments = 0\n", "[log] option `spare_segments` of the log is 0, outside 1 to 64"),
         ] {
             assert_eq!(Config::read(text).unwrap_err().to_string(), expected);
         }
+        Config::read("[http]\nsql_timeout_ms = 120000\n[query]\nquery_ms_max = 120000\n").unwrap();
     }
 }

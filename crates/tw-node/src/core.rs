@@ -22,7 +22,7 @@ pub(crate) struct Core {
     pub(crate) workers: tw_process::Handle,
     pub(crate) engine: Engine,
     pub(crate) sources: Arc<Sources>,
-    pub(crate) definitions: Definitions,
+    pub(crate) definitions: Arc<Definitions>,
     /// When the node was started, on the clock that only rises.
     pub(crate) started: Duration,
     pub(crate) closing: AtomicBool,

@@ -2,7 +2,8 @@
 //!
 //! A definition is an event of `$config`. Whoever changes one holds the lock here: the catalogue is brought up to the log,
 //! the statement is decided on it, the event is written, and what runs is made equal to what is defined. Nothing else
-//! starts or stops views and sources, so a restart and a statement take the same path.
+//! starts or stops views and sources, so a restart and a statement take the same path. A change that has begun is carried out
+//! also when whoever asked for it goes away.
 
 use crate::error::chain;
 use crate::parts::problem;
@@ -11,7 +12,9 @@ use crate::views::Views;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tw_api::{Code, Problem};
 use tw_env::Env;
 use tw_log::store::EventStore;
@@ -29,6 +32,10 @@ pub(crate) struct Definitions {
     state: Mutex<State>,
     /// Views that are not as they are defined, and why.
     broken: RwLock<BTreeMap<String, String>>,
+    /// Whether nothing is to be changed any more.
+    closed: AtomicBool,
+    /// Whether what is still under way is to be dropped.
+    given_up: watch::Sender<bool>,
 }
 
 /// What is known of the definitions and of what runs.
@@ -65,7 +72,39 @@ impl Definitions {
         let catalog = Catalog::new(log.streams());
         let views = Views::new(workers);
         let state = Mutex::new(State { follower, catalog, views, settled: false });
-        Self { log, events, engine, sources, env, state, broken: RwLock::default() }
+        let (broken, closed) = (RwLock::default(), AtomicBool::new(false));
+        let given_up = watch::Sender::new(false);
+        Self { log, events, engine, sources, env, state, broken, closed, given_up }
+    }
+
+    /// Lets nothing be changed any more. A change that is under way has so long to end; then it is given up.
+    pub(crate) async fn close(&self, wait_max: Duration) {
+        self.closed.store(true, Ordering::Release);
+        if tokio::time::timeout(wait_max, self.state.lock()).await.is_err() {
+            tracing::warn!("a change of a definition did not end in time and is given up");
+            self.given_up.send_replace(true);
+        }
+    }
+
+    /// Does `work` to its end, also when whoever waits for it goes away: a definition that is changed by half, such as a
+    /// source that is gone from its database and still defined, is worse than one that nobody waits for.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let mut given_up = self.given_up.subscribe();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                outcome = work => outcome,
+                _ = given_up.wait_for(|given_up| *given_up) => Err(closing()),
+            }
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(Problem::new(
+                Code::Internal,
+                format!("the change of the definition was interrupted: {error}"),
+            ))
+        })
     }
 
     /// Views that are not as they are defined, with the reason, by the name of the view.
@@ -79,15 +118,24 @@ impl Definitions {
     /// When the definitions do not read.
     pub(crate) async fn follow(&self) -> Result<(), tw_project::Error> {
         let mut state = self.state.lock().await;
+        if self.is_closed() {
+            return Ok(());
+        }
         self.catch_up(&mut state).await
     }
 
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     async fn catch_up(&self, state: &mut State) -> Result<(), tw_project::Error> {
+        // Until all is done, it is to be compared: an error, or whoever drops this, can leave it half done.
+        let settled = std::mem::replace(&mut state.settled, false);
         let news = state.follower.catch_up(&mut state.catalog).await?;
-        if state.settled && !news {
+        if settled && !news {
+            state.settled = true;
             return Ok(());
         }
-        state.settled = false;
         self.engine.set_catalog(state.catalog.clone());
         let broken = state.views.reconcile(self.engine.views()).await;
         let started = self.sources.reconcile(&state.catalog).await;
@@ -99,6 +147,9 @@ impl Definitions {
     /// The lock, with everything up to date.
     async fn current(&self) -> Result<MutexGuard<'_, State>, Problem> {
         let mut state = self.state.lock().await;
+        if self.is_closed() {
+            return Err(closing());
+        }
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
         Ok(state)
     }
@@ -107,7 +158,12 @@ impl Definitions {
     ///
     /// # Errors
     /// Why it cannot be carried out.
-    pub(crate) async fn carry_out(&self, statement: &Statement) -> Result<Outcome, Problem> {
+    pub(crate) async fn carry_out(self: &Arc<Self>, statement: &Statement) -> Result<Outcome, Problem> {
+        let (definitions, statement) = (self.clone(), statement.clone());
+        self.to_its_end(async move { definitions.decided(&statement).await }).await
+    }
+
+    async fn decided(&self, statement: &Statement) -> Result<Outcome, Problem> {
         let mut state = self.current().await?;
         let done = match self.engine.decide(statement).map_err(problem::of_project)? {
             Action::Query => return Ok(Outcome::Query),
@@ -126,7 +182,11 @@ impl Definitions {
                 self.log.drop_stream(&name).await?;
                 done
             }
-            Action::Change { change, secret, done } => self.change(&state, change, secret, done).await?,
+            Action::Change { change, secret, done } => {
+                // What has to happen before may have stopped something that is then still defined.
+                state.settled = false;
+                self.change(&state, change, secret, done).await?
+            }
         };
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
         Ok(Outcome::Done(done))
@@ -136,7 +196,7 @@ impl Definitions {
     ///
     /// # Errors
     /// Why it cannot be carried out.
-    pub(crate) async fn say(&self, sql: &str) -> Result<String, Problem> {
+    pub(crate) async fn say(self: &Arc<Self>, sql: &str) -> Result<String, Problem> {
         let statement = tw_project::parse(sql).map_err(|error| problem::of_project(error.into()))?;
         match self.carry_out(&statement).await? {
             Outcome::Done(done) => Ok(done),
@@ -148,12 +208,17 @@ impl Definitions {
     ///
     /// # Errors
     /// Why it cannot be defined.
-    pub(crate) async fn create_stream(&self, stream: NewStream) -> Result<Arc<StreamDef>, Problem> {
+    pub(crate) async fn create_stream(
+        self: &Arc<Self>,
+        stream: NewStream,
+    ) -> Result<Arc<StreamDef>, Problem> {
+        let definitions = self.clone();
+        self.to_its_end(async move { definitions.created(stream).await }).await
+    }
+
+    async fn created(&self, stream: NewStream) -> Result<Arc<StreamDef>, Problem> {
         let mut state = self.current().await?;
-        if state.catalog.projection(stream.name.as_str()).is_ok() {
-            let detail = format!("there is a projection `{}` already: choose another name", stream.name);
-            return Err(Problem::new(Code::AlreadyExists, detail));
-        }
+        state.catalog.check_new_stream(&stream).map_err(problem::of_definition)?;
         let created = self.log.create_stream(stream).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
         Ok(created)
@@ -163,8 +228,17 @@ impl Definitions {
     ///
     /// # Errors
     /// Why they cannot be replaced.
-    pub(crate) async fn alter_stream(&self, changed: NewStream) -> Result<Arc<StreamDef>, Problem> {
+    pub(crate) async fn alter_stream(
+        self: &Arc<Self>,
+        changed: NewStream,
+    ) -> Result<Arc<StreamDef>, Problem> {
+        let definitions = self.clone();
+        self.to_its_end(async move { definitions.altered(changed).await }).await
+    }
+
+    async fn altered(&self, changed: NewStream) -> Result<Arc<StreamDef>, Problem> {
         let mut state = self.current().await?;
+        state.catalog.check_altered_stream(&changed).map_err(problem::of_definition)?;
         let altered = self.log.alter_stream(changed).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
         Ok(altered)
@@ -174,7 +248,7 @@ impl Definitions {
     ///
     /// # Errors
     /// Why it cannot be removed.
-    pub(crate) async fn drop_stream(&self, name: &StreamName) -> Result<(), Problem> {
+    pub(crate) async fn drop_stream(self: &Arc<Self>, name: &StreamName) -> Result<(), Problem> {
         self.say(&format!("DROP STREAM {}", quoted(name.as_str()))).await.map(drop)
     }
 
@@ -200,6 +274,10 @@ impl Definitions {
         }
         let version = state.catalog.next_version(&change);
         self.write(&change, version).await?;
+        if let Change::SourceDropped(name) = &change {
+            // Not before: a source that is still defined needs it.
+            self.sources.forget(name);
+        }
         Ok(done)
     }
 
@@ -221,6 +299,10 @@ impl Definitions {
     }
 }
 
+fn closing() -> Problem {
+    Problem::new(Code::ShuttingDown, "the node is shutting down")
+}
+
 /// A name as an identifier of a statement.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -232,3 +314,6 @@ pub(crate) fn report(outcome: Result<(), tw_project::Error>) {
         tracing::error!(error = chain(&error), "the definitions cannot be followed; it is tried again");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ use tw_project::Engine;
 use tw_state::{DiskStore, Store};
 use tw_types::{PartitionId, StreamPartition};
 
+/// How long a change of a definition that is under way has to end when the node ends.
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+
 /// A running node. [`Node::shutdown`] ends it in order; dropping it is like a crash, after which nothing is lost.
 pub struct Node {
     core: Arc<Core>,
@@ -67,6 +70,7 @@ impl Node {
             sources.clone(),
             env.clone(),
         );
+        let definitions = Arc::new(definitions);
         definitions.follow().await?;
         let core = Arc::new(Core {
             options: config.node,
@@ -109,6 +113,7 @@ impl Node {
         tracing::info!("the node is shutting down");
         self.server.shutdown().await;
         self.stop.send_replace(true);
+        self.core.definitions.close(CHANGE_MAX).await;
         let _panic_was_logged = self.follower.await;
         end(&self.core, &self.log).await
     }

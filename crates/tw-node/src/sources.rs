@@ -148,14 +148,18 @@ impl Sources {
             }
             Err(reason) => Err(format!("what it made in its database was not removed ({reason})")),
         };
-        if let Err(error) = self.secrets.set(&def.name, None) {
+        removed.err()
+    }
+
+    /// Forgets the password of a source that is no longer defined.
+    pub(crate) fn forget(&self, name: &str) {
+        if let Err(error) = self.secrets.set(name, None) {
             tracing::warn!(
-                source = def.name,
+                source = name,
                 error = chain(&error),
                 "the password of a dropped source is still kept"
             );
         }
-        removed.err()
     }
 
     /// Reads tables again.

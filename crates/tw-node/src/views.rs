@@ -1,6 +1,7 @@
 //! Views: those that run are those that are wanted.
 
 use crate::error::chain;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tw_process::{Handle, View};
@@ -9,6 +10,12 @@ use tw_project::WantedView;
 /// The views of the workers, as far as this process has started them.
 pub(crate) struct Views {
     workers: Handle,
+    /// Shared with the thread that is at work, so that nothing is forgotten when nobody waits for it any more.
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
     running: BTreeMap<String, Running>,
     /// Whether state that nobody wants any more has been looked for.
     swept: bool,
@@ -25,36 +32,23 @@ type Wanted = Result<WantedView, (String, tw_project::Error)>;
 
 impl Views {
     pub(crate) fn new(workers: Handle) -> Self {
-        Self { workers, running: BTreeMap::new(), swept: false }
+        Self { workers, known: Arc::default() }
     }
 
     /// Adds, replaces, pauses and removes views until they are as `wanted` says; returns those with which that did not
-    /// work, and why. They are tried again the next time.
+    /// work, and why. They are tried again the next time. Dropping the future does not stop it.
     pub(crate) async fn reconcile(&mut self, wanted: Vec<Wanted>) -> BTreeMap<String, String> {
-        let (workers, mut running, swept) =
-            (self.workers.clone(), std::mem::take(&mut self.running), self.swept);
+        let (workers, known) = (self.workers.clone(), self.known.clone());
         // The store is asked and written to: not in a task.
-        let work = move || {
-            let broken = reconcile(&workers, &mut running, wanted, swept);
-            (broken, running)
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok((broken, running)) => {
-                self.swept = true;
-                self.running = running;
-                broken
-            }
-            Err(error) => BTreeMap::from([("views".to_owned(), error.to_string())]),
-        }
+        let work = move || reconcile(&workers, &mut known.lock(), wanted);
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| BTreeMap::from([("views".to_owned(), error.to_string())]))
     }
 }
 
-fn reconcile(
-    workers: &Handle,
-    running: &mut BTreeMap<String, Running>,
-    wanted: Vec<Wanted>,
-    swept: bool,
-) -> BTreeMap<String, String> {
+fn reconcile(workers: &Handle, known: &mut Known, wanted: Vec<Wanted>) -> BTreeMap<String, String> {
+    let Known { running, swept } = known;
     let mut broken = BTreeMap::new();
     let mut names = BTreeSet::new();
     for view in wanted {
@@ -72,9 +66,10 @@ fn reconcile(
             }
         }
     }
-    let stored = if swept { Ok(Vec::new()) } else { workers.stored() };
+    let stored = if *swept { Ok(Vec::new()) } else { workers.stored() };
     match stored {
         Ok(stored) => {
+            *swept = true;
             let gone: BTreeSet<String> =
                 running.keys().cloned().chain(stored).filter(|name| !names.contains(name)).collect();
             for name in gone {
@@ -83,6 +78,7 @@ fn reconcile(
                         running.remove(&name);
                     }
                     Err(error) => {
+                        *swept = false;
                         broken.insert(name, chain(&error));
                     }
                 }

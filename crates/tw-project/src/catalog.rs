@@ -6,10 +6,12 @@
 mod definition;
 mod follow;
 mod names;
+mod streams;
 
 pub use definition::{Change, ProjectionDef, SourceDef};
 pub use follow::Follower;
 pub(crate) use names::Table;
+pub(crate) use streams::{check_added_column, of_source};
 
 use crate::Error;
 use crate::dialect::suggest;

@@ -28,7 +28,7 @@ pub use engine::{Action, Engine, Request, SourceStanding, ViewReading, ViewStand
 pub use error::Error;
 pub use functions::ValueError;
 pub use options::Options;
-pub use query::{Answer, JsonWriter, text};
+pub use query::{Answer, text};
 pub use rows::{RowCheck, RowError};
 pub use sql::{
     Kind, Listing, Name, Param, Secret, Statement, StatementOptions, SyntaxError, bad_option, parse,

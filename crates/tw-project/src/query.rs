@@ -2,11 +2,11 @@
 
 mod answer;
 pub(crate) mod history;
-mod json;
 pub(crate) mod point;
 mod prune;
 pub(crate) mod state;
+mod text;
 
 pub use answer::Answer;
 pub(crate) use answer::{Bounds, bounded, client_batch, client_schema, query_error};
-pub use json::{JsonWriter, text};
+pub use text::text;

@@ -42,7 +42,7 @@ enum Action {
     },
     /// Define a stream; one that is defined just so already is fine
     Create(Create),
-    /// Change the columns or the options of a stream
+    /// Add columns to a stream, or change its options
     Alter(Alter),
     /// Remove a stream and its events
     Drop {
@@ -74,6 +74,9 @@ struct Create {
     /// How many partitions; it cannot be changed later
     #[arg(short, long)]
     partitions: Option<u32>,
+    /// A column that identifies a row; several times for several
+    #[arg(long)]
+    key: Vec<String>,
     #[command(flatten)]
     definition: Definition,
 }
@@ -82,21 +85,15 @@ struct Create {
 struct Alter {
     /// The stream
     stream: String,
-    /// No declared columns any more: events are plain JSON
-    #[arg(long, conflicts_with_all = ["columns", "key"])]
-    no_columns: bool,
     #[command(flatten)]
     definition: Definition,
 }
 
 #[derive(Debug, clap::Args)]
 struct Definition {
-    /// A declared column: `name type [not null] [class CLASS]`; several times for several
+    /// A column to declare, or to add: `name type [not null] [class CLASS]`; several times for several
     #[arg(short, long = "column", value_name = "COLUMN", value_parser = column)]
     columns: Vec<Value>,
-    /// A column that identifies a row; several times for several
-    #[arg(long)]
-    key: Vec<String>,
     /// Remove events that are older, such as 7d; `none` for never
     #[arg(long, value_parser = or_none(units::duration))]
     retention: Option<OrNone<Duration>>,
@@ -153,9 +150,6 @@ impl Definition {
         let mut options = Map::new();
         if !self.columns.is_empty() {
             members.insert("columns".to_owned(), json!(self.columns));
-        }
-        if !self.key.is_empty() {
-            members.insert("key".to_owned(), json!(self.key));
         }
         let mut option = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -333,6 +327,9 @@ async fn create(client: &Client, options: Create, context: &Context) -> Result<(
     if let Some(partitions) = options.partitions {
         members.insert("partitions".to_owned(), json!(partitions));
     }
+    if !options.key.is_empty() {
+        members.insert("key".to_owned(), json!(options.key));
+    }
     let request = Request::put(path(&options.stream)).json(&Value::Object(members));
     let answer = client.send(request).await?;
     let said = if answer.status() == http::StatusCode::CREATED { "is created" } else { "is there already" };
@@ -341,8 +338,10 @@ async fn create(client: &Client, options: Create, context: &Context) -> Result<(
 
 async fn alter(client: &Client, options: Alter, context: &Context) -> Result<()> {
     let mut members = options.definition.members();
-    if options.no_columns {
-        members.extend([("columns".to_owned(), Value::Null), ("key".to_owned(), Value::Null)]);
+    if let Some(Value::Array(added)) = members.get_mut("columns") {
+        let stream = get(client, &options.stream).await?;
+        let known = stream.get("columns").and_then(Value::as_array).cloned().unwrap_or_default();
+        *added = [known, std::mem::take(added)].concat();
     }
     if members.is_empty() {
         return Err(Error::Usage(format!(

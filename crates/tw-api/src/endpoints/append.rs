@@ -3,7 +3,6 @@
 mod format;
 
 use super::{JSON, Outcome, answer};
-use crate::body;
 use crate::headers::{self, TOKEN, etag};
 use crate::options::ms;
 use crate::query::Query;
@@ -77,7 +76,7 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     }
     let key = headers::idempotency_key(&call.headers)?;
     let format = Format::of(&call.headers)?;
-    let body = body::read(body, &call.api.options).await?;
+    let body = call.api.bodies.read(body).await?;
 
     let mut write = call.api.parts.events.write();
     if let (Some(expected), Some(subject)) = (expected, subject) {

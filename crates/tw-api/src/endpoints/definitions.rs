@@ -125,9 +125,10 @@ pub(crate) struct NewStreamRequest {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StreamPatch {
-    /// All its columns; null makes it plain JSON.
+    /// All its columns: those that it has, as they are, and then new ones, which are nullable. How sensitive one is can
+    /// change. The columns of a captured table are those of its source.
     columns: Option<Vec<ColumnBody>>,
-    /// The columns that identify a row.
+    /// The columns that identify a row; they cannot be changed.
     #[serde(default)]
     key: Option<Vec<String>>,
     /// Options to change.

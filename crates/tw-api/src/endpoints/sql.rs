@@ -1,7 +1,7 @@
 //! POST /v1/sql: statements, and rows while they are computed.
 
 use super::{Outcome, json};
-use crate::body::{self, Body, CutOff};
+use crate::body::{Body, CutOff};
 use crate::headers;
 use crate::options::ms;
 use crate::parts::{Answer, Param, Rows, Statement};
@@ -44,7 +44,7 @@ pub(crate) async fn execute(call: &Call, body: Incoming) -> Outcome {
     let token = headers::token(&call.headers)?;
     let format = headers::accept(&call.headers, &Format::OFFERS)?;
     let content_type = headers::content_type(&call.headers)?.to_ascii_lowercase();
-    let body = body::read(body, &call.api.options).await?;
+    let body = call.api.bodies.read(body).await?;
     let (sql, params) = match content_type.as_str() {
         "application/json" => from_json(&body)?,
         "text/plain" => (utf8(&body)?.to_owned(), Vec::new()),

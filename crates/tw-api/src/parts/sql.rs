@@ -10,7 +10,8 @@ use tw_types::Token;
 
 /// Whoever carries out statements: queries and definitions alike.
 pub trait Sql: Send + Sync + 'static {
-    /// Carries out one statement. Dropping the future, or the rows that it answers with, stops it.
+    /// Carries out one statement. Dropping the future, or the rows that it answers with, stops a query; a definition that
+    /// has begun is carried out.
     fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>>;
 }
 
@@ -53,9 +54,13 @@ pub enum Answer {
     },
 }
 
+/// The key of a field's metadata that names the type of a column which is kept as text and is not `text`: `json`, `uuid`,
+/// `interval`, or what a captured database calls it.
+pub const FIELD_TYPE: &str = "tradewind.type";
+
 /// Rows that arrive as they are computed.
 pub struct Rows {
-    /// The columns; every batch has them.
+    /// The columns; every batch has them. Their metadata can say more about their types: [`FIELD_TYPE`].
     pub schema: SchemaRef,
     /// The rows.
     pub batches: BoxStream<'static, Result<RecordBatch, Problem>>,

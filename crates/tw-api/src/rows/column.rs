@@ -1,13 +1,16 @@
 //! One column of a batch, ready to be written value by value.
 
+use super::time;
+use crate::parts::FIELD_TYPE;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
+    TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, OffsetSizeTrait};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::{ArrowError, DataType, IntervalUnit};
+use arrow_schema::{ArrowError, DataType, Field, IntervalUnit, TimeUnit};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write as _;
@@ -19,6 +22,11 @@ const UNBOUND: (u8, i8) = (76, 38);
 /// Whether a type is a `numeric` without bounds.
 pub(super) fn is_unbound(ty: &DataType) -> bool {
     *ty == DataType::Decimal256(UNBOUND.0, UNBOUND.1)
+}
+
+/// Whether the texts of a column are JSON.
+pub(super) fn is_json(field: &Field) -> bool {
+    field.metadata().get(FIELD_TYPE).is_some_and(|ty| ty == "json")
 }
 
 /// Gives the text, the bytes or whatever else of a row.
@@ -38,16 +46,25 @@ enum Kind<'a> {
     Single(Get<'a, f32>),
     Decimal(Get<'a, String>),
     Text(Get<'a, &'a str>),
+    /// A text that is JSON already.
+    Json(Get<'a, &'a str>),
     Bytes(Get<'a, &'a [u8]>),
     Interval(Get<'a, IntervalMonthDayNano>),
     List(Box<Column<'a>>, Get<'a, std::ops::Range<usize>>),
     Struct(Vec<(&'a str, Column<'a>)>),
-    /// Anything else, in Arrow's text form: times above all.
+    /// Days since 1970-01-01.
+    Date(Get<'a, i32>),
+    /// Microseconds since midnight.
+    Time(Get<'a, i64>),
+    /// Microseconds since 1970-01-01, and whether they are those of UTC.
+    Timestamp(Get<'a, i64>, bool),
+    /// Anything else, in Arrow's text form.
     Shown(ArrayFormatter<'a>),
 }
 
 impl<'a> Column<'a> {
-    pub(super) fn new(array: &'a ArrayRef) -> Result<Self, ArrowError> {
+    /// A column; `json` says whether texts in it, however deep in lists, are JSON.
+    pub(super) fn new(array: &'a ArrayRef, json: bool) -> Result<Self, ArrowError> {
         macro_rules! int {
             ($ty:ty) => {{
                 let values = array.as_primitive::<$ty>();
@@ -84,6 +101,9 @@ impl<'a> Column<'a> {
                     if unbound { without_zeros(&digits).to_owned() } else { digits }
                 }))
             }
+            DataType::Utf8 if json => get!(Json, array.as_string::<i32>()),
+            DataType::LargeUtf8 if json => get!(Json, array.as_string::<i64>()),
+            DataType::Utf8View if json => get!(Json, array.as_string_view()),
             DataType::Utf8 => get!(Text, array.as_string::<i32>()),
             DataType::LargeUtf8 => get!(Text, array.as_string::<i64>()),
             DataType::Utf8View => get!(Text, array.as_string_view()),
@@ -93,27 +113,33 @@ impl<'a> Column<'a> {
             DataType::Interval(IntervalUnit::MonthDayNano) => {
                 get!(Interval, array.as_primitive::<IntervalMonthDayNanoType>())
             }
-            DataType::List(_) => {
-                let lists = array.as_list::<i32>();
-                let offsets = lists.value_offsets();
-                let range = move |row| offset(offsets, row)..offset(offsets, row + 1);
-                Kind::List(Box::new(Self::new(lists.values())?), Box::new(range))
+            DataType::Date32 => get!(Date, array.as_primitive::<Date32Type>()),
+            DataType::Time64(TimeUnit::Microsecond) => {
+                get!(Time, array.as_primitive::<Time64MicrosecondType>())
             }
-            DataType::LargeList(_) => {
-                let lists = array.as_list::<i64>();
-                let offsets = lists.value_offsets();
-                let range = move |row| offset(offsets, row)..offset(offsets, row + 1);
-                Kind::List(Box::new(Self::new(lists.values())?), Box::new(range))
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                let values = array.as_primitive::<TimestampMicrosecondType>();
+                Kind::Timestamp(Box::new(|row| values.value(row)), zone.is_some())
             }
+            DataType::List(item) => Self::list::<i32>(array, json || is_json(item))?,
+            DataType::LargeList(item) => Self::list::<i64>(array, json || is_json(item))?,
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns();
                 let named = fields.iter().zip(columns);
-                let named = named.map(|(field, column)| Ok((field.name().as_str(), Self::new(column)?)));
+                let named = named
+                    .map(|(field, column)| Ok((field.name().as_str(), Self::new(column, is_json(field))?)));
                 Kind::Struct(named.collect::<Result<_, ArrowError>>()?)
             }
             _ => Kind::Shown(ArrayFormatter::try_new(array, &FormatOptions::default())?),
         };
         Ok(Self { array, kind })
+    }
+
+    fn list<O: OffsetSizeTrait>(array: &'a ArrayRef, json: bool) -> Result<Kind<'a>, ArrowError> {
+        let lists = array.as_list::<O>();
+        let offsets = lists.value_offsets();
+        let range = move |row| offset(offsets, row)..offset(offsets, row + 1);
+        Ok(Kind::List(Box::new(Self::new(lists.values(), json)?), Box::new(range)))
     }
 
     /// Appends the value of a row as JSON.
@@ -127,10 +153,17 @@ impl<'a> Column<'a> {
             Kind::Int(get) => digits(out, get(row)),
             Kind::Float(get) => float(out, get(row), f64::is_finite, true),
             Kind::Single(get) => float(out, get(row), f32::is_finite, true),
-            Kind::Decimal(get) => out.extend_from_slice(get(row).as_bytes()),
+            // As a text: a number would be rounded by most readers.
+            Kind::Decimal(get) => json_text(out, &get(row)),
             Kind::Text(get) => json_text(out, get(row)),
+            Kind::Json(get) => json_value(out, get(row)),
             Kind::Bytes(get) => json_text(out, &STANDARD.encode(get(row))),
             Kind::Interval(get) => json_text(out, &interval(get(row))),
+            Kind::Date(_) | Kind::Time(_) | Kind::Timestamp(..) => {
+                out.push(b'"');
+                self.moment(row, out);
+                out.push(b'"');
+            }
             Kind::List(items, range) => {
                 out.push(b'[');
                 for (index, item) in range(row).enumerate() {
@@ -164,10 +197,12 @@ impl<'a> Column<'a> {
             return Ok(());
         }
         match &self.kind {
-            Kind::Bool(_) | Kind::Int(_) | Kind::Decimal(_) => return self.json(row, out),
+            Kind::Bool(_) | Kind::Int(_) => return self.json(row, out),
+            Kind::Decimal(get) => out.extend_from_slice(get(row).as_bytes()),
             Kind::Float(get) => float(out, get(row), f64::is_finite, false),
             Kind::Single(get) => float(out, get(row), f32::is_finite, false),
-            Kind::Text(get) => csv_text(out, get(row)),
+            Kind::Text(get) | Kind::Json(get) => csv_text(out, get(row)),
+            Kind::Date(_) | Kind::Time(_) | Kind::Timestamp(..) => self.moment(row, out),
             Kind::Bytes(get) => {
                 out.extend_from_slice(b"\\x");
                 for byte in get(row) {
@@ -184,6 +219,27 @@ impl<'a> Column<'a> {
         }
         Ok(())
     }
+
+    /// Appends a date or a time, which consists of digits and signs that mean nothing in any format.
+    fn moment(&self, row: usize, out: &mut Vec<u8>) {
+        let mut text = String::new();
+        match &self.kind {
+            Kind::Date(get) => time::date(get(row), &mut text),
+            Kind::Time(get) => time::time(get(row), &mut text),
+            Kind::Timestamp(get, with_zone) => time::timestamp(get(row), *with_zone, &mut text),
+            _ => {}
+        }
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Appends a text that is JSON. It stays as it is, but on one line, because lines mean something where it goes; line feeds
+/// are no part of the values in it. What is not JSON after all is a text.
+fn json_value(out: &mut Vec<u8>, json: &str) {
+    if serde_json::from_str::<serde::de::IgnoredAny>(json).is_err() {
+        return json_text(out, json);
+    }
+    out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
 }
 
 /// The row-th offset of a list.

@@ -1,7 +1,7 @@
 //! Rows: every type in every format, and what has no number in JSON.
 
 use super::*;
-use arrow_array::builder::{Int32Builder, ListBuilder};
+use arrow_array::builder::{Int32Builder, ListBuilder, StringBuilder};
 use arrow_array::types::{Decimal256Type, IntervalMonthDayNano};
 use arrow_array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
@@ -72,8 +72,8 @@ fn others() -> Vec<(&'static str, ArrayRef)> {
 #[test]
 fn numbers_keep_every_digit() {
     expect![[r#"
-        {"small":-7,"big":-9223372036854775808,"unsigned":18446744073709551615,"real":0.1,"double":1e+300,"money":12.50,"numeric":125}
-        {"small":null,"big":9007199254740993,"unsigned":0,"real":"NaN","double":"-Infinity","money":-0.05,"numeric":0}
+        {"small":-7,"big":-9223372036854775808,"unsigned":18446744073709551615,"real":0.1,"double":1e+300,"money":"12.50","numeric":"125"}
+        {"small":null,"big":9007199254740993,"unsigned":0,"real":"NaN","double":"-Infinity","money":"-0.05","numeric":"0"}
     "#]]
     .assert_eq(&text(Format::Lines, numbers()));
     expect![[r#"
@@ -87,15 +87,56 @@ fn numbers_keep_every_digit() {
 #[test]
 fn texts_bytes_and_times_have_their_forms() {
     expect![[r#"
-        {"text":"a,\"b\"\n","view":" größe ","bytes":"AP8=","flag":true,"day":"2026-01-31","clock":"09:30:00","local":"2026-01-31T09:30:00.123456","instant":"2026-01-31T09:30:00.123456Z","span":"1 year 2 mons -3 days +00:00:01.5","nothing":null}
-        {"text":"","view":null,"bytes":"","flag":null,"day":"1969-12-31","clock":"00:00:00.000001","local":"1970-01-01T00:00:00","instant":"1970-01-01T00:00:00Z","span":"00:00:00","nothing":null}
+        {"text":"a,\"b\"\n","view":" größe ","bytes":"AP8=","flag":true,"day":"2026-01-31","clock":"09:30:00","local":"2026-01-31T09:30:00.123456","instant":"2026-01-31T09:30:00.123456+00:00","span":"1 year 2 mons -3 days +00:00:01.5","nothing":null}
+        {"text":"","view":null,"bytes":"","flag":null,"day":"1969-12-31","clock":"00:00:00.000001","local":"1970-01-01T00:00:00","instant":"1970-01-01T00:00:00+00:00","span":"00:00:00","nothing":null}
     "#]].assert_eq(&text(Format::Lines, others()));
     expect![[r#"
         text,view,bytes,flag,day,clock,local,instant,span,nothing
         "a,""b""
-        "," größe ",\x00ff,true,2026-01-31,09:30:00,2026-01-31T09:30:00.123456,2026-01-31T09:30:00.123456Z,1 year 2 mons -3 days +00:00:01.5,
-        "",,\x,,1969-12-31,00:00:00.000001,1970-01-01T00:00:00,1970-01-01T00:00:00Z,00:00:00,
+        "," größe ",\x00ff,true,2026-01-31,09:30:00,2026-01-31T09:30:00.123456,2026-01-31T09:30:00.123456+00:00,1 year 2 mons -3 days +00:00:01.5,
+        "",,\x,,1969-12-31,00:00:00.000001,1970-01-01T00:00:00,1970-01-01T00:00:00+00:00,00:00:00,
     "#]].assert_eq(&text(Format::Csv, others()));
+}
+
+/// Columns of text whose fields say that they are something else.
+fn logical() -> RecordBatch {
+    let field = |name: &str, ty: DataType, logical: &str| {
+        Field::new(name, ty, true).with_metadata([(FIELD_TYPE.to_owned(), logical.to_owned())].into())
+    };
+    let list = DataType::new_list(DataType::Utf8, true);
+    let schema = Schema::new(vec![
+        field("doc", DataType::Utf8, "json"),
+        field("id", DataType::Utf8View, "uuid"),
+        field("docs", list, "json"),
+    ]);
+    let docs = vec![Some("{\"a\": 1.50,\r\n \"b\": [\"x\\ny\"]}"), Some("not {json"), None];
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.append_value([Some("{}"), None, Some("null")]);
+    lists.append_value([Some("\"x\"")]);
+    lists.append_null();
+    let id = "0190d2f0-8b8e-7cc0-9d6f-8f1f6a3a1b2c";
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(docs)),
+        Arc::new(StringViewArray::from(vec![Some(id), None, None])),
+        Arc::new(lists.finish()),
+    ];
+    RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+}
+
+#[test]
+fn json_stays_json_on_one_line_and_types_kept_as_text_have_their_names() {
+    let written = |format| String::from_utf8(encoded(format, &[logical()])).unwrap();
+    expect![[r#"
+        {"doc":{"a": 1.50,   "b": ["x\ny"]},"id":"0190d2f0-8b8e-7cc0-9d6f-8f1f6a3a1b2c","docs":[{},null,null]}
+        {"doc":"not {json","id":null,"docs":["x"]}
+        {"doc":null,"id":null,"docs":null}
+    "#]]
+    .assert_eq(&written(Format::Lines));
+    let document: serde_json::Value = serde_json::from_str(&written(Format::Json)).unwrap();
+    let types: Vec<&str> =
+        document["columns"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["json", "uuid", "json[]"]);
+    assert_eq!(document["rows"][0][0]["b"][0], "x\ny");
 }
 
 #[test]

@@ -32,6 +32,71 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
     assert_eq!(world.post(EVENTS).event(&fits).send().await.status, 200);
 }
 
+/// The head of a request whose body of `bytes` bytes waits for an invitation.
+fn head(bytes: usize) -> String {
+    format!(
+        "POST {EVENTS} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\nexpect: 100-continue\r\ncontent-length: {bytes}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn bodies_share_a_budget_and_wait_for_their_turn() {
+    let limits = Options { body_bytes_max: 200_000, body_bytes_total_max: 200_000, ..options() };
+    let world = Arc::new(world(limits).await);
+    let mut open = TcpStream::connect(world.address()).await.unwrap();
+    open.write_all(head(150_000).as_bytes()).await.unwrap();
+    // The server asks for a body when it has room for it.
+    let mut invited = [0; 25];
+    open.read_exact(&mut invited).await.unwrap();
+    assert_eq!(&invited, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    let waiting = tokio::spawn({
+        let world = world.clone();
+        let lines = "\n".repeat(100_000);
+        async move {
+            world.post(EVENTS).header("content-type", "application/x-ndjson").body(lines).send().await.status
+        }
+    });
+    assert_eq!(world.post(EVENTS).event(&event("1", "")).send().await.status, 200, "a small one has room");
+    // One that does not say how long it is cannot wait, because what it has might be what others wait for.
+    let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", 100_000, "\n".repeat(100_000));
+    let endless = head(0).replace("expect: 100-continue\r\ncontent-length: 0", "transfer-encoding: chunked");
+    let answer = raw(world.address(), (endless + &chunks).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(answer.contains(r#""code":"overloaded""#) && answer.contains(r#""limit":200000"#), "{answer}");
+    assert!(!waiting.is_finished());
+
+    open.write_all("\n".repeat(150_000).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap(), 200);
+}
+
+#[tokio::test]
+async fn a_body_for_which_there_is_no_room_in_time_is_refused() {
+    let limits =
+        Options { body_bytes_max: 200_000, body_bytes_total_max: 200_000, body_timeout_ms: 500, ..options() };
+    let world = world(limits).await;
+    let id = world.log.streams().get("orders").unwrap().id;
+    // A long statement that waits for an event which nobody appends.
+    let mut open = TcpStream::connect(world.address()).await.unwrap();
+    let statement = format!("SELECT 1{}", " ".repeat(150_000));
+    let request = format!(
+        "POST /v1/sql HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ntradewind-token: tw1;{id}=0:5\r\ncontent-length: {}\r\n\r\n{statement}",
+        statement.len()
+    );
+    open.write_all(request.as_bytes()).await.unwrap();
+    let lines = "\n".repeat(100_000);
+    let send =
+        || world.post(EVENTS).header("content-type", "application/x-ndjson").body(lines.clone()).send();
+    tokio::time::timeout(PATIENCE, async { while send().await.status == 200 {} }).await.unwrap();
+    let refused = send().await;
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("overloaded", "1"));
+    drop(open);
+    tokio::time::timeout(PATIENCE, async { while send().await.status != 200 {} }).await.unwrap();
+}
+
 #[tokio::test]
 async fn more_events_than_allowed_are_refused() {
     let world = world(Options { events_max: 2, ..options() }).await;

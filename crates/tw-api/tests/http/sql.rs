@@ -25,7 +25,7 @@ async fn rows_come_as_json_with_their_columns() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(
         reply.text(),
-        r#"{"columns":[{"name":"n","type":"bigint"},{"name":"t","type":"text"},{"name":"z","type":"integer"},{"name":"d","type":"numeric(10,2)"},{"name":"b","type":"boolean"}],"rows":[[1,"a\"b",null,1.50,true]]}"#
+        r#"{"columns":[{"name":"n","type":"bigint"},{"name":"t","type":"text"},{"name":"z","type":"integer"},{"name":"d","type":"numeric(10,2)"},{"name":"b","type":"boolean"}],"rows":[[1,"a\"b",null,"1.50",true]]}"#
     );
 }
 

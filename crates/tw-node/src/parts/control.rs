@@ -12,7 +12,7 @@ use tw_api::parts::{Action, Control, Projection, Source, Status, Target};
 use tw_api::{Code, Problem};
 use tw_log::NewStream;
 use tw_project::RowCheck;
-use tw_types::{EventRef, Schema, StreamDef, StreamId, StreamKind, StreamName};
+use tw_types::{Data, EventRef, Schema, StreamDef, StreamId, StreamKind, StreamName};
 
 /// Whoever looks after definitions in a node.
 pub(crate) struct NodeControl {
@@ -47,6 +47,25 @@ impl Doors {
     }
 }
 
+/// The data of an event of a stream with columns: who reads them takes JSON only.
+fn json_of<'a>(stream: &StreamDef, event: &EventRef<'a>) -> Result<&'a [u8], String> {
+    let (id, name) = (event.id, &stream.name);
+    match event.data {
+        Data::Json(json) => Ok(json),
+        Data::None => {
+            Err(format!("event `{id}` has no data, but `{name}` has declared columns: send a JSON object"))
+        }
+        Data::Text(_) | Data::Binary(_) => {
+            let what = event
+                .datacontenttype
+                .map_or_else(|| "bytes without a content type".to_owned(), |ty| format!("`{ty}`"));
+            Err(format!(
+                "the data of event `{id}` is {what}, but `{name}` has declared columns, and its columns are read from JSON: send the data as `application/json`"
+            ))
+        }
+    }
+}
+
 impl Control for NodeControl {
     fn admit(&self, stream: &StreamDef, event: &EventRef<'_>) -> Result<(), Problem> {
         let refuse = |why: String| Err(Problem::new(Code::ReadOnlyStream, why));
@@ -57,7 +76,8 @@ impl Control for NodeControl {
             return refuse(format!("`{}` is filled by a source: change the rows there", stream.name));
         }
         let Some(schema) = &stream.schema else { return Ok(()) };
-        self.doors.check(stream.id, schema).check(event.data.bytes()).map_err(|error| {
+        let json = json_of(stream, event).map_err(|why| Problem::new(Code::EventRefused, why))?;
+        self.doors.check(stream.id, schema).check(json).map_err(|error| {
             Problem::new(
                 Code::EventRefused,
                 format!("the data of event `{}` does not fit: {error}", event.id),

@@ -23,6 +23,14 @@ pub(crate) fn of_project(error: tw_project::Error) -> Problem {
     Problem::new(code, chain(&error))
 }
 
+/// An error of a definition that came without a statement.
+pub(crate) fn of_definition(error: tw_project::Error) -> Problem {
+    match error {
+        tw_project::Error::Refused(reason) => Problem::new(Code::InvalidDefinition, reason),
+        error => of_project(error),
+    }
+}
+
 /// An error of the workers.
 pub(crate) fn of_process(error: tw_process::Error) -> Problem {
     use tw_process::Error;

@@ -1,7 +1,7 @@
 //! What a statement that is not a query demands. Nothing is changed here.
 
 use super::{Engine, describe, explain};
-use crate::catalog::{Change, ProjectionDef, SourceDef};
+use crate::catalog::{Change, ProjectionDef, SourceDef, check_added_column, of_source};
 use crate::query::Answer;
 use crate::sql::{Kind, Listing, Secret, Statement, StatementOptions as Options, bad_option};
 use crate::{Catalog, Error, plan};
@@ -295,9 +295,7 @@ fn set_options(catalog: &Catalog, name: &str, options: &Options) -> Result<Actio
 fn add_column(catalog: &Catalog, name: &str, column: &Column, if_not_exists: bool) -> Result<Action, Error> {
     let stream = stream_of(catalog, name)?;
     if stream.kind == StreamKind::Table {
-        return Err(Error::Refused(format!(
-            "`{name}` is a captured table: its columns are those of its source"
-        )));
+        return Err(Error::Refused(of_source(stream)));
     }
     let Some(schema) = &stream.schema else {
         return Err(Error::Refused(format!(
@@ -312,12 +310,7 @@ fn add_column(catalog: &Catalog, name: &str, column: &Column, if_not_exists: boo
         }
         return Err(Error::Exists { what: "column", name: column.name.clone() });
     }
-    if !column.nullable {
-        return Err(Error::Refused(format!(
-            "the new column `{}` cannot be NOT NULL: earlier events do not have it",
-            column.name
-        )));
-    }
+    check_added_column(column)?;
     let mut schema = schema.clone();
     schema.version += 1;
     schema.columns.push(column.clone());

@@ -1,7 +1,6 @@
 //! What a query answers: a schema, and batches that are computed as they are taken.
 
 use crate::Error;
-use crate::types::Kind;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -154,9 +153,4 @@ pub(crate) fn query_error(error: DataFusionError, bounds: Bounds) -> Error {
         return Error::Memory { bytes_max: bounds.memory_bytes_max };
     }
     Error::from(error)
-}
-
-/// Whether a column holds JSON.
-pub(crate) fn is_json(field: &Field) -> bool {
-    Kind::of_field(field) == Kind::Json
 }

@@ -1,4 +1,5 @@
 //! What the tests share.
 
+mod json;
 pub mod node;
 pub use node::Node;

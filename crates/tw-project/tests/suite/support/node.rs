@@ -1,5 +1,6 @@
 //! A node's parts without the node: log, store, workers and engine, in memory.
 
+use super::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_env::Env;
@@ -7,7 +8,7 @@ use tw_log::{Append, Log, MemoryLog, NewStream};
 use tw_order::partition_of;
 use tw_process::{Handle, LogWriter, Workers};
 use tw_project::{
-    Action, Catalog, Change, Engine, Error, Follower, JsonWriter, Param, Request, SourceStanding, parse,
+    Action, Catalog, Change, Engine, Error, Follower, Param, Request, SourceStanding, parse,
 };
 use tw_state::{MemoryStore, Store};
 use tw_types::{
@@ -246,14 +247,12 @@ impl Node {
     }
 
     fn rows(&self, answer: tw_project::Answer) -> Result<Vec<String>, Error> {
-        let writer = JsonWriter::new(&answer.schema);
+        let schema = answer.schema.clone();
         let batches = self.runtime.block_on(answer.collect())?;
         let mut rows = Vec::new();
         for batch in &batches {
             for row in 0..batch.num_rows() {
-                let mut out = Vec::new();
-                writer.array(batch, row, &mut out);
-                rows.push(String::from_utf8(out).unwrap());
+                rows.push(json::array(&schema, batch, row));
             }
         }
         Ok(rows)

@@ -1,0 +1,94 @@
+//! Streams that are defined without a statement: the rules of CREATE STREAM and ALTER STREAM hold for them too.
+
+use super::Catalog;
+use crate::Error;
+use crate::rows::columns::is_reserved;
+use tw_log::NewStream;
+use tw_types::{Column, Schema, StreamDef, StreamKind};
+
+impl Catalog {
+    /// Checks a new stream: its name, and the columns that it declares.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Refused`].
+    pub fn check_new_stream(&self, new: &NewStream) -> Result<(), Error> {
+        self.check_new_name("stream", new.name.as_str())?;
+        new.schema.iter().flat_map(|schema| &schema.columns).try_for_each(check_column_name)
+    }
+
+    /// Checks what a stream is to become. Columns can be added, because events that are there already do without them; what
+    /// is declared stays, because those events were checked against it and are read by it. Only how sensitive a column is
+    /// can change.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Refused`].
+    pub fn check_altered_stream(&self, changed: &NewStream) -> Result<(), Error> {
+        let name = changed.name.as_str();
+        let before = self.streams.get(name).map_err(|_| self.no_stream(name))?;
+        if before.name.is_system() {
+            return refuse(format!("`{name}` is one of the platform's own streams, which cannot be changed"));
+        }
+        match (&before.schema, &changed.schema) {
+            (None, None) => Ok(()),
+            (Some(before), Some(after)) if (&before.columns, &before.key) == (&after.columns, &after.key) => {
+                Ok(())
+            }
+            _ if before.kind == StreamKind::Table => refuse(of_source(before)),
+            (None, Some(_)) => refuse(format!(
+                "`{name}` is a stream of plain JSON, which has no declared columns: create another stream with columns"
+            )),
+            (Some(_), None) => refuse(format!(
+                "the columns of `{name}` cannot be removed: create another stream without columns"
+            )),
+            (Some(before), Some(after)) => check_columns(name, before, after),
+        }
+    }
+}
+
+/// Checks that the columns of a stream are those of before, and new ones.
+fn check_columns(name: &str, before: &Schema, after: &Schema) -> Result<(), Error> {
+    if before.key != after.key {
+        return refuse(format!("the key of `{name}` cannot be changed: create another stream"));
+    }
+    for (index, old) in before.columns.iter().enumerate() {
+        let same = |new: &&Column| (&new.name, &new.ty, new.nullable) == (&old.name, &old.ty, old.nullable);
+        if after.columns.get(index).filter(same).is_none() {
+            return refuse(format!(
+                "the column `{}` of `{name}` has to stay as it is, at its place: columns can be added at the end, not changed or removed",
+                old.name
+            ));
+        }
+    }
+    after.columns.iter().skip(before.columns.len()).try_for_each(check_added_column)
+}
+
+/// Checks a column that is added to a stream.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub(crate) fn check_added_column(column: &Column) -> Result<(), Error> {
+    check_column_name(column)?;
+    if column.nullable {
+        return Ok(());
+    }
+    refuse(format!("the new column `{}` cannot be NOT NULL: earlier events do not have it", column.name))
+}
+
+fn check_column_name(column: &Column) -> Result<(), Error> {
+    if !is_reserved(&column.name) {
+        return Ok(());
+    }
+    refuse(format!(
+        "the column `{}` cannot be declared: names that start with `_` are the platform's own",
+        column.name
+    ))
+}
+
+/// Why the columns of a captured table are not changed here.
+pub(crate) fn of_source(table: &StreamDef) -> String {
+    format!("`{}` is a captured table: its columns are those of its source", table.name)
+}
+
+fn refuse(reason: String) -> Result<(), Error> {
+    Err(Error::Refused(reason))
+}
