@@ -21,7 +21,8 @@ use model::Model;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use store::{each_event, open_store};
+use std::sync::Arc;
+use store::{each_event, open_log, open_store_on};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
@@ -65,6 +66,10 @@ fn options(url: &str, tables: Vec<String>) -> Options {
     options.write_bytes_max = 64 << 10;
     options.spool_bytes_max = 64 << 10;
     options
+}
+
+fn open_store(folder: &Path) -> tw_log::store::EventStore {
+    open_store_on(folder, Arc::new(open_log(folder)))
 }
 
 fn start(folder: &Path, options: Options) -> (tw_log::store::EventStore, tw_capture::Handle) {

@@ -52,8 +52,10 @@ pub(crate) struct Transaction {
     /// Where it was committed.
     lsn: Lsn,
     committed_micros: i64,
-    /// How many changes it had so far.
+    /// The number of the change that has come last.
     ordinal: u64,
+    /// How many of its changes have been handed to the sink, or need not be.
+    handed: u64,
     /// How many of them are in the log already.
     skip: u64,
 }
@@ -244,8 +246,8 @@ impl Session {
     pub(crate) async fn submit(&mut self) -> Result<(), Error> {
         if let Some(transaction) = &self.transaction {
             // What was skipped is covered by the cursor already.
-            if transaction.ordinal > transaction.skip {
-                (self.cursor.lsn, self.cursor.ordinal) = (transaction.lsn, transaction.ordinal);
+            if transaction.handed > transaction.skip {
+                (self.cursor.lsn, self.cursor.ordinal) = (transaction.lsn, transaction.handed);
             }
         }
         self.cursor.xid = self.epochs.last;

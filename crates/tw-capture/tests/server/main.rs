@@ -3,6 +3,8 @@
 
 mod access;
 mod basics;
+mod crashes;
+mod faults;
 mod gaps;
 mod load;
 mod model;
