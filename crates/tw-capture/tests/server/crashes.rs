@@ -1,6 +1,7 @@
 //! A source that is interrupted between two writes: what is in the log and what its cursor says agree (CAP-1, CAP-2).
 
 use crate::support::{World, eventually};
+use tw_capture::Options;
 
 #[test]
 fn cap_2_a_change_behind_a_new_column_survives_an_interruption_between_the_two() {
@@ -32,5 +33,35 @@ fn cap_2_a_truncation_of_several_tables_survives_an_interruption_between_them() 
     for table in ["a", "b"] {
         world.assert_same(&format!("shop.{table}"), &format!("public.{table}"));
     }
+    source.stop();
+}
+
+#[test]
+fn cap_2_changes_before_a_chunk_of_several_writes_come_once_when_only_the_first_of_them_arrives() {
+    let mut world = World::new();
+    world.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, x text);
+         INSERT INTO t SELECT g, repeat('x', 1 << 20) FROM generate_series(1, 12) g;
+         CREATE TABLE u (id int PRIMARY KEY)",
+    );
+    let source = world.start(Options { chunk_bytes_max: 16 << 20, ..world.options(&["t", "u"]) });
+    world.catch_up(&source);
+    // The table is read again once this has ended.
+    let open = world.connect();
+    world.runtime.block_on(open.batch_execute("BEGIN; SELECT pg_current_xact_id()")).unwrap();
+    world.runtime.block_on(source.resnapshot("t")).unwrap();
+    eventually(&source, |status| status.waits_for.is_some());
+    world.faults.hold();
+    world.sql("INSERT INTO u VALUES (1)");
+    eventually(&source, |_| world.faults.held() == 1);
+    // This waits for its write, and the chunk comes to it.
+    world.sql("INSERT INTO u VALUES (2)");
+    world.runtime.block_on(open.batch_execute("COMMIT")).unwrap();
+    eventually(&source, |_| world.faults.held() == 3);
+    world.faults.let_go(2);
+    world.catch_up(&source);
+    assert!(source.status().counters.connections > 1, "the third write failed");
+    world.assert_same("shop.t", "public.t");
+    world.assert_same("shop.u", "public.u");
     source.stop();
 }

@@ -107,7 +107,7 @@ impl Session {
             "a chunk is used"
         );
         self.scratch.name_events(at, "r");
-        self.emit_rows(chunk.table, &chunk.rows, 0, &moment, Some(&newer))?;
+        self.emit_rows(chunk.table, &chunk.rows, 0, &moment, Some(&newer)).await?;
         self.restore_names();
         self.window.settle(&chunk.seen);
         let Some(table) = self.tables.by_id_mut(chunk.table) else { return Ok(()) };
@@ -147,7 +147,7 @@ impl Session {
     }
 
     /// Writes a read event for each row whose subject is not among `newer`; `first` rows of this read came before.
-    fn emit_rows(
+    async fn emit_rows(
         &mut self,
         table: u32,
         rows: &Rows,
@@ -155,8 +155,14 @@ impl Session {
         moment: &Moment,
         newer: Option<&HashSet<String>>,
     ) -> Result<(), Error> {
-        let Some(table) = self.tables.by_id(table) else { return Ok(()) };
+        let length = |value| if let Value::Text(text) = value { text.len() } else { 0 };
         for (row, ordinal) in rows.iter().zip(first + 1..) {
+            if self.sink.is_to_be_cut_before(row.clone().map(length).sum()) {
+                // Changes may be in it too, so it has a cursor. That of the table stays: after a crash these rows are
+                // read again.
+                self.submit().await?;
+            }
+            let Some(table) = self.tables.by_id(table) else { return Ok(()) };
             let mut event = Emission {
                 table,
                 moment,
@@ -198,7 +204,7 @@ impl Session {
         };
         let (moment, _) = self.moment_of_read(copying.from);
         self.scratch.name_events(copying.from, "r");
-        self.emit_rows(table, rows, copying.rows, &moment, None)?;
+        self.emit_rows(table, rows, copying.rows, &moment, None).await?;
         self.restore_names();
         copying.rows += rows.len() as u64;
         self.copying = Some(copying);
@@ -381,8 +387,6 @@ impl Emission<'_> {
                 return Ok(());
             }
         }
-        let length = |value| if let Value::Text(text) = value { text.len() } else { 0 };
-        self.sink.cut_before(row.clone().map(length).sum());
         self.put(Op::Read, None, Some(row), None, has_subject)
     }
 }
