@@ -10,7 +10,7 @@ use super::layout::Described;
 use super::name::TableName;
 use super::probe::{self, Probe};
 use super::snapshot::chunk::{self, Chunk};
-use super::snapshot::copy::{self, CopyBegun};
+use super::snapshot::copy::{self, Copied, CopyBegun};
 use super::snapshot::rows::Rows;
 use super::snapshot::window::Visibility;
 use super::tables::{Flow, Table, Tables};
@@ -81,6 +81,8 @@ pub(crate) enum Arrival {
     CopyBegun(CopyBegun),
     /// Rows of that copy.
     CopyRows { table: u32, run: u64, rows: Rows },
+    /// All rows of that copy have been sent.
+    Copied(Copied),
     /// The reading of a table has ended: with all rows read, or not.
     Finished { table: u32, run: u64, outcome: Result<(), Error> },
 }
@@ -90,6 +92,7 @@ pub(crate) enum Arrival {
 pub(crate) enum Awaited {
     Chunk(Box<Chunk>),
     Probe(Box<Probe>),
+    Copied(Copied),
 }
 
 /// Which table a task reads.
@@ -173,7 +176,11 @@ impl Beside {
             task.abort();
             self.context.shared.update(|status| status.waits_for = None);
         }
-        self.awaited.retain(|_, awaited| !matches!(awaited, Awaited::Chunk(chunk) if chunk.table == table));
+        self.awaited.retain(|_, awaited| match awaited {
+            Awaited::Chunk(chunk) => chunk.table != table,
+            Awaited::Copied(copied) => copied.table != table,
+            Awaited::Probe(_) => true,
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! A source that is interrupted between two writes: what is in the log and what its cursor says agree (CAP-1, CAP-2).
 
 use crate::support::{World, eventually};
+use std::process::Command;
 use tw_capture::Options;
 
 #[test]
@@ -63,5 +64,27 @@ fn cap_2_changes_before_a_chunk_of_several_writes_come_once_when_only_the_first_
     assert!(source.status().counters.connections > 1, "the third write failed");
     world.assert_same("shop.t", "public.t");
     world.assert_same("shop.u", "public.u");
+    source.stop();
+}
+
+#[test]
+fn cap_2_a_copy_that_is_ready_before_the_stream_is_there_repeats_nothing() {
+    let mut world = World::new();
+    world.sql("CREATE TABLE bag (x text); INSERT INTO bag SELECT 'old' FROM generate_series(1, 100)");
+    let source = world.capture(&["bag"]);
+    world.catch_up(&source);
+    let sender = world.value("SELECT pid FROM pg_stat_replication");
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &sender]).status().unwrap();
+        assert!(sent.success());
+    };
+    signal("-STOP");
+    world.sql("INSERT INTO bag VALUES ('late')");
+    world.runtime.block_on(source.resnapshot("bag")).unwrap();
+    eventually(&source, |status| status.counters.snapshot_rows == 201);
+    world.sql("INSERT INTO bag VALUES ('later')");
+    signal("-CONT");
+    world.catch_up(&source);
+    world.assert_same("shop.bag", "public.bag");
     source.stop();
 }

@@ -47,6 +47,12 @@ impl Session {
             }
             Arrival::CopyBegun(begun) => self.copy_begun(begun).await,
             Arrival::CopyRows { table, run, rows } => self.copy_rows(table, run, &rows).await,
+            Arrival::Copied(copied) => {
+                if self.tables.by_id(copied.table).is_some_and(|table| table.run == copied.run) {
+                    self.beside.awaited.insert(copied.nonce.clone(), Awaited::Copied(copied));
+                }
+                Ok(())
+            }
             Arrival::Finished { table, run, outcome } => self.finished(table, run, outcome).await,
         }
     }
@@ -75,6 +81,10 @@ impl Session {
         match self.beside.awaited.remove(nonce) {
             Some(Awaited::Chunk(chunk)) => self.use_chunk(*chunk, at.unwrap_or(self.cursor.lsn)).await,
             Some(Awaited::Probe(probe)) => self.use_probe(*probe).await,
+            Some(Awaited::Copied(copied)) => {
+                let _reader_is_gone = copied.arrived.send(());
+                Ok(())
+            }
             // From before a restart.
             None => Ok(()),
         }

@@ -29,6 +29,18 @@ pub(crate) struct CopyBegun {
     pub(crate) answer: oneshot::Sender<()>,
 }
 
+/// All rows of a copy have been sent. The stream may be behind the place that the copy shows: what it still has to tell
+/// from before is in the copy, so the copy counts from where the watermark arrives.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Names the watermark.
+    pub(crate) nonce: String,
+    pub(crate) table: u32,
+    pub(crate) run: u64,
+    /// Told when the watermark has arrived.
+    pub(crate) arrived: oneshot::Sender<()>,
+}
+
 /// Copies a table.
 pub(crate) async fn run(context: Context, work: Work) {
     let (table, run) = (work.table, work.run);
@@ -62,6 +74,12 @@ async fn copy(context: &Context, work: &Work) -> Result<(), Error> {
     prepared.await.map_err(|_| Error::Stopped)?;
     send_rows(context, &mut connection, work, &sql).await?;
     connection.query("ROLLBACK").await?;
+    let nonce = context.nonce();
+    let (arrived, arrival) = oneshot::channel();
+    let copied = Copied { nonce: nonce.clone(), table: work.table, run: work.run, arrived };
+    context.tell(Arrival::Copied(copied)).await?;
+    context.mark(&mut connection, &nonce).await?;
+    arrival.await.map_err(|_| Error::Stopped)?;
     connection.close().await;
     Ok(())
 }
