@@ -4,8 +4,11 @@
 //! snapshots) runs in tasks beside it and speaks to it through channels. Order is kept by the stream alone: what a task
 //! has read becomes valid where the watermark that it wrote afterwards arrives.
 
+mod anew;
 mod arrivals;
 mod changes;
+mod copied;
+mod probed;
 mod publish;
 mod relations;
 mod streamed;
@@ -31,7 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tw_env::Env;
 use tw_log::Log;
 
-pub(crate) use arrivals::Copying;
+pub(crate) use copied::Copying;
 pub(crate) use relations::Remembered as RememberedRelation;
 
 /// How many messages are handled before other tasks get a turn.

@@ -168,24 +168,4 @@ impl Session {
         }
         Ok(())
     }
-
-    /// A table has taken the place of another of the same name.
-    pub(super) async fn replaced(&mut self, old: u32, new: u32, why: &str) -> Result<(), Error> {
-        self.publish(new).await?;
-        self.beside.stop(old);
-        self.window.unwatch(old);
-        self.tables.renumber(old, new);
-        self.window.watch(new);
-        self.start_probing();
-        self.reset(new, why)?;
-        if let Some(table) = self.tables.by_id_mut(new) {
-            table.is_settled = false;
-            table.problem = None;
-            table.enter(Phase::Pending);
-        }
-        self.submit_and_settle().await?;
-        self.beside.start_next(&mut self.tables);
-        self.tell_tables();
-        Ok(())
-    }
 }

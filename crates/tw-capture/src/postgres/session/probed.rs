@@ -1,0 +1,86 @@
+//! What the catalogue says at a heartbeat, compared with what the session thinks.
+
+use super::Session;
+use crate::Error;
+use crate::postgres::layout::Described;
+use crate::postgres::probe::Probe;
+use crate::postgres::tables::Flow;
+
+impl Session {
+    /// The watermark of a heartbeat has arrived.
+    pub(super) async fn use_probe(&mut self, probe: Probe) -> Result<(), Error> {
+        let ids: Vec<u32> = self.tables.iter().map(|table| table.id).collect();
+        for id in ids {
+            let described = probe.described.iter().find(|described| described.id == id);
+            match described {
+                Some(described) => self.look_at(id, described, &probe).await?,
+                None => self.is_gone(id, &probe).await?,
+            }
+        }
+        for table in self.tables.iter_mut() {
+            table.reading_failed = None;
+        }
+        let _prober_is_gone = probe.arrived.send(());
+        self.begin_anew = self
+            .missing
+            .iter()
+            .any(|(name, _)| probe.described.iter().any(|described| described.name == *name));
+        self.beside.start_next(&mut self.tables);
+        self.tell_tables();
+        Ok(())
+    }
+
+    /// A table is there: does it look as we think?
+    async fn look_at(&mut self, id: u32, described: &Described, probe: &Probe) -> Result<(), Error> {
+        let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
+        let (label, generation) = (table.label.clone(), table.generation);
+        table.rows_estimate = described.rows_estimate.or(table.rows_estimate);
+        table.problem = described.obstacle.as_ref().map(|(problem, remedy)| format!("{problem}: {remedy}"));
+        if described.name != table.name {
+            table.problem = Some(format!(
+                "the table is called `{}` now; its changes still go to `{}`: rename it back, or make the source anew",
+                described.name, table.def.name
+            ));
+        }
+        let lost = probe.written_over.get(&id).copied().unwrap_or_default();
+        table.look_at_lost(lost);
+        let stored_anew = table.cursor.storage != described.storage && table.is_done();
+        // What the stream has told since the question was asked is newer than the answer.
+        let is_current = self.beside.layouts() == probe.layouts && table.flow != Flow::Wait;
+        if is_current {
+            self.adopt(id, described.layout.clone(), Some(described)).await?;
+        }
+        if !probe.published.contains(&id) {
+            return self.is_unpublished(id, &label).await;
+        }
+        let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
+        if stored_anew && table.is_done() && table.generation == generation {
+            if described.partitioned {
+                // Partitions may have been truncated, attached or detached, which no change tells. What is read follows this
+                // look, so that only what differs from it is read once more.
+                table.cursor.storage.clone_from(&described.storage);
+                self.read_again(id, "its partitions have changed").await?;
+            } else if is_current {
+                // Otherwise a layout is on its way that has to find the storage changed, or its rows are not read again.
+                table.cursor.storage.clone_from(&described.storage);
+                table.cursor_changed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// A table is gone; another may have its name.
+    async fn is_gone(&mut self, id: u32, probe: &Probe) -> Result<(), Error> {
+        let Some(table) = self.tables.by_id(id) else { return Ok(()) };
+        let again = probe.described.iter().find(|described| described.name == table.name);
+        if let Some(again) = again.filter(|again| again.obstacle.is_none()) {
+            return self.replaced(id, again.id, "the table was dropped and made again").await;
+        }
+        let problem = format!("table `{}` does not exist any more: leave it out of the source", table.label);
+        self.beside.stop(id);
+        if let Some(table) = self.tables.by_id_mut(id) {
+            table.problem = Some(problem);
+        }
+        Ok(())
+    }
+}
