@@ -8,6 +8,7 @@ mod faults;
 mod gaps;
 mod load;
 mod model;
+mod partitions;
 mod rows;
 mod schema;
 mod snapshots;

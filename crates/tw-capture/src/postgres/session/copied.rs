@@ -75,7 +75,8 @@ impl Session {
         match (outcome, copied) {
             (Ok(()), Some(copying)) => {
                 self.release(table, copying.from).await?;
-                if let Some(table) = self.tables.by_id_mut(table) {
+                // What waited may have told of a key, with which the table is read in another way.
+                if let Some(table) = self.tables.by_id_mut(table).filter(|table| table.run == run) {
                     table.enter(Phase::Done);
                     table.done_with = self.sink.writes + 1;
                 }
@@ -84,7 +85,7 @@ impl Session {
             (Ok(()), None) => {}
             (Err(error), _) => {
                 let message = crate::status::describe(&error);
-                self.copies.roll_back(table, table)?;
+                self.drop_copy(table)?;
                 if let Some(table) = self.tables.by_id_mut(table) {
                     tracing::warn!(table = table.label, message, "the table could not be read");
                     table.flow = table.flow_of_phase();

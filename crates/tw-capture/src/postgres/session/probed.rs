@@ -33,7 +33,7 @@ impl Session {
     /// A table is there: does it look as we think?
     async fn look_at(&mut self, id: u32, described: &Described, probe: &Probe) -> Result<(), Error> {
         let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
-        let (label, generation) = (table.label.clone(), table.generation);
+        let (label, run) = (table.label.clone(), table.run);
         table.rows_estimate = described.rows_estimate.or(table.rows_estimate);
         table.problem = described.obstacle.as_ref().map(|(problem, remedy)| format!("{problem}: {remedy}"));
         if described.name != table.name {
@@ -54,16 +54,13 @@ impl Session {
             return self.is_unpublished(id, &label).await;
         }
         let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
-        if stored_anew && table.is_done() && table.generation == generation {
+        // Otherwise a layout is on its way that has to find the storage changed, or its rows are not read again.
+        if stored_anew && is_current && table.is_done() && table.run == run {
+            table.cursor.storage.clone_from(&described.storage);
+            table.cursor_changed = true;
             if described.partitioned {
-                // Partitions may have been truncated, attached or detached, which no change tells. What is read follows this
-                // look, so that only what differs from it is read once more.
-                table.cursor.storage.clone_from(&described.storage);
-                self.read_again(id, "its partitions have changed").await?;
-            } else if is_current {
-                // Otherwise a layout is on its way that has to find the storage changed, or its rows are not read again.
-                table.cursor.storage.clone_from(&described.storage);
-                table.cursor_changed = true;
+                // Partitions may have been truncated, attached or detached, which no change tells.
+                self.read_again(id, Some("its partitions have changed")).await?;
             }
         }
         Ok(())
