@@ -2,6 +2,7 @@
 
 use crate::support::{World, eventually};
 use serde_json::json;
+use tw_capture::Options;
 use tw_types::{ColumnType, Schema};
 
 fn schema(world: &World, stream: &str) -> Schema {
@@ -212,5 +213,27 @@ fn a_key_that_is_added_later_makes_an_append_only_table_a_keyed_one() {
     world.sql("UPDATE t SET b = 5; DELETE FROM t WHERE a = 2; INSERT INTO t VALUES (3, 3)");
     world.catch_up(&source);
     world.assert_same("shop.t", "public.t");
+    source.stop();
+}
+
+#[test]
+fn what_only_the_catalogue_tells_of_many_tables_is_found_at_one_look() {
+    let mut world = World::new();
+    let tables = ["a", "b", "c", "d", "e"];
+    for table in tables {
+        world.sql(&format!("CREATE TABLE {table} (id int PRIMARY KEY, x int)"));
+    }
+    let source = world.capture(&tables);
+    world.catch_up(&source);
+    source.stop();
+    for table in tables {
+        world.sql(&format!("ALTER TABLE {table} ALTER x SET NOT NULL"));
+    }
+    // There is one heartbeat at the start, and no other in this test.
+    let source = world.start(Options { heartbeat_ms: 600_000, ..world.options(&tables) });
+    eventually(&source, |_| {
+        let is_tight = |table| !schema(&world, &format!("shop.{table}")).column("x").unwrap().nullable;
+        tables.iter().all(is_tight)
+    });
     source.stop();
 }

@@ -9,11 +9,13 @@ use crate::postgres::tables::Flow;
 impl Session {
     /// The watermark of a heartbeat has arrived.
     pub(super) async fn use_probe(&mut self, probe: Probe) -> Result<(), Error> {
+        // What the stream has told since the question was asked is newer than the answer.
+        let is_current = self.beside.layouts() == probe.layouts;
         let ids: Vec<u32> = self.tables.iter().map(|table| table.id).collect();
         for id in ids {
             let described = probe.described.iter().find(|described| described.id == id);
             match described {
-                Some(described) => self.look_at(id, described, &probe).await?,
+                Some(described) => self.look_at(id, described, &probe, is_current).await?,
                 None => self.is_gone(id, &probe).await?,
             }
         }
@@ -31,7 +33,13 @@ impl Session {
     }
 
     /// A table is there: does it look as we think?
-    async fn look_at(&mut self, id: u32, described: &Described, probe: &Probe) -> Result<(), Error> {
+    async fn look_at(
+        &mut self,
+        id: u32,
+        described: &Described,
+        probe: &Probe,
+        is_current: bool,
+    ) -> Result<(), Error> {
         let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
         let (label, run) = (table.label.clone(), table.run);
         table.rows_estimate = described.rows_estimate.or(table.rows_estimate);
@@ -45,8 +53,7 @@ impl Session {
         let lost = probe.written_over.get(&id).copied().unwrap_or_default();
         table.look_at_lost(lost);
         let stored_anew = table.cursor.storage != described.storage && table.is_done();
-        // What the stream has told since the question was asked is newer than the answer.
-        let is_current = self.beside.layouts() == probe.layouts && table.flow != Flow::Wait;
+        let is_current = is_current && table.flow != Flow::Wait;
         if is_current {
             self.adopt(id, described.layout.clone(), Some(described)).await?;
         }
