@@ -237,3 +237,40 @@ fn what_only_the_catalogue_tells_of_many_tables_is_found_at_one_look() {
     });
     source.stop();
 }
+
+#[test]
+fn a_view_in_the_place_of_a_table_is_told_and_the_others_go_on() {
+    let mut world = World::new();
+    world.sql(
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY);
+         CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (id int PRIMARY KEY)",
+    );
+    let source = world.capture(&["a", "b", "c", "d"]);
+    world.catch_up(&source);
+    source.stop();
+    world.sql(
+        "DROP TABLE a; CREATE VIEW a AS SELECT 1 AS id;
+         ALTER TABLE b RENAME TO b_rows; CREATE VIEW b AS SELECT * FROM b_rows; ALTER TABLE c REPLICA IDENTITY NOTHING",
+    );
+    let source = world.capture(&["a", "b", "c", "d"]);
+    world.sql("INSERT INTO b_rows VALUES (1); INSERT INTO d VALUES (1)");
+    world.catch_up(&source);
+    let status = eventually(&source, |status| {
+        status.tables.iter().filter(|table| table.problem.is_some()).count() == 3
+    });
+    let problem = |index: usize| status.tables[index].problem.clone().unwrap();
+    assert!(problem(0).contains("`public.a` is a view"), "{}", problem(0));
+    assert!(problem(1).contains("is called `public.b_rows` now"), "{}", problem(1));
+    assert!(problem(2).contains("REPLICA IDENTITY NOTHING"), "{}", problem(2));
+    world.assert_same("shop.b", "public.b_rows");
+    world.assert_same("shop.d", "public.d");
+    let writes = source.status().counters.writes;
+    let status = eventually(&source, |status| status.counters.writes >= writes + 8);
+    assert_eq!(status.counters.connections, 1, "nothing begins anew for a view");
+    // A table that comes back is captured again.
+    world.sql("DROP VIEW a; CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (7)");
+    eventually(&source, |status| status.tables[0].problem.is_none());
+    world.catch_up(&source);
+    world.assert_same("shop.a", "public.a");
+    source.stop();
+}

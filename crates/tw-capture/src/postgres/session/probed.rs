@@ -3,6 +3,7 @@
 use super::Session;
 use crate::Error;
 use crate::postgres::layout::Described;
+use crate::postgres::name::TableName;
 use crate::postgres::probe::Probe;
 use crate::postgres::tables::Flow;
 
@@ -23,10 +24,10 @@ impl Session {
             table.reading_failed = None;
         }
         let _prober_is_gone = probe.arrived.send(());
-        self.begin_anew = self
-            .missing
-            .iter()
-            .any(|(name, _)| probe.described.iter().any(|described| described.name == *name));
+        let is_back = |name: &TableName| {
+            probe.described.iter().any(|table| table.name == *name && table.obstacle.is_none())
+        };
+        self.begin_anew = self.missing.iter().any(|(name, _)| is_back(name));
         self.beside.start_next(&mut self.tables);
         self.tell_tables();
         Ok(())
