@@ -1,6 +1,6 @@
 //! Reads a table that has a key, chunk by chunk in the order of the key, while changes go on.
 
-use super::rows::Rows;
+use super::rows::{Rows, portion};
 use super::window::Visibility;
 use crate::Error;
 use crate::postgres::auth::Purpose;
@@ -12,8 +12,6 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How many rows are fetched before their bytes are looked at.
-const FETCH_ROWS: u32 = 1_000;
 /// How often it is looked whether old transactions have ended.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -166,7 +164,7 @@ async fn read_chunk(
     outcome
 }
 
-/// Reads rows up to the bounds; the second result tells whether there are no more.
+/// Reads rows up to the bounds, of bytes with one row more; the second result tells whether there are no more.
 async fn fetch(
     connection: &mut Connection,
     sql: &str,
@@ -176,19 +174,24 @@ async fn fetch(
     connection.query(&format!("DECLARE tradewind NO SCROLL CURSOR FOR {sql}")).await?;
     let mut rows = Rows::default();
     loop {
-        let wanted = FETCH_ROWS.min(rows_max - rows.len() as u32);
-        let before = rows.len();
+        let left = bytes_max.saturating_sub(rows.bytes());
+        let wanted = portion((rows.len(), rows.bytes()), left).min(rows_max - rows.len() as u32);
+        let mut sent = 0;
         connection
             .each_row(&format!("FETCH FORWARD {wanted} FROM tradewind"), |body| {
-                rows.push(body);
+                sent += 1;
+                // What is left out is in the next chunk.
+                if rows.bytes() < bytes_max {
+                    rows.push(body);
+                }
                 Ok(())
             })
             .await?;
-        if rows.len() - before < wanted as usize {
-            return Ok((rows, true));
-        }
         if rows.len() >= rows_max as usize || rows.bytes() >= bytes_max {
             return Ok((rows, false));
+        }
+        if sent < wanted {
+            return Ok((rows, true));
         }
     }
 }

@@ -5,7 +5,7 @@
 //! complete. Interrupted, the table is copied again from the start.
 
 use super::chunk::pause;
-use super::rows::Rows;
+use super::rows::{Rows, portion};
 use crate::postgres::auth::Purpose;
 use crate::postgres::beside::{self, Arrival, Context, Work};
 use crate::postgres::connection::Connection;
@@ -13,9 +13,6 @@ use crate::postgres::layout::Described;
 use crate::{Error, Lsn};
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio::sync::oneshot;
-
-/// How many rows are sent at once, at most.
-const FETCH_ROWS: u32 = 1_000;
 
 /// A copy begins: the answer says that the session is prepared for its rows.
 #[derive(Debug)]
@@ -91,11 +88,13 @@ async fn send_rows(
     sql: &str,
 ) -> Result<(), Error> {
     connection.query(&format!("DECLARE tradewind NO SCROLL CURSOR FOR {sql}")).await?;
+    let mut before = (0, 0);
     loop {
         let started = context.env.clock.monotonic();
         let mut rows = Rows::default();
+        let wanted = portion(before, context.options.chunk_bytes_max);
         connection
-            .each_row(&format!("FETCH FORWARD {FETCH_ROWS} FROM tradewind"), |body| {
+            .each_row(&format!("FETCH FORWARD {wanted} FROM tradewind"), |body| {
                 rows.push(body);
                 Ok(())
             })
@@ -104,6 +103,7 @@ async fn send_rows(
         if count == 0 {
             return Ok(());
         }
+        before = (count, rows.bytes());
         context.tell(Arrival::CopyRows { table: work.table, run: work.run, rows }).await?;
         pause(context, started, count).await;
     }
