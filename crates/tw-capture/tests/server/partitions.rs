@@ -1,6 +1,7 @@
 //! Partitioned tables: they are captured as their root, and no change tells of partitions that come and go.
 
 use crate::support::{World, eventually};
+use expect_test::expect;
 use tw_capture::Handle;
 
 /// How many rows are read in several heartbeats of an idle source.
@@ -108,4 +109,32 @@ fn cap_2_a_partition_that_comes_with_another_layout_is_found() {
         assert_eq!(rows_read_in_a_while(&source), 0, "once is enough");
         source.stop();
     }
+}
+
+#[test]
+fn a_table_and_a_partition_of_it_are_not_captured_both() {
+    let mut world = World::new();
+    world.sql(
+        "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id);
+         CREATE TABLE t1a PARTITION OF t1 FOR VALUES FROM (0) TO (50)",
+    );
+    let check = |tables: &[&str]| {
+        let options = world.options(tables);
+        let found = world.runtime.block_on(tw_capture::check(&options)).unwrap();
+        found
+            .problems
+            .into_iter()
+            .map(|found| format!("{}: {}", found.problem, found.remedy))
+            .collect::<Vec<_>>()
+    };
+    expect![[r#"
+        [
+            "table `public.t1a` is a partition of `public.t`, which is named too: its changes are told as those of `public.t` only: leave `public.t1a` out of the source",
+        ]
+    "#]]
+    .assert_debug_eq(&check(&["t", "t1a"]));
+    assert_eq!(check(&["t1", "t1a"]).len(), 1);
+    assert_eq!(check(&["t1a"]), Vec::<String>::new());
+    assert_eq!(check(&["t"]), Vec::<String>::new());
 }
