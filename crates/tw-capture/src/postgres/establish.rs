@@ -200,6 +200,7 @@ impl Start<'_> {
             id: described.id,
             storage: described.storage.clone(),
             shape: described.layout.shape(),
+            columns: Some(described.columns.clone()),
             identity: described.layout.identity.label().to_owned(),
             phase: first_phase(options),
             rows: 0,

@@ -274,3 +274,40 @@ fn a_view_in_the_place_of_a_table_is_told_and_the_others_go_on() {
     world.assert_same("shop.a", "public.a");
     source.stop();
 }
+
+#[test]
+fn rows_that_are_written_anew_under_the_same_types_are_read_again() {
+    for (change, value) in [
+        ("ALTER TABLE t ALTER c TYPE text USING lower(c)", "a"),
+        ("ALTER TABLE t ALTER c TYPE int USING 7; ALTER TABLE t ALTER c TYPE text", "7"),
+        ("ALTER TABLE t DROP c, ADD c text DEFAULT 'z'", "z"),
+    ] {
+        let mut world = World::new();
+        world.sql("CREATE TABLE t (id int PRIMARY KEY, c text); INSERT INTO t VALUES (1, 'A'), (2, 'A')");
+        let source = world.capture(&["t"]);
+        world.catch_up(&source);
+        world.sql(change);
+        eventually(&source, |_| {
+            let is_new = |row: &Vec<Option<String>>| row[1].as_deref() == Some(value);
+            world.model("shop.t").rows().iter().all(is_new)
+        });
+        world.catch_up(&source);
+        world.assert_same("shop.t", "public.t");
+        source.stop();
+    }
+}
+
+#[test]
+fn rows_that_are_only_moved_are_not_read_again() {
+    let mut world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, c text); INSERT INTO t VALUES (1, 'A'), (2, 'A')");
+    let source = world.capture(&["t"]);
+    world.catch_up(&source);
+    for change in ["ALTER TABLE t ALTER c SET STATISTICS 7", "VACUUM FULL t", "CLUSTER t USING t_pkey"] {
+        world.sql(change);
+        let writes = source.status().counters.writes;
+        eventually(&source, |status| status.counters.writes >= writes + 8);
+    }
+    assert_eq!(source.status().counters.snapshot_rows, 2);
+    source.stop();
+}

@@ -42,7 +42,7 @@ impl Session {
         is_current: bool,
     ) -> Result<(), Error> {
         let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
-        let (label, run) = (table.label.clone(), table.run);
+        let label = table.label.clone();
         table.rows_estimate = described.rows_estimate.or(table.rows_estimate);
         table.problem = described.obstacle.as_ref().map(|(problem, remedy)| format!("{problem}: {remedy}"));
         if described.name != table.name {
@@ -53,7 +53,6 @@ impl Session {
         }
         let lost = probe.written_over.get(&id).copied().unwrap_or_default();
         table.look_at_lost(lost);
-        let stored_anew = table.cursor.storage != described.storage && table.is_done();
         let is_current = is_current && table.flow != Flow::Wait;
         if is_current {
             self.adopt(id, described.layout.clone(), Some(described)).await?;
@@ -61,17 +60,26 @@ impl Session {
         if !probe.published.contains(&id) {
             return self.is_unpublished(id, &label).await;
         }
-        let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
-        // Otherwise a layout is on its way that has to find the storage changed, or its rows are not read again.
-        if stored_anew && is_current && table.is_done() && table.run == run {
-            table.cursor.storage.clone_from(&described.storage);
-            table.cursor_changed = true;
-            if described.partitioned {
-                // Partitions may have been truncated, attached or detached, which no change tells.
-                self.read_again(id, Some("its partitions have changed")).await?;
-            }
+        // Otherwise a layout is on its way that has to find these changed, or its rows are not read again.
+        if is_current { self.look_at_storage(id, described).await } else { Ok(()) }
+    }
+
+    /// A table looks as we think: were its rows written anew all the same?
+    async fn look_at_storage(&mut self, id: u32, described: &Described) -> Result<(), Error> {
+        let Some(table) = self.tables.by_id_mut(id).filter(|table| table.is_done()) else { return Ok(()) };
+        let stored_anew = table.cursor.storage != described.storage;
+        if !stored_anew && table.cursor.columns.as_ref() == Some(&described.columns) {
+            return Ok(());
         }
-        Ok(())
+        let refilled = described.is_refilled(table.def.schema.as_ref(), &table.cursor);
+        table.cursor.storage.clone_from(&described.storage);
+        table.cursor.columns = Some(described.columns.clone());
+        table.cursor_changed = true;
+        if stored_anew && described.partitioned {
+            // Partitions may have been truncated, attached or detached, which no change tells.
+            return self.read_again(id, Some("its partitions have changed")).await;
+        }
+        if refilled { self.read_again(id, None).await } else { Ok(()) }
     }
 
     /// A table is gone; another may have its name.

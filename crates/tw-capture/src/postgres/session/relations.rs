@@ -80,8 +80,7 @@ impl Session {
         let cursor = &table.cursor;
         let seen = now.filter(|_| cursor.phase != Phase::Pending);
         let regrouped = seen.is_some_and(|now| now.partitioned && now.storage != cursor.storage);
-        let refilled =
-            seen.is_some_and(|now| now.is_refilled(before.as_ref(), &cursor.shape, &cursor.storage));
+        let refilled = seen.is_some_and(|now| now.is_refilled(before.as_ref(), cursor));
         let why = if rekeyed {
             Some("the key has changed")
         } else if regrouped {
@@ -119,6 +118,7 @@ impl Session {
         cursor.identity = layout.identity.label().to_owned();
         if let Some(now) = now {
             cursor.storage.clone_from(&now.storage);
+            cursor.columns = Some(now.columns.clone());
         }
         if cursor != table.cursor {
             table.cursor = cursor;

@@ -273,6 +273,7 @@ mod tests {
                 identity: Identity::Key(vec![1, 0]),
             },
             storage: String::new(),
+            columns: crate::cursor::Columns::default(),
             filled: Vec::new(),
             partitioned: false,
             replica_identity: 'd',
