@@ -64,6 +64,9 @@ pub struct TableCursor {
     pub phase: Phase,
     /// How many rows the snapshot has read.
     pub rows: u64,
+    /// Keys of rows that are to be read once more, because a change left values out that the log may not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Vec<String>>,
     /// How many updates and deletes the server had counted when an append-only table had been read: those are not
     /// captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -245,6 +248,7 @@ mod tests {
             identity: "key".into(),
             phase: Phase::Running { after: vec!["7".into()] },
             rows: 7,
+            again: Vec::new(),
             written_over: None,
         };
         let event = table_event("shop", "public.orders", &table, "2".into(), 0);

@@ -26,6 +26,9 @@ use tw_env::Env;
 /// The prefix of the messages that sources write into the database.
 pub(crate) const PREFIX: &str = "tradewind";
 
+/// How many rows are read by their keys at once.
+const KEYS_MAX: usize = 200;
+
 /// Everything that a task needs.
 #[derive(Clone)]
 pub(crate) struct Context {
@@ -102,7 +105,10 @@ pub(crate) struct Work {
     pub(crate) label: String,
     pub(crate) run: u64,
     pub(crate) generation: u64,
+    /// Rows behind this key, unless there are `keys`.
     pub(crate) after: Option<Vec<String>>,
+    /// Rows that have one of these keys.
+    pub(crate) keys: Vec<Vec<String>>,
 }
 
 /// The tasks of a session; they end with it.
@@ -145,7 +151,7 @@ impl Beside {
             return;
         }
         let needs = |table: &&mut Table| {
-            !table.is_done() && table.is_settled && table.problem.is_none() && table.reading_failed.is_none()
+            !table.is_read() && table.is_settled && table.problem.is_none() && table.reading_failed.is_none()
         };
         let Some(table) = tables.iter_mut().find(needs) else { return };
         let after = match &table.cursor.phase {
@@ -153,7 +159,8 @@ impl Beside {
             crate::Phase::Pending | crate::Phase::Done => None,
         };
         let (label, run, generation) = (table.label.clone(), table.run, table.generation);
-        let work = Work { table: table.id, label, run, generation, after };
+        let keys = table.cursor.again.iter().take(KEYS_MAX).cloned().collect();
+        let work = Work { table: table.id, label, run, generation, after, keys };
         let context = self.context.clone();
         let task = if table.is_keyed() {
             tokio::spawn(chunk::run(context, work))

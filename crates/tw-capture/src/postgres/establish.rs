@@ -116,7 +116,7 @@ impl Start<'_> {
         let mut window = Window::new(options.window_bytes_max);
         for found in found {
             let table = self.open(address, found).await?;
-            if table.is_keyed() && !table.is_done() {
+            if table.is_keyed() && !table.is_read() {
                 window.watch(table.id);
             }
             tables.add(table);
@@ -204,6 +204,7 @@ impl Start<'_> {
             identity: described.layout.identity.label().to_owned(),
             phase: first_phase(options),
             rows: 0,
+            again: Vec::new(),
             written_over: None,
         };
         let naming = Naming { source: &options.name, database: &address.database };

@@ -4,6 +4,7 @@
 //! snapshots) runs in tasks beside it and speaks to it through channels. Order is kept by the stream alone: what a task
 //! has read becomes valid where the watermark that it wrote afterwards arrives.
 
+mod again;
 mod anew;
 mod arrivals;
 mod changes;

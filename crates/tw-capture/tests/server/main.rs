@@ -6,6 +6,7 @@ mod basics;
 mod crashes;
 mod faults;
 mod gaps;
+mod large_values;
 mod load;
 mod model;
 mod partitions;

@@ -89,16 +89,20 @@ impl Session {
                 return self.repeat(chunk, 0);
             }
         }
-        let Some(table) = self.tables.by_id(chunk.table).filter(|table| table.run == chunk.run) else {
+        if self.tables.by_id(chunk.table).is_none_or(|table| table.run != chunk.run) {
             return Ok(());
-        };
+        }
         let newer: HashSet<String> = match self.window.judge(chunk.table, &chunk.seen) {
             Verdict::Again { xmin } => return self.repeat(chunk, xmin),
             Verdict::Emit(newer) => newer.into_iter().map(str::to_owned).collect(),
         };
+        let left_out = self.left_out(&chunk)?;
+        if chunk.keys.is_empty() && !self.has_room_for(chunk.table, left_out.len()) {
+            return Ok(());
+        }
         let (moment, now_ms) = self.moment_of_read(at);
         tracing::debug!(
-            table = table.label,
+            table = chunk.described.name.to_string(),
             rows = chunk.rows.len(),
             newer = newer.len(),
             now_ms,
@@ -111,12 +115,16 @@ impl Session {
         let Some(table) = self.tables.by_id_mut(chunk.table) else { return Ok(()) };
         let rows = chunk.rows.len() as u64;
         table.rows_estimate = chunk.described.rows_estimate.or(table.rows_estimate);
-        let done = chunk.next.is_none();
-        table.enter(chunk.next.map_or(Phase::Done, |after| Phase::Running { after }));
-        table.cursor.rows += rows;
-        table.done_with = self.sink.writes + 1;
+        if chunk.keys.is_empty() {
+            table.enter(chunk.next.map_or(Phase::Done, |after| Phase::Running { after }));
+            table.cursor.rows += rows;
+            table.done_with = self.sink.writes + 1;
+        } else {
+            table.forget_again(&chunk.keys);
+        }
+        left_out.into_iter().for_each(|key| table.note_again(key));
         self.counters.snapshot_rows += rows;
-        if done {
+        if table.is_read() {
             self.window.unwatch(chunk.table);
         }
         let generation = table.generation;

@@ -163,16 +163,12 @@ impl Session {
             part: 0,
         };
         let has_subject = event.row(message).map_err(|bad| table.refuse(transaction.lsn, &bad))?;
-        if has_subject && self.window.watches(relation) {
-            for subject in [&self.scratch.subject, &self.scratch.old_subject] {
-                if !subject.is_empty() {
-                    // Subjects were checked to be UTF-8 when they were written.
-                    let subject = String::from_utf8_lossy(subject);
-                    self.window.changed(transaction.xid, relation, Some(&subject));
-                }
-            }
+        let moved = !self.scratch.old_subject.is_empty();
+        if has_subject && (moved || self.window.watches(relation)) {
+            self.note_row(relation, message)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Turns a truncation into one event for each partition of the table's stream. `part` counts the events that the

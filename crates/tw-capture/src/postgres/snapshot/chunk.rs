@@ -31,6 +31,8 @@ pub(crate) struct Chunk {
     pub(crate) rows: Rows,
     /// The key of the last row; None when these were the last rows.
     pub(crate) next: Option<Vec<String>>,
+    /// The keys by which rows were wanted, if it was by keys; those that were not there among them.
+    pub(crate) keys: Vec<Vec<String>>,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
@@ -62,8 +64,17 @@ async fn read(context: &Context, mut work: Work) -> Result<(), Error> {
         let started = context.env.clock.monotonic();
         let (seen, described, rows, exhausted) = read_chunk(context, &mut connection, &work, &known).await?;
         known = described.clone();
-        let next =
-            if exhausted { None } else { rows.last().map(|row| key_of(&described, row)).transpose()? };
+        let by_keys = !work.keys.is_empty();
+        let next = if exhausted || by_keys {
+            None
+        } else {
+            rows.last().map(|row| key_of(&described, row)).transpose()?
+        };
+        let keys = if exhausted || !by_keys {
+            work.keys.clone()
+        } else {
+            rows.iter().map(|row| key_of(&described, row)).collect::<Result<_, _>>()?
+        };
         let nonce = context.nonce();
         let (count, last) = (rows.len(), next.is_none());
         let after = next.clone();
@@ -78,6 +89,7 @@ async fn read(context: &Context, mut work: Work) -> Result<(), Error> {
                 seen,
                 rows,
                 next,
+                keys,
                 answer,
             }))
             .await?;
@@ -154,7 +166,7 @@ async fn read_chunk(
         let seen = visibility(connection).await?;
         let described = beside::described(context, connection, work.table, &work.label).await?;
         let rows_max = context.options.chunk_rows_max;
-        let sql = select(&described, work.after.as_deref(), rows_max)?;
+        let sql = select(&described, work.after.as_deref(), &work.keys, rows_max)?;
         let (rows, exhausted) = fetch(connection, &sql, rows_max, context.options.chunk_bytes_max).await?;
         Ok((seen, described, rows, exhausted))
     };
@@ -196,8 +208,13 @@ async fn fetch(
     }
 }
 
-/// The query for the rows behind a key.
-fn select(table: &Described, after: Option<&[String]>, rows_max: u32) -> Result<String, Error> {
+/// The query for the rows behind a key; or with certain keys, if there are any.
+fn select(
+    table: &Described,
+    after: Option<&[String]>,
+    keys: &[Vec<String>],
+    rows_max: u32,
+) -> Result<String, Error> {
     let key: Vec<_> = table.layout.key_columns().collect();
     if key.is_empty() {
         let problem = format!("table `{}` has no key any more", table.name);
@@ -206,13 +223,17 @@ fn select(table: &Described, after: Option<&[String]>, rows_max: u32) -> Result<
     let names: Vec<_> = key.iter().map(|column| escape_identifier(&column.name)).collect();
     let names = names.join(", ");
     let mut conditions = Vec::new();
-    if let Some(after) = after.filter(|after| after.len() == key.len()) {
-        let values: Vec<_> = after
-            .iter()
-            .zip(&key)
-            .map(|(text, column)| format!("{}::{}", escape_literal(text), column.declared))
-            .collect();
-        conditions.push(format!("({names}) > ({})", values.join(", ")));
+    let values = |texts: &[String]| {
+        let values = texts.iter().zip(&key);
+        let values: Vec<_> =
+            values.map(|(text, column)| format!("{}::{}", escape_literal(text), column.declared)).collect();
+        values.join(", ")
+    };
+    if !keys.is_empty() {
+        let keys: Vec<_> = keys.iter().map(|texts| format!("({})", values(texts))).collect();
+        conditions.push(format!("({names}) IN ({})", keys.join(", ")));
+    } else if let Some(after) = after.filter(|after| after.len() == key.len()) {
+        conditions.push(format!("({names}) > ({})", values(after)));
     }
     if let Some(filter) = &table.row_filter {
         conditions.push(format!("({filter})"));
@@ -227,7 +248,10 @@ fn select(table: &Described, after: Option<&[String]>, rows_max: u32) -> Result<
 }
 
 /// The texts of a row's key columns, in the order of the key.
-fn key_of<'a>(table: &Described, row: impl Iterator<Item = Value<'a>> + Clone) -> Result<Vec<String>, Error> {
+pub(crate) fn key_of<'a>(
+    table: &Described,
+    row: impl Iterator<Item = Value<'a>> + Clone,
+) -> Result<Vec<String>, Error> {
     let place = |name: &str| table.layout.columns.iter().position(|column| column.name == name);
     table
         .layout
@@ -286,9 +310,16 @@ mod tests {
     #[test]
     fn a_chunk_starts_behind_the_last_key() {
         expect![[r#"SELECT "id", "place" FROM ONLY "public"."Orders" ORDER BY "place", "id" LIMIT 10"#]]
-            .assert_eq(&select(&table(None), None, 10).unwrap());
+            .assert_eq(&select(&table(None), None, &[], 10).unwrap());
         expect![[r#"SELECT "id", "place" FROM ONLY "public"."Orders" WHERE ("place", "id") > ('it''s'::character varying(3), '7'::integer) AND (id > 3) ORDER BY "place", "id" LIMIT 10"#]]
-            .assert_eq(&select(&table(Some("id > 3")), Some(&["it's".into(), "7".into()]), 10).unwrap());
+            .assert_eq(&select(&table(Some("id > 3")), Some(&["it's".into(), "7".into()]), &[], 10).unwrap());
+    }
+
+    #[test]
+    fn rows_are_read_by_their_keys() {
+        let keys = [vec!["a".into(), "1".into()], vec!["b".into(), "2".into()]];
+        expect![[r#"SELECT "id", "place" FROM ONLY "public"."Orders" WHERE ("place", "id") IN (('a'::character varying(3), '1'::integer), ('b'::character varying(3), '2'::integer)) ORDER BY "place", "id" LIMIT 10"#]]
+            .assert_eq(&select(&table(None), None, &keys, 10).unwrap());
     }
 
     #[test]
