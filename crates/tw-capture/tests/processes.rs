@@ -254,11 +254,21 @@ const LARGE: &str = "BEGIN; INSERT INTO bag (x) SELECT repeat('a', 100) FROM gen
     SAVEPOINT s; INSERT INTO bag (x) SELECT repeat('b', 100) FROM generate_series(1, 1500); ROLLBACK TO s;
     INSERT INTO bag (x) SELECT repeat('c', 100) FROM generate_series(1, 1000); COMMIT";
 
+/// A transaction with another column of each table, and a row that has it; now and then it fills the rows that are there.
+fn new_column(round: u64) -> String {
+    let filled = if round % 4 == 3 { "DEFAULT 7" } else { "" };
+    format!(
+        "BEGIN; ALTER TABLE t ADD c{round} int {filled}; INSERT INTO t (id, c{round}) VALUES (-1 - {round}, {round});
+         ALTER TABLE bag ADD c{round} int {filled}; INSERT INTO bag (c{round}) VALUES ({round}); COMMIT"
+    )
+}
+
 fn cap_1_cap_2_cap_3_a_source_that_is_killed_loses_and_repeats_nothing() {
     let (world, writers) = busy();
     for round in 0..14u64 {
         let mut capturing = world.capture();
         world.sql(LARGE);
+        world.sql(&new_column(round));
         // Another number of events each time, so that it dies in other places; sometimes before the first one.
         let events = if round % 5 == 4 { 0 } else { 1 + round * 997 % 6000 };
         capturing.reach(events, 0);
