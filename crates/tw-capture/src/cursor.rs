@@ -55,16 +55,33 @@ pub struct TableCursor {
     pub storage: String,
     /// A hash of the names and types of its columns.
     pub shape: String,
+    /// Its columns when they were last looked at; none if that was by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
     /// What identifies a row: `key`, `row` (all of it) or `none`.
     pub identity: String,
     /// How far the snapshot is.
     pub phase: Phase,
     /// How many rows the snapshot has read.
     pub rows: u64,
+    /// Keys of rows that are to be read once more, because a change left values out that the log may not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Vec<String>>,
     /// How many updates and deletes the server had counted when an append-only table had been read: those are not
     /// captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_over: Option<u64>,
+}
+
+/// What tells that rows may hold other values although the columns look the same: `ALTER … TYPE text USING lower(c)`, or
+/// a column that was dropped and added again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Columns {
+    /// The highest number of a column: what is added later has a higher one.
+    pub last: i16,
+    /// A hash of the numbers of the columns and of the transactions that defined them.
+    pub defined: String,
 }
 
 /// How far a snapshot is.
@@ -227,13 +244,15 @@ mod tests {
             id: 16_384,
             storage: "00".into(),
             shape: "11".into(),
+            columns: Some(Columns { last: 3, defined: "22".into() }),
             identity: "key".into(),
             phase: Phase::Running { after: vec!["7".into()] },
             rows: 7,
+            again: Vec::new(),
             written_over: None,
         };
         let event = table_event("shop", "public.orders", &table, "2".into(), 0);
-        expect![[r#"{"v":1,"id":16384,"storage":"00","shape":"11","identity":"key","phase":{"is":"running","after":["7"]},"rows":7}"#]]
+        expect![[r#"{"v":1,"id":16384,"storage":"00","shape":"11","columns":{"last":3,"defined":"22"},"identity":"key","phase":{"is":"running","after":["7"]},"rows":7}"#]]
             .assert_eq(std::str::from_utf8(event.data.bytes()).unwrap());
     }
 

@@ -50,7 +50,9 @@ mod service;
 mod sink;
 mod status;
 
-pub use cursor::{CURSOR_TYPE, Cursor, GAP_TYPE, Gap, Phase, SOURCES_STREAM, TABLE_TYPE, TableCursor};
+pub use cursor::{
+    CURSOR_TYPE, Columns, Cursor, GAP_TYPE, Gap, Phase, SOURCES_STREAM, TABLE_TYPE, TableCursor,
+};
 pub use error::{Error, ServerError};
 pub use lsn::{InvalidLsn, Lsn};
 pub use options::{Options, SnapshotMode};

@@ -19,7 +19,7 @@ use tw_types::{EventRef, PartitionId, StreamDef};
 const EVENTS_MAX: usize = 20_000;
 /// A change of more bytes than this gets a write of its own.
 const LARGE_BYTES: usize = 256 << 10;
-/// Where the rows of one chunk are cut into several writes, in bytes: less than the store takes in one.
+/// Where the rows of one chunk are divided between several writes, in bytes: less than the store takes in one.
 const CUT_BYTES: usize = 8 << 20;
 /// About what an event takes beside its subject and data, in bytes.
 const EVENT_BYTES: usize = 48;
@@ -33,8 +33,6 @@ pub(crate) struct Sink {
     open: Write,
     /// About how large `open` is.
     open_bytes: usize,
-    /// Parts of a chunk that came before `open`.
-    cut: Vec<Write>,
     in_flight: VecDeque<(Lsn, Pending)>,
     in_flight_max: usize,
     bytes_max: usize,
@@ -62,7 +60,6 @@ impl Sink {
             name: name.to_owned(),
             sources,
             open_bytes: 0,
-            cut: Vec::new(),
             in_flight: VecDeque::new(),
             in_flight_max,
             bytes_max,
@@ -111,12 +108,12 @@ impl Sink {
 
     /// Whether the open write holds nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.cut.is_empty()
+        self.open.is_empty()
     }
 
     /// Whether the open write has reached its size.
     pub(crate) fn is_full(&self) -> bool {
-        self.open_bytes >= self.bytes_max || self.open.len() >= EVENTS_MAX || !self.cut.is_empty()
+        self.open_bytes >= self.bytes_max || self.open.len() >= EVENTS_MAX
     }
 
     /// Whether a change of so many bytes is better not added to what is there.
@@ -124,14 +121,10 @@ impl Sink {
         bytes > LARGE_BYTES && !self.is_empty()
     }
 
-    /// Cuts the open write off if a row of so many bytes would make it very large. What was cut off is not covered by a
-    /// cursor of its own, so this is for rows that are read again after a crash, not for changes.
-    pub(crate) fn cut_before(&mut self, bytes: usize) {
+    /// Whether a row of so many bytes is not to be added to a write that should hold all rows of a chunk.
+    pub(crate) fn is_to_be_cut_before(&self, bytes: usize) -> bool {
         let large = self.open_bytes.saturating_add(bytes) >= CUT_BYTES || self.open.len() >= EVENTS_MAX;
-        if large && !self.open.is_empty() {
-            self.cut.push(std::mem::replace(&mut self.open, start(&self.store)));
-            self.open_bytes = 0;
-        }
+        large && !self.is_empty()
     }
 
     /// Whether it is time to submit what is there, although it is not full.
@@ -150,11 +143,6 @@ impl Sink {
         cursor: &Cursor,
         tables: &[(String, TableCursor)],
     ) -> Result<(), Error> {
-        let before = *self.durable.borrow();
-        for write in std::mem::take(&mut self.cut) {
-            // Only the last of them has the cursor.
-            self.launch(before, write).await?;
-        }
         let now_ms = self.env.clock.now_ms();
         let id = |env: &Env| format!("{:016x}", env.random.next_u64());
         for (table, state) in tables {

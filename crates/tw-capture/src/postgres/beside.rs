@@ -10,7 +10,7 @@ use super::layout::Described;
 use super::name::TableName;
 use super::probe::{self, Probe};
 use super::snapshot::chunk::{self, Chunk};
-use super::snapshot::copy::{self, CopyBegun};
+use super::snapshot::copy::{self, Copied, CopyBegun};
 use super::snapshot::rows::Rows;
 use super::snapshot::window::Visibility;
 use super::tables::{Flow, Table, Tables};
@@ -25,6 +25,9 @@ use tw_env::Env;
 
 /// The prefix of the messages that sources write into the database.
 pub(crate) const PREFIX: &str = "tradewind";
+
+/// How many rows are read by their keys at once.
+const KEYS_MAX: usize = 200;
 
 /// Everything that a task needs.
 #[derive(Clone)]
@@ -81,6 +84,8 @@ pub(crate) enum Arrival {
     CopyBegun(CopyBegun),
     /// Rows of that copy.
     CopyRows { table: u32, run: u64, rows: Rows },
+    /// All rows of that copy have been sent.
+    Copied(Copied),
     /// The reading of a table has ended: with all rows read, or not.
     Finished { table: u32, run: u64, outcome: Result<(), Error> },
 }
@@ -90,6 +95,7 @@ pub(crate) enum Arrival {
 pub(crate) enum Awaited {
     Chunk(Box<Chunk>),
     Probe(Box<Probe>),
+    Copied(Copied),
 }
 
 /// Which table a task reads.
@@ -99,7 +105,10 @@ pub(crate) struct Work {
     pub(crate) label: String,
     pub(crate) run: u64,
     pub(crate) generation: u64,
+    /// Rows behind this key, unless there are `keys`.
     pub(crate) after: Option<Vec<String>>,
+    /// Rows that have one of these keys.
+    pub(crate) keys: Vec<Vec<String>>,
 }
 
 /// The tasks of a session; they end with it.
@@ -142,7 +151,7 @@ impl Beside {
             return;
         }
         let needs = |table: &&mut Table| {
-            !table.is_done() && table.is_settled && table.problem.is_none() && table.reading_failed.is_none()
+            !table.is_read() && table.is_settled && table.problem.is_none() && table.reading_failed.is_none()
         };
         let Some(table) = tables.iter_mut().find(needs) else { return };
         let after = match &table.cursor.phase {
@@ -150,7 +159,8 @@ impl Beside {
             crate::Phase::Pending | crate::Phase::Done => None,
         };
         let (label, run, generation) = (table.label.clone(), table.run, table.generation);
-        let work = Work { table: table.id, label, run, generation, after };
+        let keys = table.cursor.again.iter().take(KEYS_MAX).cloned().collect();
+        let work = Work { table: table.id, label, run, generation, after, keys };
         let context = self.context.clone();
         let task = if table.is_keyed() {
             tokio::spawn(chunk::run(context, work))
@@ -173,7 +183,11 @@ impl Beside {
             task.abort();
             self.context.shared.update(|status| status.waits_for = None);
         }
-        self.awaited.retain(|_, awaited| !matches!(awaited, Awaited::Chunk(chunk) if chunk.table == table));
+        self.awaited.retain(|_, awaited| match awaited {
+            Awaited::Chunk(chunk) => chunk.table != table,
+            Awaited::Copied(copied) => copied.table != table,
+            Awaited::Probe(_) => true,
+        });
     }
 }
 

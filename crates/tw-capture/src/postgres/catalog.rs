@@ -6,6 +6,7 @@ use super::name::TableName;
 use super::pgoutput::Relation;
 use super::types::BaseType;
 use crate::Error;
+use crate::cursor::Columns;
 use postgres_protocol::escape::escape_literal;
 use std::collections::BTreeMap;
 
@@ -97,7 +98,7 @@ fn tables_query(names: &[TableName], ids: &[u32], publications: &[String], major
 fn columns_query(ids: &str) -> String {
     format!(
         "SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasmissing,
-           a.attgenerated, b.oid, b.typmod, format_type(b.oid, b.typmod), format_type(a.atttypid, a.atttypmod)
+           a.attgenerated, b.oid, b.typmod, format_type(b.oid, b.typmod), format_type(a.atttypid, a.atttypmod), a.xmin
          FROM pg_attribute a, {BASE_OF}
          WHERE a.attrelid IN ({ids}) AND a.attnum > 0 AND NOT a.attisdropped
          ORDER BY a.attrelid, a.attnum"
@@ -117,6 +118,7 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
     let mut layout = Vec::new();
     let mut attributes = Vec::new();
     let mut filled = Vec::new();
+    let mut defined = String::new();
     for column in columns {
         let attribute: i16 = column.parse(1)?;
         let generated = column.text(7) == Some("s");
@@ -128,8 +130,9 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
             continue;
         }
         if column.is_true(6) {
-            filled.push(column.need(2)?.to_owned());
+            filled.push((column.need(2)?.to_owned(), attribute));
         }
+        defined.push_str(&format!("{attribute} {},", column.need(12)?));
         attributes.push(attribute);
         layout.push(LayoutColumn {
             name: column.need(2)?.to_owned(),
@@ -157,6 +160,10 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
         id: table.parse(2)?,
         layout: Layout { columns: layout, identity },
         storage: fingerprint(table.text(7).unwrap_or_default()),
+        columns: Columns {
+            last: attributes.iter().copied().max().unwrap_or_default(),
+            defined: fingerprint(&defined),
+        },
         filled,
         partitioned: table.text(3) == Some("p"),
         replica_identity,
@@ -167,9 +174,9 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
     })
 }
 
-/// Short, however many partitions there are.
-fn fingerprint(storage: &str) -> String {
-    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(storage.as_bytes()))
+/// Short, however many partitions or columns there are.
+fn fingerprint(text: &str) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
 /// What is in the way of capturing a table, and what to do about it.

@@ -72,7 +72,8 @@ impl Start<'_> {
         let known_timeline = remembered.cursor.as_ref().map(|cursor| cursor.timeline);
         let server = provision::identify(&mut replication, known_timeline).await?;
         let (mut found, missing) = look_up(&mut catalog, options, &remembered).await?;
-        let tables: Vec<Described> = found.iter().map(|found| found.described.clone()).collect();
+        let tables = found.iter().map(|found| &found.described);
+        let tables: Vec<_> = tables.filter(|table| table.obstacle.is_none()).cloned().collect();
         let publications = provision::publish(&mut catalog, options, &tables).await?;
         look_again(&mut catalog, &mut found, &publications).await?;
         let slot = provision::slot(&mut catalog, &address.database, &options.slot()).await?;
@@ -115,7 +116,7 @@ impl Start<'_> {
         let mut window = Window::new(options.window_bytes_max);
         for found in found {
             let table = self.open(address, found).await?;
-            if table.is_keyed() && !table.is_done() {
+            if table.is_keyed() && !table.is_read() {
                 window.watch(table.id);
             }
             tables.add(table);
@@ -199,9 +200,11 @@ impl Start<'_> {
             id: described.id,
             storage: described.storage.clone(),
             shape: described.layout.shape(),
+            columns: Some(described.columns.clone()),
             identity: described.layout.identity.label().to_owned(),
             phase: first_phase(options),
             rows: 0,
+            again: Vec::new(),
             written_over: None,
         };
         let naming = Naming { source: &options.name, database: &address.database };
@@ -236,7 +239,11 @@ async fn look_up(
         let before = known(&name);
         let by_id = described.iter().find(|table| before.is_some_and(|before| before.id == table.id));
         let by_name = described.iter().find(|table| table.name == name);
-        match (by_name.or(by_id), before) {
+        // What has taken the name of a table and cannot be captured, such as a view, takes nothing else of it.
+        let may_follow = |table: &&Described| {
+            table.obstacle.is_none() || before.is_none_or(|before| before.id == table.id)
+        };
+        match (by_name.filter(may_follow).or(by_id), before) {
             (Some(table), before) => {
                 if let (None, Some((problem, remedy))) = (before, &table.obstacle) {
                     return Err(Error::refused(problem.clone(), remedy.clone()));
@@ -245,7 +252,7 @@ async fn look_up(
                 let replaced = before.is_some() && same.is_none();
                 found.push(Found { name, described: table.clone(), remembered: same, replaced });
             }
-            (None, Some(before)) => missing.push((name.clone(), gone(&name, options, before)?)),
+            (None, Some(before)) => missing.push((name.clone(), gone(&name, options, before, by_name)?)),
             (None, None) => {
                 return Err(Error::refused(
                     format!("table `{name}` does not exist, or the source's user may not see its schema"),
@@ -257,7 +264,17 @@ async fn look_up(
     Ok((found, missing))
 }
 
-fn gone(name: &TableName, options: &Options, before: &TableCursor) -> Result<TableStatus, Error> {
+/// The state of a table that is not there; `instead` has its name.
+fn gone(
+    name: &TableName,
+    options: &Options,
+    before: &TableCursor,
+    instead: Option<&Described>,
+) -> Result<TableStatus, Error> {
+    let problem = match instead.and_then(|table| table.obstacle.as_ref()) {
+        Some((problem, remedy)) => format!("{problem}: {remedy}"),
+        None => format!("table `{name}` does not exist any more: leave it out of the source"),
+    };
     Ok(TableStatus {
         table: name.to_string(),
         stream: name.stream(&options.name)?.to_string(),
@@ -269,7 +286,7 @@ fn gone(name: &TableName, options: &Options, before: &TableCursor) -> Result<Tab
         snapshot: SnapshotPhase::Done,
         snapshot_rows: before.rows,
         rows_estimate: None,
-        problem: Some(format!("table `{name}` does not exist any more: leave it out of the source")),
+        problem: Some(problem),
     })
 }
 

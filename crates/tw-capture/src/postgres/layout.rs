@@ -2,6 +2,7 @@
 
 use super::name::TableName;
 use super::types::BaseType;
+use crate::cursor::{Columns, TableCursor};
 use tw_types::{Column, DataClass, Schema};
 
 /// One column as it is captured.
@@ -112,8 +113,10 @@ pub(crate) struct Described {
     pub(crate) layout: Layout,
     /// Changes whenever the rows are written anew: a rewrite, a truncation, partitions that come and go.
     pub(crate) storage: String,
-    /// Names of columns whose value in old rows comes from the catalogue (`ADD COLUMN … DEFAULT`).
-    pub(crate) filled: Vec<String>,
+    /// When its published columns were defined.
+    pub(crate) columns: Columns,
+    /// Names and numbers of columns whose value in old rows comes from the catalogue (`ADD COLUMN … DEFAULT`).
+    pub(crate) filled: Vec<(String, i16)>,
     /// Whether it is a partitioned table, whose partitions it stands for.
     pub(crate) partitioned: bool,
     /// `d`, `n`, `f` or `i`, as `pg_class.relreplident`.
@@ -141,10 +144,12 @@ impl Described {
     }
 
     /// Whether rows look different than when they were read, without a change of each: then they have to be read
-    /// again. `schema` is what the stream says, `shape` and `storage` are from when the rows were read.
-    pub(crate) fn is_refilled(&self, schema: Option<&Schema>, shape: &str, storage: &str) -> bool {
+    /// again. `schema` is what the stream says, `read` is from when the rows were read.
+    pub(crate) fn is_refilled(&self, schema: Option<&Schema>, read: &TableCursor) -> bool {
         let known = |name: &str| schema.is_some_and(|schema| schema.column(name).is_some());
-        let added = self.filled.iter().any(|name| !known(name));
-        added || (self.layout.shape() != shape && self.storage != storage)
+        let later = |number: i16| read.columns.as_ref().is_some_and(|columns| number > columns.last);
+        let added = self.filled.iter().any(|(name, number)| !known(name) || later(*number));
+        let redefined = read.columns.as_ref().is_some_and(|columns| columns.defined != self.columns.defined);
+        added || ((redefined || self.layout.shape() != read.shape) && self.storage != read.storage)
     }
 }

@@ -194,6 +194,7 @@ async fn check_tables(
 ) -> Result<(), Error> {
     let names: Vec<TableName> = options.tables.iter().map(|table| table.parse()).collect::<Result<_, _>>()?;
     let described = catalog::describe(connection, &names, &[], &[options.publication()]).await?;
+    check_partitions(connection, &described, found).await?;
     let mut copies = false;
     for name in &names {
         let Some(table) = described.iter().find(|table| table.name == *name) else {
@@ -233,6 +234,31 @@ async fn check_tables(
             "tables without a key are read through a second replication slot",
             "leave one slot free on the server while the source starts",
         ));
+    }
+    Ok(())
+}
+
+/// Changes of a partition are told as those of the table that it is part of, so only one of them can be captured.
+async fn check_partitions(
+    connection: &mut Connection,
+    tables: &[Described],
+    found: &mut Preflight,
+) -> Result<(), Error> {
+    let ids: Vec<_> = tables.iter().map(|table| table.id.to_string()).collect();
+    let sql = format!(
+        "SELECT part, of::oid FROM unnest('{{{ids}}}'::oid[]) part, pg_partition_ancestors(part) of
+         WHERE of <> part AND of = ANY('{{{ids}}}'::oid[])",
+        ids = ids.join(",")
+    );
+    for row in connection.query(&sql).await? {
+        let (part, of): (u32, u32) = (row.parse(0)?, row.parse(1)?);
+        let name = |id| tables.iter().find(|table| table.id == id).map(|table| &table.name);
+        if let (Some(part), Some(of)) = (name(part), name(of)) {
+            found.problems.push(Problem::new(
+                format!("table `{part}` is a partition of `{of}`, which is named too: its changes are told as those of `{of}` only"),
+                format!("leave `{part}` out of the source"),
+            ));
+        }
     }
     Ok(())
 }

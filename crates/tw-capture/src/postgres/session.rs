@@ -4,8 +4,12 @@
 //! snapshots) runs in tasks beside it and speaks to it through channels. Order is kept by the stream alone: what a task
 //! has read becomes valid where the watermark that it wrote afterwards arrives.
 
+mod again;
+mod anew;
 mod arrivals;
 mod changes;
+mod copied;
+mod probed;
 mod publish;
 mod relations;
 mod streamed;
@@ -31,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tw_env::Env;
 use tw_log::Log;
 
-pub(crate) use arrivals::Copying;
+pub(crate) use copied::Copying;
 pub(crate) use relations::Remembered as RememberedRelation;
 
 /// How many messages are handled before other tasks get a turn.
@@ -52,8 +56,10 @@ pub(crate) struct Transaction {
     /// Where it was committed.
     lsn: Lsn,
     committed_micros: i64,
-    /// How many changes it had so far.
+    /// The number of the change that has come last.
     ordinal: u64,
+    /// How many of its changes have been handed to the sink, or need not be.
+    handed: u64,
     /// How many of them are in the log already.
     skip: u64,
 }
@@ -244,8 +250,8 @@ impl Session {
     pub(crate) async fn submit(&mut self) -> Result<(), Error> {
         if let Some(transaction) = &self.transaction {
             // What was skipped is covered by the cursor already.
-            if transaction.ordinal > transaction.skip {
-                (self.cursor.lsn, self.cursor.ordinal) = (transaction.lsn, transaction.ordinal);
+            if transaction.handed > transaction.skip {
+                (self.cursor.lsn, self.cursor.ordinal) = (transaction.lsn, transaction.handed);
             }
         }
         self.cursor.xid = self.epochs.last;

@@ -119,6 +119,11 @@ impl Table {
         self.cursor.phase == Phase::Done
     }
 
+    /// Whether nothing of it is to be read, not even rows once more.
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_done() && self.cursor.again.is_empty()
+    }
+
     pub(crate) fn flow_of_phase(&self) -> Flow {
         if self.is_keyed() || self.is_done() { Flow::Events } else { Flow::Ignore }
     }
@@ -128,6 +133,7 @@ impl Table {
         if phase == Phase::Pending {
             self.cursor.rows = 0;
             self.cursor.written_over = None;
+            self.cursor.again.clear();
             self.run += 1;
         }
         self.cursor.phase = phase;

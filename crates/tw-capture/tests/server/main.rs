@@ -3,9 +3,13 @@
 
 mod access;
 mod basics;
+mod crashes;
+mod faults;
 mod gaps;
+mod large_values;
 mod load;
 mod model;
+mod partitions;
 mod rows;
 mod schema;
 mod snapshots;

@@ -119,7 +119,8 @@ impl Model {
         let value = |index: usize, name: &str, ty: &ColumnType| {
             let json = values.get(name)?.get();
             if json == UNAVAILABLE {
-                return before.expect("a row before").get(index).cloned().flatten();
+                // A row that has another key, or that is not read yet, is told as a whole later.
+                return before.map_or(Some(UNAVAILABLE.to_owned()), |row| row.get(index).cloned().flatten());
             }
             match json {
                 "null" => None,

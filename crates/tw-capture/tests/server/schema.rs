@@ -2,6 +2,7 @@
 
 use crate::support::{World, eventually};
 use serde_json::json;
+use tw_capture::Options;
 use tw_types::{ColumnType, Schema};
 
 fn schema(world: &World, stream: &str) -> Schema {
@@ -216,43 +217,97 @@ fn a_key_that_is_added_later_makes_an_append_only_table_a_keyed_one() {
 }
 
 #[test]
-fn partitions_are_captured_as_their_table() {
+fn what_only_the_catalogue_tells_of_many_tables_is_found_at_one_look() {
+    let mut world = World::new();
+    let tables = ["a", "b", "c", "d", "e"];
+    for table in tables {
+        world.sql(&format!("CREATE TABLE {table} (id int PRIMARY KEY, x int)"));
+    }
+    let source = world.capture(&tables);
+    world.catch_up(&source);
+    source.stop();
+    for table in tables {
+        world.sql(&format!("ALTER TABLE {table} ALTER x SET NOT NULL"));
+    }
+    // There is one heartbeat at the start, and no other in this test.
+    let source = world.start(Options { heartbeat_ms: 600_000, ..world.options(&tables) });
+    eventually(&source, |_| {
+        let is_tight = |table| !schema(&world, &format!("shop.{table}")).column("x").unwrap().nullable;
+        tables.iter().all(is_tight)
+    });
+    source.stop();
+}
+
+#[test]
+fn a_view_in_the_place_of_a_table_is_told_and_the_others_go_on() {
     let mut world = World::new();
     world.sql(
-        "CREATE TABLE t (id int, at date, x text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
-         CREATE TABLE t1 PARTITION OF t FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');
-         CREATE TABLE t2 PARTITION OF t FOR VALUES FROM ('2024-02-01') TO ('2024-03-01') PARTITION BY LIST (id);
-         CREATE TABLE t2a PARTITION OF t2 DEFAULT;
-         INSERT INTO t SELECT g, '2024-01-15', 'x' FROM generate_series(1, 50) g;
-         INSERT INTO t SELECT g, '2024-02-15', 'x' FROM generate_series(1, 50) g",
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY);
+         CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (id int PRIMARY KEY)",
     );
+    let source = world.capture(&["a", "b", "c", "d"]);
+    world.catch_up(&source);
+    source.stop();
+    world.sql(
+        "DROP TABLE a; CREATE VIEW a AS SELECT 1 AS id;
+         ALTER TABLE b RENAME TO b_rows; CREATE VIEW b AS SELECT * FROM b_rows; ALTER TABLE c REPLICA IDENTITY NOTHING",
+    );
+    let source = world.capture(&["a", "b", "c", "d"]);
+    world.sql("INSERT INTO b_rows VALUES (1); INSERT INTO d VALUES (1)");
+    world.catch_up(&source);
+    let status = eventually(&source, |status| {
+        status.tables.iter().filter(|table| table.problem.is_some()).count() == 3
+    });
+    let problem = |index: usize| status.tables[index].problem.clone().unwrap();
+    assert!(problem(0).contains("`public.a` is a view"), "{}", problem(0));
+    assert!(problem(1).contains("is called `public.b_rows` now"), "{}", problem(1));
+    assert!(problem(2).contains("REPLICA IDENTITY NOTHING"), "{}", problem(2));
+    world.assert_same("shop.b", "public.b_rows");
+    world.assert_same("shop.d", "public.d");
+    let writes = source.status().counters.writes;
+    let status = eventually(&source, |status| status.counters.writes >= writes + 8);
+    assert_eq!(status.counters.connections, 1, "nothing begins anew for a view");
+    // A table that comes back is captured again.
+    world.sql("DROP VIEW a; CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (7)");
+    eventually(&source, |status| status.tables[0].problem.is_none());
+    world.catch_up(&source);
+    world.assert_same("shop.a", "public.a");
+    source.stop();
+}
+
+#[test]
+fn rows_that_are_written_anew_under_the_same_types_are_read_again() {
+    for (change, value) in [
+        ("ALTER TABLE t ALTER c TYPE text USING lower(c)", "a"),
+        ("ALTER TABLE t ALTER c TYPE int USING 7; ALTER TABLE t ALTER c TYPE text", "7"),
+        ("ALTER TABLE t DROP c, ADD c text DEFAULT 'z'", "z"),
+    ] {
+        let mut world = World::new();
+        world.sql("CREATE TABLE t (id int PRIMARY KEY, c text); INSERT INTO t VALUES (1, 'A'), (2, 'A')");
+        let source = world.capture(&["t"]);
+        world.catch_up(&source);
+        world.sql(change);
+        eventually(&source, |_| {
+            let is_new = |row: &Vec<Option<String>>| row[1].as_deref() == Some(value);
+            world.model("shop.t").rows().iter().all(is_new)
+        });
+        world.catch_up(&source);
+        world.assert_same("shop.t", "public.t");
+        source.stop();
+    }
+}
+
+#[test]
+fn rows_that_are_only_moved_are_not_read_again() {
+    let mut world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, c text); INSERT INTO t VALUES (1, 'A'), (2, 'A')");
     let source = world.capture(&["t"]);
     world.catch_up(&source);
-    world.assert_same("shop.t", "public.t");
-    // Into another partition, directly into one, and out of the whole.
-    world.sql("UPDATE t SET at = '2024-02-16' WHERE id = 1 AND at = '2024-01-15'");
-    world.sql("INSERT INTO t1 VALUES (100, '2024-01-02', 'direct'); DELETE FROM t2a WHERE id = 2");
-    world.catch_up(&source);
-    world.assert_same("shop.t", "public.t");
-    // What no change tells: rows that come and go with their partition.
-    world.sql("CREATE TABLE t3 (id int, at date, x text, PRIMARY KEY (id, at)); INSERT INTO t3 VALUES (1, '2024-03-01', 'y')");
-    world.sql("ALTER TABLE t ATTACH PARTITION t3 FOR VALUES FROM ('2024-03-01') TO ('2024-04-01')");
-    eventually(&source, |_| world.model("shop.t").rows().len() == 101);
-    world.catch_up(&source);
-    world.assert_same("shop.t", "public.t");
-    world.sql("TRUNCATE t1");
-    eventually(&source, |_| world.model("shop.t").rows().len() == 51);
-    world.catch_up(&source);
-    world.assert_same("shop.t", "public.t");
-    world.sql("ALTER TABLE t DETACH PARTITION t2");
-    eventually(&source, |_| world.model("shop.t").rows().len() == 1);
-    world.catch_up(&source);
-    world.assert_same("shop.t", "public.t");
-    // Each of the three was noticed once, and told to each of four partitions.
-    let resets = world.told("shop.t").iter().filter(|told| told.starts_with("table.truncate")).count();
-    assert_eq!(resets, 3 * 4);
-    world.sql("TRUNCATE t; INSERT INTO t VALUES (9, '2024-01-01', 'z')");
-    world.catch_up(&source);
-    world.assert_same("shop.t", "public.t");
+    for change in ["ALTER TABLE t ALTER c SET STATISTICS 7", "VACUUM FULL t", "CLUSTER t USING t_pkey"] {
+        world.sql(change);
+        let writes = source.status().counters.writes;
+        eventually(&source, |status| status.counters.writes >= writes + 8);
+    }
+    assert_eq!(source.status().counters.snapshot_rows, 2);
     source.stop();
 }

@@ -8,8 +8,8 @@ use tw_log::{EmbeddedLog, Log};
 use tw_state::DiskStore;
 use tw_types::{Offset, PartitionId, Stored, StreamPartition};
 
-/// Opens the store in `folder`, with little memory and small files.
-pub(crate) fn open_store(folder: &Path) -> EventStore {
+/// Opens the log in `folder`, with little memory and small files.
+pub(crate) fn open_log(folder: &Path) -> EmbeddedLog {
     let options = tw_log::Options {
         segment_bytes: 8 << 20,
         spare_segments: 1,
@@ -20,11 +20,15 @@ pub(crate) fn open_store(folder: &Path) -> EventStore {
         ..tw_log::Options::default()
     };
     std::fs::create_dir_all(folder).unwrap();
-    let log = EmbeddedLog::open(folder.join("log"), options, Env::real()).unwrap();
+    EmbeddedLog::open(folder.join("log"), options, Env::real()).unwrap()
+}
+
+/// Opens the store in `folder`, of that log, with little memory.
+pub(crate) fn open_store_on(folder: &Path, log: Arc<dyn Log>) -> EventStore {
     let state = tw_state::Options { cache_bytes: 8 << 20, ..tw_state::Options::default() };
     let state = DiskStore::open(&folder.join("state"), state).unwrap();
     let options = tw_log::store::Options { index_bytes_max: 16 << 20, ..Default::default() };
-    EventStore::open(Arc::new(log), Arc::new(state), Env::real(), options).unwrap()
+    EventStore::open(log, Arc::new(state), Env::real(), options).unwrap()
 }
 
 /// Shows all events of a stream, partition by partition.

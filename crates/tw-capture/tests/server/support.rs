@@ -1,7 +1,8 @@
 //! A server, a log, a source between them, and ways to wait for it.
 
+use crate::faults::FaultyLog;
 use crate::model::Model;
-use crate::store::{each_event, open_store};
+use crate::store::{each_event, open_log, open_store_on};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -18,6 +19,8 @@ pub(crate) struct World {
     pub(crate) server: Postgres,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: EventStore,
+    /// The log again, to tell it to fail.
+    pub(crate) faults: Arc<FaultyLog>,
     pub(crate) runtime: Runtime,
     scratch: TempDir,
     client: Option<Client>,
@@ -33,11 +36,14 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let store = open_store(&folder.path().join("data"));
+        let data = folder.path().join("data");
+        let faults = Arc::new(FaultyLog::new(Arc::new(open_log(&data))));
+        let store = open_store_on(&data, faults.clone());
         Self {
             server: builder.start(),
             log: store.log().clone(),
             store,
+            faults,
             runtime,
             scratch: folder,
             client: None,

@@ -7,6 +7,7 @@
 //! table.truncate         all rows are gone
 //! ```
 //!
+//! A row of which a value is neither told nor known from before is left out until it is told as a whole.
 //! What was there before is known from what is kept of each subject; a table without a key tells the whole row before.
 
 use super::rows::{RowCache, RowKey, Staged, StoredRow};
@@ -180,6 +181,10 @@ impl ChangeReader {
         let before = row_before(&key, cache, store, staged)?;
         let before =
             before.as_ref().map(|row| row.read().map_err(|error| rejected(error.to_string()))).transpose()?;
+        if before.is_none() && kind != Kind::Delete && change.after.contains(&Slot::Unchanged) {
+            // Nobody knows all of this row yet. A source tells such a row once more, as a whole; until then there is none.
+            return Ok(());
+        }
         let after = match kind {
             Kind::Delete => None,
             Kind::Upsert | Kind::Update => {

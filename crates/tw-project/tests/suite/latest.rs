@@ -66,6 +66,30 @@ fn an_unchanged_large_value_stays_what_it_was() {
 }
 
 #[test]
+fn prj_1_a_row_that_is_not_known_yet_and_not_told_in_full_waits_for_its_other_values() {
+    let mut node = orders();
+    node.run(
+        "CREATE PROJECTION sold AS SELECT count(customer) AS orders, sum(total) AS revenue FROM shop.orders",
+    );
+    let before = node.query("SELECT * FROM sold");
+    let change = |node: &mut Node, total: &str, customer: &str| {
+        let after = format!(r#"{{"id":7,"customer":"{customer}","total":"{total}","state":"paid"}}"#);
+        node.change("shop.orders", "7", "null", &after);
+    };
+    for total in ["7.00", "8.00"] {
+        change(&mut node, total, "__debezium_unavailable_value");
+        assert_eq!(node.query("SELECT * FROM shop.orders WHERE id = 7"), "");
+        assert_eq!(node.query("SELECT * FROM sold"), before);
+    }
+    change(&mut node, "8.00", "cleo");
+    change(&mut node, "9.00", "__debezium_unavailable_value");
+    expect![[r#"[7,"cleo","9.00","paid"]"#]].assert_eq(&node.query("SELECT * FROM shop.orders WHERE id = 7"));
+    assert_ne!(node.query("SELECT * FROM sold"), before);
+    node.change("shop.orders", "7", r#"{"id":7}"#, "null");
+    assert_eq!(node.query("SELECT * FROM sold"), before);
+}
+
+#[test]
 fn history_and_latest_rows_can_be_joined() {
     let node = orders();
     expect![[r#"

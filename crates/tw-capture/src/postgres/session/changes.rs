@@ -64,21 +64,30 @@ impl Session {
                 if self.sink.is_too_full_for(bytes.len()) {
                     self.submit().await?;
                 }
-                if self.is_next_new()? && self.is_for_now(relation, bytes, in_stream)? {
-                    self.prepare(relation).await?;
-                    self.row(relation, &message)?;
+                if self.is_next_new()? {
+                    if self.is_for_now(relation, bytes, in_stream)? {
+                        self.prepare(relation).await?;
+                        self.row(relation, &message)?;
+                    }
+                    self.mark_handed();
                 }
                 Ok(())
             }
             Message::Truncate(relations) => {
                 if self.is_next_new()? {
-                    let mut part = 0;
+                    // What is prepared may be written by itself, so all of that comes before the first event.
+                    let mut now = Vec::new();
                     for relation in relations.iter() {
                         if self.is_for_now(relation, bytes, in_stream)? {
                             self.prepare(relation).await?;
-                            part = self.truncated(relation, part)?;
+                            now.push(relation);
                         }
                     }
+                    let mut part = 0;
+                    for relation in now {
+                        part = self.truncated(relation, part)?;
+                    }
+                    self.mark_handed();
                 }
                 Ok(())
             }
@@ -97,7 +106,8 @@ impl Session {
             std::cmp::Ordering::Greater => 0,
         };
         self.moment.prepare(time(committed_micros), self.env.clock.now_ms(), Some(xid), lsn, "false");
-        self.transaction = Some(Transaction { xid: full, lsn, committed_micros, ordinal: 0, skip });
+        self.transaction =
+            Some(Transaction { xid: full, lsn, committed_micros, ordinal: 0, handed: 0, skip });
         self.scratch.name_events(lsn, "");
     }
 
@@ -120,6 +130,13 @@ impl Session {
             .ok_or_else(|| Error::Protocol("a change stands outside a transaction".into()))?;
         transaction.ordinal += 1;
         Ok(transaction.ordinal > transaction.skip)
+    }
+
+    /// The change that was counted last is in the sink: from here on, a cursor may cover it (CAP-1).
+    fn mark_handed(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.handed = transaction.ordinal;
+        }
     }
 
     /// Whether a change of this relation becomes events now, and not later or never.
@@ -146,16 +163,12 @@ impl Session {
             part: 0,
         };
         let has_subject = event.row(message).map_err(|bad| table.refuse(transaction.lsn, &bad))?;
-        if has_subject && self.window.watches(relation) {
-            for subject in [&self.scratch.subject, &self.scratch.old_subject] {
-                if !subject.is_empty() {
-                    // Subjects were checked to be UTF-8 when they were written.
-                    let subject = String::from_utf8_lossy(subject);
-                    self.window.changed(transaction.xid, relation, Some(&subject));
-                }
-            }
+        let moved = !self.scratch.old_subject.is_empty();
+        if has_subject && (moved || self.window.watches(relation)) {
+            self.note_row(relation, message)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Turns a truncation into one event for each partition of the table's stream. `part` counts the events that the

@@ -1,7 +1,7 @@
 //! Publications of a running source: tables that come, change their key, or were taken out.
 
 use super::Session;
-use crate::cursor::{Gap, Phase};
+use crate::cursor::Gap;
 use crate::postgres::catalog;
 use crate::postgres::layout::Layout;
 use crate::postgres::provision;
@@ -87,15 +87,7 @@ impl Session {
         // Without a snapshot, nothing can take the place of what is missing.
         if self.options.snapshot == SnapshotMode::Initial {
             for id in ids {
-                self.reset(*id, &gap.reason)?;
-                self.beside.stop(*id);
-                self.copies.roll_back(*id, *id)?;
-                if let Some(table) = self.tables.by_id_mut(*id) {
-                    table.enter(Phase::Pending);
-                    if table.is_keyed() {
-                        self.window.watch(*id);
-                    }
-                }
+                self.start_over(*id, Some(&gap.reason))?;
             }
         }
         self.submit_and_settle().await

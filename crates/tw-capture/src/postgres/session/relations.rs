@@ -78,18 +78,29 @@ impl Session {
         let rekeyed = table.cursor.identity != layout.identity.label()
             || (schema.is_some() && key(before.as_ref()) != key(schema.as_ref()));
         let cursor = &table.cursor;
-        let refilled = cursor.phase != Phase::Pending
-            && now.is_some_and(|now| now.is_refilled(before.as_ref(), &cursor.shape, &cursor.storage));
+        let seen = now.filter(|_| cursor.phase != Phase::Pending);
+        let regrouped = seen.is_some_and(|now| now.partitioned && now.storage != cursor.storage);
+        let refilled = seen.is_some_and(|now| now.is_refilled(before.as_ref(), cursor));
+        let why = if rekeyed {
+            Some("the key has changed")
+        } else if regrouped {
+            Some("its partitions have changed")
+        } else {
+            refilled.then_some("rows were written anew")
+        };
         let label = table.label.clone();
         if rekeyed {
             self.move_between_publications(id, &layout).await?;
-            tracing::info!(table = label, "the key has changed: the table is read again");
-            self.reset(id, "the key has changed")?;
-        } else if refilled {
-            tracing::info!(table = label, "rows were written anew: the table is read again");
         }
-        self.note_layout(id, &layout, now, rekeyed || refilled);
-        if schema.is_some() || rekeyed || refilled {
+        if let Some(why) = why {
+            tracing::info!(table = label, why, "the table is read again");
+            // What is written anew takes the place of what was there.
+            self.start_over(id, (rekeyed || regrouped).then_some(why))?;
+            // It may have a key only now.
+            self.window.watch(id);
+        }
+        self.note_layout(id, &layout, now);
+        if schema.is_some() || why.is_some() {
             // First it is durable that the table is to be read again, then that it looks different: a crash in between
             // reads it once too often.
             self.submit_and_settle().await?;
@@ -100,22 +111,18 @@ impl Session {
         Ok(())
     }
 
-    fn note_layout(&mut self, id: u32, layout: &Layout, now: Option<&Described>, again: bool) {
+    fn note_layout(&mut self, id: u32, layout: &Layout, now: Option<&Described>) {
         let Some(table) = self.tables.by_id_mut(id) else { return };
         let mut cursor = table.cursor.clone();
         cursor.shape = layout.shape();
         cursor.identity = layout.identity.label().to_owned();
         if let Some(now) = now {
             cursor.storage.clone_from(&now.storage);
+            cursor.columns = Some(now.columns.clone());
         }
         if cursor != table.cursor {
             table.cursor = cursor;
             table.cursor_changed = true;
-        }
-        if again {
-            table.enter(Phase::Pending);
-            self.beside.stop(id);
-            self.window.watch(id);
         }
     }
 
@@ -166,26 +173,6 @@ impl Session {
         if let Some(transaction) = &self.transaction {
             self.scratch.name_events(transaction.lsn, "");
         }
-        Ok(())
-    }
-
-    /// A table has taken the place of another of the same name.
-    pub(super) async fn replaced(&mut self, old: u32, new: u32, why: &str) -> Result<(), Error> {
-        self.publish(new).await?;
-        self.beside.stop(old);
-        self.window.unwatch(old);
-        self.tables.renumber(old, new);
-        self.window.watch(new);
-        self.start_probing();
-        self.reset(new, why)?;
-        if let Some(table) = self.tables.by_id_mut(new) {
-            table.is_settled = false;
-            table.problem = None;
-            table.enter(Phase::Pending);
-        }
-        self.submit_and_settle().await?;
-        self.beside.start_next(&mut self.tables);
-        self.tell_tables();
         Ok(())
     }
 }

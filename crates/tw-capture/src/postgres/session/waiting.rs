@@ -78,7 +78,8 @@ impl Session {
             self.scratch.name_events(lsn, "");
         }
         // Nothing of it counts for the cursor, which is further on.
-        self.transaction = Some(Transaction { xid, lsn, committed_micros: micros, ordinal, skip: u64::MAX });
+        self.transaction =
+            Some(Transaction { xid, lsn, committed_micros: micros, ordinal, handed: 0, skip: u64::MAX });
         match message {
             Message::Relation(told) => {
                 self.remember(&told, fields.0, in_stream != 0);

@@ -1,6 +1,6 @@
 //! Reads a table that has a key, chunk by chunk in the order of the key, while changes go on.
 
-use super::rows::Rows;
+use super::rows::{Rows, portion};
 use super::window::Visibility;
 use crate::Error;
 use crate::postgres::auth::Purpose;
@@ -12,8 +12,6 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How many rows are fetched before their bytes are looked at.
-const FETCH_ROWS: u32 = 1_000;
 /// How often it is looked whether old transactions have ended.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -33,6 +31,8 @@ pub(crate) struct Chunk {
     pub(crate) rows: Rows,
     /// The key of the last row; None when these were the last rows.
     pub(crate) next: Option<Vec<String>>,
+    /// The keys by which rows were wanted, if it was by keys; those that were not there among them.
+    pub(crate) keys: Vec<Vec<String>>,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
@@ -64,8 +64,17 @@ async fn read(context: &Context, mut work: Work) -> Result<(), Error> {
         let started = context.env.clock.monotonic();
         let (seen, described, rows, exhausted) = read_chunk(context, &mut connection, &work, &known).await?;
         known = described.clone();
-        let next =
-            if exhausted { None } else { rows.last().map(|row| key_of(&described, row)).transpose()? };
+        let by_keys = !work.keys.is_empty();
+        let next = if exhausted || by_keys {
+            None
+        } else {
+            rows.last().map(|row| key_of(&described, row)).transpose()?
+        };
+        let keys = if exhausted || !by_keys {
+            work.keys.clone()
+        } else {
+            rows.iter().map(|row| key_of(&described, row)).collect::<Result<_, _>>()?
+        };
         let nonce = context.nonce();
         let (count, last) = (rows.len(), next.is_none());
         let after = next.clone();
@@ -80,6 +89,7 @@ async fn read(context: &Context, mut work: Work) -> Result<(), Error> {
                 seen,
                 rows,
                 next,
+                keys,
                 answer,
             }))
             .await?;
@@ -156,7 +166,7 @@ async fn read_chunk(
         let seen = visibility(connection).await?;
         let described = beside::described(context, connection, work.table, &work.label).await?;
         let rows_max = context.options.chunk_rows_max;
-        let sql = select(&described, work.after.as_deref(), rows_max)?;
+        let sql = select(&described, work.after.as_deref(), &work.keys, rows_max)?;
         let (rows, exhausted) = fetch(connection, &sql, rows_max, context.options.chunk_bytes_max).await?;
         Ok((seen, described, rows, exhausted))
     };
@@ -166,7 +176,7 @@ async fn read_chunk(
     outcome
 }
 
-/// Reads rows up to the bounds; the second result tells whether there are no more.
+/// Reads rows up to the bounds, of bytes with one row more; the second result tells whether there are no more.
 async fn fetch(
     connection: &mut Connection,
     sql: &str,
@@ -176,25 +186,35 @@ async fn fetch(
     connection.query(&format!("DECLARE tradewind NO SCROLL CURSOR FOR {sql}")).await?;
     let mut rows = Rows::default();
     loop {
-        let wanted = FETCH_ROWS.min(rows_max - rows.len() as u32);
-        let before = rows.len();
+        let left = bytes_max.saturating_sub(rows.bytes());
+        let wanted = portion((rows.len(), rows.bytes()), left).min(rows_max - rows.len() as u32);
+        let mut sent = 0;
         connection
             .each_row(&format!("FETCH FORWARD {wanted} FROM tradewind"), |body| {
-                rows.push(body);
+                sent += 1;
+                // What is left out is in the next chunk.
+                if rows.bytes() < bytes_max {
+                    rows.push(body);
+                }
                 Ok(())
             })
             .await?;
-        if rows.len() - before < wanted as usize {
-            return Ok((rows, true));
-        }
         if rows.len() >= rows_max as usize || rows.bytes() >= bytes_max {
             return Ok((rows, false));
+        }
+        if sent < wanted {
+            return Ok((rows, true));
         }
     }
 }
 
-/// The query for the rows behind a key.
-fn select(table: &Described, after: Option<&[String]>, rows_max: u32) -> Result<String, Error> {
+/// The query for the rows behind a key; or with certain keys, if there are any.
+fn select(
+    table: &Described,
+    after: Option<&[String]>,
+    keys: &[Vec<String>],
+    rows_max: u32,
+) -> Result<String, Error> {
     let key: Vec<_> = table.layout.key_columns().collect();
     if key.is_empty() {
         let problem = format!("table `{}` has no key any more", table.name);
@@ -203,13 +223,17 @@ fn select(table: &Described, after: Option<&[String]>, rows_max: u32) -> Result<
     let names: Vec<_> = key.iter().map(|column| escape_identifier(&column.name)).collect();
     let names = names.join(", ");
     let mut conditions = Vec::new();
-    if let Some(after) = after.filter(|after| after.len() == key.len()) {
-        let values: Vec<_> = after
-            .iter()
-            .zip(&key)
-            .map(|(text, column)| format!("{}::{}", escape_literal(text), column.declared))
-            .collect();
-        conditions.push(format!("({names}) > ({})", values.join(", ")));
+    let values = |texts: &[String]| {
+        let values = texts.iter().zip(&key);
+        let values: Vec<_> =
+            values.map(|(text, column)| format!("{}::{}", escape_literal(text), column.declared)).collect();
+        values.join(", ")
+    };
+    if !keys.is_empty() {
+        let keys: Vec<_> = keys.iter().map(|texts| format!("({})", values(texts))).collect();
+        conditions.push(format!("({names}) IN ({})", keys.join(", ")));
+    } else if let Some(after) = after.filter(|after| after.len() == key.len()) {
+        conditions.push(format!("({names}) > ({})", values(after)));
     }
     if let Some(filter) = &table.row_filter {
         conditions.push(format!("({filter})"));
@@ -224,7 +248,10 @@ fn select(table: &Described, after: Option<&[String]>, rows_max: u32) -> Result<
 }
 
 /// The texts of a row's key columns, in the order of the key.
-fn key_of<'a>(table: &Described, row: impl Iterator<Item = Value<'a>> + Clone) -> Result<Vec<String>, Error> {
+pub(crate) fn key_of<'a>(
+    table: &Described,
+    row: impl Iterator<Item = Value<'a>> + Clone,
+) -> Result<Vec<String>, Error> {
     let place = |name: &str| table.layout.columns.iter().position(|column| column.name == name);
     table
         .layout
@@ -270,6 +297,7 @@ mod tests {
                 identity: Identity::Key(vec![1, 0]),
             },
             storage: String::new(),
+            columns: crate::cursor::Columns::default(),
             filled: Vec::new(),
             partitioned: false,
             replica_identity: 'd',
@@ -282,9 +310,16 @@ mod tests {
     #[test]
     fn a_chunk_starts_behind_the_last_key() {
         expect![[r#"SELECT "id", "place" FROM ONLY "public"."Orders" ORDER BY "place", "id" LIMIT 10"#]]
-            .assert_eq(&select(&table(None), None, 10).unwrap());
+            .assert_eq(&select(&table(None), None, &[], 10).unwrap());
         expect![[r#"SELECT "id", "place" FROM ONLY "public"."Orders" WHERE ("place", "id") > ('it''s'::character varying(3), '7'::integer) AND (id > 3) ORDER BY "place", "id" LIMIT 10"#]]
-            .assert_eq(&select(&table(Some("id > 3")), Some(&["it's".into(), "7".into()]), 10).unwrap());
+            .assert_eq(&select(&table(Some("id > 3")), Some(&["it's".into(), "7".into()]), &[], 10).unwrap());
+    }
+
+    #[test]
+    fn rows_are_read_by_their_keys() {
+        let keys = [vec!["a".into(), "1".into()], vec!["b".into(), "2".into()]];
+        expect![[r#"SELECT "id", "place" FROM ONLY "public"."Orders" WHERE ("place", "id") IN (('a'::character varying(3), '1'::integer), ('b'::character varying(3), '2'::integer)) ORDER BY "place", "id" LIMIT 10"#]]
+            .assert_eq(&select(&table(None), None, &keys, 10).unwrap());
     }
 
     #[test]

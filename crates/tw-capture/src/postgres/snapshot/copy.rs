@@ -5,7 +5,7 @@
 //! complete. Interrupted, the table is copied again from the start.
 
 use super::chunk::pause;
-use super::rows::Rows;
+use super::rows::{Rows, portion};
 use crate::postgres::auth::Purpose;
 use crate::postgres::beside::{self, Arrival, Context, Work};
 use crate::postgres::connection::Connection;
@@ -13,9 +13,6 @@ use crate::postgres::layout::Described;
 use crate::{Error, Lsn};
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use tokio::sync::oneshot;
-
-/// How many rows are sent at once, at most.
-const FETCH_ROWS: u32 = 1_000;
 
 /// A copy begins: the answer says that the session is prepared for its rows.
 #[derive(Debug)]
@@ -27,6 +24,18 @@ pub(crate) struct CopyBegun {
     /// What the table looks like there.
     pub(crate) described: Described,
     pub(crate) answer: oneshot::Sender<()>,
+}
+
+/// All rows of a copy have been sent. The stream may be behind the place that the copy shows: what it still has to tell
+/// from before is in the copy, so the copy counts from where the watermark arrives.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Names the watermark.
+    pub(crate) nonce: String,
+    pub(crate) table: u32,
+    pub(crate) run: u64,
+    /// Told when the watermark has arrived.
+    pub(crate) arrived: oneshot::Sender<()>,
 }
 
 /// Copies a table.
@@ -62,6 +71,12 @@ async fn copy(context: &Context, work: &Work) -> Result<(), Error> {
     prepared.await.map_err(|_| Error::Stopped)?;
     send_rows(context, &mut connection, work, &sql).await?;
     connection.query("ROLLBACK").await?;
+    let nonce = context.nonce();
+    let (arrived, arrival) = oneshot::channel();
+    let copied = Copied { nonce: nonce.clone(), table: work.table, run: work.run, arrived };
+    context.tell(Arrival::Copied(copied)).await?;
+    context.mark(&mut connection, &nonce).await?;
+    arrival.await.map_err(|_| Error::Stopped)?;
     connection.close().await;
     Ok(())
 }
@@ -73,11 +88,13 @@ async fn send_rows(
     sql: &str,
 ) -> Result<(), Error> {
     connection.query(&format!("DECLARE tradewind NO SCROLL CURSOR FOR {sql}")).await?;
+    let mut before = (0, 0);
     loop {
         let started = context.env.clock.monotonic();
         let mut rows = Rows::default();
+        let wanted = portion(before, context.options.chunk_bytes_max);
         connection
-            .each_row(&format!("FETCH FORWARD {FETCH_ROWS} FROM tradewind"), |body| {
+            .each_row(&format!("FETCH FORWARD {wanted} FROM tradewind"), |body| {
                 rows.push(body);
                 Ok(())
             })
@@ -86,6 +103,7 @@ async fn send_rows(
         if count == 0 {
             return Ok(());
         }
+        before = (count, rows.bytes());
         context.tell(Arrival::CopyRows { table: work.table, run: work.run, rows }).await?;
         pause(context, started, count).await;
     }

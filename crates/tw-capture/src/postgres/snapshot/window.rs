@@ -87,6 +87,8 @@ enum Changed {
 struct Transaction {
     xid: u64,
     tables: BTreeMap<u32, Changed>,
+    /// Subjects whose row the change did not tell in full, by table; all of them are in `tables` too.
+    left_out: BTreeMap<u32, HashSet<Box<str>>>,
     bytes: usize,
 }
 
@@ -142,6 +144,7 @@ impl Window {
             self.transactions.push_back(Transaction {
                 xid,
                 tables: BTreeMap::new(),
+                left_out: BTreeMap::new(),
                 bytes: TRANSACTION_BYTES,
             });
             self.bytes += TRANSACTION_BYTES;
@@ -163,11 +166,35 @@ impl Window {
         }
     }
 
+    /// The change that was told last, by transaction `xid`, left out a value of this row.
+    pub(crate) fn left_out(&mut self, xid: u64, table: u32, subject: &str) {
+        let Some(transaction) = self.transactions.back_mut().filter(|last| last.xid == xid) else { return };
+        // Without subjects, every chunk that needs them is read again.
+        if !matches!(transaction.tables.get(&table), Some(Changed::Some(_))) {
+            return;
+        }
+        if transaction.left_out.entry(table).or_default().insert(subject.into()) {
+            transaction.bytes += subject.len() + SUBJECT_BYTES;
+            self.bytes += subject.len() + SUBJECT_BYTES;
+        }
+        if self.bytes > self.bytes_max {
+            self.shrink();
+        }
+    }
+
+    /// Of the rows that [`Window::judge`] calls newer, those of which a change left a value out.
+    pub(crate) fn newer_left_out(&self, table: u32, seen: &Visibility) -> HashSet<&str> {
+        let newer = self.transactions.iter().filter(|transaction| !seen.sees(transaction.xid));
+        let subjects = newer.filter_map(|transaction| transaction.left_out.get(&table)).flatten();
+        subjects.map(AsRef::as_ref).collect()
+    }
+
     /// Forgets the subjects of the largest transaction; and all transactions when that is not enough.
     fn shrink(&mut self) {
         let largest = self.transactions.iter_mut().max_by_key(|transaction| transaction.bytes);
         if let Some(largest) = largest.filter(|largest| largest.bytes > self.bytes_max / 4) {
             largest.tables.values_mut().for_each(|changed| *changed = Changed::All);
+            largest.left_out.clear();
             self.bytes -= largest.bytes - TRANSACTION_BYTES;
             largest.bytes = TRANSACTION_BYTES;
             return;
