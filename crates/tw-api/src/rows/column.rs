@@ -135,7 +135,10 @@ impl<'a> Column<'a> {
         Ok(Self { array, kind })
     }
 
-    fn list<O: OffsetSizeTrait>(array: &'a ArrayRef, json: bool) -> Result<Kind<'a>, ArrowError> {
+    fn list<O: OffsetSizeTrait + TryInto<usize>>(
+        array: &'a ArrayRef,
+        json: bool,
+    ) -> Result<Kind<'a>, ArrowError> {
         let lists = array.as_list::<O>();
         let offsets = lists.value_offsets();
         let range = move |row| offset(offsets, row)..offset(offsets, row + 1);

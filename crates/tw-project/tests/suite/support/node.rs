@@ -7,9 +7,7 @@ use tw_env::Env;
 use tw_log::{Append, Log, MemoryLog, NewStream};
 use tw_order::partition_of;
 use tw_process::{Handle, LogWriter, Workers};
-use tw_project::{
-    Action, Catalog, Change, Engine, Error, Follower, Param, Request, SourceStanding, parse,
-};
+use tw_project::{Action, Catalog, Change, Engine, Error, Follower, Param, Request, SourceStanding, parse};
 use tw_state::{MemoryStore, Store};
 use tw_types::{
     Column, Compression, Data, EventRef, PartitionId, Schema, StreamKind, StreamName, StreamOptions,
