@@ -16,7 +16,7 @@ fn script(page: &Path) -> String {
 }
 
 fn runs(page: &str) {
-    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+    let page = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../docs").join(page);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path());
     let programs = Path::new(env!("CARGO_BIN_EXE_tradewind")).parent().unwrap();
