@@ -14,7 +14,7 @@ const SECOND_US: i64 = 1_000_000;
 
 /// The days that PostgreSQL's `date` can hold: 4713-11-24 BC to 5874897-12-31.
 const DAYS: std::ops::RangeInclusive<i64> = -2_440_588..=2_145_031_948;
-/// The instants that PostgreSQL's `timestamp` can hold: 4713-11-24 BC to 294276-12-31.
+/// The instants of PostgreSQL's `timestamp`, from 4714-11-24 BC, as far as microseconds since 1970 reach: to 294247-01-01 (there to 294276-12-31).
 const INSTANTS: std::ops::Range<i64> = -210_866_803_200_000_000..9_223_371_331_200_000_000;
 
 /// The days `-infinity` and `infinity`.
