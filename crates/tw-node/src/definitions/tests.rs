@@ -147,7 +147,8 @@ async fn wherever_a_change_is_dropped_later_ones_take_effect() {
         assert!(!paused(), "after {polls} polls");
         assert_eq!(world.definitions.broken(), BTreeMap::new(), "after {polls} polls");
         if let Some(done) = done {
-            assert!(done.is_ok() && polls > 2, "{polls} polls");
+            // After how many polls depends on the threads that do the work.
+            assert!(done.is_ok(), "after {polls} polls: {:?}", done.err());
             break;
         }
     }

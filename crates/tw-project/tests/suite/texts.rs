@@ -31,7 +31,7 @@ fn texts_and_bytes_are_made_as_in_postgresql() {
     expect![[r#"
         ["ffffffff","ffffffffffffffff","ff"]
         ["YQpiLCAxMCAkMQ==","610a622c203130202431","\\000\\377\\\\"]
-        ["YQ==","YWI=","YQA="]
+        ["\\x61","\\x6162","\\x6100"]
         [271]
         unrecognized encoding: `base58`: use base64, hex or escape
         ["ab7","x   ","abc","a",""]
