@@ -37,7 +37,7 @@ storage. The token that is printed makes a read see these events: tradewind sql 
 pub(crate) struct Options {
     /// The stream
     stream: String,
-    /// Events or their data, as JSON; none: one a line from standard input
+    /// Events or their data, as JSON; none, or `-`: one a line from standard input
     #[arg(value_name = "JSON")]
     events: Vec<String>,
     /// The type of events that are only data [default: the name of the stream]
@@ -80,6 +80,19 @@ fn expected(text: &str) -> Result<Expected, String> {
     }
 }
 
+impl Options {
+    /// Whether the events come from standard input.
+    fn are_piped(&self) -> Result<bool> {
+        let piped =
+            matches!(self.events.as_slice(), [] | [_]) && self.events.iter().all(|event| event == "-");
+        if piped && (self.expect.is_some() || self.idempotency_key.is_some()) {
+            let rule = "`--expect` and `--idempotency-key` are for events that are appended in one step";
+            return Err(Error::Usage(format!("{rule}: give the events as arguments")));
+        }
+        Ok(piped)
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -93,7 +106,7 @@ pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
         source: options.source.clone(),
     };
     context.run(async {
-        if options.events.is_empty() {
+        if options.are_piped()? {
             let mut appender = Appender::new(&client, &options);
             let outcome = appender.lines(Input::stdin()?, &template).await;
             let outcome = suggest(&client, &options.stream, outcome).await;

@@ -27,6 +27,7 @@ fn exit_codes_tell_what_went_wrong() {
         (&["stream", "shwo"], 2),
         (&["sql", ""], 2),
         (&["append", "orders", "no json"], 2),
+        (&["append", "orders", "-", "--idempotency-key", "k"], 2),
         (&["parked", "show", "n/orders/0"], 2),
         (&["status", "--url", "https://localhost"], 2),
         // Nothing has that name.
@@ -84,6 +85,18 @@ fn a_name_that_is_almost_right_is_answered_with_the_right_one() {
     node.ok(&["stream", "create", "orders"]);
     let output = node.cli(&["stream", "show", "order"]);
     assert!(said(&output).contains("did you mean `orders`?"), "{}", said(&output));
+}
+
+#[test]
+fn a_dash_stands_for_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path());
+    node.ok(&["stream", "create", "orders"]);
+    for args in [&["append", "orders", "-"][..], &["append", "orders"]] {
+        let output = node.cli_with(args, "{\"a\": 1}\n{\"a\": 2}\n");
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    assert!(node.ok(&["sql", "SELECT count(*) AS n FROM orders", "-o", "ndjson"]).contains("\"n\":4"));
 }
 
 #[test]
