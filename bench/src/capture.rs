@@ -2,7 +2,8 @@
 
 mod server;
 
-use anyhow::{Context, ensure};
+use crate::scratch::Scratch;
+use anyhow::ensure;
 use server::Server;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +18,8 @@ use tw_types::{PartitionId, StreamPartition};
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder for the log; a temporary folder is made in it and removed. Default: the current folder.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: Scratch,
     /// How often each measurement is repeated; medians are reported.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -49,12 +49,7 @@ struct Workload {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let parent = args.folder.clone().map_or_else(std::env::current_dir, Ok)?;
-    let folder = tempfile::Builder::new()
-        .prefix("tradewind-bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
-    crate::report::conditions(folder.path());
+    let folder = args.scratch.open()?;
     let server = Server::start()?;
     println!(
         "server: PostgreSQL {}, on this machine, fsync off; inserts into a table of five columns",

@@ -8,18 +8,16 @@ mod node;
 mod script;
 
 use crate::report::{median, ms, quantile};
-use anyhow::Context;
+use crate::scratch::Scratch;
 use clap::Subcommand;
 use client::{Load, Measured};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder for the log; a temporary folder is made in it and removed. Default: the current folder.
-    #[arg(long, global = true)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: Scratch,
     /// How often each measurement is repeated; medians are reported.
     #[arg(long, global = true, default_value_t = 3)]
     rounds: usize,
@@ -65,12 +63,7 @@ enum What {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let parent = args.folder.clone().map_or_else(std::env::current_dir, Ok)?;
-    let folder = tempfile::Builder::new()
-        .prefix("tradewind-bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
-    crate::report::conditions(folder.path());
+    let folder = args.scratch.open()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (connections, events, only) = match &args.what {
         What::Single { connections, only } => (*connections, 1, only.clone()),

@@ -6,16 +6,14 @@ mod raw;
 mod replay;
 pub(crate) mod setup;
 
-use anyhow::Context;
+use crate::scratch::Scratch;
 use clap::Subcommand;
-use std::path::PathBuf;
 
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder on the disk to measure; a temporary folder is made in it and removed. Default: the current folder.
-    #[arg(long, global = true)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: Scratch,
     /// How often each measurement is repeated; medians are reported.
     #[arg(long, global = true, default_value_t = 3)]
     rounds: usize,
@@ -34,13 +32,8 @@ enum What {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let parent = args.folder.map_or_else(std::env::current_dir, Ok)?;
-    let folder = tempfile::Builder::new()
-        .prefix("tradewind-bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
+    let folder = args.scratch.open()?;
     let rounds = args.rounds;
-    crate::report::conditions(folder.path());
     match args.what {
         What::Append(args) => append::run(folder.path(), &args, rounds),
         What::Replay(args) => replay::run(folder.path(), &args, rounds),

@@ -8,6 +8,7 @@ mod log;
 mod process;
 mod project;
 mod report;
+mod scratch;
 mod state;
 mod store;
 

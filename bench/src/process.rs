@@ -4,9 +4,10 @@ mod view;
 
 use crate::log::setup::{PARTITIONS, Payloads, open};
 use crate::report::{median, ms, quantile};
+use crate::scratch::Scratch;
 use anyhow::{Context, Result};
 use std::collections::{HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -28,9 +29,8 @@ const LONG: Duration = Duration::from_secs(600);
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder for log and state; a temporary folder is made in it and removed. Default: the current folder.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: Scratch,
     /// How often each measurement is repeated; medians are reported.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -43,12 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let parent = args.folder.map_or_else(std::env::current_dir, Ok)?;
-    let folder = tempfile::Builder::new()
-        .prefix("tradewind-bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
-    crate::report::conditions(folder.path());
+    let folder = args.scratch.open()?;
     println!(
         "{} events with 256 bytes of data about 100,000 subjects, {BATCH} a block, {PARTITIONS} partitions, in the page \
          cache; {} rounds, medians",

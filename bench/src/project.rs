@@ -2,11 +2,12 @@
 
 use crate::process::Watch;
 use crate::report::{median, ms, quantile};
+use crate::scratch::Scratch;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -33,9 +34,8 @@ const READ: &str = "SELECT orders, revenue FROM revenue WHERE customer = $1";
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder for log and state; a temporary folder is made in it and removed. Default: the current folder.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: Scratch,
     /// How often each measurement is repeated; medians are reported.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -57,12 +57,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let parent = args.folder.clone().map_or_else(std::env::current_dir, Ok)?;
-    let folder = tempfile::Builder::new()
-        .prefix("tradewind-bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
-    crate::report::conditions(folder.path());
+    let folder = args.scratch.open()?;
     println!(
         "{} events of about {} bytes of JSON about {} customers, {BATCH} a block, 4 partitions, in the page cache; {} rounds, medians",
         args.events,

@@ -2,10 +2,10 @@
 
 use crate::report::cpu;
 use crate::report::{median, quantile};
-use anyhow::Context;
+use crate::scratch::Scratch;
 use bytes::Bytes;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tw_state::{Batch, DiskStore, Keyspace, MemoryStore, Options, Range, Store};
 
@@ -19,9 +19,8 @@ const SCAN_ENTRIES: usize = 100;
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder on the disk to measure; a temporary folder is made in it and removed. Default: the current folder.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: Scratch,
     /// How often each measurement is repeated; medians are reported.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -31,12 +30,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let parent = args.folder.map_or_else(std::env::current_dir, Ok)?;
-    let folder = tempfile::Builder::new()
-        .prefix("tradewind-bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
-    crate::report::conditions(folder.path());
+    let folder = args.scratch.open()?;
     println!(
         "keys of {KEY_BYTES} bytes in random order, values of {VALUE_BYTES} bytes, {} entries a measurement; a commit outlives \
          the process (it is written, not synced), an ingest is synced once; bound: the same bytes, written by one `write` a \

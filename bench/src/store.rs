@@ -4,17 +4,15 @@ mod append;
 mod read;
 mod world;
 
-use anyhow::Context;
+use crate::scratch::Scratch;
 use clap::Subcommand;
-use std::path::PathBuf;
 use world::Engine;
 
 /// What to measure, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder for the index and the log; a temporary folder is made in it and removed. Default: the current folder.
-    #[arg(long, global = true)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: Scratch,
     /// How often each measurement is repeated; medians are reported.
     #[arg(long, global = true, default_value_t = 3)]
     rounds: usize,
@@ -46,12 +44,7 @@ enum What {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let parent = args.folder.map_or_else(std::env::current_dir, Ok)?;
-    let folder = tempfile::Builder::new()
-        .prefix("tradewind-bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot make a folder in `{}`", parent.display()))?;
-    crate::report::conditions(folder.path());
+    let folder = args.scratch.open()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     match args.what {
         What::Append { only } => {
