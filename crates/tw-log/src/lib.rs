@@ -8,6 +8,8 @@
 pub mod conformance;
 mod embedded;
 mod error;
+#[cfg(feature = "conformance")]
+pub mod faulty;
 mod log;
 mod memory;
 mod signal;

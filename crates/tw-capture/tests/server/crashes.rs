@@ -3,6 +3,7 @@
 use crate::support::{World, eventually};
 use std::process::Command;
 use tw_capture::Options;
+use tw_log::faulty::Fault;
 
 #[test]
 fn cap_2_a_change_behind_a_new_column_survives_an_interruption_between_the_two() {
@@ -12,7 +13,7 @@ fn cap_2_a_change_behind_a_new_column_survives_an_interruption_between_the_two()
     world.catch_up(&source);
     world.faults.refuse_alter();
     world.sql("ALTER TABLE t ADD x text; INSERT INTO t VALUES (2, 'x')");
-    eventually(&source, |_| world.faults.has_refused());
+    eventually(&source, |_| world.faults.has_refused_alter());
     world.catch_up(&source);
     world.assert_same("shop.t", "public.t");
     source.stop();
@@ -29,7 +30,7 @@ fn cap_2_a_truncation_of_several_tables_survives_an_interruption_between_them() 
     world.catch_up(&source);
     world.faults.refuse_alter();
     world.sql("ALTER TABLE b ADD x text; TRUNCATE a, b");
-    eventually(&source, |_| world.faults.has_refused());
+    eventually(&source, |_| world.faults.has_refused_alter());
     world.catch_up(&source);
     for table in ["a", "b"] {
         world.assert_same(&format!("shop.{table}"), &format!("public.{table}"));
@@ -52,14 +53,18 @@ fn cap_2_changes_before_a_chunk_of_several_writes_come_once_when_only_the_first_
     world.runtime.block_on(open.batch_execute("BEGIN; SELECT pg_current_xact_id()")).unwrap();
     world.runtime.block_on(source.resnapshot("t")).unwrap();
     eventually(&source, |status| status.waits_for.is_some());
-    world.faults.hold();
+    world.faults.hold(true);
     world.sql("INSERT INTO u VALUES (1)");
     eventually(&source, |_| world.faults.held() == 1);
     // This waits for its write, and the chunk comes to it.
     world.sql("INSERT INTO u VALUES (2)");
     world.runtime.block_on(open.batch_execute("COMMIT")).unwrap();
     eventually(&source, |_| world.faults.held() == 3);
-    world.faults.let_go(2);
+    world.runtime.block_on(async {
+        assert!(world.faults.release(Fault::None).await && world.faults.release(Fault::None).await);
+        world.faults.hold(false);
+        while world.faults.release(Fault::Refused).await {}
+    });
     world.catch_up(&source);
     assert!(source.status().counters.connections > 1, "the third write failed");
     world.assert_same("shop.t", "public.t");

@@ -4,7 +4,6 @@
 mod access;
 mod basics;
 mod crashes;
-mod faults;
 mod gaps;
 mod large_values;
 mod load;

@@ -1,6 +1,5 @@
 //! A server, a log, a source between them, and ways to wait for it.
 
-use crate::faults::FaultyLog;
 use crate::model::Model;
 use crate::store::{each_event, open_log, open_store_on};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tw_capture::{Handle, Lsn, Options, Place, SnapshotPhase, Status};
 use tw_env::Env;
 use tw_log::Log;
+use tw_log::faulty::FaultyLog;
 use tw_log::store::EventStore;
 use tw_testing::{Postgres, PostgresBuilder};
 use tw_types::Stored;

@@ -17,7 +17,7 @@ pub use duplicates::{
     without_dedup_every_event_is_stored,
 };
 pub use faults::{
-    Fault, FaultyLog, failed_appends_leave_no_trace, log_2_log_3_hold_under_load_with_failing_appends,
+    failed_appends_leave_no_trace, log_2_log_3_hold_under_load_with_failing_appends,
     what_depends_on_appends_in_flight_waits_for_them,
 };
 pub use keys::{
@@ -133,6 +133,16 @@ impl World {
     fn lose_index(&mut self) {
         self.restart();
         self.state = Arc::new(MemoryStore::new());
+    }
+
+    /// Does what makes a stage of a test; a stage of another name is how things are already.
+    fn enter(&mut self, stage: &str) {
+        match stage {
+            "stored" | "all stored" | "stored again" => self.store().flush().unwrap(),
+            "restarted" => self.restart(),
+            "index lost" => self.lose_index(),
+            _ => {}
+        }
     }
 
     async fn stream(&self, name: &str, partitions: u32) -> Arc<StreamDef> {

@@ -30,12 +30,7 @@ pub async fn duplicates_are_answered_with_the_first_event(log: Arc<dyn Log>) {
     assert!(two.events[0].duplicate && !two.events[1].duplicate);
     drop(store);
     for stage in ["in memory", "stored", "restarted", "index lost"] {
-        match stage {
-            "stored" => world.store().flush().unwrap(),
-            "restarted" => world.restart(),
-            "index lost" => world.lose_index(),
-            _ => {}
-        }
+        world.enter(stage);
         let store = world.store();
         let again = append(&store, &stream, &[("b", "1"), ("a", "2"), ("a", "4"), ("a", "1")]).await.unwrap();
         assert_eq!(versions(&again), [1, 2, 4, 1], "{stage}");
@@ -75,12 +70,7 @@ pub async fn an_id_is_compared_with_the_latest_1024_versions(log: Arc<dyn Log>) 
     }
     let oldest = total - DEDUP_VERSIONS + 1;
     for stage in ["some stored", "all stored", "restarted", "index lost"] {
-        match stage {
-            "all stored" => world.store().flush().unwrap(),
-            "restarted" => world.restart(),
-            "index lost" => world.lose_index(),
-            _ => {}
-        }
+        world.enter(stage);
         let store = world.store();
         let probes = [oldest, oldest + 1, oldest + 500, total - 17, total - 1, total];
         for id in probes {
@@ -138,12 +128,7 @@ pub async fn ids_with_the_same_hash_are_told_apart(log: Arc<dyn Log>) {
             {
                 assert_eq!(versions(&pending.await.unwrap()).len(), pairs.len());
             }
-            match *stage {
-                "stored" | "stored again" => world.store().flush().unwrap(),
-                "restarted" => world.restart(),
-                "index lost" => world.lose_index(),
-                _ => {}
-            }
+            world.enter(stage);
             let store = world.store();
             let version = before + pairs.len() as u64 + number + 1;
             let new = append(&store, &stream, &[(subject, second)]).await.unwrap();

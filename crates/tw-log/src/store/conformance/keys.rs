@@ -35,12 +35,7 @@ pub async fn a_keyed_write_is_stored_once(log: Arc<dyn Log>) {
     assert_eq!(one.await.unwrap().events[0].position, two.await.unwrap().events[0].position);
     drop(store);
     for stage in ["in memory", "stored", "restarted", "index lost"] {
-        match stage {
-            "stored" => world.store().flush().unwrap(),
-            "restarted" => world.restart(),
-            "index lost" => world.lose_index(),
-            _ => {}
-        }
+        world.enter(stage);
         let store = world.store();
         let again = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
         assert_eq!(versions(&again), versions(&first), "{stage}");

@@ -1,8 +1,9 @@
 //! Large writes, and an index that is full.
 
 use super::faults::faulty;
-use super::{Fault, FaultyLog, event, versions, write};
+use super::{event, versions, write};
 use crate::Log;
+use crate::faulty::{Fault, FaultyLog};
 use crate::store::{Appended, EventStore, Result, Write};
 use futures_util::future::{Either, select};
 use std::sync::Arc;
@@ -31,12 +32,7 @@ pub async fn a_large_write_that_is_sent_again_reads_each_block_once(log: Arc<dyn
     let stream = world.stream("s", 1).await;
     let first = world.store().append(large_write(&world.store(), &stream)).await.unwrap();
     for stage in ["in memory", "stored", "restarted", "index lost"] {
-        match stage {
-            "stored" => world.store().flush().unwrap(),
-            "restarted" => world.restart(),
-            "index lost" => world.lose_index(),
-            _ => {}
-        }
+        world.enter(stage);
         let store = world.store();
         store.warm().await.unwrap();
         let before = log.reads();

@@ -27,11 +27,7 @@ pub async fn histories_come_in_pages(log: Arc<dyn Log>) {
     }
     drop(store);
     for stage in ["some stored", "restarted", "index lost"] {
-        match stage {
-            "restarted" => world.restart(),
-            "index lost" => world.lose_index(),
-            _ => {}
-        }
+        world.enter(stage);
         let store = world.store();
         for (subject, total) in [("a", 600), ("b", 300), ("nobody", 0)] {
             let all = store.history(stream.id, subject, Version::NONE, usize::MAX).await.unwrap();
@@ -134,11 +130,7 @@ pub async fn trimmed_histories_start_at_what_is_left(log: Arc<dyn Log>) {
     world.log.trim(at, Offset(13)).await.unwrap();
     drop(store);
     for (stage, last) in [("trimmed", 10), ("restarted", 11), ("index lost", 12)] {
-        match stage {
-            "restarted" => world.restart(),
-            "index lost" => world.lose_index(),
-            _ => {}
-        }
+        world.enter(stage);
         let store = world.store();
         let start = world.log.bounds(at).unwrap().start;
         let history = store.history(stream.id, "a", Version(1), 100).await.unwrap();

@@ -141,11 +141,7 @@ pub async fn appends_of_others_are_noticed(log: Arc<dyn Log>) {
     store.flush().unwrap();
     drop(store);
     for stage in ["running", "restarted", "index lost"] {
-        match stage {
-            "restarted" => world.restart(),
-            "index lost" => world.lose_index(),
-            _ => {}
-        }
+        world.enter(stage);
         let store = world.store();
         let history = store.history(stream.id, "a", Version(1), 100).await.unwrap();
         let ids: Vec<_> = history.iter().map(|stored| stored.event.id.as_str()).collect();
