@@ -2,7 +2,7 @@
 
 use crate::Install;
 use crate::user::User;
-use crate::wait::eventually;
+use crate::wait::{eventually, within};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// How long a server may take to end by itself.
@@ -215,12 +215,9 @@ impl Postgres {
             // It may have ended by itself, which is just as well.
             let _gone = kill_process(pid, signal);
         }
-        let deadline = Instant::now() + PATIENCE;
-        while process.try_wait().expect("wait").is_none() {
-            if Instant::now() > deadline {
-                process.kill().expect("kill");
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        if within(PATIENCE, || process.try_wait().expect("wait")).is_none() {
+            process.kill().expect("kill");
+            process.wait().expect("wait");
         }
     }
 

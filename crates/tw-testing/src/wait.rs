@@ -11,13 +11,20 @@ const LOOK: Duration = Duration::from_millis(5);
 ///
 /// # Panics
 /// After [`PATIENCE`], with what `otherwise` says.
-pub fn eventually<T>(mut look: impl FnMut() -> Option<T>, otherwise: impl FnOnce() -> String) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(look: impl FnMut() -> Option<T>, otherwise: impl FnOnce() -> String) -> T {
+    within(PATIENCE, look).unwrap_or_else(|| panic!("it does not come about: {}", otherwise()))
+}
+
+/// Looks again and again until there is something or that much time has passed.
+pub(crate) fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
-            return found;
+            return Some(found);
         }
-        assert!(Instant::now() < deadline, "it does not come about: {}", otherwise());
+        if Instant::now() > deadline {
+            return None;
+        }
         std::thread::sleep(LOOK);
     }
 }
