@@ -6,7 +6,6 @@
 //! The table of types in docs/sql.md says the same to whoever reads the answers.
 
 mod column;
-mod time;
 
 use crate::parts::FIELD_TYPE;
 use crate::{Code, Problem};

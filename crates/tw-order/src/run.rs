@@ -10,6 +10,7 @@
 //! ```
 
 use crate::IdHash;
+use tw_types::varint::{put, take};
 use tw_types::{Offset, Version};
 
 /// Where an event of a subject is.
@@ -187,31 +188,6 @@ fn split(bytes: &[u8]) -> Result<Parts<'_>, InvalidRun> {
     let deltas = rest.len().checked_sub(ids).filter(|_| count > 0).ok_or(InvalidRun)?;
     let (deltas, ids) = rest.split_at(deltas);
     Ok(Parts { first, count, offset, deltas, ids: ids.as_chunks().0 })
-}
-
-fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// Takes a number; None when it is cut off or over 64 bits.
-fn take(input: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..70).step_by(7) {
-        let (&byte, rest) = input.split_first()?;
-        *input = rest;
-        if shift == 63 && byte > 1 {
-            return None;
-        }
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

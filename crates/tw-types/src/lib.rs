@@ -4,6 +4,7 @@
 //! [stream](StreamName), carries an [`Hlc`] timestamp and an [`Origin`]. This crate holds values and the rules
 //! that make them valid; it does no I/O, reads no clock and decides nothing.
 
+pub mod calendar;
 mod class;
 mod event;
 mod expected;
@@ -15,6 +16,7 @@ mod schema;
 mod stream;
 mod time;
 mod token;
+pub mod varint;
 
 pub use class::{DataClass, UnknownClass};
 pub use event::{Data, Event, EventRef, Extension, ExtensionValue, Stored, StoredRef};

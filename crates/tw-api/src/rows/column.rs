@@ -1,6 +1,5 @@
 //! One column of a batch, ready to be written value by value.
 
-use super::time;
 use crate::parts::FIELD_TYPE;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -15,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use tw_types::calendar;
 
 /// The precision and scale of a `numeric` without bounds: its zeros after the last digit mean nothing.
 const UNBOUND: (u8, i8) = (76, 38);
@@ -227,9 +227,13 @@ impl<'a> Column<'a> {
     fn moment(&self, row: usize, out: &mut Vec<u8>) {
         let mut text = String::new();
         match &self.kind {
-            Kind::Date(get) => time::date(get(row), &mut text),
-            Kind::Time(get) => time::time(get(row), &mut text),
-            Kind::Timestamp(get, with_zone) => time::timestamp(get(row), *with_zone, &mut text),
+            Kind::Date(get) => calendar::print_date(get(row), &mut text),
+            Kind::Time(get) => calendar::print_time(get(row), &mut text),
+            Kind::Timestamp(get, with_zone) => {
+                // As `to_json` writes it.
+                let offset = if *with_zone { "+00:00" } else { "" };
+                calendar::print_timestamp(get(row), 'T', offset, &mut text);
+            }
             _ => {}
         }
         out.extend_from_slice(text.as_bytes());

@@ -1,6 +1,7 @@
 //! Little-endian numbers in and out of bytes; no input can make reading panic or allocate beyond the input.
 
 use std::ops::Range;
+use tw_types::varint;
 
 /// Appends a number.
 pub(super) trait Put {
@@ -74,32 +75,12 @@ impl<'a> Take<'a> {
 
     /// LEB128.
     pub(super) fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            if shift == 63 && byte > 1 {
-                return None;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
+        varint::take(&mut self.0)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// Appends a LEB128 number.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 /// The bytes of `range`, or none where it is outside.

@@ -27,10 +27,10 @@
 //!              those of the run before
 //! ```
 
-use super::codec::{Put, Take, part, put_varint, set_u32};
+use super::codec::{Put, Take, part, set_u32};
 use super::layout::SegmentId;
 use std::collections::BTreeMap;
-use tw_types::{Hlc, Offset, PartitionId, StreamId, StreamPartition};
+use tw_types::{Hlc, Offset, PartitionId, StreamId, StreamPartition, varint};
 use tw_wire::BlockHeader;
 
 /// The length from which on a run is not continued, in bytes.
@@ -170,9 +170,9 @@ fn put_summary(out: &mut Vec<u8>, summary: &Summary) {
 fn put_runs(out: &mut Vec<u8>, runs: &[Run]) {
     let mut before = (0, 0);
     for run in runs {
-        put_varint(out, run.base.0 - before.0);
-        put_varint(out, run.position - before.1);
-        put_varint(out, u64::from(run.len));
+        varint::put(out, run.base.0 - before.0);
+        varint::put(out, run.position - before.1);
+        varint::put(out, u64::from(run.len));
         before = (run.base.0, run.position);
     }
 }

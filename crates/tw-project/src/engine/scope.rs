@@ -6,13 +6,14 @@ use crate::dialect::Tables;
 use crate::query::history::HistoryTable;
 use crate::query::state::{StateTable, ViewState};
 use crate::rows::columns::TableColumns;
+use crate::sql::normal;
 use crate::view::{view_name_of_latest, view_name_of_projection};
 use crate::{Catalog, Error, StateView};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, Result as DataFusionResult, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, visit_relations};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, visit_relations};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -44,10 +45,6 @@ pub(super) fn view_name(table: &Table) -> Option<String> {
         Table::Latest(stream) => Some(view_name_of_latest(stream)),
         Table::Rows(_) | Table::History(_) => None,
     }
-}
-
-fn normal(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 /// Schema and name, as [`TableReference`] will have them.

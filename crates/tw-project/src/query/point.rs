@@ -8,12 +8,12 @@ use super::state::Part;
 use crate::catalog::{Catalog, Table};
 use crate::functions::cast::cast_array;
 use crate::plan::ProjectionPlan;
-use crate::sql::{Param, Statement};
+use crate::sql::{Param, Statement, normal};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr, TableFactor, Value,
+    BinaryOperator, Expr, GroupByExpr, Query, SelectItem, SetExpr, TableFactor, Value,
     WildcardAdditionalOptions,
 };
 use std::sync::Arc;
@@ -33,10 +33,6 @@ pub(crate) struct PointRead {
     conditions: Vec<(String, DataType, Source)>,
     columns: Vec<usize>,
     pub(crate) schema: SchemaRef,
-}
-
-fn normal(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 impl PointRead {

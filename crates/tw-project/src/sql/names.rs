@@ -112,7 +112,8 @@ impl VisitorMut for Qualify {
     }
 }
 
-fn normal(ident: &Ident) -> String {
+/// The name that an identifier means: as it is when quoted, else in small letters.
+pub(crate) fn normal(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

@@ -1,43 +1,22 @@
-//! Integers of variable length, LEB128.
+//! Numbers, and bytes behind their length, in stored values.
 
 use super::Malformed;
-
-/// Appends `value`.
-pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
+use tw_types::varint;
+pub(crate) use tw_types::varint::put;
 
 /// Appends a signed value, small ones of either sign in few bytes.
 pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
-    put(out, ((value << 1) ^ (value >> 63)) as u64);
+    put(out, varint::zigzag(value));
 }
 
-/// Takes a value from the front.
+/// Takes a number from the front of `input`.
 pub(crate) fn take(input: &mut &[u8]) -> Result<u64, Malformed> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = input.split_first().ok_or(Malformed("a number is cut off"))?;
-        *input = rest;
-        let part = u64::from(byte & 0x7f);
-        if shift == 63 && part > 1 {
-            return Err(Malformed("a number is over 64 bits"));
-        }
-        value |= part << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(Malformed("a number is over 64 bits"))
+    varint::take(input).ok_or(Malformed("a number is cut off or over 64 bits"))
 }
 
 /// Takes a signed value.
 pub(crate) fn take_signed(input: &mut &[u8]) -> Result<i64, Malformed> {
-    let value = take(input)?;
-    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    take(input).map(varint::unzigzag)
 }
 
 /// Appends bytes behind their length.

@@ -3,14 +3,13 @@
 //! Days and microseconds count from 1970-01-01, in the proleptic Gregorian calendar. What PostgreSQL accepts beyond
 //! ISO 8601 (month names, `now`, named zones) is refused, never guessed. `infinity` and `-infinity` are the last and the
 //! first value that the number can hold, so that they sort after and before all others.
-//!
-//! Source of the calendar arithmetic: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 
 use std::fmt::Write as _;
-
-/// Microseconds in a day.
-pub(crate) const DAY_US: i64 = 86_400_000_000;
-const SECOND_US: i64 = 1_000_000;
+pub(crate) use tw_types::calendar::{
+    DAY_US, civil_from_days, days_from_civil, days_in_month, is_endless, is_endless_day, print_date,
+    print_time,
+};
+use tw_types::calendar::{SECOND_US, print_clock};
 
 /// The days that PostgreSQL's `date` can hold: 4713-11-24 BC to 5874897-12-31.
 const DAYS: std::ops::RangeInclusive<i64> = -2_440_588..=2_145_031_948;
@@ -21,16 +20,6 @@ const INSTANTS: std::ops::Range<i64> = -210_866_803_200_000_000..9_223_371_331_2
 const ENDLESS_DAYS: [i32; 2] = [i32::MIN, i32::MAX];
 /// The instants `-infinity` and `infinity`.
 const ENDLESS: [i64; 2] = [i64::MIN, i64::MAX];
-
-/// Whether a day is `infinity` or `-infinity`.
-pub(crate) fn is_endless_day(day: i32) -> bool {
-    ENDLESS_DAYS.contains(&day)
-}
-
-/// Whether an instant is `infinity` or `-infinity`.
-pub(crate) fn is_endless(instant: i64) -> bool {
-    ENDLESS.contains(&instant)
-}
 
 /// The instant at which a day starts; None if timestamps do not reach so far.
 pub(crate) fn start_of_day(day: i32) -> Option<i64> {
@@ -58,44 +47,6 @@ fn end_of_time<T: Copy>(text: &str, [before, after]: [T; 2]) -> Option<T> {
         Some(before)
     } else {
         None
-    }
-}
-
-fn print_end_of_time(is_after: bool, out: &mut String) {
-    out.push_str(if is_after { "infinity" } else { "-infinity" });
-}
-
-/// Days since 1970-01-01 of a day of the calendar; `year` is astronomical (0 is 1 BC).
-pub(crate) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = i64::from((month + 9) % 12);
-    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// The day of the calendar: astronomical year, month, day.
-pub(crate) fn civil_from_days(days: i64) -> (i64, u32, u32) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 } as u32;
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// How many days a month has.
-pub(crate) fn days_in_month(year: i64, month: u32) -> u32 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0) => 29,
-        2 => 28,
-        _ => 31,
     }
 }
 
@@ -289,54 +240,9 @@ pub(crate) fn day_in_range(days: i64) -> Option<i32> {
     if DAYS.contains(&days) { i32::try_from(days).ok() } else { None }
 }
 
-fn print_day(days: i64, out: &mut String) -> bool {
-    let (year, month, day) = civil_from_days(days);
-    let bc = year <= 0;
-    let shown = if bc { 1 - year } else { year };
-    // Writing to a string cannot fail.
-    let _written = write!(out, "{shown:04}-{month:02}-{day:02}");
-    bc
-}
-
-/// Prints `YYYY-MM-DD`, with ` BC` for years before 1, or `infinity` or `-infinity`.
-pub(crate) fn print_date(days: i32, out: &mut String) {
-    if is_endless_day(days) {
-        return print_end_of_time(days > 0, out);
-    }
-    if print_day(i64::from(days), out) {
-        out.push_str(" BC");
-    }
-}
-
-/// Prints `HH:MM:SS`, with as many digits of the fraction as are needed.
-pub(crate) fn print_time(us: i64, out: &mut String) {
-    let seconds = us / SECOND_US;
-    let _written = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    print_fraction(us % SECOND_US, out);
-}
-
-fn print_fraction(us: i64, out: &mut String) {
-    if us != 0 {
-        let digits = format!("{us:06}");
-        out.push('.');
-        out.push_str(digits.trim_end_matches('0'));
-    }
-}
-
 /// Prints an instant as PostgreSQL does; with `zone`, `+00` follows what is not endless.
 pub(crate) fn print_timestamp(instant: i64, zone: bool, out: &mut String) {
-    if is_endless(instant) {
-        return print_end_of_time(instant > 0, out);
-    }
-    let bc = print_day(instant.div_euclid(DAY_US), out);
-    out.push(' ');
-    print_time(instant.rem_euclid(DAY_US), out);
-    if zone {
-        out.push_str("+00");
-    }
-    if bc {
-        out.push_str(" BC");
-    }
+    tw_types::calendar::print_timestamp(instant, ' ', if zone { "+00" } else { "" }, out);
 }
 
 /// A span of time as PostgreSQL keeps it: months, days and microseconds apart.
@@ -378,10 +284,7 @@ impl Span {
         } else if negative_before {
             out.push('+');
         }
-        let us = self.us.unsigned_abs();
-        let seconds = us / SECOND_US as u64;
-        let _written = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-        print_fraction((us % SECOND_US as u64) as i64, out);
+        print_clock(self.us.unsigned_abs(), out);
     }
 }
 
@@ -463,13 +366,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn days_convert_both_ways(days in -2_440_588i64..2_000_000_000) {
-            let (year, month, day) = civil_from_days(days);
-            prop_assert_eq!(days_from_civil(year, month, day), days);
-            prop_assert!((1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day));
-        }
-
         #[test]
         fn any_text_is_read_or_refused(text in "[-+:0-9TZ. BC]{0,40}") {
             let _ = (parse_date(&text), parse_time(&text), parse_timestamp(&text, true));
