@@ -7,9 +7,10 @@ use rustix::fs::Advice;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use tw_env::Env;
-use tw_log::{Append, EmbeddedLog, Log, Options};
+use tw_log::{Append, EmbeddedLog, Log, Options, ReadAhead};
 use tw_types::{Compression, Offset, StreamPartition};
 use tw_wire::BatchBuilder;
 
@@ -41,13 +42,13 @@ pub(crate) fn run(folder: &Path, args: &Args, rounds: usize) -> Result<()> {
         for _ in 0..rounds {
             pin(false)?;
             raw.push(read_raw(&files)?);
-            let log = EmbeddedLog::open(&log_folder, options(), Env::real())?;
+            let log = Arc::new(EmbeddedLog::open(&log_folder, options(), Env::real())?);
             drop_cache(&files)?;
             let (seconds, read) = replay(&log, at, events)?;
             cold.push(read as f64 / seconds);
             drop(log);
             pin(true)?;
-            let log = EmbeddedLog::open(&log_folder, options(), Env::real())?;
+            let log = Arc::new(EmbeddedLog::open(&log_folder, options(), Env::real())?);
             replay(&log, at, events)?;
             let (seconds, _) = replay(&log, at, events)?;
             warm.push(events as f64 / seconds);
@@ -104,13 +105,14 @@ fn write(folder: &Path, args: &Args) -> Result<(StreamPartition, StreamPartition
 }
 
 /// Reads `events` events; the seconds and the bytes.
-fn replay(log: &EmbeddedLog, at: StreamPartition, events: u64) -> Result<(f64, u64)> {
+fn replay(log: &Arc<EmbeddedLog>, at: StreamPartition, events: u64) -> Result<(f64, u64)> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut ahead = ReadAhead::new(log.clone(), at, 4 << 20);
     let start = Instant::now();
     let (mut next, mut bytes, mut seen, mut sum) = (Offset::ZERO, 0u64, 0u64, 0usize);
     let end = log.bounds(at)?.end.min(Offset(events));
     while next < end {
-        for block in runtime.block_on(log.read(at, next, 1 << 20))? {
+        for block in runtime.block_on(ahead.read(next, end))? {
             bytes += u64::from(block.header().length);
             next = block.header().end_offset();
             let records = block.records()?;

@@ -39,6 +39,7 @@ macro_rules! conformance {
             log_2_offsets_and_timestamps_strictly_increase,
             log_4_tailing_readers_see_every_event_once_and_in_order,
             log_4_nothing_is_visible_before_it_is_acknowledged_or_durable,
+            log_4_reading_ahead_skips_and_repeats_nothing,
             events_of_every_kind_read_back,
             an_append_without_parts_succeeds,
             an_append_that_expects_another_end_is_refused,

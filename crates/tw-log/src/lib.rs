@@ -4,6 +4,7 @@
 //! the trait is a matter of configuration. [`MemoryLog`] is the reference model: it keeps its promises as long as
 //! its process lives, and the conformance suite holds the engines to it.
 
+mod ahead;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod embedded;
@@ -16,6 +17,7 @@ mod signal;
 pub mod store;
 mod streams;
 
+pub use ahead::ReadAhead;
 pub use embedded::{
     BlockInfo, EmbeddedLog, FrameInfo, IndexInfo, IndexState, IndexedPartition, Inspection, Options, Problem,
     SegmentInfo, Stats, Verification, VerifiedPartition, VerifiedSegment, inspect, verify,

@@ -1,9 +1,11 @@
 //! Reading: a prefix of what is durable, from anywhere within the bounds.
 
 use super::{Engine, ids, ok, partition, put, read_all, stream};
-use crate::{Error, Log};
+use crate::{Error, Log, ReadAhead};
+use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use tw_types::{Offset, PartitionId, StreamId, StreamPartition};
+use tw_wire::Block;
 
 /// LOG-4: readers that follow the end while others append.
 pub async fn log_4_tailing_readers_see_every_event_once_and_in_order(engine: &dyn Engine) {
@@ -65,6 +67,38 @@ pub async fn log_4_nothing_is_visible_before_it_is_acknowledged_or_durable(engin
         assert_eq!(read_all(&*log, at, placed.base_offset).await.len(), 1);
         assert!(ok(log.read(at, bounds.end, 1024).await).is_empty());
     }
+}
+
+/// LOG-4: a reader that reads ahead sees what one sees that does not, also when it jumps, and when more comes meanwhile.
+pub async fn log_4_reading_ahead_skips_and_repeats_nothing(engine: &dyn Engine) {
+    let log = engine.create().await;
+    let at = partition(&*stream(&*log, "ahead", 1).await, 0);
+    let mut ahead = ReadAhead::new(log.clone(), at, 1);
+    assert!(ok(ahead.read(Offset::ZERO, Offset(u64::MAX)).await).is_empty());
+    let mut next = Offset::ZERO;
+    for round in 0..50u64 {
+        put(&*log, at, (0..4).map(|n| round * 4 + n)).await;
+        // It falls behind and catches up by turns, and comes to the end on its way.
+        for _ in 0..round % 3 {
+            let blocks = ok(ahead.read(next, Offset(150)).await);
+            assert_eq!(bytes(&blocks), bytes(&ok(log.read(at, next, 1).await)));
+            next = blocks.last().map_or(next, |block| block.header().end_offset());
+        }
+        if round % 10 == 9 {
+            next = Offset(next.0 / 2);
+        }
+    }
+    ok(log.trim(at, Offset(120)).await);
+    let start = ok(log.bounds(at)).start;
+    ahead = ReadAhead::new(log.clone(), at, 1);
+    assert!(matches!(ahead.read(Offset::ZERO, Offset(u64::MAX)).await, Err(Error::Trimmed { .. })));
+    let (blocks, expected) =
+        (ok(ahead.read(start, Offset(u64::MAX)).await), ok(log.read(at, start, 1).await));
+    assert_eq!(bytes(&blocks), bytes(&expected));
+}
+
+fn bytes(blocks: &[Block]) -> Vec<Bytes> {
+    blocks.iter().map(Block::to_bytes).collect()
 }
 
 /// A read may start within a block, and gives at least one block whatever it may take.

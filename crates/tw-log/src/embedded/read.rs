@@ -7,7 +7,7 @@ use super::index::Run;
 use super::layout::{FRAME_ALIGN, FrameHeader};
 use super::partition::Partition;
 use super::recovery::scan_index;
-use super::segment::{Runs, Segment, select};
+use super::segment::{Runs, Segment, count, select};
 use super::shared::{Shared, damaged, read_error};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -114,12 +114,10 @@ impl Shared {
         let bytes_max = (bytes_max as u64).min(self.options.read_bytes_max);
         let wanted = Wanted { at: partition.at, from, bytes_max };
         let places = partition.places_of(from);
-        for (n, segment) in places.iter().enumerate() {
+        self.prefetch(&places, wanted);
+        for segment in &places {
             let blocks = self.read_segment(segment, wanted)?;
             if !blocks.is_empty() {
-                if let (0, Some(next)) = (n, places.get(1)) {
-                    self.read_ahead(segment, next, wanted, &blocks);
-                }
                 return Ok(blocks);
             }
         }
@@ -136,11 +134,13 @@ impl Shared {
     /// The wanted blocks of one segment; none when it has no more of them.
     pub(crate) fn read_segment(&self, segment: &Arc<Segment>, wanted: Wanted) -> Result<Vec<Block>> {
         let runs = self.runs_of(segment, wanted)?;
-        let Some(last) = runs.last() else { return Ok(Vec::new()) };
+        if runs.is_empty() {
+            return Ok(Vec::new());
+        }
         let file = self.file(segment)?;
+        let mut rest = runs.as_slice();
         let mut blocks = Vec::new();
         let mut left = wanted.bytes_max;
-        let mut rest = runs.as_slice();
         while !rest.is_empty() && (blocks.is_empty() || left > 0) {
             let (stretch, others) = next_stretch(rest, wanted.bytes_max);
             rest = others;
@@ -160,7 +160,6 @@ impl Shared {
                 }
             }
         }
-        file.prefetch(run_end(last), wanted.bytes_max);
         Ok(blocks)
     }
 
@@ -199,15 +198,34 @@ impl Shared {
         stored.runs(&bytes)
     }
 
-    /// When a read came to the end of its segment, lets the disk read the start of the next one.
-    fn read_ahead(&self, segment: &Segment, next: &Arc<Segment>, wanted: Wanted, blocks: &[Block]) {
-        let end = blocks.last().map_or(wanted.from, |block| block.header().end_offset());
-        if segment.summary(wanted.at).is_some_and(|summary| summary.end <= end)
-            && let Ok(runs) = self.runs_of(next, Wanted { from: end, ..wanted })
-            && let (Some(run), Ok(file)) = (runs.first(), self.file(next))
-        {
-            file.prefetch(run.position, wanted.bytes_max);
+    /// Lets the disk read what the next read will want, also from the next segments, while this one is worked on. What cannot
+    /// be looked up here is left to the read that needs it.
+    fn prefetch(&self, places: &[Arc<Segment>], wanted: Wanted) {
+        let (mut bytes, bytes_max) = (0, wanted.bytes_max);
+        for segment in places {
+            let more = Wanted { bytes_max: 2 * bytes_max - bytes, ..wanted };
+            let Ok(runs) = self.runs_of(segment, more) else { return };
+            let (_, next) = runs.split_at(count(&runs, bytes_max.saturating_sub(bytes)));
+            if !next.is_empty() {
+                let Ok(file) = self.file(segment) else { return };
+                prefetch(&*file, next, bytes_max);
+            }
+            bytes += runs.iter().map(|run| u64::from(run.len)).sum::<u64>();
+            if bytes >= 2 * bytes_max {
+                return;
+            }
         }
+    }
+}
+
+/// Lets the disk read these runs while others are worked on.
+fn prefetch(file: &dyn File, mut runs: &[Run], bytes_max: u64) {
+    while !runs.is_empty() {
+        let (stretch, others) = next_stretch(runs, bytes_max);
+        if let (Some(first), Some(end)) = (stretch.first(), stretch.last().map(run_end)) {
+            file.prefetch(first.position, end - first.position);
+        }
+        runs = others;
     }
 }
 

@@ -142,14 +142,17 @@ fn here(runs: &[Run], from: Offset, bytes_max: u64) -> Runs {
 /// The runs from the one that may hold `from` on, until they have `bytes_max` bytes.
 pub(crate) fn select(runs: &[Run], from: Offset, bytes_max: u64) -> Vec<Run> {
     let first = runs.partition_point(|run| run.base <= from).saturating_sub(1);
+    let runs = runs.get(first..).unwrap_or_default();
+    runs.iter().take(count(runs, bytes_max)).copied().collect()
+}
+
+/// How many runs at the front have `bytes_max` bytes.
+pub(crate) fn count(runs: &[Run], bytes_max: u64) -> usize {
     let mut bytes = 0;
-    runs.iter()
-        .skip(first)
-        .take_while(|run| {
-            let wanted = bytes < bytes_max;
-            bytes += u64::from(run.len);
-            wanted
-        })
-        .copied()
-        .collect()
+    let enough = |run: &Run| {
+        let enough = bytes >= bytes_max;
+        bytes += u64::from(run.len);
+        enough
+    };
+    runs.iter().position(enough).unwrap_or(runs.len())
 }

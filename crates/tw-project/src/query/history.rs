@@ -18,7 +18,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
-use tw_log::Log;
+use tw_log::{Log, ReadAhead};
 use tw_order::partition_of;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition};
 
@@ -143,6 +143,7 @@ impl PartitionStream for PartitionReader {
         let output = builder.tx();
         let mut scan = Scan {
             log: self.log.clone(),
+            blocks: ReadAhead::new(self.log.clone(), self.at, READ_BYTES),
             name: self.name.clone(),
             at: self.at,
             end: self.end,
@@ -160,6 +161,7 @@ impl PartitionStream for PartitionReader {
 /// A scan of one partition under way.
 struct Scan {
     log: Arc<dyn Log>,
+    blocks: ReadAhead,
     name: String,
     at: StreamPartition,
     end: Offset,
@@ -183,7 +185,9 @@ impl Scan {
         let start = self.log.bounds(self.at).map_err(external)?.start;
         let mut at = self.wanted.from.max(start);
         while at < end {
-            let blocks = match self.log.read(self.at, at, READ_BYTES).await {
+            // What ends after some rows reads no more than it must.
+            let ahead = if self.wanted.rows_max.is_some() { at } else { end };
+            let blocks = match self.blocks.read(at, ahead).await {
                 // Retention was faster.
                 Err(tw_log::Error::Trimmed { start, .. }) if start > at => {
                     at = start;
