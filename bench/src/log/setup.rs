@@ -15,9 +15,13 @@ pub(crate) const DATA_BYTES: usize = 256;
 /// How many partitions the events go to.
 pub(crate) const PARTITIONS: u32 = 16;
 
-/// Data for events: random bytes, or JSON-like text that compresses.
+/// How many subjects there are.
+const SUBJECTS: u64 = 100_000;
+
+/// Data for events: random bytes, or JSON-like text that compresses; and their subjects, so that no time goes into making them.
 pub(crate) struct Payloads {
     bytes: Vec<u8>,
+    subjects: Vec<String>,
 }
 
 impl Payloads {
@@ -32,7 +36,7 @@ impl Payloads {
                 (state >> 32) as u8
             })
             .collect();
-        Self { bytes }
+        Self::of(bytes)
     }
 
     /// Text with the repetition of JSON.
@@ -48,7 +52,11 @@ impl Payloads {
                 n >> 58
             );
         }
-        Self { bytes: text.into_bytes() }
+        Self::of(text.into_bytes())
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes, subjects: (0..SUBJECTS).map(|n| format!("customer-{n}")).collect() }
     }
 
     fn get(&self, n: u64) -> &[u8] {
@@ -64,25 +72,29 @@ impl Payloads {
         count: u64,
         compression: Compression,
     ) -> Result<Batch> {
-        let mut id = String::with_capacity(20);
-        let mut subject = String::with_capacity(20);
         for n in first..first + count {
-            use std::fmt::Write;
-            id.clear();
-            subject.clear();
-            write!(id, "{n:016x}")?;
-            write!(subject, "customer-{}", n % 100_000)?;
             builder.push(&EventRef {
-                id: &id,
+                id: hex(n, &mut [0; 16]),
                 source: "/bench",
                 ty: "order.placed",
-                subject: Some(&subject),
+                subject: self.subjects.get((n % SUBJECTS) as usize).map(String::as_str),
                 data: Data::Binary(self.get(n)),
                 ..EventRef::default()
             });
         }
         Ok(builder.finish(compression)?)
     }
+}
+
+/// 16 digits, as `{:016x}` gives them, in a fraction of its time.
+fn hex(n: u64, digits: &mut [u8; 16]) -> &str {
+    let mut rest = n;
+    for digit in digits.iter_mut().rev() {
+        let value = rest as u8 & 15;
+        *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
+        rest >>= 4;
+    }
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 /// A log in a new folder with one stream of [`PARTITIONS`] partitions that keeps about `keep_bytes` in all.
