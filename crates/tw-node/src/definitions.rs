@@ -140,6 +140,7 @@ impl Definitions {
         let broken = state.views.reconcile(self.engine.views()).await;
         let started = self.sources.reconcile(&state.catalog).await;
         state.settled = started && broken.is_empty();
+        self.engine.set_broken(broken.clone());
         *self.broken.write() = broken;
         Ok(())
     }

@@ -53,11 +53,12 @@ fn reconcile(workers: &Handle, known: &mut Known, wanted: Vec<Wanted>) -> BTreeM
     let mut names = BTreeSet::new();
     for view in wanted {
         match view {
-            Ok(WantedView { view, paused }) => {
-                names.insert(view.name().to_owned());
-                if let Err(error) = run(workers, running, view.clone(), paused) {
-                    broken.insert(view.name().to_owned(), chain(&error));
+            Ok(wanted) => {
+                let name = wanted.view.name().to_owned();
+                if let Err(error) = run(workers, running, wanted) {
+                    broken.insert(name.clone(), chain(&error));
                 }
+                names.insert(name);
             }
             // It goes on as it was defined before.
             Err((name, error)) => {
@@ -95,14 +96,18 @@ fn reconcile(workers: &Handle, known: &mut Known, wanted: Vec<Wanted>) -> BTreeM
 fn run(
     workers: &Handle,
     running: &mut BTreeMap<String, Running>,
-    view: Arc<dyn View>,
-    paused: bool,
+    wanted: WantedView,
 ) -> Result<(), tw_process::Error> {
+    let WantedView { view, earlier, paused } = wanted;
     let name = view.name().to_owned();
     let definition = view.definition();
     let known = running.get(&name).copied();
     match known {
-        None => workers.add(view)?,
+        None => {
+            let earlier: Vec<Arc<dyn View>> =
+                earlier.into_iter().map(|view| -> Arc<dyn View> { view }).collect();
+            workers.add_after(view, &earlier)?;
+        }
         Some(known) if known.definition != definition => workers.replace(view)?,
         Some(_) => {}
     }

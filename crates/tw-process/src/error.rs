@@ -29,6 +29,14 @@ pub enum Error {
     /// The name of a view breaks a rule.
     #[error("`{0}` cannot name a view: it must have 1 to 1000 bytes, and no `/` at its ends")]
     InvalidName(String),
+    /// A view is built anew, and what it was before cannot go on.
+    #[error("view `{view}` is being built, {percent} %: try again later")]
+    NotBuilt {
+        /// The view.
+        view: String,
+        /// How much of what was there when it began has been processed.
+        percent: u64,
+    },
     /// A partition stands still until someone acts.
     #[error("view `{view}` stands still at partition {at}: {reason}")]
     Stopped {

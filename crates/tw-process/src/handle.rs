@@ -72,13 +72,22 @@ impl Drop for Owner {
 
 impl Handle {
     /// Starts processing a view. State that the same definition has built before is used; state of another definition is
-    /// removed, and the view starts anew. To keep that readable until the new one has caught up, add the old definition
-    /// and then [`Handle::replace`] it: also after a restart, which goes on with what was half built.
+    /// removed, and the view starts anew, and is not read before it holds what the log holds now.
     ///
     /// # Errors
     /// [`Error::ViewExists`], [`Error::InvalidName`], [`Error::LaterVersion`], an unknown stream, those of the store.
     pub fn add(&self, view: Arc<dyn View>) -> Result<(), Error> {
-        self.0.views.add(view)
+        self.add_after(view, &[])
+    }
+
+    /// Starts processing a view that had the definitions `earlier`, in any order. If one of these has built the state that was
+    /// read last, it is read on, and the new definition is built beside it until it has caught up, from where an earlier
+    /// process has come with that. Otherwise as [`Handle::add`].
+    ///
+    /// # Errors
+    /// As [`Handle::add`].
+    pub fn add_after(&self, view: Arc<dyn View>, earlier: &[Arc<dyn View>]) -> Result<(), Error> {
+        self.0.views.add(view, earlier)
     }
 
     /// Builds a changed definition of a view, under the same name, beside the running one, which it replaces in one step
@@ -169,7 +178,7 @@ impl Handle {
     /// that snapshot is says [`committed_offset`].
     ///
     /// # Errors
-    /// [`Error::NoView`].
+    /// [`Error::NoView`], [`Error::NotBuilt`].
     pub fn reading(&self, name: &str) -> Result<Reading, Error> {
         self.0.views.reading(name)
     }

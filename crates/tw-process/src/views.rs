@@ -61,6 +61,15 @@ struct Entry {
     changed: Arc<Signal>,
 }
 
+/// What a view starts with.
+struct Added {
+    record: ViewRecord,
+    /// Generations that are not used any more.
+    retired: Vec<GenerationRecord>,
+    /// The definition of the generation that is read.
+    read: Arc<dyn View>,
+}
+
 /// A generation that is to take over.
 struct Building {
     generation: Generation,
@@ -91,8 +100,8 @@ impl Views {
         Ok(Self { deps, desk, scheduler, state: Mutex::new(state), steward: Mutex::default() })
     }
 
-    /// Starts processing a view; see [`crate::Handle::add`].
-    pub(crate) fn add(&self, view: Arc<dyn View>) -> Result<(), Error> {
+    /// Starts processing a view; see [`crate::Handle::add_after`].
+    pub(crate) fn add(&self, view: Arc<dyn View>, earlier: &[Arc<dyn View>]) -> Result<(), Error> {
         let name = view.name().to_owned();
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('/') || name.ends_with('/') {
             return Err(Error::InvalidName(name));
@@ -101,27 +110,15 @@ impl Views {
         if state.views.contains_key(&name) {
             return Err(Error::ViewExists(name));
         }
-        let stream = self.deps.log.streams().by_id(view.stream())?.clone();
         let stored = state.meta.view(&name)?;
-        let fits = |record: &GenerationRecord| record.fits(view.as_ref());
-        let (record, retired) = match stored {
-            None => (ViewRecord::new(state.meta.allocate(view.as_ref(), &stream)?), Vec::new()),
-            Some(stored) if fits(&stored.active) => (stored, Vec::new()),
-            Some(ViewRecord { active, building: Some(building) }) if fits(&building) => {
-                (ViewRecord::new(building), vec![active])
-            }
-            Some(ViewRecord { active, building }) => {
-                let new = state.meta.allocate(view.as_ref(), &stream)?;
-                (ViewRecord::new(new), [Some(active), building].into_iter().flatten().collect())
-            }
-        };
+        let Added { record, retired, read } = self.added(&state.meta, &view, earlier, stored)?;
         self.store_record(&mut state, &name, &record, retired)?;
         let changed = Arc::new(Signal::default());
-        let active = self.start(&view, &record.active, &changed)?;
-        let mut entry = Entry { view, active, building: None, orphan: None, paused: false, changed };
+        let active = self.start(&read, &record.active, &changed)?;
+        let mut entry = Entry { view: read, active, building: None, orphan: None, paused: false, changed };
         match record.building {
-            Some(building) if building.fits(entry.view.as_ref()) => {
-                entry.building = Some(self.build(&entry.view, &building, &entry.changed)?);
+            Some(building) if building.fits(view.as_ref()) => {
+                entry.building = Some(self.build(&view, &building, &entry.changed)?);
             }
             other => entry.orphan = other,
         }
@@ -129,6 +126,42 @@ impl Views {
         drop(state);
         self.rouse_steward();
         Ok(())
+    }
+
+    /// Which generations a view has from its start on. The one that was read goes on, if its definition is known. If not, the
+    /// new one takes its place, and is read once it holds what the log holds now.
+    fn added(
+        &self,
+        meta: &Meta,
+        view: &Arc<dyn View>,
+        earlier: &[Arc<dyn View>],
+        stored: Option<ViewRecord>,
+    ) -> Result<Added, Error> {
+        let stream = self.deps.log.streams().by_id(view.stream())?.clone();
+        let Some(ViewRecord { active, building }) = stored else {
+            let record = ViewRecord::new(meta.allocate(view.as_ref(), &stream)?);
+            return Ok(Added { record, retired: Vec::new(), read: view.clone() });
+        };
+        if active.fits(view.as_ref()) {
+            let record = ViewRecord { active, building };
+            return Ok(Added { record, retired: Vec::new(), read: view.clone() });
+        }
+        let mut retired = Vec::new();
+        let mut new = match building {
+            Some(building) if building.fits(view.as_ref()) => building,
+            other => {
+                retired.extend(other);
+                meta.allocate(view.as_ref(), &stream)?
+            }
+        };
+        if let Some(read) = earlier.iter().find(|earlier| active.fits(earlier.as_ref())) {
+            let record = ViewRecord { active, building: Some(new) };
+            return Ok(Added { record, retired, read: read.clone() });
+        }
+        retired.insert(0, active);
+        new.readable_from =
+            new.partitions().map(|at| Ok(self.deps.log.bounds(at)?.end)).collect::<Result<_, Error>>()?;
+        Ok(Added { record: ViewRecord::new(new), retired, read: view.clone() })
     }
 
     /// Builds a view anew beside the running generation, of this definition or of another one.
@@ -209,7 +242,7 @@ impl Views {
     pub(crate) fn reading(&self, name: &str) -> Result<Reading, Error> {
         let state = self.state.lock();
         let entry = state.views.get(name).ok_or_else(|| Error::NoView(name.to_owned()))?;
-        Ok(entry.active.reading())
+        entry.active.reading()
     }
 
     /// Rises when something about a view changes that is not a commit.

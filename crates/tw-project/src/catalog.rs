@@ -20,11 +20,16 @@ use std::sync::Arc;
 use tw_log::Streams;
 use tw_types::{StreamId, Version};
 
+/// How many earlier definitions of a projection are remembered: only one can be read, and few are altered again before they are built.
+const EARLIER_MAX: usize = 4;
+
 /// A projection, and whether it rests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Projection {
     /// Its definition.
     pub def: Arc<ProjectionDef>,
+    /// What it was defined as before, the latest first: one of them may have built what is read until the definition is built.
+    pub earlier: Vec<Arc<ProjectionDef>>,
     /// Whether it is paused.
     pub paused: bool,
 }
@@ -102,12 +107,14 @@ impl Catalog {
         *Arc::make_mut(&mut self.versions).entry(change.subject()).or_default() += 1;
         match change {
             Change::ProjectionCreated(def) => {
-                let projection = Projection { def: Arc::new(def), paused: false };
+                let projection = Projection { def: Arc::new(def), earlier: Vec::new(), paused: false };
                 Arc::make_mut(&mut self.projections).insert(projection.def.name.clone(), projection);
             }
             Change::ProjectionAltered(def) => {
                 if let Some(projection) = Arc::make_mut(&mut self.projections).get_mut(&def.name) {
-                    projection.def = Arc::new(def);
+                    let before = std::mem::replace(&mut projection.def, Arc::new(def));
+                    projection.earlier.insert(0, before);
+                    projection.earlier.truncate(EARLIER_MAX);
                 }
             }
             Change::ProjectionDropped(name) => {

@@ -15,7 +15,7 @@ pub use run::Request;
 pub use sources::SourceStanding;
 pub use views::{ViewReading, ViewStanding, Views};
 
-use crate::catalog::ProjectionDef;
+use crate::catalog::{Projection, ProjectionDef};
 use crate::query::point::PointRead;
 use crate::sql::Statement;
 use crate::view::{view_name_of_latest, view_name_of_projection};
@@ -25,6 +25,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tw_log::Log;
@@ -45,6 +46,8 @@ struct Shared {
     epoch: AtomicU64,
     compiled: Mutex<HashMap<String, Compiled>>,
     known: Mutex<HashMap<String, Arc<Known>>>,
+    /// Why views are not as they are defined, by their names.
+    broken: RwLock<BTreeMap<String, String>>,
 }
 
 /// A view that was made of a definition, for the columns that its stream had.
@@ -53,6 +56,7 @@ struct Compiled {
     def: Option<Arc<ProjectionDef>>,
     stream: Arc<StreamDef>,
     view: Arc<StateView>,
+    earlier: Vec<Arc<StateView>>,
 }
 
 /// A statement that was seen before.
@@ -67,6 +71,8 @@ struct Known {
 pub struct WantedView {
     /// The view.
     pub view: Arc<StateView>,
+    /// The views of earlier definitions, of which one may have built what is to be read until this one is built.
+    pub earlier: Vec<Arc<StateView>>,
     /// Whether it rests.
     pub paused: bool,
 }
@@ -100,6 +106,7 @@ impl Engine {
             epoch: AtomicU64::new(0),
             compiled,
             known,
+            broken: RwLock::default(),
         })))
     }
 
@@ -107,6 +114,19 @@ impl Engine {
     pub fn set_catalog(&self, catalog: Catalog) {
         *self.0.catalog.write() = catalog;
         self.0.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Says why views are not as they are defined, by their names: reading one that does not run tells it.
+    pub fn set_broken(&self, broken: BTreeMap<String, String>) {
+        *self.0.broken.write() = broken;
+    }
+
+    /// What is to be read of a view now.
+    fn reading(&self, view: &str) -> Result<ViewReading, Error> {
+        self.0.views.reading(view).map_err(|error| match (error, self.0.broken.read().get(view)) {
+            (Error::NotReadable { name, .. }, Some(why)) => Error::NotReadable { name, reason: why.clone() },
+            (error, _) => error,
+        })
     }
 
     /// The catalogue as it was set last.
@@ -136,9 +156,10 @@ impl Engine {
         for projection in catalog.projections() {
             let name = view_name_of_projection(&projection.def.name);
             let known = before.get(&name).filter(|known| known.def.as_ref() == Some(&projection.def));
-            match self.compiled(&catalog, known, &projection.def) {
+            match self.compiled(&catalog, known, projection) {
                 Ok(one) => {
-                    wanted.push(Ok(WantedView { view: one.view.clone(), paused: projection.paused }));
+                    let (view, earlier) = (one.view.clone(), one.earlier.clone());
+                    wanted.push(Ok(WantedView { view, earlier, paused: projection.paused }));
                     compiled.insert(name, one);
                 }
                 Err(error) => wanted.push(Err((name, error))),
@@ -157,8 +178,9 @@ impl Engine {
                 def: None,
                 stream: stream.clone(),
                 view: Arc::new(StateView::latest(stream, self.0.options.cache_bytes_max)),
+                earlier: Vec::new(),
             });
-            wanted.push(Ok(WantedView { view: one.view.clone(), paused: false }));
+            wanted.push(Ok(WantedView { view: one.view.clone(), earlier: Vec::new(), paused: false }));
             compiled.insert(name, one);
         }
         *before = compiled;
@@ -169,17 +191,24 @@ impl Engine {
         &self,
         catalog: &Catalog,
         known: Option<&Compiled>,
-        def: &Arc<ProjectionDef>,
+        projection: &Projection,
     ) -> Result<Compiled, Error> {
+        let def = &projection.def;
         if let Some(known) = known
             && catalog.streams().by_id(def.stream).is_ok_and(|stream| stream.schema == known.stream.schema)
         {
             return Ok(known.clone());
         }
+        let view = self.view_of(catalog, def)?;
+        let stream = view.plan().stream.clone();
+        // One that does not fit its stream any more cannot go on, either.
+        let earlier = projection.earlier.iter().filter_map(|def| self.view_of(catalog, def).ok()).collect();
+        Ok(Compiled { def: Some(def.clone()), stream, view, earlier })
+    }
+
+    fn view_of(&self, catalog: &Catalog, def: &ProjectionDef) -> Result<Arc<StateView>, Error> {
         let plan = plan::compile(catalog, &def.query)?;
-        let stream = plan.stream.clone();
-        let view = StateView::projection(def, Arc::new(plan), self.0.options.cache_bytes_max);
-        Ok(Compiled { def: Some(def.clone()), stream, view: Arc::new(view) })
+        Ok(Arc::new(StateView::projection(def, Arc::new(plan), self.0.options.cache_bytes_max)))
     }
 
     /// What a query may use.

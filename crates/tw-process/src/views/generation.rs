@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Context;
 use tw_log::Signal;
 use tw_state::Keyspace;
+use tw_types::Offset;
 
 /// One partition at work.
 #[derive(Clone)]
@@ -82,13 +83,32 @@ impl Generation {
         Arc::strong_count(&self.readers) == 1 && self.parts.iter().all(|part| part.task.is_done())
     }
 
-    pub(super) fn reading(&self) -> Reading {
-        Reading {
+    /// How much of what it must have before it is read is missing, and of how much; None if it can be read.
+    pub(super) fn missing(&self) -> Option<(u64, u64)> {
+        let of = |(part, end): (&Part, &Offset)| {
+            let left = end.0.saturating_sub(part.progress.committed.get());
+            (left, end.0)
+        };
+        let pairs = self.parts.iter().zip(&self.record.readable_from);
+        let (left, all) = pairs.map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        (left > 0).then_some((left, all))
+    }
+
+    /// Where it is to be read.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilt`].
+    pub(super) fn reading(&self) -> Result<Reading, Error> {
+        if let Some((left, all)) = self.missing() {
+            let percent = (all - left).saturating_mul(100) / all;
+            return Err(Error::NotBuilt { view: self.view.name().to_owned(), percent });
+        }
+        Ok(Reading {
             view: self.view.clone(),
             keyspace: self.keyspace,
             generation: self.record.number,
             _readers: self.readers.clone(),
-        }
+        })
     }
 }
 

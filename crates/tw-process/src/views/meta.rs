@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tw_state::{Batch, Keyspace, Range, Store};
-use tw_types::{PartitionId, StreamDef, StreamId, StreamName, StreamPartition};
+use tw_types::{Offset, PartitionId, StreamDef, StreamId, StreamName, StreamPartition};
 
 /// The keyspace of this module.
 const KEYSPACE: &str = "views";
@@ -33,6 +33,10 @@ pub(super) struct GenerationRecord {
     pub(super) stream_id: StreamId,
     pub(super) stream: StreamName,
     pub(super) partitions: u32,
+    /// The ends of the partitions that it must have reached before it is read: it took the place of a complete one that could
+    /// not go on. Empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) readable_from: Vec<Offset>,
 }
 
 impl GenerationRecord {
@@ -126,6 +130,7 @@ impl Meta {
             stream_id: stream.id,
             stream: stream.name.clone(),
             partitions: stream.partitions,
+            readable_from: Vec::new(),
         })
     }
 

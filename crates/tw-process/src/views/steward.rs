@@ -5,7 +5,7 @@
 //! the running one is held for a moment, with everything committed, until it is overtaken.
 
 use super::generation::{Generation, Part};
-use super::meta::ViewRecord;
+use super::meta::{GenerationRecord, ViewRecord};
 use super::{Building, Entry, Leaving, State, Views, leave};
 use crate::Error;
 use crate::pipeline::{Deps, Turn};
@@ -65,6 +65,7 @@ impl Views {
         let mut busy = false;
         for name in names {
             busy |= self.consider_switch(&mut state, &name, now)?;
+            busy |= settle(&mut state, &name)?;
         }
         for number in self.desk.take_done() {
             if let Some(leaving) = state.leaving.iter_mut().find(|leaving| leaving.number == number) {
@@ -149,6 +150,25 @@ impl Leaving {
     fn can_go(&self) -> bool {
         self.said && self.generation.as_ref().is_none_or(Generation::is_unused)
     }
+}
+
+/// Notes that a view that could not be read can be read from now on; says whether that is still to come.
+fn settle(state: &mut State, name: &str) -> Result<bool, Error> {
+    let State { views, meta, .. } = state;
+    let Some(entry) = views.get_mut(name) else { return Ok(false) };
+    if entry.active.record.readable_from.is_empty() {
+        return Ok(false);
+    }
+    if entry.active.missing().is_some() {
+        return Ok(true);
+    }
+    let active = GenerationRecord { readable_from: Vec::new(), ..entry.active.record.clone() };
+    let building = entry.building.as_ref().map(|building| building.generation.record.clone());
+    let building = building.or_else(|| entry.orphan.clone());
+    meta.put_view(name, &ViewRecord { active: active.clone(), building }, &[])?;
+    entry.active.record = active;
+    entry.changed.increment();
+    Ok(false)
 }
 
 /// Another definition may read another stream; then there is nothing to compare.

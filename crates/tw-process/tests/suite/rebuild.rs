@@ -138,6 +138,33 @@ fn a_changed_definition_is_built_beside_the_old_one() {
 }
 
 #[test]
+fn prj_1_a_half_built_view_is_not_read_after_a_restart() {
+    let mut node = Node::new(1);
+    node.handle().add(defined(&node, 1)).unwrap();
+    node.append(0, &["a", "b"]);
+    node.wait("v").unwrap();
+    node.handle().pause("v").unwrap();
+    node.handle().replace(defined(&node, 2)).unwrap();
+    let building = node.handle().status_of("v").unwrap().building.unwrap().generation;
+    node.restart(true);
+    // What was built is not what is defined; it was altered again before it was built.
+    let health = node.health.clone();
+    let at_work = health.sick.lock();
+    node.handle().add_after(defined(&node, 3), &[defined(&node, 2), defined(&node, 1)]).unwrap();
+    let reading = node.handle().reading("v").unwrap();
+    assert_eq!(reading.view.definition(), 1);
+    assert_eq!(node.applied("v", 0), [0, 1].into(), "the complete one is read");
+    drop(at_work);
+    wait_until_built(&node, "v");
+    let reading = node.handle().reading("v").unwrap();
+    assert_eq!(reading.view.definition(), 3);
+    assert!(reading.generation > building);
+    node.wait("v").unwrap();
+    assert_eq!(node.applied("v", 0), [0, 1].into());
+    node.health.check();
+}
+
+#[test]
 fn state_of_another_definition_is_not_used() {
     let mut node = Node::new(1);
     node.handle().add(defined(&node, 1)).unwrap();
@@ -145,19 +172,28 @@ fn state_of_another_definition_is_not_used() {
     node.wait("v").unwrap();
     let first = node.handle().reading("v").unwrap().generation;
     node.restart(true);
+    let health = node.health.clone();
+    let at_work = health.sick.lock();
     node.handle().add(defined(&node, 2)).unwrap();
+    // It is not read before it holds what the other one held.
+    let refused = |node: &Node| node.handle().reading("v").err().unwrap().to_string();
+    assert_eq!(refused(&node), "view `v` is being built, 0 %: try again later");
+    drop(at_work);
+    node.wait("v").unwrap();
     let second = node.handle().reading("v").unwrap().generation;
     assert!(second > first);
-    node.wait("v").unwrap();
     assert_eq!(node.applied("v", 0), [0, 1].into());
-    // One that was half built becomes the one that is read when only its definition is there after a restart.
+    // One that was half built becomes the one that will be read when only its definition is there after a restart.
     node.handle().pause("v").unwrap();
     node.handle().replace(defined(&node, 3)).unwrap();
     let third = node.handle().status_of("v").unwrap().building.unwrap().generation;
     node.restart(true);
+    let at_work = health.sick.lock();
     node.handle().add(defined(&node, 3)).unwrap();
-    assert_eq!(node.handle().reading("v").unwrap().generation, third);
+    assert_eq!(refused(&node), "view `v` is being built, 0 %: try again later");
+    drop(at_work);
     node.wait("v").unwrap();
+    assert_eq!(node.handle().reading("v").unwrap().generation, third);
     node.restart(true);
     assert_eq!(node.handle().stored().unwrap(), ["v"]);
     node.handle().add(defined(&node, 3)).unwrap();

@@ -139,7 +139,7 @@ impl Engine {
         let mut could_be_read = true;
         let point = PointRead::recognise(statement, &self.catalog(), |table| {
             let name = scope::view_name(table)?;
-            let view = self.0.views.reading(&name).and_then(|reading| reading.state_view());
+            let view = self.reading(&name).and_then(|reading| reading.state_view());
             could_be_read = view.is_ok();
             Some(view.ok()?.plan().clone())
         });
@@ -156,7 +156,7 @@ impl Engine {
         let bounds = self.bounds(request);
         let Some(view) = scope::view_name(&point.table) else { return Ok(None) };
         scope::wait(self, &point.table, request.token.as_ref(), bounds.deadline).await?;
-        let reading = self.0.views.reading(&view)?;
+        let reading = self.reading(&view)?;
         if !Arc::ptr_eq(reading.state_view()?.plan(), &point.plan) {
             return Ok(None);
         }

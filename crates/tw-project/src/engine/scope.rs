@@ -84,7 +84,7 @@ impl Scope {
         for (name, table) in found {
             let source = match (&table, view_name(&table)) {
                 (_, Some(view)) => {
-                    let reading = engine.0.views.reading(&view)?;
+                    let reading = engine.reading(&view)?;
                     let state_view = reading.state_view()?;
                     Source::State(reading, state_view)
                 }
@@ -154,7 +154,12 @@ pub(super) async fn wait(
     let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(()) };
     let left = deadline.saturating_duration_since(Instant::now());
     if let Some(view) = view_name(table) {
-        return engine.0.views.wait_for(&view, token, left).await;
+        let waited = engine.0.views.wait_for(&view, token, left).await;
+        // One that cannot be waited for because it does not run says why.
+        return waited.or_else(|error| match error {
+            Error::NotReadable { .. } => engine.reading(&view).and(Err(error)),
+            error => Err(error),
+        });
     }
     let Some(stream) = table.stream() else { return Ok(()) };
     for (at, end) in token.iter().filter(|(at, end)| at.stream == stream.id && *end > Offset::ZERO) {

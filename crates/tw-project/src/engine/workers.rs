@@ -38,10 +38,15 @@ impl Views for Handle {
     fn standing(&self, view: &str) -> Option<ViewStanding> {
         let status = self.status_of(view).ok()?;
         let stopped = status.partitions.iter().find(|partition| partition.standing == Standing::Stopped);
-        let state = match (&status.building, stopped) {
-            (_, Some(_)) => "stopped".to_owned(),
+        let not_built = match Handle::reading(self, view) {
+            Err(tw_process::Error::NotBuilt { percent, .. }) => Some(percent),
+            _ => None,
+        };
+        let state = match (&status.building, stopped, not_built) {
+            (_, Some(_), _) => "stopped".to_owned(),
             _ if status.paused => "paused".to_owned(),
-            (Some(building), _) => format!("building, {:.0} %", building.progress * 100.0),
+            (_, _, Some(percent)) => format!("building, {percent} %"),
+            (Some(building), _, _) => format!("building, {:.0} %", building.progress * 100.0),
             _ => "running".to_owned(),
         };
         Some(ViewStanding {
@@ -63,6 +68,9 @@ fn of_workers(view: &str, error: tw_process::Error) -> Error {
         tw_process::Error::Timeout { timeout_ms, .. } => Error::TokenTimeout { table: name, timeout_ms },
         tw_process::Error::NoView(_) => {
             Error::NotReadable { name, reason: "it is not running yet: try again".into() }
+        }
+        tw_process::Error::NotBuilt { percent, .. } => {
+            Error::NotReadable { name, reason: format!("it is being built, {percent} %: try again later") }
         }
         tw_process::Error::Stopped { reason, .. } => Error::NotReadable { name, reason },
         other => Error::Process(other),

@@ -128,3 +128,38 @@ fn a_column_that_is_not_asked_for_is_not_computed() {
     expect![["[2]"]].assert_eq(&node.query("SELECT count(*) FROM p"));
     expect![[r#"["home"]"#]].assert_eq(&node.query("SELECT page FROM p WHERE n = 2 AND page > 'd'"));
 }
+
+#[test]
+fn prj_1_what_was_defined_before_is_known_after_a_restart() {
+    use tw_process::View as _;
+    let mut node = clicks();
+    node.run("CREATE PROJECTION pages AS SELECT page, count(*) AS clicks FROM clicks GROUP BY page");
+    let definitions = |node: &Node| -> (u64, Vec<u64>) {
+        let view = node.engine.views().into_iter().map(Result::unwrap).next().unwrap();
+        let earlier = view.earlier.iter().map(|earlier| earlier.definition()).collect();
+        (view.view.definition(), earlier)
+    };
+    let (first, none) = definitions(&node);
+    assert!(none.is_empty());
+    node.run(
+        "CREATE OR REPLACE PROJECTION pages AS SELECT page, sum(price) AS total FROM clicks GROUP BY page",
+    );
+    let (second, _) = definitions(&node);
+    node.run("REBUILD PROJECTION pages");
+    let (third, earlier) = definitions(&node);
+    assert_eq!(earlier, [second, first]);
+    node.restart(true);
+    assert_eq!(definitions(&node), (third, vec![second, first]));
+}
+
+#[test]
+fn a_view_that_does_not_run_says_why() {
+    let mut node = clicks();
+    node.run("CREATE PROJECTION pages AS SELECT page, count(*) AS clicks FROM clicks GROUP BY page");
+    node.handle.remove("projection/pages").unwrap();
+    let why = |node: &Node| node.try_query("SELECT * FROM pages", &[]).unwrap_err().to_string();
+    expect!["`pages` cannot be read: it is not running yet: try again"].assert_eq(&why(&node));
+    let broken = [("projection/pages".to_owned(), "there is no column `page`".to_owned())];
+    node.engine.set_broken(broken.into());
+    expect!["`pages` cannot be read: there is no column `page`"].assert_eq(&why(&node));
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tw_env::Env;
 use tw_log::{Append, Log, MemoryLog, NewStream};
 use tw_order::partition_of;
-use tw_process::{Handle, LogWriter, Workers};
+use tw_process::{Handle, LogWriter, View, Workers};
 use tw_project::{Action, Catalog, Change, Engine, Error, Follower, Param, Request, SourceStanding, parse};
 use tw_state::{MemoryStore, Store};
 use tw_types::{
@@ -79,10 +79,12 @@ impl Node {
         let mut wanted = BTreeMap::new();
         for view in self.engine.views() {
             let view = view.unwrap();
-            use tw_process::View as _;
             let (name, definition) = (view.view.name().to_owned(), view.view.definition());
             match self.running.get(&name) {
-                None => self.handle.add(view.view).unwrap(),
+                None => {
+                    let earlier = view.earlier.into_iter().map(|view| -> Arc<dyn View> { view });
+                    self.handle.add_after(view.view, &earlier.collect::<Vec<_>>()).unwrap();
+                }
                 Some(running) if *running != definition => self.handle.replace(view.view).unwrap(),
                 Some(_) => {}
             }
