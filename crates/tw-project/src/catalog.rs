@@ -11,7 +11,7 @@ mod streams;
 pub use definition::{Change, ProjectionDef, SourceDef};
 pub use follow::Follower;
 pub(crate) use names::Table;
-pub(crate) use streams::{check_added_column, of_source};
+pub(crate) use streams::{check_added_column, check_cleanup, of_source};
 
 use crate::Error;
 use crate::dialect::suggest;

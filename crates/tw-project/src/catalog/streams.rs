@@ -4,7 +4,7 @@ use super::Catalog;
 use crate::Error;
 use crate::rows::columns::is_reserved;
 use tw_log::NewStream;
-use tw_types::{Column, Schema, StreamDef, StreamKind};
+use tw_types::{Cleanup, Column, Schema, StreamDef, StreamKind, StreamOptions};
 
 impl Catalog {
     /// Checks a new stream: its name, and the columns that it declares.
@@ -28,6 +28,7 @@ impl Catalog {
         if before.name.is_system() {
             return refuse(format!("`{name}` is one of the platform's own streams, which cannot be changed"));
         }
+        check_cleanup(before, &changed.options)?;
         match (&before.schema, &changed.schema) {
             (None, None) => Ok(()),
             (Some(before), Some(after)) if (&before.columns, &before.key) == (&after.columns, &after.key) => {
@@ -43,6 +44,22 @@ impl Catalog {
             (Some(before), Some(after)) => check_columns(name, before, after),
         }
     }
+}
+
+/// Checks that a captured table is not to be compacted: its changes need not tell whole rows, and what is compacted could not be
+/// put together again.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub(crate) fn check_cleanup(before: &StreamDef, options: &StreamOptions) -> Result<(), Error> {
+    let begins = options.cleanup == Cleanup::Compact && before.options.cleanup != Cleanup::Compact;
+    if before.kind != StreamKind::Table || !begins {
+        return Ok(());
+    }
+    refuse(format!(
+        "`{}` is a captured table, which cannot be compacted: a change need not tell the whole row, so that rows would be lost",
+        before.name
+    ))
 }
 
 /// Checks that the columns of a stream are those of before, and new ones.

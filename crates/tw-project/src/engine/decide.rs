@@ -1,7 +1,7 @@
 //! What a statement that is not a query demands. Nothing is changed here.
 
 use super::{Engine, describe, explain};
-use crate::catalog::{Change, ProjectionDef, SourceDef, check_added_column, of_source};
+use crate::catalog::{Change, ProjectionDef, SourceDef, check_added_column, check_cleanup, of_source};
 use crate::query::Answer;
 use crate::sql::{Kind, Listing, Secret, Statement, StatementOptions as Options, bad_option};
 use crate::{Catalog, Error, plan};
@@ -289,6 +289,7 @@ fn set_options(catalog: &Catalog, name: &str, options: &Options) -> Result<Actio
         ));
     }
     let changed = NewStream { options: stream_options(&stream.options, options)?, ..altered(stream) };
+    check_cleanup(stream, &changed.options)?;
     Ok(Action::AlterStream { stream: changed, done: format!("stream `{name}` altered") })
 }
 

@@ -7,7 +7,8 @@
 //! table.truncate         all rows are gone
 //! ```
 //!
-//! A row of which a value is neither told nor known from before is left out until it is told as a whole.
+//! A row of which a value is neither told nor known from before is left out until it is told as a whole. What a source has
+//! read, and every change of a table without a key, is told as a whole: there, the mark of a value that is not told is a text.
 //! What was there before is known from what is kept of each subject; a table without a key tells the whole row before.
 
 use super::rows::{RowCache, RowKey, Staged, StoredRow};
@@ -16,11 +17,11 @@ use crate::operators::groups::Error as StateError;
 use crate::rows::builder::RowsBuilder;
 use crate::rows::columns::{TableColumn, TableColumns};
 use crate::rows::reader::{Change, RowReader};
-use crate::rows::slot::{Form, Slot};
+use crate::rows::slot::{Form, Slot, UNCHANGED};
 use datafusion::arrow::array::ArrayRef;
 use tw_process::ApplyError;
 use tw_state::Store;
-use tw_types::{Data, StoredRef};
+use tw_types::{ColumnType, Data, Offset, StoredRef};
 
 /// The type of the event that says that all rows are gone.
 pub(crate) const TRUNCATE: &str = "table.truncate";
@@ -49,6 +50,10 @@ pub(crate) enum Identity {
 pub(crate) struct ChangeReader {
     reader: RowReader,
     names: Vec<String>,
+    /// The columns that can hold any text.
+    texts: Vec<bool>,
+    /// The first change whose row was left out, until somebody asks.
+    left_out: Option<Offset>,
     identity: Identity,
     /// Whether rows are kept, by subject.
     keeps_rows: bool,
@@ -81,11 +86,17 @@ impl ChangeReader {
             .filter_map(|column| if let TableColumn::Member(member) = column { Some(member) } else { None })
             .collect();
         let names = members.iter().map(|member| member.name.clone()).collect();
+        let texts = members
+            .iter()
+            .map(|member| matches!(member.ty, ColumnType::Text | ColumnType::Other(_)))
+            .collect();
         let reader = RowReader::new(members, Form::Envelope);
         let builder = RowsBuilder::new(reader.slots());
         Self {
             reader,
             names,
+            texts,
+            left_out: None,
             identity,
             keeps_rows,
             places_matter,
@@ -120,6 +131,11 @@ impl ChangeReader {
         })
     }
 
+    /// The first change since the last call whose row was left out.
+    pub(crate) fn take_left_out(&mut self) -> Option<Offset> {
+        self.left_out.take()
+    }
+
     /// Forgets what an earlier, failed call has left.
     fn start(&mut self) {
         if self.builder.len() > 0 {
@@ -147,6 +163,13 @@ impl ChangeReader {
         };
         let mut change = Change::default();
         self.reader.read_change(json, &mut change).map_err(|error| rejected(error.to_string()))?;
+        if event.event.ty == "row.read" || self.identity == Identity::WholeRow {
+            let slots =
+                change.before.iter_mut().zip(&self.texts).chain(change.after.iter_mut().zip(&self.texts));
+            for (slot, _) in slots.filter(|(slot, is_text)| **is_text && **slot == Slot::Unchanged) {
+                *slot = Slot::Text(UNCHANGED.into());
+            }
+        }
         if kind != Kind::Delete && !change.has_after {
             return Err(rejected("the change does not tell the row after it"));
         }
@@ -182,7 +205,9 @@ impl ChangeReader {
         let before =
             before.as_ref().map(|row| row.read().map_err(|error| rejected(error.to_string()))).transpose()?;
         if before.is_none() && kind != Kind::Delete && change.after.contains(&Slot::Unchanged) {
-            // Nobody knows all of this row yet. A source tells such a row once more, as a whole; until then there is none.
+            // Nobody knows all of this row yet. A source that reads its tables tells such a row once more, as a whole; until
+            // then there is none.
+            self.left_out.get_or_insert(event.offset);
             return Ok(());
         }
         let after = match kind {

@@ -42,6 +42,8 @@ pub(crate) struct ViewProcessor {
     has_old: bool,
     /// Whether the places of rows are part of the state.
     places_matter: bool,
+    /// Whether it was logged that rows are left out.
+    said_left_out: bool,
 }
 
 impl ViewProcessor {
@@ -90,6 +92,7 @@ impl ViewProcessor {
             era_changed: false,
             has_old: era > 0,
             places_matter,
+            said_left_out: false,
         })
     }
 
@@ -144,6 +147,15 @@ impl ViewProcessor {
         let cache = if truncated.is_some() { None } else { self.rows.as_mut() };
         let Effect { columns, rows, taken_back, places, staged } =
             reader.read(rest, cache, self.store.as_ref())?;
+        if let Some(offset) = reader.take_left_out().filter(|_| !self.said_left_out) {
+            self.said_left_out = true;
+            tracing::warn!(
+                stream = %self.plan.stream.name,
+                partition = %self.partition,
+                %offset,
+                "a change leaves out values that are not known: rows are left out until their source tells them as a whole"
+            );
+        }
         let input = batch(self.plan.input.clone(), columns, rows)
             .map_err(|error| rejected(Error::from(error).to_string()))?;
         let rows = Rows { batch: input, taken_back: Some(taken_back), places, numbers: Vec::new() };

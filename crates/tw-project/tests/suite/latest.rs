@@ -2,6 +2,7 @@
 
 use crate::support::Node;
 use expect_test::expect;
+use tw_log::Log as _;
 
 fn orders() -> Node {
     let mut node = Node::new();
@@ -87,6 +88,42 @@ fn prj_1_a_row_that_is_not_known_yet_and_not_told_in_full_waits_for_its_other_va
     assert_ne!(node.query("SELECT * FROM sold"), before);
     node.change("shop.orders", "7", r#"{"id":7}"#, "null");
     assert_eq!(node.query("SELECT * FROM sold"), before);
+}
+
+#[test]
+fn prj_1_a_text_that_looks_like_a_value_left_out_is_a_text_where_rows_are_told_as_a_whole() {
+    let mut node = orders();
+    let row = r#"{"id":8,"customer":"__debezium_unavailable_value","total":"1.00","state":"new"}"#;
+    let read = format!(r#"{{"op":"r","before":null,"after":{row}}}"#);
+    node.append("shop.orders", "row.read", Some("8"), &read);
+    expect![[r#"["__debezium_unavailable_value","1.00"]"#]]
+        .assert_eq(&node.query("SELECT customer, total FROM shop.orders WHERE id = 8"));
+    // Without a key, too: there the row before is told with every change.
+    node.table("shop.log", "a integer, b text", &[], 1);
+    let row = r#"{"a":1,"b":"__debezium_unavailable_value"}"#;
+    node.change("shop.log", "h1", "null", row);
+    expect![[r#"[1,"__debezium_unavailable_value"]"#]].assert_eq(&node.query("SELECT * FROM shop.log"));
+    node.change("shop.log", "h1", row, "null");
+    assert_eq!(node.query("SELECT * FROM shop.log"), "");
+}
+
+#[test]
+fn a_captured_table_is_not_compacted() {
+    let mut node = orders();
+    expect!["`shop.orders` is a captured table, which cannot be compacted: a change need not tell the whole row, so that rows would be lost"]
+        .assert_eq(&node.refused("ALTER STREAM shop.orders SET (cleanup = 'compact')"));
+    node.run("ALTER STREAM shop.orders SET (retention_ms = 100000)");
+    let stream = node.log.streams().get("shop.orders").unwrap().clone();
+    let mut changed = tw_log::NewStream {
+        name: stream.name.clone(),
+        kind: stream.kind,
+        partitions: stream.partitions,
+        schema: stream.schema.clone(),
+        options: stream.options.clone(),
+    };
+    assert!(node.engine.catalog().check_altered_stream(&changed).is_ok());
+    changed.options.cleanup = tw_types::Cleanup::Compact;
+    assert!(node.engine.catalog().check_altered_stream(&changed).is_err());
 }
 
 #[test]
