@@ -5,6 +5,7 @@
 //! always one here: `CASE guard(left) WHEN false THEN false …`, where `guard(x)` is `x`. To the binder a guard says that
 //! everything below it has its meaning already.
 
+use super::fallible::can_fail;
 use crate::functions::function::{Function, type_error};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -68,8 +69,12 @@ pub(super) fn case(
     let results = when_then.iter().map(|(_, then)| then).chain(&otherwise);
     let of_booleans =
         results.into_iter().any(|result| result.get_type(schema).is_ok_and(|ty| ty == DataType::Boolean));
-    // Only those of booleans are turned into something else.
-    let base = of_booleans.then(|| Box::new(GUARD.call(vec![lit(true)])));
+    // Those of booleans are turned into something else; so are others that are compared, into one of booleans.
+    let fails = |part: &Expr| can_fail(part, schema);
+    let guarded = of_booleans
+        || when_then.iter().any(|(when, then)| fails(when) || fails(then))
+        || otherwise.as_deref().is_some_and(fails);
+    let base = guarded.then(|| Box::new(GUARD.call(vec![lit(true)])));
     Expr::Case(Case::new(base, when_then, otherwise))
 }
 

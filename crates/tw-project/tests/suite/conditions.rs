@@ -92,6 +92,33 @@ fn prj_1_what_a_condition_excludes_is_not_computed() {
 }
 
 #[test]
+fn prj_1_what_a_compared_case_excludes_is_not_computed() {
+    let mut node = numbers();
+    let mut all = Vec::new();
+    for sql in [
+        "SELECT x FROM s WHERE CASE WHEN x = 0 THEN 'none' WHEN 10 / x > 1 THEN 'big' ELSE 'small' END = 'big'",
+        "SELECT x FROM s WHERE CASE WHEN x = 0 THEN 7 ELSE 10 / x END = 5",
+        "SELECT x FROM s WHERE CASE x WHEN 0 THEN 'none' WHEN 10 / x THEN 'one' ELSE 'small' END = 'small'",
+    ] {
+        all.push(format!("{sql}\n{}", both(&mut node, sql)));
+    }
+    expect![[r#"
+        SELECT x FROM s WHERE CASE WHEN x = 0 THEN 'none' WHEN 10 / x > 1 THEN 'big' ELSE 'small' END = 'big'
+        [2]
+        [5]
+
+        SELECT x FROM s WHERE CASE WHEN x = 0 THEN 7 ELSE 10 / x END = 5
+        [2]
+
+        SELECT x FROM s WHERE CASE x WHEN 0 THEN 'none' WHEN 10 / x THEN 'one' ELSE 'small' END = 'small'
+        [20]
+        [2]
+        [5]
+        [null]"#]]
+    .assert_eq(&all.join("\n\n"));
+}
+
+#[test]
 fn prj_1_what_a_filter_excludes_is_not_computed() {
     let mut node = numbers();
     let mut all = Vec::new();
