@@ -28,6 +28,8 @@ struct Translator<'a> {
     is_exact: bool,
     /// Whether a quantifier was the last thing.
     quantified: bool,
+    /// Whether a backslash stands for itself somewhere.
+    has_backslash: bool,
 }
 
 /// Translates a pattern.
@@ -48,11 +50,17 @@ pub(super) fn translate(pattern: &str) -> Result<Pattern> {
         out: flags.to_owned(),
         is_exact: true,
         quantified: false,
+        has_backslash: false,
     };
     while let Some(c) = translator.rest.next() {
         translator.one(c)?;
     }
-    Ok(Pattern { text: translator.out, is_exact: translator.is_exact })
+    let Translator { mut out, is_exact, has_backslash, .. } = translator;
+    if has_backslash {
+        // DataFusion makes a LIKE of simple patterns, and leaves a backslash in it, which escapes there. Not of groups.
+        out.insert_str(flags.len(), "()");
+    }
+    Ok(Pattern { text: out, is_exact })
 }
 
 impl Translator<'_> {
@@ -100,6 +108,7 @@ impl Translator<'_> {
 
     /// A character that means itself; the engine takes `\<` and `\>` for the ends of words.
     fn literal(&mut self, c: char) -> Result<()> {
+        self.has_backslash |= c == '\\';
         if !matches!(c, '<' | '>') {
             self.out.push('\\');
         }
@@ -264,6 +273,8 @@ mod tests {
             ("[[:space:]&&[]", r"(?s)[[:space:]\&\&\[]"),
             ("a{2,3}{x", r"(?s)a{2,3}\{x"),
             (r"\Aa|b\Z", r"(?s)\Aa|b\z"),
+            (r"^CORP\\", r"(?s)()^CORP\\"),
+            (r"(?i)[\\]", r"(?si)()[\\]"),
         ] {
             assert_eq!(text(pattern).as_deref(), Some(translated), "{pattern}");
         }

@@ -20,6 +20,7 @@ fn texts_and_bytes_are_made_as_in_postgresql() {
         "SELECT regexp_replace(t, '[^0-9]', '', 'g'), regexp_replace(t, '\\s+', '$1'), regexp_count(t, '[0-9]+') FROM s",
         "SELECT regexp_replace(t, 'a|ab', '') FROM s",
         "SELECT regexp_replace(t, 'a', '\\1') FROM s",
+        "SELECT 'CORP\\x' ~ '^CORP\\\\', 'CORP%' ~ '^CORP\\\\', 'CORP%' !~ '[\\\\]', t ~ '\\\\', 'a\\b' ~* 'A\\\\B' FROM s",
         "SELECT t ~ '\\bb' FROM s",
         "SELECT t ~ t FROM s",
         "SELECT regexp_match(t, 'a') FROM s",
@@ -39,6 +40,7 @@ fn texts_and_bytes_are_made_as_in_postgresql() {
         ["101","a$1b, 10 $1",2]
         not supported: regexp_replace() with a pattern that can match in several ways, of which PostgreSQL takes the longest: use one without groups, alternatives and repetitions (but a `+` at the end), or replace()
         not supported: a replacement with a `\`: parts of the match cannot be named
+        [true,false,true,false,true]
         not supported in a regular expression: `\b`
         not supported: a regular expression that is not a literal
         function regexp_match() is not supported: use ~ to ask whether there is a match, substr() or split_part() for a part of a text
