@@ -90,6 +90,21 @@ pub fn field_name(field: &Field) -> String {
     field.metadata().get(LOGICAL).cloned().unwrap_or_else(|| name(field.data_type()))
 }
 
+/// The name of a type without its schema, which PostgreSQL says of what an extension brings: `citext` of `public.citext`.
+fn without_schema(ty: &str) -> &str {
+    let mut quoted = false;
+    let mut start = 0;
+    for (at, c) in ty.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => start = at + 1,
+            '(' if !quoted => break,
+            _ => {}
+        }
+    }
+    ty.get(start..).unwrap_or(ty)
+}
+
 /// Types whose equal values can have different texts, so that comparing the texts would be wrong.
 fn is_ambiguous(ty: &str) -> bool {
     const NAMES: [&str; 18] = [
@@ -114,6 +129,7 @@ fn is_ambiguous(ty: &str) -> bool {
     ];
     const ELEMENTS: [&str; 8] =
         ["numeric", "real", "float4", "double precision", "float8", "interval", "char", "json"];
+    let ty = without_schema(ty);
     let element = ty.strip_suffix("[]").or_else(|| ty.strip_prefix('_'));
     let base = element.unwrap_or(ty).split('(').next().unwrap_or(ty).trim();
     NAMES.contains(&base) || (element.is_some() && ELEMENTS.contains(&base))
@@ -160,6 +176,7 @@ fn is_normalised(ty: &str) -> bool {
         "xid",
         "xid8",
     ];
+    let ty = without_schema(ty);
     let base = ty.split('(').next().unwrap_or(ty).trim();
     ty.ends_with("[]")
         || ty.starts_with('_')
@@ -383,8 +400,29 @@ mod tests {
             ("bit varying(5)", "101"),
             ("time(3) with time zone", "10:00+01"),
             ("address", "(1, Main Street)"),
+            ("public.ltree", "a.b"),
+            ("\"My schema\".vector(3)", "1"),
         ] {
             assert!(!takes(ty, text), "{ty}");
+        }
+    }
+
+    #[test]
+    fn types_of_extensions_are_known_in_any_schema() {
+        let kind = |ty: &str| Kind::of_field(&field("x", &ColumnType::Other(ty.to_owned()), true));
+        for ty in [
+            "citext",
+            "public.citext",
+            "\"a.b\".citext",
+            "public.citext[]",
+            "public.hstore",
+            "gis.geometry(Point,4326)",
+            "gis.geography",
+        ] {
+            assert_eq!(kind(ty), Kind::Ambiguous, "{ty}");
+        }
+        for ty in ["public.mood", "\"public.citext\"", "citext.mood", "public.\"Citext\""] {
+            assert_eq!(kind(ty), Kind::Opaque, "{ty}");
         }
     }
 
