@@ -5,7 +5,7 @@ use crate::functions::function::type_error;
 use crate::types::{self, Kind};
 use datafusion::arrow::datatypes::Field;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 
@@ -52,8 +52,12 @@ pub(super) fn check_plan(plan: &LogicalPlan) -> Result<()> {
     let schema = merge_schema(&plan.inputs());
     match plan {
         LogicalPlan::Aggregate(aggregate) => {
-            for expr in aggregate.group_expr.iter().filter(|expr| !matches!(expr, Expr::GroupingSet(_))) {
-                check_expr(expr, &schema, Use::Equality, "GROUP BY")?;
+            for expr in &aggregate.group_expr {
+                let members =
+                    if let Expr::GroupingSet(set) = expr { set.distinct_expr() } else { vec![expr] };
+                for expr in members {
+                    check_expr(expr, &schema, Use::Equality, "GROUP BY")?;
+                }
             }
             for expr in &aggregate.aggr_expr {
                 check_aggregate(expr, &schema)?;
@@ -64,22 +68,16 @@ pub(super) fn check_plan(plan: &LogicalPlan) -> Result<()> {
                 check_field(field, Use::Equality, "SELECT DISTINCT of")?;
             }
         }
-        LogicalPlan::Sort(sort) => {
-            for order in &sort.expr {
-                check_expr(&order.expr, &schema, Use::Order, "ORDER BY")?;
+        LogicalPlan::Distinct(Distinct::On(distinct)) => {
+            for expr in &distinct.on_expr {
+                check_expr(expr, &schema, Use::Equality, "DISTINCT ON")?;
             }
+            check_order(distinct.sort_expr.iter().flatten(), &schema)?;
         }
-        LogicalPlan::Join(join) => {
-            for (left, right) in &join.on {
-                let left = Operand::new(left.clone(), join.left.schema())?;
-                let right = Operand::new(right.clone(), join.right.schema())?;
-                check(left.kind, &left.type_name(), Use::Equality, "JOIN on")?;
-                if types::operand_type(left.ty(), right.ty()).is_none() {
-                    let (a, b) = (left.type_name(), right.type_name());
-                    return Err(type_error(format!(
-                        "operator does not exist: {a} = {b}: add a cast to the join condition"
-                    )));
-                }
+        LogicalPlan::Sort(sort) => check_order(&sort.expr, &schema)?,
+        LogicalPlan::Window(window) => {
+            for expr in &window.window_expr {
+                check_window(expr, &schema)?;
             }
         }
         LogicalPlan::Union(union) => {
@@ -100,22 +98,53 @@ pub(super) fn check_plan(plan: &LogicalPlan) -> Result<()> {
     Ok(())
 }
 
-fn check_aggregate(expr: &Expr, schema: &DFSchema) -> Result<()> {
-    let expr = if let Expr::Alias(alias) = expr { alias.expr.as_ref() } else { expr };
-    let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else { return Ok(()) };
-    let name = func.name();
-    for arg in &params.args {
-        let by = format!("{name}() of");
-        match name {
-            "min" | "max" => check_expr(arg, schema, Use::Order, &by)?,
-            _ if params.distinct => {
-                check_expr(arg, schema, Use::Equality, &format!("{name}(DISTINCT …) of"))?;
-            }
-            _ => {}
-        }
+/// Checks two columns that a join with USING compares.
+///
+/// # Errors
+/// They cannot be compared as PostgreSQL does.
+pub(super) fn check_joined(left: &Operand, right: &Operand) -> Result<()> {
+    for side in [left, right] {
+        check(side.kind, &side.type_name(), Use::Equality, "JOIN on")?;
     }
-    for order in &params.order_by {
-        check_expr(&order.expr, schema, Use::Order, "ORDER BY")?;
+    if types::operand_type(left.ty(), right.ty()).is_none() {
+        let (a, b) = (left.type_name(), right.type_name());
+        return Err(type_error(format!(
+            "operator does not exist: {a} = {b}: add a cast to the join condition"
+        )));
     }
     Ok(())
+}
+
+fn check_order<'a>(order: impl IntoIterator<Item = &'a Sort>, schema: &DFSchema) -> Result<()> {
+    order.into_iter().try_for_each(|sort| check_expr(&sort.expr, schema, Use::Order, "ORDER BY"))
+}
+
+fn without_alias(expr: &Expr) -> &Expr {
+    if let Expr::Alias(alias) = expr { without_alias(&alias.expr) } else { expr }
+}
+
+fn check_arguments(name: &str, distinct: bool, args: &[Expr], schema: &DFSchema) -> Result<()> {
+    args.iter().try_for_each(|arg| match name {
+        "min" | "max" => check_expr(arg, schema, Use::Order, &format!("{name}() of")),
+        _ if distinct => check_expr(arg, schema, Use::Equality, &format!("{name}(DISTINCT …) of")),
+        _ => Ok(()),
+    })
+}
+
+fn check_aggregate(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    let Expr::AggregateFunction(AggregateFunction { func, params }) = without_alias(expr) else {
+        return Ok(());
+    };
+    check_arguments(func.name(), params.distinct, &params.args, schema)?;
+    check_order(&params.order_by, schema)
+}
+
+fn check_window(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    let Expr::WindowFunction(window) = without_alias(expr) else { return Ok(()) };
+    let params = &window.params;
+    check_arguments(window.fun.name(), params.distinct, &params.args, schema)?;
+    for expr in &params.partition_by {
+        check_expr(expr, schema, Use::Equality, "PARTITION BY")?;
+    }
+    check_order(&params.order_by, schema)
 }

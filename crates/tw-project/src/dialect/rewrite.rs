@@ -8,6 +8,7 @@ use super::functions::{self, condition};
 use super::guard;
 use super::operand::Operand;
 use super::operators::{self, comparands, compare};
+use super::rule::bind;
 use super::{Dialect, Named};
 use crate::functions::cast::Cast;
 use crate::functions::function::{Function, type_error};
@@ -15,9 +16,12 @@ use crate::types::{self, Kind};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{InList, Like};
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, Operator, ScalarUDFImpl};
+use datafusion::logical_expr::expr::{InList, InSubquery, Like, SetComparison};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Case, Expr, LogicalPlanBuilder, Operator, ScalarUDFImpl, Subquery,
+};
 use datafusion::sql::sqlparser::ast::BinaryOperator as Sql;
+use std::sync::Arc;
 
 /// Rewrites `expr`, whose columns are those of `schema`.
 ///
@@ -95,6 +99,14 @@ impl Rewriter<'_> {
             }
             Expr::Between(between) => self.between(between)?,
             Expr::InList(list) => self.in_list(list)?,
+            Expr::InSubquery(within) => {
+                let (expr, subquery) = self.compared(Operator::Eq, *within.expr, within.subquery)?;
+                Expr::InSubquery(InSubquery::new(Box::new(expr), subquery, within.negated))
+            }
+            Expr::SetComparison(set) => {
+                let (expr, subquery) = self.compared(set.op, *set.expr, set.subquery)?;
+                Expr::SetComparison(SetComparison::new(Box::new(expr), subquery, set.op, set.quantifier))
+            }
             Expr::Like(like) => Expr::Like(self.like(like)?),
             Expr::SimilarTo(_) => {
                 return Err(type_error("not supported: SIMILAR TO: use LIKE or the operator ~"));
@@ -192,6 +204,25 @@ impl Rewriter<'_> {
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Expr::InList(InList::new(Box::new(first.cast(&ty)?), items, list.negated)))
+    }
+
+    /// A value and the column of a subquery that it is compared with, brought to one type.
+    fn compared(&self, op: Operator, expr: Expr, subquery: Subquery) -> Result<(Expr, Subquery)> {
+        let plan = bind(*self.dialect, Arc::unwrap_or_clone(subquery.subquery))?;
+        let [column] = plan
+            .schema()
+            .columns()
+            .try_into()
+            .map_err(|_| type_error("a subquery that a value is compared with must have one column"))?;
+        let column = Expr::Column(column);
+        let operand = Operand::new(column.clone(), plan.schema())?;
+        let (expr, of_subquery) = comparands(&op, self.operand(expr)?, operand)?;
+        let plan = if of_subquery == column {
+            plan
+        } else {
+            LogicalPlanBuilder::from(plan).project([of_subquery])?.build()?
+        };
+        Ok((expr, Subquery { subquery: Arc::new(plan), ..subquery }))
     }
 
     fn like(&self, like: Like) -> Result<Like> {

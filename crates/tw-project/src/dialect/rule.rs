@@ -1,22 +1,30 @@
 //! The rule that rewrites a whole plan.
 
 use super::Dialect;
-use super::checks::check_plan;
+use super::checks::{check_joined, check_plan};
 use super::fallible::can_fail;
 use super::functions::condition;
 use super::guard;
+use super::operand::Operand;
+use super::operators::comparands;
 use super::rewrite::Rewriter;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
 /// Gives every expression of a plan PostgreSQL's meaning. It must run before DataFusion's type coercion.
 #[derive(Debug)]
 pub(crate) struct PostgresRule(pub(crate) Dialect);
+
+/// Gives every expression of a plan PostgreSQL's meaning; one that has it already keeps it.
+pub(super) fn bind(dialect: Dialect, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rule = PostgresRule(dialect);
+    Ok(plan.transform_up_with_subqueries(|plan| rule.node(plan))?.data)
+}
 
 impl AnalyzerRule for PostgresRule {
     fn name(&self) -> &str {
@@ -24,7 +32,7 @@ impl AnalyzerRule for PostgresRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(|plan| self.node(plan))?.data)
+        bind(self.0, plan)
     }
 }
 
@@ -51,7 +59,18 @@ impl PostgresRule {
             LogicalPlan::Filter(filter) => {
                 filter.predicate = with_demands(condition(filter.predicate.clone(), "WHERE", &schema)?);
             }
-            LogicalPlan::Join(join) => join.filter = join.filter.take().map(with_demands),
+            LogicalPlan::Join(join) => {
+                join.filter = join.filter.take().map(with_demands);
+                // Those of a join with USING; what ON compares is compared by the filter.
+                for (left, right) in &mut join.on {
+                    let sides = (
+                        Operand::new(left.clone(), join.left.schema())?,
+                        Operand::new(right.clone(), join.right.schema())?,
+                    );
+                    check_joined(&sides.0, &sides.1)?;
+                    (*left, *right) = comparands(&Operator::Eq, sides.0, sides.1)?;
+                }
+            }
             _ => {}
         }
         check_plan(&plan)?;
