@@ -152,11 +152,14 @@ impl Streams {
     ///
     /// # Errors
     /// [`Error::NoStream`], [`Error::InvalidStream`] also when kind or partitions differ, and for the platform's own
-    /// streams, whose names start with `$`: the platform needs all that they hold.
+    /// streams, whose names start with `$`: the platform needs all that they hold. Only the default options can be given
+    /// back to them.
     pub fn alter(&self, changed: NewStream) -> Result<ConfigChange> {
         let def = self.get(changed.name.as_str())?;
-        if def.name.is_system() {
-            let reason = "it is the platform's own, and cannot be altered".to_owned();
+        let way_back = changed.schema == def.schema && changed.options == StreamOptions::default();
+        if def.name.is_system() && !way_back {
+            let reason =
+                "it is the platform's own, and cannot be altered but to the default options".to_owned();
             return Err(Error::InvalidStream { name: changed.name, reason });
         }
         if (changed.kind, changed.partitions) != (def.kind, def.partitions) {
@@ -300,5 +303,18 @@ mod tests {
         streams.apply(ConfigChange::Dropped(def("gone", 7)));
         let created = streams.create(NewStream::plain(StreamName::new("new").unwrap(), 1)).unwrap();
         assert_eq!(created.definition().id, StreamId(8));
+    }
+
+    /// As a log has it whose streams were altered when that was still possible.
+    #[test]
+    fn a_stream_of_the_platform_gets_its_default_options_back_and_no_others() {
+        let mut streams = Streams::new();
+        let parked = def("$parked", 1);
+        let bounded = StreamOptions { retention_ms: Some(5_000), ..StreamOptions::default() };
+        streams.apply(ConfigChange::Altered(StreamDef { options: bounded.clone(), ..parked.clone() }));
+        let plain = NewStream::plain(parked.name.clone(), 1);
+        let refused = streams.alter(NewStream { options: bounded, ..plain.clone() });
+        assert!(matches!(refused, Err(Error::InvalidStream { .. })));
+        assert_eq!(streams.alter(plain).unwrap().definition(), &parked);
     }
 }

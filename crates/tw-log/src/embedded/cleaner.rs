@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tw_env::{Disk, OpenMode};
-use tw_types::{Cleanup, Offset, StreamOptions, StreamPartition};
+use tw_types::{Cleanup, Offset, StreamDef, StreamOptions, StreamPartition};
 
 /// The cleaner. See the module's text.
 pub(crate) struct Cleaner {
@@ -91,11 +91,14 @@ impl Cleaner {
     fn retain(&self, drive: Drive<'_>) -> Result<()> {
         let streams = self.shared.streams.read().clone();
         let now_ms = self.shared.env.clock.now_ms();
-        let kept = |options: &StreamOptions| {
-            options.cleanup == Cleanup::Delete
+        // The platform needs all that its own streams hold, whatever was said of them when they could still be altered.
+        let kept = |def: &StreamDef| {
+            let options = &def.options;
+            !def.name.is_system()
+                && options.cleanup == Cleanup::Delete
                 && (options.retention_ms.is_some() || options.retention_bytes.is_some())
         };
-        for def in streams.iter().filter(|def| kept(&def.options)) {
+        for def in streams.iter().filter(|def| kept(def)) {
             for at in super::publish::partitions_of(def) {
                 let start = self.retained_from(at, &def.options, now_ms);
                 if start.is_some_and(|start| self.shared.partition(at).is_ok_and(|p| start > p.start())) {

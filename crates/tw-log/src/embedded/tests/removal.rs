@@ -97,23 +97,28 @@ fn retention_by_time_removes_what_is_older_and_gives_the_room_back() {
     assert_eq!(kept(&rig, forever).len(), 50);
 }
 
-/// A stream whose start cannot be moved keeps nothing else from being removed.
+/// The platform's own streams keep all that they hold, and what is behind them is removed, whatever their options say.
 #[test]
-fn retention_goes_on_behind_a_stream_that_cannot_be_trimmed() {
+fn retention_passes_over_the_platforms_own_streams() {
     let sim = Sim::new(1);
     let mut rig = Rig::open(&sim, &small()).unwrap();
     let options = StreamOptions { retention_ms: Some(1_000), ..StreamOptions::default() };
     let (_, at) = create(&mut rig, "short", options.clone());
-    // As a log has it whose `$config` was altered when that was still possible.
+    let (_, parked) = create(&mut rig, "$parked", StreamOptions::default());
+    // As a log has it whose streams were altered when that was still possible.
     let mut streams = crate::Streams::clone(&rig.shared.streams.read());
-    let config = StreamDef { options, ..StreamDef::clone(streams.get("$config").unwrap()) };
-    streams.apply(crate::ConfigChange::Altered(config));
+    for name in ["$config", "$parked"] {
+        let def = StreamDef { options: options.clone(), ..StreamDef::clone(streams.get(name).unwrap()) };
+        streams.apply(crate::ConfigChange::Altered(def));
+    }
     *rig.shared.streams.write() = Arc::new(streams);
+    fill(&mut rig, parked, 300, |_| None);
     fill(&mut rig, at, 300, |_| None);
     sim.clock.advance(5_000);
     rig.tidy();
     let start = rig.shared.partition(at).unwrap().bounds().start;
     assert!(start > Offset(200), "the events before {start} were removed");
+    assert_eq!(kept(&rig, parked).len(), 300);
 }
 
 #[test]
