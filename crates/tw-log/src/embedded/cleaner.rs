@@ -221,6 +221,13 @@ impl Cleaner {
         let rewritten = Rewriter::new(&self.shared, old, compaction).and_then(Rewriter::run);
         let rewritten = match rewritten {
             // Damaged, or a block that does not read, or one that would be too large once it names its offsets.
+            Err(Error::Damaged { .. } | Error::Wire(_)) if old.len() > 1 => {
+                // Its neighbours are not to blame.
+                for segment in old {
+                    self.rewrite(std::slice::from_ref(segment), compaction, drive)?;
+                }
+                return Ok(());
+            }
             Err(error @ (Error::Damaged { .. } | Error::Wire(_))) => {
                 tracing::error!(%error, "a segment cannot be rewritten: it stays as it is");
                 self.given_up.extend(old.iter().map(|segment| segment.id));

@@ -259,6 +259,35 @@ fn a_block_that_cannot_be_rewritten_is_given_up() {
     assert_eq!(kept(&rig, dense).len() as u64, count - 1);
 }
 
+/// Of neighbours that are to become one segment, one is damaged: it stays as it is, the others come together.
+#[test]
+fn the_neighbours_of_a_damaged_segment_are_rewritten() {
+    let sim = Sim::new(1);
+    let mut rig = Rig::open(&sim, &small()).unwrap();
+    let (_, at) = create(&mut rig, "bulk", StreamOptions::default());
+    let (_, thin) = create(&mut rig, "thin", StreamOptions::default());
+    for _ in 0..20 {
+        fill(&mut rig, thin, 1, |_| None);
+        fill(&mut rig, at, 60, |_| None);
+    }
+    rig.prepare();
+    let damaged = rig.shared.partition(thin).unwrap().places()[7].clone();
+    let file = sim.disk.open(&damaged.path, tw_env::OpenMode::Write).unwrap();
+    let mut bytes = vec![0; damaged.end() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes.iter_mut().skip(4_200).for_each(|byte| *byte ^= 0xff);
+    file.write_all_at(&mut [std::io::IoSlice::new(&bytes)], 0).unwrap();
+    let segments = rig.shared.segments.read().len();
+    let outcome = rig.trim(at, Offset(1_200));
+    rig.commit();
+    outcome.wait().unwrap();
+    rig.tidy();
+    rig.prepare();
+    let left = rig.shared.segments.read().len();
+    assert!(segments > 18 && left <= 6, "{left} of {segments} segments");
+    assert!(rig.shared.segments.read().contains_key(&damaged.id));
+}
+
 #[test]
 fn a_dropped_stream_gives_its_room_back() {
     let sim = Sim::new(1);
