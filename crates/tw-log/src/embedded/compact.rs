@@ -3,7 +3,9 @@
 //! A partition is due when the sealed part that no compaction has seen (the *dirty* part) is at least as large as the
 //! part that one has. The dirty part is read for the latest offset of each subject; an event is superseded when its
 //! subject has a later one there. The clean part holds each subject once at most, so nothing else needs to be
-//! remembered. (Where one segment has more subjects than there is memory for, some may stay in it more than once.)
+//! remembered. (Where one dirty segment has more subjects than there is memory for, those beyond that are passed over, and
+//! the segment counts as seen all the same: of such a subject there may stay several events in that segment, and an older
+//! one in the clean part, until a later one comes.)
 
 use super::layout::SegmentId;
 use super::publish::partitions_of;
