@@ -5,16 +5,16 @@ use super::{event, versions, write};
 use crate::Log;
 use crate::faulty::{Fault, FaultyLog};
 use crate::store::{Appended, EventStore, Result, Write};
-use futures_util::future::{Either, select};
 use std::sync::Arc;
+use std::time::Duration;
 use tw_types::StreamDef;
 
 /// How many events the large write has.
 const LARGE: u64 = 3_000;
 /// The events of the writes that fill the index.
 const FILLING: usize = 2_000;
-/// After so many ticks of the index thread, about 20 seconds, nothing will happen any more.
-const TICKS_MAX: u64 = 400;
+/// After so long nothing will happen any more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn large_write(store: &EventStore, stream: &Arc<StreamDef>) -> Write {
     let mut write = store.write();
@@ -48,12 +48,7 @@ pub async fn a_large_write_that_is_sent_again_reads_each_block_once(log: Arc<dyn
 
 /// Appends, or gives up after a long time.
 async fn in_time(store: &EventStore, write: Write) -> Option<Result<Appended>> {
-    let tick = &store.core.tick;
-    let never = tick.over(tick.get() + TICKS_MAX);
-    match select(std::pin::pin!(store.append(write)), std::pin::pin!(never)).await {
-        Either::Left((appended, _)) => Some(appended),
-        Either::Right(_) => None,
-    }
+    tokio::time::timeout(PATIENCE, store.append(write)).await.ok()
 }
 
 /// Fills the index with events under way, and lets all of them fail.
