@@ -143,7 +143,7 @@ impl KeyTable {
     /// Forgets records that are in the stored index as they are here.
     pub fn forget(&mut self, stored: &[(KeyHash, KeyRecord)]) {
         for (key, record) in stored {
-            if self.records.get(key).is_some_and(|known| known.parts.len() == record.parts.len()) {
+            if self.records.get(key) == Some(record) {
                 self.records.remove(key);
             }
         }
@@ -214,6 +214,18 @@ mod tests {
         assert_eq!((table.len(), table.get(key)), (1, Some(&record(7, &[(0, 10, 2)]))));
         table.forget(&confirmed);
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_has_changed_since_it_was_stored_is_kept() {
+        let (mut table, key) = (KeyTable::default(), KeyHash::of("k"));
+        table.add(key, &record(7, &[(0, 10, 2)]), 500);
+        let stored = table.confirmed(|_| Offset(100));
+        // It has expired, and the same write has taken the key again.
+        let later = KeyRecord { time_ms: 1_501, ..record(7, &[(0, 77, 2)]) };
+        table.add(key, &later, 500);
+        table.forget(&stored);
+        assert_eq!(table.get(key), Some(&later));
     }
 
     #[test]
