@@ -141,22 +141,35 @@ impl Ledger {
         self.windows.bytes()
     }
 
-    /// Of each window: when it was used last, and about how much memory it takes, in bytes.
+    /// Of each window: when it was used last, and how much memory is free when it goes, in bytes.
     pub fn window_uses(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
         self.windows.uses().map(|(used, bytes, _)| (used, bytes))
     }
 
-    /// Forgets windows that were last used before `before`, the least recently used first, until `bytes` are free. What is
-    /// needed again has to be loaded again.
-    pub fn evict_windows(&mut self, bytes: usize, before: u64) {
-        for subject in self.windows.evict(bytes, before) {
-            self.lose_window(subject);
+    /// Forgets windows that were last used before `before`, the least recently used first, until `bytes` are free; says how
+    /// many bytes that gave. What is needed again has to be loaded again.
+    pub fn evict_windows(&mut self, bytes: usize, before: u64) -> usize {
+        let all = self.window_bytes();
+        loop {
+            let freed = all.saturating_sub(self.window_bytes());
+            let gone = if freed < bytes { self.windows.evict(bytes - freed, before) } else { Vec::new() };
+            if gone.is_empty() {
+                return freed;
+            }
+            self.lose_windows(&gone);
         }
     }
 
-    fn lose_window(&mut self, subject: SubjectHash) {
-        if let Some(entry) = self.table.get_mut(subject) {
-            (entry.window, entry.complete) = (NO_WINDOW, false);
+    fn lose_windows(&mut self, gone: &[SubjectHash]) {
+        for subject in gone {
+            if let Some(entry) = self.table.get_mut(*subject) {
+                (entry.window, entry.complete) = (NO_WINDOW, false);
+            }
+        }
+        if self.windows.shrink() {
+            for entry in &mut self.table.entries {
+                entry.window = self.windows.find(entry.subject).unwrap_or(NO_WINDOW);
+            }
         }
     }
 
@@ -250,9 +263,8 @@ impl Ledger {
         for entry in &mut self.table.entries {
             self.fresh -= entry.truncate(from);
         }
-        for subject in self.windows.truncate(from) {
-            self.lose_window(subject);
-        }
+        let gone = self.windows.truncate(from);
+        self.lose_windows(&gone);
         // What was learned from a sealed ledger may have been taken back there, so it is learned again.
         self.table.retain(|entry| entry.last_offset().is_some());
         self.end = self.end.min(from);
@@ -277,7 +289,8 @@ impl Ledger {
 
     /// Takes everything out but the windows, for a flush; what comes next is held anew.
     pub fn seal(&mut self) -> Sealed {
-        (self.fresh, self.heap_bytes) = (0, 0);
-        Sealed::new(std::mem::take(&mut self.table), self.end)
+        self.fresh = 0;
+        let heap_bytes = std::mem::take(&mut self.heap_bytes);
+        Sealed::new(std::mem::take(&mut self.table), heap_bytes, self.end)
     }
 }

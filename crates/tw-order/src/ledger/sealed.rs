@@ -8,6 +8,8 @@ use tw_types::{Offset, Version};
 #[derive(Debug)]
 pub struct Sealed {
     pub(super) table: Table,
+    /// About how much memory runs and tails take.
+    heap_bytes: usize,
     end: Offset,
 }
 
@@ -16,8 +18,8 @@ pub struct Sealed {
 pub struct SealedEntry<'a>(&'a Entry);
 
 impl Sealed {
-    pub(super) fn new(table: Table, end: Offset) -> Self {
-        Self { table, end }
+    pub(super) fn new(table: Table, heap_bytes: usize, end: Offset) -> Self {
+        Self { table, heap_bytes, end }
     }
 
     /// The end of the partition when it was sealed: the stored index covers everything before once it is flushed.
@@ -27,7 +29,7 @@ impl Sealed {
 
     /// About how much memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.table.bytes()
+        self.table.bytes() + self.heap_bytes
     }
 
     /// The subjects that have events which the stored index lacks, in the order of their hashes.

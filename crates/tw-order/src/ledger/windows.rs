@@ -7,10 +7,14 @@ use tw_types::Offset;
 /// No place among windows.
 pub(crate) const NO_WINDOW: u32 = u32::MAX;
 
-/// What a place takes: vectors and tables have room for twice as many as there are, at most.
-const PLACE_BYTES: usize = 2 * (size_of::<Option<Kept>>() + 5);
+/// What a place takes besides the heap of its window: in the vector, in the table, and among the free ones.
+const PLACE_BYTES: usize = size_of::<Option<Kept>>() + 5 + size_of::<u32>();
 
-/// Windows by subject and by place. A window keeps its place until it is removed.
+/// When there are more than so many places for each window, memory is given back.
+const FREE_PLACES: usize = 4;
+
+/// Windows by subject and by place. A window keeps its place until it is removed, or
+/// [`Windows::shrink`] gives it another one.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     places: HashTable<u32>,
@@ -105,10 +109,9 @@ impl Windows {
         gone
     }
 
-    /// Of each window: when it was used last, about how much memory it takes, and whose it is.
+    /// Of each window: when it was used last, how much memory is free when it goes, and whose it is.
     pub(super) fn uses(&self) -> impl Iterator<Item = (u64, usize, SubjectHash)> + '_ {
-        let bytes = |kept: &Kept| kept.window.heap_bytes() + PLACE_BYTES;
-        self.kept.iter().flatten().map(move |kept| (kept.used, bytes(kept), kept.subject))
+        self.kept.iter().flatten().map(|kept| (kept.used, kept.window.heap_bytes(), kept.subject))
     }
 
     fn remove(&mut self, subject: SubjectHash) {
@@ -120,15 +123,32 @@ impl Windows {
             self.heap_bytes -= kept.window.heap_bytes();
             self.free.push(place);
         }
-        if self.free.len() == self.kept.len() {
-            // What was large once does not stay so.
-            *self = Self::default();
+    }
+
+    /// Gives memory back when most places are free, because what was large once is not to stay so. Returns true when
+    /// windows have other places then.
+    pub(super) fn shrink(&mut self) -> bool {
+        if self.kept.len() <= FREE_PLACES * self.places.len() {
+            return false;
         }
+        let Self { kept, heap_bytes, .. } = std::mem::take(self);
+        self.kept = kept.into_iter().filter(Option::is_some).collect();
+        self.kept.shrink_to_fit();
+        self.heap_bytes = heap_bytes;
+        let all = &self.kept;
+        let short = |place: &u32| {
+            let kept = all.get(*place as usize).and_then(Option::as_ref);
+            kept.map_or(0, |kept| kept.subject.short())
+        };
+        for place in 0..all.len() as u32 {
+            self.places.insert_unique(short(&place), place, short);
+        }
+        true
     }
 
     /// About how much memory it takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.heap_bytes + self.places.len() * PLACE_BYTES
+        self.heap_bytes + self.kept.capacity() * PLACE_BYTES
     }
 }
 
@@ -197,6 +217,8 @@ mod tests {
                         prop_assert!(freed >= bytes || oldest.is_none_or(|used| used >= before));
                         let spare = gone.last().map_or(0, |who| sizes[who]);
                         prop_assert!(freed - spare <= bytes, "no more than was asked for");
+                        windows.shrink();
+                        prop_assert!(windows.kept.len() <= FREE_PLACES * model.len());
                     }
                 }
                 let kept: BTreeMap<_, _> = windows.uses().map(|(used, _, who)| (who, used)).collect();
@@ -206,6 +228,7 @@ mod tests {
                 prop_assert_eq!(windows.heap_bytes, heap);
             }
             windows.evict(usize::MAX, u64::MAX);
+            windows.shrink();
             prop_assert_eq!(windows.bytes(), 0);
         }
     }
