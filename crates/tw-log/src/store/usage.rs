@@ -161,17 +161,22 @@ impl Core {
                 .for_each(|(ms, bytes)| *by_second.entry(second(ms)).or_default() += bytes);
         }
         let wanted = 2 * max / EVICTED;
-        let mut bytes = 0;
+        // Whole seconds while they are not too much, and of the next one what is missing.
+        let (mut whole, mut last) = (0, None);
         // What was used just now is wanted.
-        let unused = by_second.range(..now.saturating_sub(1)).take_while(|(_, size)| {
-            let missing = bytes < wanted;
-            bytes += **size;
-            missing
-        });
-        let Some((last, _)) = unused.last() else { return };
+        for (second, size) in by_second.range(..now.saturating_sub(1)) {
+            last = Some(*second);
+            if whole + size > wanted {
+                break;
+            }
+            whole += size;
+        }
+        let Some(last) = last else { return };
+        let mut missing = wanted - whole;
         for partition in partitions {
             let mut state = partition.lock();
-            state.ledger.evict_windows(usize::MAX, (last + 1) * 1_000);
+            state.ledger.evict_windows(usize::MAX, last * 1_000);
+            missing = missing.saturating_sub(state.ledger.evict_windows(missing, (last + 1) * 1_000));
             self.report(&mut state);
         }
     }

@@ -121,7 +121,8 @@ pub async fn a_keyed_write_that_was_cut_off_is_completed(log: Arc<dyn Log>) {
     assert_eq!(versions(&again), versions(&whole));
 }
 
-struct Later(Arc<AtomicU64>);
+/// A clock that goes on when it is told to.
+pub(super) struct Later(pub(super) Arc<AtomicU64>);
 
 impl tw_env::Clock for Later {
     fn now_ms(&self) -> u64 {
