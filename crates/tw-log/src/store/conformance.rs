@@ -24,7 +24,7 @@ pub use keys::{
     a_key_is_forgotten_in_time, a_key_used_for_other_content_is_refused,
     a_keyed_write_is_stored_again_once_its_key_has_expired, a_keyed_write_is_stored_once,
     a_keyed_write_that_was_cut_off_is_completed, a_keyed_write_whose_events_were_removed_says_so,
-    keys_of_a_dropped_stream_leave_memory,
+    a_write_to_a_dropped_stream_leaves_no_memory, keys_of_a_dropped_stream_leave_memory,
 };
 pub use load::{
     a_full_index_has_room_again_after_failed_appends, a_large_write_that_is_sent_again_reads_each_block_once,
@@ -64,6 +64,7 @@ macro_rules! event_store_conformance {
             a_keyed_write_whose_events_were_removed_says_so
             a_large_write_that_is_sent_again_reads_each_block_once
             a_place_in_time_is_found
+            a_write_to_a_dropped_stream_leaves_no_memory
             an_id_is_compared_with_the_latest_1024_versions
             appends_of_others_are_noticed
             duplicates_are_answered_with_the_first_event

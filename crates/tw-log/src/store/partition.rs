@@ -37,6 +37,8 @@ pub(super) struct State {
     /// Whether an append under way has failed.
     pub(super) broken: bool,
     pub(super) ledger: Ledger,
+    /// Whether the stream was dropped: nothing of it is counted any more.
+    pub(super) gone: bool,
     /// The part of the index that is being stored.
     pub(super) sealed: Option<Arc<Sealed>>,
     /// Rises when something is sealed, when what was sealed is stored and no longer here, and when something is taken
@@ -74,6 +76,7 @@ impl Partition {
         let state = State {
             ready: false,
             broken: false,
+            gone: false,
             ledger: Ledger::new(Offset::ZERO),
             sealed: None,
             generation: 0,
@@ -178,13 +181,17 @@ impl Core {
         if let Some(partition) = self.partitions.read().get(&at) {
             return Ok(partition.clone());
         }
-        let end = self.log.end_signal(at)?;
+        // Under the lock: once a stream has been forgotten, none of its partitions comes back.
         let mut partitions = self.partitions.write();
+        let end = self.log.end_signal(at)?;
         Ok(partitions.entry(at).or_insert_with(|| Arc::new(Partition::new(at, end))).clone())
     }
 
     /// Takes note of how much memory a partition's index has now; wakes the index thread when that is its business.
     pub(super) fn report(&self, state: &mut State) {
+        if state.gone {
+            return;
+        }
         let bytes = state.bytes();
         let before = std::mem::replace(&mut state.reported_bytes, bytes);
         self.usage.change(before, bytes);

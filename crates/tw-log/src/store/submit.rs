@@ -4,7 +4,7 @@ use super::partition::{Flight, Partition, SharedAck, State, share};
 use super::pending::{Pending, PendingPart};
 use super::write::{Prepared, PreparedPart};
 use super::{Core, Error, Result, keys};
-use crate::{Append, Permit};
+use crate::{Append, Error as LogError, Permit};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -139,6 +139,9 @@ impl Core {
         let mut states: States<'_> = write.parts.iter().map(|part| part.partition.lock()).collect();
         for (index, ((part, state), learned)) in write.parts.iter().zip(&mut states).zip(learned).enumerate()
         {
+            if state.gone {
+                return Err(LogError::NoStreamId(part.partition.at.stream).into());
+            }
             if !part.partition.is_current(state) {
                 return Ok(Err(Hurdle::Current(index)));
             }

@@ -161,8 +161,11 @@ impl Core {
         if !found.is_empty() {
             let keep_ms = self.options.idempotency_ms;
             let oldest_ms = self.env.clock.now_ms().saturating_sub(keep_ms);
+            // What belongs to a dropped stream has left memory, and is not to come back.
+            let state = partition.lock();
             let mut keys = self.keys.lock();
-            for (key, record) in found.iter().filter(|(_, record)| record.time_ms >= oldest_ms) {
+            let is_wanted = |record: &KeyRecord| !state.gone && record.time_ms >= oldest_ms;
+            for (key, record) in found.iter().filter(|(_, record)| is_wanted(record)) {
                 keys.table.add(*key, record, keep_ms);
             }
             self.report_keys(&mut keys);

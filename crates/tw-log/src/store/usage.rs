@@ -236,7 +236,9 @@ impl Core {
             gone.map(|(_, partition)| partition).collect()
         };
         for partition in gone {
+            // A write on its way may still have it, and is refused.
             let mut state = partition.lock();
+            state.gone = true;
             self.usage.change(std::mem::take(&mut state.reported_bytes), 0);
             self.usage.change_windows(std::mem::take(&mut state.reported_window_bytes), 0);
         }

@@ -236,3 +236,19 @@ pub async fn keys_of_a_dropped_stream_leave_memory(log: Arc<dyn Log>) {
     let again = store.append(keyed(&store, &kept, "kept", &[("", "1")])).await.unwrap();
     assert!(again.events[0].duplicate);
 }
+
+/// A write that was on its way when its stream was dropped is refused, and leaves nothing in memory.
+pub async fn a_write_to_a_dropped_stream_leaves_no_memory(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    append(&store, &stream, &[("a", "1")]).await.unwrap();
+    let late = keyed(&store, &stream, "key", &[("b", "2")]).prepare(&store.core).unwrap();
+    world.log.drop_stream(&stream.name).await.unwrap();
+    let tick = &store.core.tick;
+    tick.over(tick.get() + 1).await;
+    assert_eq!((store.index_bytes(), store.dedup_bytes()), (0, 0));
+    let refused = store.core.submit(&late).await.unwrap_err();
+    assert!(matches!(refused, Error::Log(crate::Error::NoStreamId(id)) if id == stream.id), "{refused}");
+    assert_eq!((store.index_bytes(), store.dedup_bytes()), (0, 0));
+}
