@@ -29,6 +29,7 @@ mod error;
 mod flush;
 mod index;
 mod keys;
+mod learned;
 mod options;
 mod partition;
 mod pending;

@@ -19,12 +19,13 @@
 mod decide;
 mod entry;
 mod sealed;
+mod search;
 mod windows;
 
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Accepted, Duplicate, Fact, Load, Obstacle, Plan, Proposed, Request, Suspect};
+pub use decide::{Accepted, Duplicate, Fact, Load, Obstacle, Plan, Proposed, Request, Stop, Suspect};
 pub use sealed::{Sealed, SealedEntry};
 
 use crate::{IdHash, IdWindow, PackedRun, Posting, SubjectHash};

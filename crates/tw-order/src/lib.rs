@@ -18,7 +18,7 @@ pub use hash::{IdHash, SubjectHash};
 pub use keys::{KeyDecision, KeyHash, KeyPart, KeyRecord, KeyTable};
 pub use ledger::{
     Accepted, DEDUP_VERSIONS, Duplicate, Fact, Ledger, Load, Loaded, Obstacle, Plan, Proposed, Request,
-    Sealed, SealedEntry, Suspect,
+    Sealed, SealedEntry, Stop, Suspect,
 };
 pub use partition::{murmur2, partition_of};
 pub use run::{InvalidRun, PackedRun, Posting};

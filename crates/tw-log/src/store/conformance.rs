@@ -12,6 +12,7 @@ mod recovery;
 mod versions;
 
 pub use duplicates::{
+    a_flood_of_one_id_is_answered, a_write_may_need_more_ids_than_there_is_memory_for,
     an_id_is_compared_with_the_latest_1024_versions, duplicates_are_answered_with_the_first_event,
     ids_are_compared_when_memory_for_them_is_short, ids_with_the_same_hash_are_told_apart,
     without_dedup_every_event_is_stored,
@@ -55,6 +56,7 @@ macro_rules! event_store_conformance {
     ($log:expr) => {
         $crate::event_store_conformance_tests!($log =>
             a_dropped_stream_starts_anew
+            a_flood_of_one_id_is_answered
             a_full_index_has_room_again_after_failed_appends
             a_key_is_forgotten_in_time
             a_key_used_for_other_content_is_refused
@@ -64,6 +66,7 @@ macro_rules! event_store_conformance {
             a_keyed_write_whose_events_were_removed_says_so
             a_large_write_that_is_sent_again_reads_each_block_once
             a_place_in_time_is_found
+            a_write_may_need_more_ids_than_there_is_memory_for
             a_write_to_a_dropped_stream_leaves_no_memory
             an_id_is_compared_with_the_latest_1024_versions
             appends_of_others_are_noticed

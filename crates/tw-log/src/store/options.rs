@@ -12,8 +12,8 @@ pub struct Options {
     pub index_bytes_max: u64,
     /// Memory for the ids of each subject's latest 1,024 events, which new ones are compared with: 1 MiB to 64 GiB. Default
     /// 64 MiB. A subject takes up to 5 KiB, so the default holds 12,000 with long histories. Those that were not written to
-    /// for longest are forgotten first, and read from the stored index when they are written to again. Writes exceed this by
-    /// what they need while they are made.
+    /// for longest are forgotten first, and read from the stored index when they are written to again. A write exceeds
+    /// this by about 5 MiB at most while it is made, however many subjects it has.
     pub dedup_bytes_max: u64,
     /// The index of a stream is stored after this many events: 1,000 to 1,000,000,000. Default 1,000,000. After a
     /// restart, at most about this many events of a stream are replayed.

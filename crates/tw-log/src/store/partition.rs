@@ -44,6 +44,8 @@ pub(super) struct State {
     /// Rises when something is sealed, when what was sealed is stored and no longer here, and when something is taken
     /// back: what was looked up before may then be wrong.
     pub(super) generation: u64,
+    /// How often something was taken back.
+    pub(super) taken_back: u64,
     /// Where the stored index ends; None before it was read.
     pub(super) stored: Option<Offset>,
     /// When the first event after `stored` came, in milliseconds of monotonic time.
@@ -80,6 +82,7 @@ impl Partition {
             ledger: Ledger::new(Offset::ZERO),
             sealed: None,
             generation: 0,
+            taken_back: 0,
             stored: None,
             waiting_since_ms: None,
             flights: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! Appending: from a prepared write to an acknowledged one.
 
+use super::learned::Learned;
 use super::partition::{Flight, Partition, SharedAck, State, share};
 use super::pending::{Pending, PendingPart};
 use super::write::{Prepared, PreparedPart};
@@ -9,8 +10,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use tw_order::{
-    Accepted, Fact, IdWindow, KeyDecision, KeyPart, KeyRecord, Load, Loaded, Obstacle, PackedRun, Plan,
-    Posting, Request, SubjectHash, Suspect,
+    Accepted, Fact, KeyDecision, KeyPart, KeyRecord, Load, Obstacle, Plan, Request, Stop, Suspect,
 };
 use tw_types::Offset;
 
@@ -20,26 +20,14 @@ type States<'a> = SmallVec<[MutexGuard<'a, State>; 1]>;
 /// What a version takes at most in a block, in bytes.
 const VERSION_BYTES_MAX: usize = 10;
 
-/// What one part of a write has learned on its way.
-#[derive(Debug, Default)]
-struct Learned {
-    /// In order.
-    facts: Vec<Fact>,
-    /// Kept until the write is accepted, so that what it needs is there all at once, even when memory is so short that
-    /// others drive it out again and again.
-    loaded: Vec<(SubjectHash, Loaded)>,
-    /// The generation of the partition before anything was loaded.
-    generation: u64,
-}
-
 /// Why a write has to wait, and for what.
 enum Hurdle {
     /// The ledger of the part's partition is not current.
     Current(usize),
     /// The index has no room for more.
     Room,
-    /// These subjects have to be loaded; the generation when that was found out.
-    Load(usize, Vec<Load>, u64),
+    /// These subjects have to be loaded, or some of them.
+    Load(usize, Vec<Load>),
     /// These events have to be compared.
     Compare(usize, Vec<Suspect>),
     /// An append under way has to end.
@@ -74,7 +62,7 @@ impl Core {
         let mut key = None;
         let mut reused = Vec::new();
         loop {
-            let hurdle = match self.attempt(write, &learned, key.as_ref(), &mut permit)? {
+            let hurdle = match self.attempt(write, &mut learned, key.as_ref(), &mut permit)? {
                 Ok(mut pending) => {
                     self.answer_repeated(write, &mut pending).await?;
                     return Ok(pending);
@@ -89,18 +77,14 @@ impl Core {
                         self.current(&part.partition).await?;
                     }
                 }
-                Hurdle::Load(part, loads, generation) => {
+                Hurdle::Load(part, loads) => {
                     if let (Some(part), Some(learned)) = (write.parts.get(part), learned.get_mut(part)) {
-                        if std::mem::replace(&mut learned.generation, generation) != generation {
-                            learned.loaded.clear();
-                        }
-                        learned.loaded.extend(self.load(&part.partition, &loads)?);
+                        self.load(&part.partition, &loads, learned).await?;
                     }
                 }
                 Hurdle::Compare(part, suspects) => {
                     if let (Some(part), Some(learned)) = (write.parts.get(part), learned.get_mut(part)) {
-                        learned.facts.extend(self.compare(part, &suspects).await?);
-                        learned.facts.sort_unstable();
+                        learned.learn(self.compare(part, &suspects).await?);
                     }
                 }
                 Hurdle::Reused(parts) if parts == reused => {
@@ -129,46 +113,66 @@ impl Core {
     fn attempt(
         self: &Arc<Self>,
         write: &Prepared,
-        learned: &[Learned],
+        learned: &mut [Learned],
         key: Option<&KnownKey>,
         permit: &mut Option<Permit>,
     ) -> Result<std::result::Result<Pending, Hurdle>> {
-        if self.usage.is_full() {
+        // What was loaded for it fills the index, too: once it has begun, it is not to wait for itself.
+        if self.usage.is_full() && !learned.iter().any(Learned::has_begun) {
             return Ok(Err(Hurdle::Room));
         }
         let mut states: States<'_> = write.parts.iter().map(|part| part.partition.lock()).collect();
-        for (index, ((part, state), learned)) in write.parts.iter().zip(&mut states).zip(learned).enumerate()
-        {
+        let decided = self.decide(write, learned, key, &mut states);
+        if !matches!(decided, Ok(Ok(_))) {
+            // What was loaded for this is not to stay beyond the bound.
+            states.iter_mut().filter(|state| state.ready).for_each(|state| self.evict(state));
+        }
+        match decided? {
+            Ok(fates) => self.accept(write, states, learned, fates, permit).map(Ok),
+            Err(hurdle) => Ok(Err(hurdle)),
+        }
+    }
+
+    /// What becomes of each part, if nothing is in the way.
+    fn decide(
+        &self,
+        write: &Prepared,
+        learned: &mut [Learned],
+        key: Option<&KnownKey>,
+        states: &mut States<'_>,
+    ) -> Result<std::result::Result<SmallVec<[Fate; 1]>, Hurdle>> {
+        let parts = || write.parts.iter().enumerate();
+        for (((index, part), state), learned) in parts().zip(&mut *states).zip(&mut *learned) {
             if state.gone {
                 return Err(LogError::NoStreamId(part.partition.at.stream).into());
             }
             if !part.partition.is_current(state) {
                 return Ok(Err(Hurdle::Current(index)));
             }
-            if state.generation == learned.generation && !learned.loaded.is_empty() {
-                for (subject, loaded) in &learned.loaded {
-                    state.ledger.load(*subject, loaded);
-                }
+            if learned.tell(state) {
                 self.report(state);
             }
         }
-        let done = match self.look_at_key(write, key, &states)? {
+        let done = match self.look_at_key(write, key, states)? {
             Ok(done) => done,
             Err(hurdle) => return Ok(Err(hurdle)),
         };
         let mut fates: SmallVec<[Fate; 1]> = SmallVec::new();
-        for (index, ((part, state), learned)) in write.parts.iter().zip(&mut states).zip(learned).enumerate()
-        {
+        for (((index, part), state), learned) in parts().zip(states).zip(learned) {
             if let Some(done) = done.iter().find(|done| done.at == part.partition.at) {
                 fates.push(Fate::Done(*done));
                 continue;
             }
             match self.check(write, part, state, &learned.facts) {
                 Ok(plan) => fates.push(Fate::Planned(plan)),
-                Err(obstacle) => return hurdle(index, part, state, obstacle).map(Err),
+                Err(Stop { obstacle, seen }) => {
+                    // With suspects, it holds only together with what comes of them.
+                    learned.see(seen, matches!(obstacle, Obstacle::Check(_)));
+                    return hurdle(index, part, obstacle).map(Err);
+                }
             }
         }
-        self.accept(write, states, learned, fates, permit).map(Ok)
+        Ok(Ok(fates))
     }
 
     /// Asks a partition's ledger.
@@ -178,7 +182,7 @@ impl Core {
         part: &PreparedPart,
         state: &mut State,
         facts: &[Fact],
-    ) -> std::result::Result<Plan, Obstacle> {
+    ) -> std::result::Result<Plan, Stop> {
         let State { ledger, sealed, confirmed, .. } = state;
         let same_id = same_id(part);
         let request = Request {
@@ -188,7 +192,9 @@ impl Core {
         };
         match ledger.check(&request) {
             // What was flushed meanwhile may have left all that is wanted.
-            Err(Obstacle::Load(loads)) if ledger.recall(&loads) => ledger.check(&request),
+            Err(Stop { obstacle: Obstacle::Load(loads), .. }) if ledger.recall(&loads) => {
+                ledger.check(&request)
+            }
             outcome => outcome,
         }
     }
@@ -267,7 +273,9 @@ impl Core {
         let mut parts: SmallVec<[PendingPart; 1]> = SmallVec::new();
         let mut failed = None;
         for (index, (part, fate)) in write.parts.iter().zip(fates).enumerate() {
-            let (Some(state), Some(learned)) = (states.get_mut(index), learned.get(index)) else { continue };
+            let (Some(state), Some(learned)) = (states.get_mut(index), learned.get(index)) else {
+                continue;
+            };
             let plan = match fate {
                 Fate::Done(done) => {
                     parts.push(PendingPart::Done(done));
@@ -343,76 +351,6 @@ impl Core {
         }
         ack
     }
-
-    /// Looks subjects up: in what is being stored, then in the stored index.
-    fn load(&self, partition: &Partition, loads: &[Load]) -> Result<Vec<(SubjectHash, Loaded)>> {
-        let sealed: Vec<Option<Loaded>> = {
-            let state = partition.lock();
-            let sealed = state.sealed.as_deref();
-            loads.iter().map(|load| sealed.and_then(|sealed| sealed.loaded(load.subject))).collect()
-        };
-        let look_up = |(load, sealed): (&Load, Option<Loaded>)| {
-            let Some(mut loaded) = sealed else {
-                return Ok((load.subject, self.index.load(partition.at, load.subject, load.ids)?));
-            };
-            if load.ids && !loaded.complete {
-                self.complete(partition, load.subject, &mut loaded)?;
-            }
-            Ok((load.subject, loaded))
-        };
-        loads.iter().zip(sealed).map(look_up).collect()
-    }
-
-    /// Adds stored events to the latest ones of a subject that is being stored.
-    fn complete(&self, partition: &Partition, subject: SubjectHash, loaded: &mut Loaded) -> Result<()> {
-        let stored = self.index.load(partition.at, subject, true)?;
-        let mut window = stored.window.unwrap_or_else(|| {
-            let mut window = IdWindow::default();
-            stored.tail.iter().flat_map(PackedRun::iter).for_each(|posting| window.push(posting));
-            window
-        });
-        loaded.window.iter().for_each(|later| window.extend(later));
-        (loaded.window, loaded.complete) = (Some(window), true);
-        Ok(())
-    }
-
-    /// Finds out whether events of a write have the ids of events in the log.
-    async fn compare(&self, part: &PreparedPart, suspects: &[Suspect]) -> Result<Vec<Fact>> {
-        let at = part.partition.at;
-        let mut facts = Vec::with_capacity(suspects.len());
-        let mut stored: Vec<(Posting, usize)> = Vec::with_capacity(suspects.len());
-        for Suspect { index, version, offset } in suspects {
-            let event = part.events.get(*index as usize);
-            let offset = match (offset, event.and_then(|event| event.subject)) {
-                (None, Some(subject)) => self.index.posting(at, subject, *version)?.map(|found| found.offset),
-                _ => *offset,
-            };
-            if let (Some(offset), Some(event)) = (offset, event) {
-                stored.push((Posting { version: *version, offset, id: event.id }, facts.len()));
-            }
-            // One that is gone cannot be compared. Two events too many can be told apart later, one too few cannot.
-            facts.push(Fact { index: *index, version: *version, same: None });
-        }
-        // In the order of the log, so that each block is read once.
-        stored.sort_unstable_by_key(|(posting, _)| posting.offset);
-        let mut postings: Vec<Posting> = stored.iter().map(|(posting, _)| *posting).collect();
-        postings.dedup_by_key(|posting| posting.offset);
-        let mut stored = stored.into_iter().peekable();
-        self.read_postings(at, &postings, |record, posting| {
-            let subject = record.event.subject.map(SubjectHash::of);
-            while let Some((Posting { offset, .. }, place)) =
-                stored.next_if(|(next, _)| next.offset <= posting.offset)
-            {
-                let Some(fact) = facts.get_mut(place).filter(|_| offset == posting.offset) else { continue };
-                let index = fact.index as usize;
-                let is_same = part.id(index) == record.event.id
-                    && part.events.get(index).is_some_and(|event| event.subject == subject);
-                fact.same = Some(offset).filter(|_| is_same);
-            }
-        })
-        .await?;
-        Ok(facts)
-    }
 }
 
 fn same_id(part: &PreparedPart) -> impl Fn(usize, usize) -> bool + '_ {
@@ -420,9 +358,9 @@ fn same_id(part: &PreparedPart) -> impl Fn(usize, usize) -> bool + '_ {
 }
 
 /// What to do about an obstacle.
-fn hurdle(index: usize, part: &PreparedPart, state: &State, obstacle: Obstacle) -> Result<Hurdle> {
+fn hurdle(index: usize, part: &PreparedPart, obstacle: Obstacle) -> Result<Hurdle> {
     Ok(match obstacle {
-        Obstacle::Load(loads) => Hurdle::Load(index, loads, state.generation),
+        Obstacle::Load(loads) => Hurdle::Load(index, loads),
         Obstacle::Check(suspects) => Hurdle::Compare(index, suspects),
         Obstacle::Wait(until) => Hurdle::Confirmed(part.partition.clone(), until),
         Obstacle::Conflict { index, actual } => {

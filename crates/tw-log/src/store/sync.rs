@@ -116,6 +116,7 @@ impl Core {
             sealed.truncate(from);
         }
         state.generation += 1;
+        state.taken_back += 1;
         state.broken = false;
         let mut keys = self.keys.lock();
         keys.table.truncate(partition.at, from);

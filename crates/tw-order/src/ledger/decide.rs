@@ -1,5 +1,6 @@
 //! The decision on an append: its versions, or what stands in its way.
 
+use super::search::Search;
 use super::{DEDUP_VERSIONS, Entry, Ledger, Sealed};
 use crate::{IdHash, Posting, SubjectHash};
 use tw_types::{ExpectedVersion, Offset, Version};
@@ -23,7 +24,7 @@ pub struct Request<'a> {
     pub dedup: bool,
     /// Whether two events of this append, by index, have the same id.
     pub same_id: &'a dyn Fn(usize, usize) -> bool,
-    /// What came out of looking into earlier suspicions, in order.
+    /// What was found out about events in earlier rounds: one fact for each at most, in order.
     pub facts: &'a [Fact],
     /// Events before this offset are in the log for sure.
     pub confirmed: Offset,
@@ -59,15 +60,52 @@ pub struct Suspect {
     pub offset: Option<Offset>,
 }
 
-/// What came out of looking into a [`Suspect`].
+/// How far an event's id has been compared with those of its subject's earlier events. What came out of looking into a
+/// [`Suspect`] is one, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fact {
     /// The index of the event in the request.
     pub index: u32,
-    /// The version of the other event.
+    /// No version before this one has the same id; nor has this one, unless `same` says so.
     pub version: Version,
-    /// Where the other event is, if their ids are the same.
+    /// Where the event of this version is, if their ids are the same.
     pub same: Option<Offset>,
+}
+
+impl Fact {
+    /// Adds `news`, what one round has brought, to `facts`, which have one for each event at most, in order. A later round
+    /// starts where the one before has ended, so that its facts take the place of earlier ones.
+    pub fn learn(facts: &mut Vec<Self>, mut news: Vec<Self>) {
+        news.sort_unstable();
+        // Of an event, the first version with its id, or else the latest version without.
+        news.dedup_by(|later, kept| {
+            let of_one = later.index == kept.index;
+            if of_one && kept.same.is_none() {
+                *kept = *later;
+            }
+            of_one
+        });
+        facts.append(&mut news);
+        facts.sort_by_key(|fact| fact.index);
+        facts.dedup_by(|later, kept| {
+            let of_one = later.index == kept.index;
+            if of_one {
+                *kept = *later;
+            }
+            of_one
+        });
+    }
+}
+
+/// Why an append is not accepted, and what was found out all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// What stands in its way.
+    pub obstacle: Obstacle,
+    /// How far events were compared. It holds if none of the suspects has the same id as its event, until something is
+    /// taken back. Whoever [learns](Fact::learn) it, together with what came of the suspects, needs the windows of these
+    /// events no more: so an append may need more of them than there is memory for.
+    pub seen: Vec<Fact>,
 }
 
 /// Why an append cannot be accepted now, or at all.
@@ -92,9 +130,9 @@ pub enum Obstacle {
 #[derive(Debug)]
 pub struct Plan {
     /// The slot of each event's subject.
-    slots: Vec<u32>,
+    pub(super) slots: Vec<u32>,
     /// In the order of their indexes.
-    duplicates: Vec<Duplicate>,
+    pub(super) duplicates: Vec<Duplicate>,
 }
 
 /// An event of an append that is in the log already.
@@ -119,18 +157,27 @@ pub struct Accepted {
     pub duplicates: Vec<Duplicate>,
 }
 
-/// Stands for "without a subject".
-const NO_SLOT: u32 = u32::MAX;
-
 impl Ledger {
     /// Checks an append without changing anything. A plan is to be [accepted](Ledger::accept) before anything else
     /// happens to the ledger, or dropped.
     ///
     /// # Errors
     /// What stands in its way.
-    pub fn check(&self, request: &Request<'_>) -> Result<Plan, Obstacle> {
-        let slots = self.slots(request)?;
-        let duplicates = if request.dedup { self.duplicates(request, &slots)? } else { Vec::new() };
+    pub fn check(&self, request: &Request<'_>) -> Result<Plan, Stop> {
+        let mut search = Search::new(self, request, false);
+        search.run();
+        if !search.loads.is_empty() {
+            // What was seen is of use later only if something is missing now, which is rare.
+            search = Search::new(self, request, true);
+            search.run();
+        }
+        let plan = search.end()?;
+        self.expected(request, &plan.duplicates).map_err(|obstacle| Stop { obstacle, seen: Vec::new() })?;
+        Ok(plan)
+    }
+
+    /// Compares what the writer believes with what is so.
+    fn expected(&self, request: &Request<'_>, duplicates: &[Duplicate]) -> Result<(), Obstacle> {
         let is_duplicate = |index: usize| {
             duplicates.binary_search_by_key(&(index as u32), |duplicate| duplicate.index).is_ok()
         };
@@ -155,96 +202,48 @@ impl Ledger {
                 });
             }
         }
-        Ok(Plan { slots, duplicates })
+        Ok(())
     }
 
-    /// The slots of all subjects.
-    fn slots(&self, request: &Request<'_>) -> Result<Vec<u32>, Obstacle> {
-        let mut loads = Vec::new();
-        let mut slots = Vec::with_capacity(request.events.len());
-        for event in request.events {
-            let Some(subject) = event.subject else {
-                slots.push(NO_SLOT);
-                continue;
-            };
-            match self.table.find(subject) {
-                Some(slot) => {
-                    if request.dedup && !self.table.entries[slot as usize].complete {
-                        loads.push(Load { subject, ids: true });
-                    }
-                    slots.push(slot);
-                }
-                None => loads.push(Load { subject, ids: request.dedup }),
-            }
+    /// Shows the versions of a subject after `after` whose ids have this hash, among the latest, in order, and where they
+    /// are if that is in memory, for as long as `go_on` says so.
+    pub(super) fn alike(
+        &self,
+        entry: &Entry,
+        id: IdHash,
+        after: Version,
+        sealed: Option<&Sealed>,
+        mut go_on: impl FnMut(Version, Option<Offset>) -> bool,
+    ) {
+        if let Some(window) = self.windows.get(entry.window) {
+            let sealed = |version| sealed.and_then(|sealed| sealed.offset_of(entry.subject, version));
+            let offset = |version| entry.offset_of(version).or_else(|| sealed(version));
+            let _stopped = window
+                .with_id(id)
+                .filter(|version| *version > after)
+                .all(|version| go_on(version, offset(version)));
+            return;
         }
-        if loads.is_empty() {
-            return Ok(slots);
-        }
-        loads.extend(request.expected.iter().filter_map(|(subject, _)| {
-            self.table.find(*subject).is_none().then_some(Load { subject: *subject, ids: false })
-        }));
-        loads.sort_unstable();
-        // Of two for one subject, the one with ids comes second.
-        loads.reverse();
-        loads.dedup_by_key(|load| load.subject);
-        Err(Obstacle::Load(loads))
-    }
-
-    /// The events that are in the log already.
-    fn duplicates(&self, request: &Request<'_>, slots: &[u32]) -> Result<Vec<Duplicate>, Obstacle> {
-        let (mut duplicates, mut suspects, mut wait) = (Vec::new(), Vec::new(), None);
-        for (index, (event, slot)) in (0u32..).zip(request.events.iter().zip(slots)) {
-            let Some(entry) = self.table.entries.get(*slot as usize) else { continue };
-            // Of several with the same id, the first one is what a duplicate is answered with.
-            for (version, offset) in self.alike(entry, event.id, request.sealed) {
-                let fact =
-                    request.facts.binary_search_by_key(&(index, version), |fact| (fact.index, fact.version));
-                match fact.ok().and_then(|at| request.facts.get(at)).map(|fact| fact.same) {
-                    Some(Some(offset)) => {
-                        duplicates.push(Duplicate { index, version, offset });
-                        break;
-                    }
-                    Some(None) => {}
-                    None => match offset.filter(|offset| *offset >= request.confirmed) {
-                        Some(in_flight) => wait = wait.max(Some(in_flight.next())),
-                        None => suspects.push(Suspect { index, version, offset }),
-                    },
-                }
-            }
-        }
-        match wait {
-            Some(until) => Err(Obstacle::Wait(until)),
-            None if !suspects.is_empty() => Err(Obstacle::Check(suspects)),
-            None => Ok(duplicates),
-        }
-    }
-
-    /// The latest versions of a subject whose ids have this hash, in order, and where they are if that is in memory.
-    fn alike(&self, entry: &Entry, id: IdHash, sealed: Option<&Sealed>) -> Vec<(Version, Option<Offset>)> {
-        let Some(window) = self.windows.get(entry.window) else {
-            let mut alike: Vec<_> = entry.with_id(id, DEDUP_VERSIONS);
-            alike.sort_unstable_by_key(|posting| posting.version);
-            return alike.into_iter().map(|posting| (posting.version, Some(posting.offset))).collect();
-        };
-        let sealed = |version| sealed.and_then(|sealed| sealed.offset_of(entry.subject, version));
-        let offset = |version| entry.offset_of(version).or_else(|| sealed(version));
-        window.with_id(id).map(|version| (version, offset(version))).collect()
+        let mut alike: Vec<_> = entry.with_id(id, DEDUP_VERSIONS);
+        alike.retain(|posting| posting.version > after);
+        alike.sort_unstable_by_key(|posting| posting.version);
+        let _stopped = alike.into_iter().all(|posting| go_on(posting.version, Some(posting.offset)));
     }
 
     /// Gives the events of a checked append their versions.
     pub fn accept(&mut self, request: &Request<'_>, plan: Plan) -> Accepted {
         let base = self.end;
         let mut versions = Vec::with_capacity(request.events.len());
-        let mut duplicates = plan.duplicates;
-        let mut known = 0;
+        let mut known = plan.duplicates.iter().peekable();
+        let mut duplicates = Vec::with_capacity(plan.duplicates.len());
         // The indexes of the stored events; only kept once some are not stored.
         let mut kept: Option<Vec<u32>> = None;
         for (index, (event, slot)) in (0u32..).zip(request.events.iter().zip(&plan.slots)) {
             if let Some(entry) = self.table.entries.get(*slot as usize) {
                 self.windows.touch(entry.window, request.now);
             }
-            if duplicates.get(known).is_some_and(|duplicate| duplicate.index == index) {
-                known += 1;
+            if let Some(duplicate) = known.next_if(|duplicate| duplicate.index == index) {
+                duplicates.push(*duplicate);
                 kept.get_or_insert_with(|| (0..index).collect());
                 continue;
             }
@@ -265,8 +264,7 @@ impl Ledger {
                 });
                 if let Some(Posting { version, offset, .. }) = repeated {
                     kept.get_or_insert_with(|| (0..index).collect());
-                    duplicates.insert(known, Duplicate { index, version, offset });
-                    known += 1;
+                    duplicates.push(Duplicate { index, version, offset });
                     continue;
                 }
                 let posting = Posting { version: entry.head.next(), offset: self.end, id: event.id };

@@ -78,6 +78,11 @@ impl Sealed {
         })
     }
 
+    /// Whether it has events of a subject that the stored index lacks.
+    pub fn has_events(&self, subject: SubjectHash) -> bool {
+        self.last_offset(subject).is_some()
+    }
+
     /// Where the event of a version is, if it is here.
     pub(super) fn offset_of(&self, subject: SubjectHash, version: Version) -> Option<Offset> {
         self.table.get(subject)?.offset_of(version)

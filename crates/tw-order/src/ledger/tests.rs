@@ -46,6 +46,11 @@ enum Step {
         bytes: usize,
         unused: u64,
     },
+    /// From now on so many subjects are loaded at a time, and windows leave memory whenever something is in the way.
+    Short {
+        loads_max: usize,
+        evict: bool,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -65,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Flush),
         1 => (events(), any::<bool>()).prop_map(|(events, versions)| Step::Foreign { events, versions }),
         2 => (0usize..9_000, 0u64..4).prop_map(|(bytes, unused)| Step::Evict { bytes, unused }),
+        1 => (1usize..6, any::<bool>()).prop_map(|(loads_max, evict)| Step::Short { loads_max, evict }),
         1 => any::<(bool, bool)>().prop_map(|(index, versions)| Step::Restart { index, versions }),
     ]
 }
@@ -83,6 +89,8 @@ struct World {
     confirmed: Offset,
     bulk: u32,
     now: u64,
+    loads_max: usize,
+    evict: bool,
 }
 
 fn hash(subject: u8) -> Option<SubjectHash> {
@@ -106,6 +114,8 @@ impl World {
             confirmed: Offset::ZERO,
             bulk: 1_000,
             now: 0,
+            loads_max: usize::MAX,
+            evict: false,
         }
     }
 
@@ -175,19 +185,31 @@ impl World {
                 sealed: self.sealed.as_ref(),
                 now: self.now,
             };
-            match self.ledger.check(&request) {
+            let (checked, seen) = match self.ledger.check(&request) {
+                Ok(plan) => (Ok(plan), Vec::new()),
+                Err(Stop { obstacle, seen }) => (Err(obstacle), seen),
+            };
+            match checked {
                 Ok(plan) => {
                     let accepted = self.ledger.accept(&request, plan);
                     return self.check_accepted(events, &model, &expected, now, &accepted);
                 }
                 Err(Obstacle::Load(loads)) if self.ledger.recall(&loads) => {}
-                Err(Obstacle::Load(loads)) => self.load(&loads),
+                Err(Obstacle::Load(loads)) => {
+                    Fact::learn(&mut facts, seen);
+                    self.make_room();
+                    self.load(&loads[..loads.len().min(self.loads_max)]);
+                }
                 Err(Obstacle::Check(suspects)) => {
-                    facts.extend(suspects.iter().map(|suspect| self.look_into(suspect, events)));
-                    facts.sort_unstable();
+                    let mut news = seen;
+                    news.extend(suspects.iter().map(|suspect| self.look_into(suspect, events)));
+                    Fact::learn(&mut facts, news);
+                    self.make_room();
                 }
                 Err(Obstacle::Wait(until)) => {
                     assert!(until > self.confirmed && until <= self.ledger.end());
+                    Fact::learn(&mut facts, seen);
+                    self.make_room();
                     self.confirm(1);
                 }
                 Err(Obstacle::Conflict { index, actual }) => {
@@ -200,6 +222,13 @@ impl World {
             }
         }
         panic!("an append goes round in circles");
+    }
+
+    /// What a shell does when memory for windows is short.
+    fn make_room(&mut self) {
+        if self.evict {
+            self.ledger.evict_windows(usize::MAX, u64::MAX);
+        }
     }
 
     /// What a shell does: find the event, in the stored index if need be, and read it.
@@ -414,6 +443,7 @@ impl World {
             Step::Evict { bytes, unused } => {
                 self.ledger.evict_windows(bytes, self.now.saturating_sub(unused));
             }
+            Step::Short { loads_max, evict } => (self.loads_max, self.evict) = (loads_max, evict),
         }
         self.now += 1;
         self.check();

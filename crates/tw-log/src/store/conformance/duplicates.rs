@@ -3,12 +3,12 @@
 use super::keys::Later;
 use super::{World, append, event, versions, write};
 use crate::Log;
-use crate::store::EventStore;
+use crate::store::{Error, EventStore, Write};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tw_order::{DEDUP_VERSIONS, IdHash};
-use tw_types::{StreamDef, Version};
+use tw_types::{ExpectedVersion, StreamDef, Version};
 
 /// In the same write, in flight, durable, stored in the index: always the first one's place and version.
 pub async fn duplicates_are_answered_with_the_first_event(log: Arc<dyn Log>) {
@@ -178,6 +178,65 @@ pub async fn ids_are_compared_when_memory_for_them_is_short(log: Arc<dyn Log>) {
         tick.over(tick.get() + 1).await;
     }
     assert!((800_000..983_040).contains(&store.dedup_bytes()), "{} bytes", store.dedup_bytes());
+}
+
+/// One write needs more ids than there is memory for: all are compared, and the bound is held after it, whether it is
+/// accepted or refused.
+pub async fn a_write_may_need_more_ids_than_there_is_memory_for(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    world.options.dedup_bytes_max = 1 << 20;
+    let stream = world.stream("s", 2).await;
+    let subjects: Vec<_> = (0..2_500).map(|number| format!("subject-{number}")).collect();
+    fill(&world.store(), &stream, &subjects, 100).await;
+    world.store().flush().unwrap();
+    world.restart();
+    let store = world.store();
+    let large = |expected: ExpectedVersion| -> Write {
+        let mut write = store.write();
+        for subject in &subjects {
+            write.push(&stream, &event(subject, "before-7").as_ref()).unwrap();
+            write.push(&stream, &event(subject, "new").as_ref()).unwrap();
+        }
+        for subject in ["subject-1", "subject-2000"] {
+            write.expect(&stream, subject, expected);
+        }
+        write
+    };
+    let refused = store.append(large(ExpectedVersion::Exact(Version(99)))).await.unwrap_err();
+    assert!(matches!(refused, Error::Conflict { actual: Version(100), .. }), "{refused}");
+    assert!(store.dedup_bytes() <= 1 << 20, "{} bytes", store.dedup_bytes());
+    for round in 0..2 {
+        let appended = store.append(large(ExpectedVersion::Exact(Version(100)))).await.unwrap();
+        for pair in appended.events.chunks(2) {
+            assert_eq!((pair[0].version, pair[0].duplicate), (Version(7), true));
+            assert_eq!((pair[1].version, pair[1].duplicate), (Version(101), round > 0));
+        }
+        assert!(store.dedup_bytes() <= 1 << 20, "{} bytes", store.dedup_bytes());
+    }
+}
+
+/// A subject whose events all have one id, and a write of many more with that id or one with the same hash: the answer is
+/// right, and comes after few reads.
+pub async fn a_flood_of_one_id_is_answered(log: Arc<dyn Log>) {
+    let (mut world, log) = super::faults::faulty(log);
+    let stream = world.stream("s", 1).await;
+    let store = world.store();
+    let (one, other) = alike(1).remove(0);
+    let flood = |id: &str, dedup| {
+        let mut write = store.write();
+        write.dedup_by_id(dedup);
+        (0..1_000).for_each(|_| write.push(&stream, &event("a", id).as_ref()).unwrap());
+        write
+    };
+    store.append(flood(&one, false)).await.unwrap();
+    for (id, version, stored) in [(&one, 1, false), (&other, 1_001, true)] {
+        let before = log.reads();
+        let appended = store.append(flood(id, true)).await.unwrap();
+        assert!(appended.events.iter().all(|event| event.version == Version(version)));
+        let new = appended.events.iter().filter(|event| !event.duplicate).count();
+        assert_eq!(new, usize::from(stored));
+        assert!(log.reads() - before < 10);
+    }
 }
 
 /// Whoever switches the comparison off has it off.

@@ -22,7 +22,7 @@ fn ask(
         sealed: None,
         now: 0,
     };
-    let plan = ledger.check(&request)?;
+    let plan = ledger.check(&request).map_err(|stop| stop.obstacle)?;
     Ok(ledger.accept(&request, plan))
 }
 
@@ -106,21 +106,25 @@ fn what_several_writers_load_at_the_same_time_is_held_and_counted_once() {
 fn with_long_histories(subjects: impl Iterator<Item = u64>) -> Ledger {
     let mut ledger = Ledger::new(Offset(10_000_000));
     for number in subjects {
-        let posting = |n: u64| Posting {
-            version: Version(n),
-            offset: Offset(number * 2_000 + n),
-            id: IdHash::of(&format!("{number}-{n}")),
-        };
-        let loaded = Loaded {
-            head: Version(2_000),
-            tail: Some(PackedRun::pack(&[posting(2_000)]).unwrap()),
-            window: Some(window_of((977..=2_000).map(posting))),
-            complete: true,
-            ..Loaded::default()
-        };
-        ledger.load(SubjectHash::of(&number.to_string()), &loaded);
+        load_long_history(&mut ledger, number);
     }
     ledger
+}
+
+fn load_long_history(ledger: &mut Ledger, number: u64) {
+    let posting = |n: u64| Posting {
+        version: Version(n),
+        offset: Offset(number * 2_000 + n),
+        id: IdHash::of(&format!("{number}-{n}")),
+    };
+    let loaded = Loaded {
+        head: Version(2_000),
+        tail: Some(PackedRun::pack(&[posting(2_000)]).unwrap()),
+        window: Some(window_of((977..=2_000).map(posting))),
+        complete: true,
+        ..Loaded::default()
+    };
+    ledger.load(SubjectHash::of(&number.to_string()), &loaded);
 }
 
 #[test]
@@ -160,4 +164,93 @@ fn the_windows_of_ten_thousand_subjects_take_5_kib_each() {
     let Err(Obstacle::Load(loads)) = ask(&mut ledger, &events, &[], Offset(10_000_000)) else { panic!() };
     assert_eq!(loads.len() + ledger.window_uses().count(), 10_000);
     assert!(loads.iter().all(|load| load.ids));
+}
+
+#[test]
+fn a_flood_of_the_same_id_is_compared_in_bounded_memory() {
+    const FLOOD: usize = 20_000;
+    let mut ledger = Ledger::new(Offset::ZERO);
+    let a = SubjectHash::of("a");
+    ledger.load(a, &absent());
+    for number in 0..DEDUP_VERSIONS {
+        assert!(ledger.replay(Some(a), None, Offset(number), IdHash::of("1")));
+    }
+    let events = vec![one("a", "1"); FLOOD];
+    // All ids of the append are the same, or only their hashes; in the log is the same id, or only the same hash.
+    for (same_in_append, same_in_log) in [(true, true), (true, false), (false, true), (false, false)] {
+        let same_id = |_: usize, _: usize| same_in_append;
+        let mut facts = Vec::new();
+        let mut rounds = 0;
+        let plan = loop {
+            let request = Request {
+                events: &events,
+                expected: &[],
+                dedup: true,
+                same_id: &same_id,
+                facts: &facts,
+                confirmed: ledger.end(),
+                sealed: None,
+                now: 0,
+            };
+            let suspects = match ledger.check(&request).map_err(|stop| stop.obstacle) {
+                Ok(plan) => break plan,
+                Err(Obstacle::Check(suspects)) => suspects,
+                Err(other) => panic!("{other:?}"),
+            };
+            assert!(suspects.len() <= FLOOD + 4_096, "{} suspects", suspects.len());
+            let fact = |suspect: &Suspect| Fact {
+                index: suspect.index,
+                version: suspect.version,
+                same: suspect.offset.filter(|_| same_in_log),
+            };
+            Fact::learn(&mut facts, suspects.iter().map(fact).collect());
+            assert!(facts.len() <= FLOOD);
+            rounds += 1;
+            if !same_in_append && !same_in_log && rounds == 10 {
+                // A thousand rounds would show no more.
+                return;
+            }
+        };
+        assert_eq!(rounds, 1);
+        assert_eq!(plan.duplicates.len(), if same_in_log { FLOOD } else { 0 });
+        assert!(plan.duplicates.iter().all(|duplicate| duplicate.version == Version(1)));
+    }
+}
+
+#[test]
+fn an_append_needs_more_windows_than_there_is_memory_for() {
+    const SUBJECTS: u64 = 500;
+    let mut ledger = with_long_histories(std::iter::empty());
+    let events: Vec<_> = (0..SUBJECTS).map(|number| one(&number.to_string(), "new")).collect();
+    let mut facts = Vec::new();
+    for round in 0..=SUBJECTS / 10 {
+        let request = Request {
+            events: &events,
+            expected: &[],
+            dedup: true,
+            same_id: &|_, _| false,
+            facts: &facts,
+            confirmed: ledger.end(),
+            sealed: None,
+            now: 0,
+        };
+        match ledger.check(&request) {
+            Ok(plan) => {
+                assert_eq!(round, SUBJECTS / 10);
+                let accepted = ledger.accept(&request, plan);
+                assert!(accepted.versions.iter().all(|version| *version == Version(2_001)));
+                return;
+            }
+            Err(Stop { obstacle: Obstacle::Load(_), seen }) => {
+                Fact::learn(&mut facts, seen);
+                ledger.evict_windows(usize::MAX, u64::MAX);
+                assert_eq!(ledger.window_bytes(), 0);
+                for number in round * 10..(round + 1) * 10 {
+                    load_long_history(&mut ledger, number);
+                }
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    panic!("it is not accepted");
 }
