@@ -35,6 +35,7 @@ mod partition;
 mod pending;
 mod pool;
 mod read;
+mod repeat;
 mod submit;
 mod sync;
 mod usage;

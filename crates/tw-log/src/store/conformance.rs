@@ -22,9 +22,10 @@ pub use faults::{
     what_depends_on_appends_in_flight_waits_for_them,
 };
 pub use keys::{
-    a_key_is_forgotten_in_time, a_key_used_for_other_content_is_refused,
+    a_key_is_forgotten_in_time, a_key_of_a_dropped_stream_is_free, a_key_used_for_other_content_is_refused,
     a_keyed_write_is_stored_again_once_its_key_has_expired, a_keyed_write_is_stored_once,
     a_keyed_write_that_was_cut_off_is_completed, a_keyed_write_whose_events_were_removed_says_so,
+    a_large_keyed_write_of_duplicates_reads_each_block_once, a_part_of_duplicates_is_not_stored_later,
     a_write_to_a_dropped_stream_leaves_no_memory, keys_of_a_dropped_stream_leave_memory,
 };
 pub use load::{
@@ -59,12 +60,15 @@ macro_rules! event_store_conformance {
             a_flood_of_one_id_is_answered
             a_full_index_has_room_again_after_failed_appends
             a_key_is_forgotten_in_time
+            a_key_of_a_dropped_stream_is_free
             a_key_used_for_other_content_is_refused
             a_keyed_write_is_stored_again_once_its_key_has_expired
             a_keyed_write_is_stored_once
             a_keyed_write_that_was_cut_off_is_completed
             a_keyed_write_whose_events_were_removed_says_so
+            a_large_keyed_write_of_duplicates_reads_each_block_once
             a_large_write_that_is_sent_again_reads_each_block_once
+            a_part_of_duplicates_is_not_stored_later
             a_place_in_time_is_found
             a_write_may_need_more_ids_than_there_is_memory_for
             a_write_to_a_dropped_stream_leaves_no_memory

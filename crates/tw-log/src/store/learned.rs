@@ -4,10 +4,11 @@
 //! those that it has, and what came of that is all that is kept of them until the write is accepted.
 
 use super::partition::{Partition, State};
+use super::pending::AppendedEvent;
 use super::read::yield_now;
 use super::write::PreparedPart;
 use super::{Core, Result};
-use tw_order::{Fact, IdWindow, Load, Loaded, PackedRun, Posting, SubjectHash, Suspect};
+use tw_order::{Fact, IdWindow, KeyPart, Load, Loaded, PackedRun, Posting, SubjectHash, Suspect};
 use tw_types::Offset;
 
 /// The ids of so many subjects are loaded at a time, about 5 MiB.
@@ -31,6 +32,8 @@ pub(super) struct Learned {
     told: usize,
     /// When that was.
     moment: Moment,
+    /// What the first write with the same key was answered.
+    pub(super) answer: Option<Answer>,
 }
 
 /// The state of a partition, as far as it decides on whether what was loaded still holds.
@@ -39,6 +42,15 @@ struct Moment {
     generation: u64,
     taken_back: u64,
     stored: Option<Offset>,
+}
+
+/// What was answered to the first write with a key.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// What that write has stored of the part; None if that is not known.
+    pub(super) of: Option<KeyPart>,
+    /// The places and versions of its events; None if not all of them are there.
+    pub(super) events: Option<Vec<AppendedEvent>>,
 }
 
 impl Learned {

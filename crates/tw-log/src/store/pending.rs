@@ -1,17 +1,17 @@
 //! Writes that were accepted and are not known to be durable yet.
 
+use super::Result;
 use super::partition::{Partition, SharedAck};
-use super::write::{Prepared, PreparedPart};
-use super::{Core, Error, Result};
-use crate::{Error as LogError, Placed};
+use super::write::Prepared;
+use crate::Placed;
 use futures_util::ready;
 use smallvec::SmallVec;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tw_order::{Accepted, Duplicate, IdHash, KeyPart, PackedRun, Posting, SubjectHash};
-use tw_types::{Offset, Position, StreamPartition, Token, Version};
+use tw_order::{Accepted, Duplicate};
+use tw_types::{Position, StreamPartition, Token, Version};
 
 /// A write that has its place in the log; resolves when it is durable. Dropping it does not take the write back.
 ///
@@ -30,9 +30,7 @@ pub struct Pending {
 pub(super) enum PendingPart {
     /// It was accepted; `flight` is its place in the append, if it has events that were not there already.
     New { accepted: Accepted, flight: Option<usize> },
-    /// An earlier write with the same key stored it.
-    Done(KeyPart),
-    /// What was answered to that write.
+    /// An earlier write with the same key was answered this.
     Answered(Vec<AppendedEvent>),
 }
 
@@ -122,7 +120,6 @@ impl PendingPart {
                 }
                 events
             }
-            Self::Done(_) => Vec::new(),
             Self::Answered(events) => events.clone(),
         }
     }
@@ -145,77 +142,5 @@ impl Future for Pending {
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pending").field("partitions", &self.partitions).finish_non_exhaustive()
-    }
-}
-
-impl Core {
-    /// Finds out what was answered to an earlier write with the same key.
-    pub(super) async fn answer_repeated(&self, write: &Prepared, pending: &mut Pending) -> Result<()> {
-        for (part, answer) in write.parts.iter().zip(&mut pending.parts) {
-            if let PendingPart::Done(done) = answer {
-                let key = write.key.as_ref().map(|key| key.text.clone()).unwrap_or_default();
-                let events = self.repeat(part, *done).await?;
-                *answer = PendingPart::Answered(events.ok_or(Error::KeyGone(key))?);
-            }
-        }
-        Ok(())
-    }
-
-    /// The places and versions of a part's events that an earlier write has stored; None when they are gone.
-    async fn repeat(&self, part: &PreparedPart, done: KeyPart) -> Result<Option<Vec<AppendedEvent>>> {
-        let at = part.partition.at;
-        let mut stored = Vec::with_capacity(done.count as usize);
-        let scanned = self.scan(at, done.base, done.end(), |record| {
-            stored.push((record.event.id.to_owned(), record.offset, record.version));
-            true
-        });
-        match scanned.await {
-            Err(Error::Log(LogError::Trimmed { .. })) => return Ok(None),
-            scanned => scanned?,
-        };
-        let mut stored = stored.into_iter().peekable();
-        let mut events = Vec::with_capacity(part.events.len());
-        for (index, event) in part.events.iter().enumerate() {
-            let id = part.id(index);
-            let found = match stored.next_if(|(stored, ..)| stored == id) {
-                Some((_, offset, version)) => Some((offset, version)),
-                // The first time, it was a duplicate itself.
-                None => match event.subject {
-                    Some(subject) => self.find(at, subject, event.id, id).await?,
-                    None => None,
-                },
-            };
-            let Some((offset, version)) = found else { return Ok(None) };
-            let position = Position { partition: at.partition, offset };
-            events.push(AppendedEvent { position, version, duplicate: true });
-        }
-        Ok(Some(events))
-    }
-
-    /// Looks through the whole history of a subject for an id.
-    async fn find(
-        &self,
-        at: StreamPartition,
-        subject: SubjectHash,
-        hash: IdHash,
-        id: &str,
-    ) -> Result<Option<(Offset, Version)>> {
-        // What is in memory first: what leaves memory is in the stored index before.
-        let fresh = self.fresh(at, subject)?;
-        let mut alike: Vec<Posting> = Vec::new();
-        self.index.runs(at, subject, Version(1), |run| {
-            alike.extend(run.iter().filter(|posting| posting.id == hash));
-            true
-        })?;
-        let tail = self.index.tail(at, subject)?;
-        alike.extend(tail.iter().flat_map(PackedRun::iter).filter(|posting| posting.id == hash));
-        alike.extend(fresh.into_iter().filter(|posting| posting.id == hash));
-        for posting in alike {
-            let stored = self.event_at(at, posting.offset).await?;
-            if stored.is_some_and(|stored| stored.event.id == id) {
-                return Ok(Some((posting.offset, posting.version)));
-            }
-        }
-        Ok(None)
     }
 }

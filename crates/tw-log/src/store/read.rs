@@ -65,17 +65,9 @@ impl Core {
         }
     }
 
-    /// What the stored index lacks of a subject's durable events.
-    pub(super) fn fresh(&self, at: StreamPartition, subject: SubjectHash) -> Result<Vec<Posting>> {
-        let partition = self.partition(at)?;
-        let state = partition.lock();
-        let sealed = state.sealed.iter().flat_map(|sealed| sealed.postings(subject, state.confirmed));
-        Ok(sealed.chain(state.ledger.postings(subject, state.confirmed)).collect())
-    }
-
     /// The first `limit` durable events of a subject that are from version `from` and from offset `start` on, and the
     /// end of what was looked at.
-    fn page(
+    pub(super) fn page(
         &self,
         partition: &Partition,
         subject: SubjectHash,
@@ -242,6 +234,8 @@ impl Core {
                     Some(stopped) => return Ok(stopped),
                     None => next = block.header().end_offset(),
                 }
+                // As when postings are read.
+                yield_now().await;
             }
         }
         Ok(next.min(end))

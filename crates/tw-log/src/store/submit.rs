@@ -36,12 +36,15 @@ enum Hurdle {
     Key,
     /// The key was used for something else, if that arrived in the log.
     Reused(Vec<KeyPart>),
+    /// What was answered the first time has to be found out, for a part that the first write has stored as this one, or for
+    /// one of which nothing is known.
+    Answer(usize, Option<KeyPart>),
 }
 
 /// What becomes of a part.
 enum Fate {
-    /// It was stored by the first write with the same key.
-    Done(KeyPart),
+    /// The first write with the same key was answered for it.
+    Answered,
     /// It can be appended.
     Planned(Plan),
 }
@@ -63,10 +66,7 @@ impl Core {
         let mut reused = Vec::new();
         loop {
             let hurdle = match self.attempt(write, &mut learned, key.as_ref(), &mut permit)? {
-                Ok(mut pending) => {
-                    self.answer_repeated(write, &mut pending).await?;
-                    return Ok(pending);
-                }
+                Ok(pending) => return Ok(pending),
                 Err(hurdle) => hurdle,
             };
             match hurdle {
@@ -87,15 +87,22 @@ impl Core {
                         learned.learn(self.compare(part, &suspects).await?);
                     }
                 }
+                Hurdle::Answer(part, of) => {
+                    if let (Some(part), Some(learned)) = (write.parts.get(part), learned.get_mut(part)) {
+                        learned.answer = Some(self.first_answer(write, part, of).await?);
+                    }
+                }
                 Hurdle::Reused(parts) if parts == reused => {
                     let key = write.key.as_ref().map(|key| key.text.clone());
                     return Err(Error::KeyReused(key.unwrap_or_default()));
                 }
                 Hurdle::Reused(parts) => {
                     for part in &parts {
-                        let partition = self.partition(part.at)?;
-                        partition.confirmed(part.end()).await;
-                        self.current(&partition).await?;
+                        match self.settled(part).await {
+                            // Dropped meanwhile: the key is looked at without it.
+                            Err(Error::Log(LogError::NoStreamId(_))) => {}
+                            settled => settled?,
+                        }
                     }
                     reused = parts;
                 }
@@ -107,6 +114,13 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Waits until it is clear whether a part of another write has arrived.
+    async fn settled(&self, part: &KeyPart) -> Result<()> {
+        let partition = self.partition(part.at)?;
+        partition.confirmed(part.end()).await;
+        self.current(&partition).await
     }
 
     /// Accepts the write if nothing is in its way. Holds the locks of all its partitions meanwhile.
@@ -159,9 +173,18 @@ impl Core {
         };
         let mut fates: SmallVec<[Fate; 1]> = SmallVec::new();
         for (((index, part), state), learned) in parts().zip(states).zip(learned) {
-            if let Some(done) = done.iter().find(|done| done.at == part.partition.at) {
-                fates.push(Fate::Done(*done));
-                continue;
+            let of = done.iter().find(|done| done.at == part.partition.at).copied();
+            // A part of which nothing is known was cut off, or it was all duplicates the first time.
+            if of.is_some() || (write.dedup && !done.is_empty()) {
+                match &learned.answer {
+                    Some(answer) if answer.of == of => {
+                        if answer.events.is_some() {
+                            fates.push(Fate::Answered);
+                            continue;
+                        }
+                    }
+                    _ => return Ok(Err(Hurdle::Answer(index, of))),
+                }
             }
             match self.check(write, part, state, &learned.facts) {
                 Ok(plan) => fates.push(Fate::Planned(plan)),
@@ -231,9 +254,8 @@ impl Core {
         let Some(known) = known.filter(|known| known.generation == keys.generation) else {
             return Ok(Err(Hurdle::Key));
         };
-        let mut record = keys.table.get(key.hash).cloned();
-        if let Some(stored) = &known.stored {
-            let mut merged = stored.clone();
+        let mut record = self.living(keys.table.get(key.hash));
+        if let Some(mut merged) = self.living(known.stored.as_ref()) {
             if let Some(record) = &record {
                 merged.merge(record, self.options.idempotency_ms);
             }
@@ -258,12 +280,20 @@ impl Core {
         }
     }
 
+    /// What a record says of streams that exist; None if that is nothing. Nobody can ask again for what was stored in others.
+    fn living(&self, record: Option<&KeyRecord>) -> Option<KeyRecord> {
+        let mut record = record?.clone();
+        let streams = self.log.streams();
+        record.parts.retain(|part| streams.by_id(part.at.stream).is_ok());
+        (!record.parts.is_empty()).then_some(record)
+    }
+
     /// Gives events their versions and the log its append, all under the locks of the partitions.
     fn accept(
         self: &Arc<Self>,
         write: &Prepared,
         mut states: States<'_>,
-        learned: &[Learned],
+        learned: &mut [Learned],
         fates: SmallVec<[Fate; 1]>,
         permit: &mut Option<Permit>,
     ) -> Result<Pending> {
@@ -273,12 +303,13 @@ impl Core {
         let mut parts: SmallVec<[PendingPart; 1]> = SmallVec::new();
         let mut failed = None;
         for (index, (part, fate)) in write.parts.iter().zip(fates).enumerate() {
-            let (Some(state), Some(learned)) = (states.get_mut(index), learned.get(index)) else {
+            let (Some(state), Some(learned)) = (states.get_mut(index), learned.get_mut(index)) else {
                 continue;
             };
             let plan = match fate {
-                Fate::Done(done) => {
-                    parts.push(PendingPart::Done(done));
+                Fate::Answered => {
+                    let events = learned.answer.take().and_then(|answer| answer.events);
+                    parts.push(PendingPart::Answered(events.unwrap_or_default()));
                     continue;
                 }
                 Fate::Planned(plan) => plan,

@@ -237,6 +237,92 @@ pub async fn keys_of_a_dropped_stream_leave_memory(log: Arc<dyn Log>) {
     assert!(again.events[0].duplicate);
 }
 
+/// A large keyed write of which nearly all was there already is answered again after few reads.
+pub async fn a_large_keyed_write_of_duplicates_reads_each_block_once(log: Arc<dyn Log>) {
+    let (mut world, log) = super::faults::faulty(log);
+    let stream = world.stream("s", 1).await;
+    let ids: Vec<_> = (0..2_000).map(|n| (format!("subject-{}", n % 700), format!("id-{n}"))).collect();
+    let mut events: Vec<_> = ids.iter().map(|(subject, id)| (subject.as_str(), id.as_str())).collect();
+    let before = append(&world.store(), &stream, &events).await.unwrap();
+    events.insert(1_000, ("subject-0", "new"));
+    let first = world.store().append(keyed(&world.store(), &stream, "key", &events)).await.unwrap();
+    assert_eq!(first.events[999].position, before.events[999].position);
+    assert!(!first.events[1_000].duplicate);
+    for stage in ["in memory", "stored", "restarted", "index lost"] {
+        world.enter(stage);
+        let store = world.store();
+        store.warm().await.unwrap();
+        let reads = log.reads();
+        let again = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
+        for (again, first) in again.events.iter().zip(&first.events) {
+            assert_eq!((again.position, again.version), (first.position, first.version), "{stage}");
+            assert!(again.duplicate, "{stage}");
+        }
+        let reads = log.reads() - reads;
+        assert!(reads < 10, "{stage}: {reads} reads");
+    }
+}
+
+/// In one partition all events of a keyed write were duplicates: they still are when many versions have come since.
+pub async fn a_part_of_duplicates_is_not_stored_later(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 3).await;
+    let store = world.store();
+    let partition = |subject: &str| tw_order::partition_of(subject, 3);
+    let (a, b) = ("a", ["b", "c", "d", "e"].into_iter().find(|b| partition(b) != partition("a")).unwrap());
+    append(&store, &stream, &[(a, "0"), (a, "1")]).await.unwrap();
+    let events = [(a, "1"), (b, "2"), (a, "0"), (a, "1")];
+    let first = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
+    assert_eq!(versions(&first), [2, 1, 1, 2]);
+    let many: Vec<_> = (0..1_100).map(|n| format!("later-{n}")).collect();
+    append(&store, &stream, &many.iter().map(|id| (a, id.as_str())).collect::<Vec<_>>()).await.unwrap();
+    drop(store);
+    for stage in ["in memory", "stored", "restarted", "index lost"] {
+        world.enter(stage);
+        let store = world.store();
+        let again = store.append(keyed(&store, &stream, "key", &events)).await.unwrap();
+        for (again, first) in again.events.iter().zip(&first.events) {
+            assert_eq!((again.position, again.version), (first.position, first.version), "{stage}");
+            assert!(again.duplicate, "{stage}");
+        }
+        assert_eq!(store.version(stream.id, a).await.unwrap(), Version(1_102), "{stage}");
+    }
+}
+
+/// A key that was last used for a stream which is gone is free again. Of a write that was stored in part in such a stream the
+/// rest still counts: when that was removed, nothing is stored.
+pub async fn a_key_of_a_dropped_stream_is_free(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let kept = world.stream("kept", 1).await;
+    let store = world.store();
+    for stored in [false, true] {
+        let stream = world.stream("s", 1).await;
+        let key = format!("key-{stored}");
+        store.append(keyed(&store, &stream, &key, &[("a", "1")])).await.unwrap();
+        let mut both = keyed(&store, &stream, &format!("both-{stored}"), &[("a", "2")]);
+        both.push(&kept, &event("b", &key).as_ref()).unwrap();
+        store.append(both).await.unwrap();
+        if stored {
+            store.flush().unwrap();
+        }
+        world.log.drop_stream(&stream.name).await.unwrap();
+        let other = store.append(keyed(&store, &kept, &key, &[("a", &key)])).await.unwrap();
+        assert!(!other.events[0].duplicate, "{key}");
+        let again = store.append(keyed(&store, &kept, &key, &[("a", &key)])).await.unwrap();
+        assert!(again.events[0].duplicate, "{key}");
+        // The same names, the same content, another stream.
+        let stream = world.stream("s", 1).await;
+        let end = world.log.bounds(StreamPartition::new(kept.id, tw_types::PartitionId(0))).unwrap().end;
+        world.log.trim(StreamPartition::new(kept.id, tw_types::PartitionId(0)), end).await.unwrap();
+        let mut both = keyed(&store, &stream, &format!("both-{stored}"), &[("a", "2")]);
+        both.push(&kept, &event("b", &key).as_ref()).unwrap();
+        let gone = store.append(both).await.unwrap_err();
+        assert!(matches!(gone, Error::KeyGone(_)), "{gone}");
+        assert_eq!(store.version(stream.id, "a").await.unwrap(), Version::NONE, "{key}");
+        world.log.drop_stream(&stream.name).await.unwrap();
+    }
+}
+
 /// A write that was on its way when its stream was dropped is refused, and leaves nothing in memory.
 pub async fn a_write_to_a_dropped_stream_leaves_no_memory(log: Arc<dyn Log>) {
     let mut world = World::new(log);
