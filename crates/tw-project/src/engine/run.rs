@@ -8,6 +8,8 @@ use crate::query::state::{Part, ViewState};
 use crate::query::{Answer, Bounds, bounded, client_batch, client_schema, query_error};
 use crate::sql::{self, Lowered, Param, Statement};
 use crate::{Error, session};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::DataFusionError;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::sqlparser::ast::Query;
 use std::sync::Arc;
@@ -167,17 +169,36 @@ impl Engine {
             let end = self.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
             reflects.advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
         }
-        let state =
-            ViewState { plan: point.plan.clone(), keyspace: reading.keyspace, snapshot, _held: reading.held };
-        let mut batches = Vec::new();
-        let read = state.read(part, |batch| {
-            batches.extend(point.project(&batch));
-            Ok(true)
-        });
-        read.map_err(|error| query_error(error, bounds))?;
+        let state = ViewState {
+            plan: point.plan.clone(),
+            keyspace: reading.keyspace,
+            snapshot,
+            list_bytes_max: self.options().query_memory_bytes_max,
+            _held: reading.held,
+        };
+        let batches = if point.is_long {
+            let (point, part) = (point.clone(), part.clone());
+            let read = tokio::task::spawn_blocking(move || read_part(&state, &point, &part));
+            let read = tokio::time::timeout_at(bounds.deadline, read).await;
+            let read = read.map_err(|_| Error::Timeout { timeout_ms: bounds.timeout_ms })?;
+            read.unwrap_or_else(|error| Err(DataFusionError::External(Box::new(error))))
+        } else {
+            read_part(&state, point, part)
+        };
+        let batches = batches.map_err(|error| query_error(error, bounds))?;
         let schema = client_schema(&point.schema, None);
         let batches =
             batches.iter().map(|batch| client_batch(batch, &schema)).collect::<Result<Vec<_>, _>>()?;
         Ok(Some(Answer::from_batches(schema, batches, reflects)))
     }
+}
+
+/// The wanted columns of a part of the state.
+fn read_part(state: &ViewState, point: &PointRead, part: &Part) -> Result<Vec<RecordBatch>, DataFusionError> {
+    let mut batches = Vec::new();
+    state.read(part, point.wanted(), |batch| {
+        batches.extend(point.project(&batch));
+        Ok(true)
+    })?;
+    Ok(batches)
 }

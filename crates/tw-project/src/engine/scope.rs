@@ -125,6 +125,7 @@ impl Scope {
                     plan: view.plan().clone(),
                     keyspace: reading.keyspace,
                     snapshot: snapshot.clone(),
+                    list_bytes_max: engine.options().query_memory_bytes_max,
                     _held: reading.held,
                 };
                 Arc::new(StateTable { state })

@@ -27,6 +27,10 @@ use tw_types::PartitionId;
 
 /// How many groups are read at once.
 pub(crate) const BATCH_ROWS: usize = 4096;
+/// About how many bytes of the store are put together at once.
+pub(crate) const BATCH_BYTES: usize = 8 << 20;
+/// How many entries of lists are walked for one batch, unless one group has more.
+const BATCH_ENTRIES: usize = 65_536;
 /// The most values that an array of a result can have.
 pub(crate) const LIST_VALUES_MAX: usize = 1_000_000;
 
@@ -85,8 +89,10 @@ pub(crate) struct GroupReader<'a> {
     pub(crate) partitions: &'a [(PartitionId, u32)],
     /// The columns that are wanted, the key's first; None: all. An aggregate that is not wanted is not computed: it is NULL.
     pub(crate) wanted: Option<&'a BTreeSet<usize>>,
-    /// The most values that an array of the result can have; a batch ends when its groups have so many together.
+    /// The most values that an array of the result can have.
     pub(crate) values_max: usize,
+    /// The most bytes that the arrays of a batch can have.
+    pub(crate) list_bytes_max: usize,
 }
 
 /// Groups that are being put together.
@@ -97,6 +103,8 @@ struct Collected {
     groups: Vec<(Bytes, Vec<usize>)>,
     /// How many entries have to be walked for them.
     entries: usize,
+    /// How many bytes of the store they have, without those entries.
+    bytes: usize,
 }
 
 fn state(error: tw_state::Error) -> DataFusionError {
@@ -128,8 +136,7 @@ impl<'a> GroupReader<'a> {
         let mut any = false;
         while let Some(key) = merge.next(&mut values).map_err(state)? {
             any |= self.collect(&mut collected, key, &values)?;
-            let full = collected.groups.len() >= BATCH_ROWS || collected.entries >= self.values_max;
-            if full && !self.give(&mut collected, &mut each)? {
+            if self.is_full(&collected) && !self.give(&mut collected, &mut each)? {
                 return Ok(());
             }
         }
@@ -171,7 +178,15 @@ impl<'a> GroupReader<'a> {
             accumulators: self.grouping.aggregates.iter().map(Aggregate::accumulator).collect(),
             groups: Vec::new(),
             entries: 0,
+            bytes: 0,
         }
+    }
+
+    /// Whether a batch has enough.
+    fn is_full(&self, collected: &Collected) -> bool {
+        let entries_max = self.values_max.min(BATCH_ENTRIES);
+        let Collected { groups, entries, bytes, .. } = collected;
+        groups.len() >= BATCH_ROWS || *entries >= entries_max || *bytes >= BATCH_BYTES
     }
 
     fn is_wanted(&self, aggregate: usize) -> bool {
@@ -186,6 +201,7 @@ impl<'a> GroupReader<'a> {
         for (source, value) in values {
             let mut input: &[u8] = value;
             total = total.saturating_add(take_rows(&mut input).map_err(stored)?);
+            collected.bytes += key.len() + value.len();
             parts.push((*source, input));
         }
         if total <= 0 {
@@ -239,7 +255,7 @@ impl<'a> GroupReader<'a> {
             });
         }
         collected.groups.clear();
-        collected.entries = 0;
+        (collected.entries, collected.bytes) = (0, 0);
         for accumulator in &mut collected.accumulators {
             accumulator.resize(0);
         }
@@ -248,7 +264,7 @@ impl<'a> GroupReader<'a> {
 
     /// Computes an aggregate by walking the entries of each group.
     fn walk(&self, index: usize, aggregate: &Aggregate, groups: &[(Bytes, Vec<usize>)]) -> Result<ArrayRef> {
-        let mut walked = Walked::new(aggregate, self.values_max);
+        let mut walked = Walked::new(aggregate, self.values_max, self.list_bytes_max);
         let mut values = Vec::new();
         for (slot, (group, sources)) in groups.iter().enumerate() {
             let owner = owner(group, index);
@@ -281,17 +297,30 @@ impl<'a> GroupReader<'a> {
 /// What entries are put together to.
 enum Walked {
     Count(Vec<i64>),
-    List { values: ColumnBuilder, ends: Vec<i32>, len: usize, item: DataType, values_max: usize },
-    Total { accumulator: Box<dyn Accumulator>, values: ColumnBuilder, slots: Vec<u32> },
+    List {
+        values: ColumnBuilder,
+        ends: Vec<i32>,
+        len: usize,
+        bytes: usize,
+        item: DataType,
+        values_max: usize,
+        bytes_max: usize,
+    },
+    Total {
+        accumulator: Box<dyn Accumulator>,
+        values: ColumnBuilder,
+        slots: Vec<u32>,
+    },
 }
 
 impl Walked {
-    fn new(aggregate: &Aggregate, values_max: usize) -> Self {
+    fn new(aggregate: &Aggregate, values_max: usize, bytes_max: usize) -> Self {
         let values = ColumnBuilder::new(&aggregate.input);
         let wanted = if aggregate.function == Function::Avg { Wanted::Average } else { Wanted::Sum };
         match (aggregate.function, totals(&aggregate.input, wanted)) {
             (Function::List, _) => {
-                Self::List { values, ends: vec![0], len: 0, item: aggregate.input.clone(), values_max }
+                let item = aggregate.input.clone();
+                Self::List { values, ends: vec![0], len: 0, bytes: 0, item, values_max, bytes_max }
             }
             (Function::Sum | Function::Avg, Some(accumulator)) => {
                 Self::Total { accumulator, values, slots: Vec::new() }
@@ -307,8 +336,14 @@ impl Walked {
                     *count += 1;
                 }
             }
-            Self::List { values, ends, len, values_max, .. } => {
+            Self::List { values, ends, len, bytes, values_max, bytes_max, .. } => {
                 *len += 1;
+                *bytes += value.bytes();
+                if *bytes > *bytes_max {
+                    return Err(DataFusionError::ResourcesExhausted(format!(
+                        "arrays of more than {bytes_max} bytes"
+                    )));
+                }
                 let start = ends.last().map_or(0, |end| *end as usize);
                 if *len - start > *values_max {
                     return Err(value_error(format!(
@@ -317,9 +352,12 @@ impl Walked {
                 }
                 values.push(value);
             }
-            Self::Total { values, slots, .. } => {
+            Self::Total { accumulator, values, slots } => {
                 values.push(value);
                 slots.push(slot as u32);
+                if slots.len() >= BATCH_ROWS {
+                    total(accumulator.as_mut(), values, slots);
+                }
             }
         }
         Ok(())
@@ -352,19 +390,27 @@ impl Walked {
                     Some(NullBuffer::from(empty)),
                 )?)
             }
-            Self::Total { mut accumulator, mut values, slots } => {
-                let values = values.finish();
+            Self::Total { mut accumulator, mut values, mut slots } => {
+                total(accumulator.as_mut(), &mut values, &mut slots);
                 accumulator.resize(groups);
-                accumulator.update(&super::accumulator::Rows {
-                    slots: &slots,
-                    values: Some(&values),
-                    filter: None,
-                    taken_back: None,
-                });
                 accumulator.results(groups)?
             }
         })
     }
+}
+
+/// Adds what was collected for groups, the last of which is the largest.
+fn total(accumulator: &mut dyn Accumulator, values: &mut ColumnBuilder, slots: &mut Vec<u32>) {
+    let Some(last) = slots.last() else { return };
+    accumulator.resize(*last as usize + 1);
+    let rows = super::accumulator::Rows {
+        slots: slots.as_slice(),
+        values: Some(&values.finish()),
+        filter: None,
+        taken_back: None,
+    };
+    accumulator.update(&rows);
+    slots.clear();
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(crate) struct PointRead {
     conditions: Vec<(String, DataType, Source)>,
     columns: Vec<usize>,
     pub(crate) schema: SchemaRef,
+    /// Whether more has to be read than the row itself: as many entries as its group has.
+    pub(crate) is_long: bool,
 }
 
 impl PointRead {
@@ -67,7 +69,8 @@ impl PointRead {
         collect(select.selection.as_ref()?, &plan, &mut conditions)?;
         let columns = columns(&select.projection, &plan)?;
         let schema = Arc::new(plan.output.project(&columns).ok()?);
-        let read = Self { columns, schema, table, plan, conditions };
+        let is_long = plan.walks(&columns).ok()?;
+        let read = Self { columns, schema, table, plan, conditions, is_long };
         read.is_by_key().then_some(read)
     }
 
@@ -117,6 +120,11 @@ impl PointRead {
             .plan
             .part(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()));
         (part != Part::All).then_some(part)
+    }
+
+    /// The columns whose values matter; None: all.
+    pub(crate) fn wanted(&self) -> Option<&[usize]> {
+        (self.columns.len() < self.plan.output.fields().len()).then_some(&self.columns)
     }
 
     /// The wanted columns of what was read.

@@ -26,6 +26,8 @@ pub(crate) struct ViewState {
     pub(crate) plan: Arc<ProjectionPlan>,
     pub(crate) keyspace: Keyspace,
     pub(crate) snapshot: Arc<dyn Snapshot>,
+    /// The most bytes that the arrays of a batch can have.
+    pub(crate) list_bytes_max: usize,
     pub(crate) _held: Arc<dyn std::any::Any + Send + Sync>,
 }
 
@@ -161,20 +163,16 @@ impl PartitionStream for StateReader {
         let output = builder.tx();
         let (state, part, wanted) = (self.state.clone(), self.part.clone(), self.wanted.clone());
         builder.spawn_blocking(move || {
-            state.read_columns(&part, wanted.as_deref(), |batch| Ok(output.blocking_send(Ok(batch)).is_ok()))
+            state.read(&part, wanted.as_deref(), |batch| Ok(output.blocking_send(Ok(batch)).is_ok()))
         });
         builder.build()
     }
 }
 
 impl ViewState {
-    /// Reads a part of the state; stops when `each` says false.
-    pub(crate) fn read(&self, part: &Part, each: impl FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
-        self.read_columns(part, None, each)
-    }
-
-    /// The same, where only the values of the `wanted` columns matter.
-    fn read_columns(
+    /// Reads a part of the state, of which only the values of the `wanted` columns matter (None: all); stops when `each` says
+    /// false.
+    pub(crate) fn read(
         &self,
         part: &Part,
         wanted: Option<&[usize]>,
@@ -182,7 +180,8 @@ impl ViewState {
     ) -> Result<()> {
         let partition = |subject: &str| -> PartitionId { partition_of(subject, self.plan.stream.partitions) };
         let only = if let Part::Row(subject) = part { Some(partition(subject)) } else { None };
-        let reader = ViewReader::new(&self.plan, self.keyspace, self.snapshot.as_ref(), only)?;
+        let reader =
+            ViewReader::new(&self.plan, self.keyspace, self.snapshot.as_ref(), only, self.list_bytes_max)?;
         match part {
             Part::All => reader.read(&[], wanted, each),
             Part::Groups(values) => reader.read(values, wanted, each),

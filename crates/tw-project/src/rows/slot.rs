@@ -33,6 +33,15 @@ pub(crate) enum Slot<'a> {
 }
 
 impl Slot<'_> {
+    /// About how many bytes of memory it takes in a column.
+    pub(crate) fn bytes(&self) -> usize {
+        16 + match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// The same, without borrowing.
     pub(crate) fn into_owned(self) -> Slot<'static> {
         match self {

@@ -1,9 +1,10 @@
 //! Reading a view's state, as it is in one snapshot of the store.
 
 use super::changes::Identity;
-use super::rows::{RowKey, read_row};
+use super::rows::{Row, RowKey, read_row};
+use crate::operators::aggregate::Aggregate;
 use crate::operators::best::stored;
-use crate::operators::read::{BATCH_ROWS, GroupReader, LIST_VALUES_MAX};
+use crate::operators::read::{BATCH_BYTES, BATCH_ROWS, GroupReader, LIST_VALUES_MAX};
 use crate::plan::ProjectionPlan;
 use crate::plan::steps::{Rows, Step, only, run};
 use crate::rows::builder::ColumnBuilder;
@@ -23,6 +24,8 @@ pub(crate) struct ViewReader<'a> {
     keyspace: Keyspace,
     snapshot: &'a dyn Snapshot,
     partitions: Vec<(PartitionId, u32)>,
+    /// The most bytes that the arrays of a batch can have.
+    list_bytes_max: usize,
 }
 
 fn state(error: tw_state::Error) -> DataFusionError {
@@ -36,6 +39,7 @@ impl<'a> ViewReader<'a> {
         keyspace: Keyspace,
         snapshot: &'a dyn Snapshot,
         only: Option<PartitionId>,
+        list_bytes_max: usize,
     ) -> Result<Self> {
         let partitions = match only {
             Some(partition) => partition.0..partition.0 + 1,
@@ -48,7 +52,7 @@ impl<'a> ViewReader<'a> {
                 Ok((partition, layout::take_era(era.as_deref()).map_err(stored)?))
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { plan, keyspace, snapshot, partitions })
+        Ok(Self { plan, keyspace, snapshot, partitions, list_bytes_max })
     }
 
     fn groups<'b>(
@@ -61,6 +65,7 @@ impl<'a> ViewReader<'a> {
             grouping,
             wanted,
             values_max: LIST_VALUES_MAX,
+            list_bytes_max: self.list_bytes_max,
             key_types,
             keyspace: self.keyspace,
             snapshot: self.snapshot,
@@ -105,9 +110,13 @@ impl<'a> ViewReader<'a> {
             let prefix = layout::prefix(Kind::Row, *partition, *era);
             for entry in self.snapshot.range(self.keyspace, Range::prefix(&prefix)) {
                 let (_, value) = entry.map_err(state)?;
-                collected.push(&value)?;
-                if collected.rows >= BATCH_ROWS && !give(collected.finish()?, &mut each)? {
-                    return Ok(());
+                let row = read_row(&value).map_err(stored)?;
+                // A row of a table without a key can be there any number of times.
+                for _ in 0..row.count {
+                    collected.push(&row, value.len());
+                    if collected.is_full() && !give(collected.finish()?, &mut each)? {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -121,7 +130,8 @@ impl<'a> ViewReader<'a> {
         for (partition, era) in &self.partitions {
             let stored_key = layout::key(&layout::prefix(Kind::Row, *partition, *era), key.bytes());
             if let Some(value) = self.snapshot.get(self.keyspace, &stored_key).map_err(state)? {
-                collected.push(&value)?;
+                let row = read_row(&value).map_err(stored)?;
+                (0..row.count).for_each(|_| collected.push(&row, value.len()));
             }
         }
         collected.finish()
@@ -139,28 +149,34 @@ struct RowsOut<'a> {
     columns: Vec<ColumnBuilder>,
     types: Vec<DataType>,
     rows: usize,
+    /// About how many bytes they have.
+    bytes: usize,
 }
 
 impl<'a> RowsOut<'a> {
     fn new(plan: &'a ProjectionPlan) -> Self {
         let types: Vec<DataType> =
             plan.input.fields().iter().map(|field| field.data_type().clone()).collect();
-        Self { plan, columns: types.iter().map(ColumnBuilder::new).collect(), types, rows: 0 }
+        Self { plan, columns: types.iter().map(ColumnBuilder::new).collect(), types, rows: 0, bytes: 0 }
     }
 
-    fn push(&mut self, value: &[u8]) -> Result<()> {
-        let row = read_row(value).map_err(stored)?;
-        for _ in 0..row.count {
-            for (index, (column, ty)) in self.columns.iter_mut().zip(&self.types).enumerate() {
-                let slot = row.slots.get(index).unwrap_or(&Slot::Null);
-                column.push(&key::typed(slot.clone(), ty));
-            }
-            self.rows += 1;
+    /// Adds a row once; it takes so many bytes in the store.
+    fn push(&mut self, row: &Row<'_>, bytes: usize) {
+        for (index, (column, ty)) in self.columns.iter_mut().zip(&self.types).enumerate() {
+            let slot = row.slots.get(index).unwrap_or(&Slot::Null);
+            column.push(&key::typed(slot.clone(), ty));
         }
-        Ok(())
+        self.rows += 1;
+        self.bytes += bytes;
+    }
+
+    /// Whether a batch has enough rows.
+    fn is_full(&self) -> bool {
+        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
     fn finish(&mut self) -> Result<RecordBatch> {
+        self.bytes = 0;
         let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         let rows = Rows::plain(self.plan.input.clone(), columns, std::mem::take(&mut self.rows))?;
         let steps: &[Step] = &self.plan.before;
@@ -169,6 +185,16 @@ impl<'a> RowsOut<'a> {
 }
 
 impl ProjectionPlan {
+    /// Whether some of these columns of the result are put together of all entries of a group.
+    pub(crate) fn walks(&self, columns: &[usize]) -> Result<bool> {
+        let Some((grouping, _)) = &self.grouping else { return Ok(false) };
+        let (_, needed) = only(&self.after, columns.iter().copied().collect())?;
+        let several = self.stream.partitions > 1;
+        let walks = |aggregate: &Aggregate| aggregate.is_walked() || (several && aggregate.is_united());
+        let aggregates = grouping.aggregates.iter().enumerate();
+        Ok(aggregates.into_iter().any(|(index, one)| walks(one) && needed.contains(&(grouping.keys + index))))
+    }
+
     /// How rows of the stream are told apart.
     pub(crate) fn identity(&self) -> Identity {
         if self.stream.schema.as_ref().is_some_and(|schema| !schema.key.is_empty()) {

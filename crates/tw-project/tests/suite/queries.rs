@@ -140,3 +140,13 @@ fn a_query_may_have_so_many_rows_and_takes_no_longer_than_it_may() {
     });
     assert_eq!(error.to_string(), "the result has more than 3 rows: use LIMIT, or raise the bound");
 }
+
+#[test]
+fn a_read_by_key_computes_only_what_it_is_asked_for() {
+    let mut node = events();
+    node.run("CREATE PROJECTION p AS SELECT _type AS kind, count(*) AS n, 1 / (count(*) - 5) AS bad, array_agg(_offset) AS all FROM raw GROUP BY _type");
+    assert_eq!(node.query("SELECT n FROM p WHERE kind = 'odd'"), "[5]");
+    let error = node.try_query("SELECT bad FROM p WHERE kind = 'odd'", &[]).unwrap_err();
+    assert_eq!(error.to_string(), "division by zero");
+    assert_eq!(node.query("SELECT kind, all FROM p WHERE kind = 'odd'").matches(',').count(), 5);
+}

@@ -24,6 +24,15 @@ fn lists() -> Grouping {
 
 /// Reads groups with so many values each; gives how many groups each batch has.
 fn read(lengths: &[usize], values_max: usize, wanted: Option<&BTreeSet<usize>>) -> Result<Vec<usize>> {
+    read_within(lengths, values_max, usize::MAX, wanted)
+}
+
+fn read_within(
+    lengths: &[usize],
+    values_max: usize,
+    list_bytes_max: usize,
+    wanted: Option<&BTreeSet<usize>>,
+) -> Result<Vec<usize>> {
     let store = MemoryStore::new();
     let keyspace = store.keyspace("lists").unwrap();
     let grouping = Arc::new(lists());
@@ -50,6 +59,7 @@ fn read(lengths: &[usize], values_max: usize, wanted: Option<&BTreeSet<usize>>) 
         partitions: &[(PartitionId(0), 0)],
         wanted,
         values_max,
+        list_bytes_max,
     };
     let (mut batches, mut seen) = (Vec::new(), Vec::new());
     reader.read(&[], |columns, rows| {
@@ -74,4 +84,11 @@ fn an_array_that_is_too_long_is_an_error_unless_it_is_not_wanted() {
     let error = read(&[1, 11], 10, None).unwrap_err().to_string();
     assert!(error.contains("an array of more than 10 values cannot be read"), "{error}");
     assert_eq!(read(&[1, 11], 10, Some(&BTreeSet::from([0]))).unwrap(), [2]);
+}
+
+#[test]
+fn arrays_take_no_more_memory_than_a_query_may() {
+    let error = read_within(&[5, 5], 1_000, 100, None).unwrap_err();
+    assert!(matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)), "{error}");
+    assert_eq!(read_within(&[5, 5], 5, 100, None).unwrap(), [1, 1]);
 }
