@@ -95,7 +95,9 @@ impl Entries {
         };
         change.count += if taken_back { -1 } else { 1 };
         if !taken_back {
-            change.value = value();
+            let value = value();
+            *bytes = (*bytes + value.len()).saturating_sub(change.value.len());
+            change.value = value;
         }
     }
 
@@ -240,4 +242,21 @@ fn best_in_store(
     let Some((key, stored)) = survivor.transpose()? else { return Ok(None) };
     let (_, value) = take_entry(&stored)?;
     Ok(Some(Entry { key, value: value.to_vec() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_values_of_entries_count_as_memory() {
+        let mut entries = Entries::default();
+        entries.add(0, b"g", 0, b"key", || vec![1; 1_000], false);
+        let long = entries.pending_bytes();
+        assert!(long >= 1_003, "{long}");
+        entries.add(0, b"g", 0, b"key", || vec![1; 10], false);
+        assert_eq!(entries.pending_bytes(), long - 990);
+        entries.clear();
+        assert_eq!(entries.pending_bytes(), 0);
+    }
 }
