@@ -110,9 +110,11 @@ impl Lowering<'_> {
                     };
                     SyntaxError::new(format!("there is no parameter `{name}`: {given}"), *span)
                 };
-                let value = value.ok_or_else(missing)?.to_sql();
-                *expr = Expr::Value(ValueWithSpan { value, span: *span });
-                self.lower_expr(expr)?;
+                let span = *span;
+                *expr = match value.ok_or_else(missing)? {
+                    Param::Number(number) => typed_number(number, span)?,
+                    other => Expr::Value(other.to_sql().with_span(span)),
+                };
             }
             Expr::Value(ValueWithSpan { value: Value::Number(number, _), span }) => {
                 let number = number.replace('_', "");

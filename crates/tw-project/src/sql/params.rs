@@ -27,16 +27,12 @@ impl Param {
         }
     }
 
-    /// As a literal of a statement.
+    /// As a literal of a statement; one of a number has no sign.
     pub(crate) fn to_sql(&self) -> Value {
         match self {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Boolean(*value),
-            Self::Number(number) => match number.strip_prefix('-') {
-                // A literal has no sign; a text takes the type that is asked for.
-                Some(_) => Value::SingleQuotedString(number.clone()),
-                None => Value::Number(number.clone(), false),
-            },
+            Self::Number(number) => Value::Number(number.clone(), false),
             Self::Text(text) => Value::SingleQuotedString(text.clone()),
         }
     }

@@ -142,6 +142,22 @@ fn a_query_may_have_so_many_rows_and_takes_no_longer_than_it_may() {
 }
 
 #[test]
+fn negative_numbers_are_numbers_also_as_parameters() {
+    let mut node = Node::new();
+    node.run("CREATE STREAM s (x integer, t text) WITH (partitions = 1)");
+    node.append("s", "t", None, r#"{"x":-5,"t":"-5"}"#);
+    let ask = |sql: &str, number: &str| {
+        let answer = node.try_query(sql, &[Param::Number(number.into())]);
+        answer.unwrap_or_else(|error| error.to_string())
+    };
+    assert_eq!(ask("SELECT $1 + 1, x - $1, - $1 FROM s", "-5"), "[-4,0,5]");
+    assert_eq!(ask("SELECT x FROM s WHERE x = $1", "-5"), "[-5]");
+    assert_eq!(ask("SELECT $1", "-0.50"), r#"["-0.50"]"#);
+    // As of any other number.
+    assert_eq!(ask("SELECT x FROM s WHERE t = $1", "-5"), ask("SELECT x FROM s WHERE t = $1", "5"));
+}
+
+#[test]
 fn a_read_by_key_computes_only_what_it_is_asked_for() {
     let mut node = events();
     node.run("CREATE PROJECTION p AS SELECT _type AS kind, count(*) AS n, 1 / (count(*) - 5) AS bad, array_agg(_offset) AS all FROM raw GROUP BY _type");
