@@ -67,7 +67,7 @@ impl ProjectionPlan {
     /// built is of no use to the other.
     pub(crate) fn fingerprint(&self, query: &str, version: u64) -> u64 {
         let mut text = format!(
-            "2|{version}|{query}|{}|{}|",
+            "3|{version}|{query}|{}|{}|",
             self.stream.id,
             self.stream.schema.as_ref().is_some_and(|schema| schema.key.is_empty())
         );
