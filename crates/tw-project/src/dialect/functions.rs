@@ -269,7 +269,7 @@ impl Call<'_> {
                 operand.type_name()
             )));
         }
-        let args = self.operands.iter().cloned().map(Operand::into_text).collect::<Result<_>>()?;
+        let args = self.operands.iter().cloned().map(Operand::into_printed).collect::<Result<_>>()?;
         self.datafusion(self.name, args)
     }
 

@@ -66,6 +66,14 @@ impl Operand {
         self.cast(&DataType::Utf8View)
     }
 
+    /// As text, as PostgreSQL prints it: a `char(n)` with the spaces at its end.
+    pub(super) fn into_printed(self) -> Result<Expr> {
+        if types::is_padded(&self.field) {
+            return Ok(Cast::of(self.expr, &DataType::Utf8View));
+        }
+        self.into_text()
+    }
+
     /// The value for an operator or a function that compares it: intervals that are kept as text are read.
     pub(super) fn comparable(self) -> Result<Self> {
         if self.kind != Kind::SpanText {

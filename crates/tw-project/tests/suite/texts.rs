@@ -73,3 +73,15 @@ fn a_text_is_made_no_longer_than_memory_allows() {
         the result of rpad() would have more than 16777216 bytes"#]]
     .assert_eq(&all.join("\n"));
 }
+
+#[test]
+fn padded_characters_keep_their_spaces_in_concat_alone() {
+    let mut node = Node::new();
+    node.table("shop.t", "id integer, c other(character(5))", &["id"], 1);
+    node.change("shop.t", "1", "null", r#"{"id":1,"c":"ab   "}"#);
+    // As PostgreSQL answers.
+    assert_eq!(
+        node.query("SELECT concat(c, 'x'), concat_ws(',', c, 'x'), c || 'x', c::text FROM shop.t"),
+        r#"["ab   x","ab   ,x","abx","ab"]"#
+    );
+}
