@@ -210,8 +210,9 @@ fn pad(name: &'static str, arrays: &[ArrayRef]) -> Result<ArrayRef> {
             longer.texts.append_value(text.chars().take(length).collect::<String>());
             continue;
         }
-        // A character has four bytes at most.
-        longer.expect((length - known).checked_mul(4).and_then(|bytes| bytes.checked_add(text.len())))?;
+        let widest = fill.chars().map(char::len_utf8).max().unwrap_or_default();
+        longer
+            .expect((length - known).checked_mul(widest).and_then(|bytes| bytes.checked_add(text.len())))?;
         let padding = fill.chars().cycle().take(length - known).collect::<String>();
         longer.texts.append_value(if name == "lpad" { padding + text } else { text.to_owned() + &padding });
     }

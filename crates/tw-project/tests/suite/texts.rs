@@ -75,6 +75,20 @@ fn a_text_is_made_no_longer_than_memory_allows() {
 }
 
 #[test]
+fn paddings_are_bounded_by_their_bytes_and_not_by_those_of_wider_characters() {
+    let node = Node::new();
+    let ask = |sql: &str| node.try_query(sql, &[]).unwrap_or_else(|error| error.to_string());
+    assert_eq!(
+        ask("SELECT length(lpad('x', 16000000)), length(rpad('x', 8000000, 'é'))"),
+        "[16000000,8000000]"
+    );
+    assert_eq!(
+        ask("SELECT lpad('x', 9000000, 'aé')"),
+        "the result of lpad() would have more than 16777216 bytes"
+    );
+}
+
+#[test]
 fn padded_characters_keep_their_spaces_in_concat_alone() {
     let mut node = Node::new();
     node.table("shop.t", "id integer, c other(character(5))", &["id"], 1);
