@@ -34,7 +34,7 @@ static GUARD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
 /// A copy of an expression, for a second place.
 ///
 /// # Errors
-/// It is too large for that: copies within copies would exhaust the memory.
+/// It is too large for that: copies within copies would exhaust the memory. Or the copy would have another value.
 pub(super) fn copy(expr: &Expr) -> Result<Expr> {
     copies(expr, 1)?;
     Ok(expr.clone())
@@ -42,6 +42,11 @@ pub(super) fn copy(expr: &Expr) -> Result<Expr> {
 
 /// Checks that an expression may stand in so many more places.
 pub(super) fn copies(expr: &Expr, count: usize) -> Result<()> {
+    if count > 0 && expr.is_volatile() {
+        return Err(type_error(
+            "not supported: a function that gives another value each time, such as random(), where its value is needed twice: compute it in a subquery in FROM",
+        ));
+    }
     if size(expr).saturating_mul(count) > COPIED_MAX {
         return Err(type_error(format!(
             "the statement is too large: conditions within one another that are computed twice have more than {COPIED_MAX} parts: make it a subquery"
@@ -94,7 +99,12 @@ pub(super) fn logical(op: Operator, left: Expr, right: Expr) -> Result<Expr> {
         Box::new(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
     };
     let when = |is: bool, then: Expr| (Box::new(lit(is)), Box::new(then));
-    let (base, when_then, otherwise) = if size(&left) <= size(&right) {
+    let left_is_copied = match (left.is_volatile(), right.is_volatile()) {
+        (false, true) => true,
+        (true, false) => false,
+        _ => size(&left) <= size(&right),
+    };
+    let (base, when_then, otherwise) = if left_is_copied {
         let known = Box::new(copy(&left)?);
         let known = if decisive { Expr::IsTrue(known) } else { Expr::IsFalse(known) };
         (known, vec![when(true, lit(decisive))], combined(left, right))

@@ -158,6 +158,18 @@ fn negative_numbers_are_numbers_also_as_parameters() {
 }
 
 #[test]
+fn a_value_that_is_another_each_time_is_not_computed_twice() {
+    let node = events();
+    let ask = |sql: &str| node.try_query(sql, &[]).unwrap_or_else(|error| error.to_string());
+    expect!["not supported: a function that gives another value each time, such as random(), where its value is needed twice: compute it in a subquery in FROM"].assert_eq(&ask("SELECT count(*) FROM raw WHERE random() BETWEEN 0.2 AND 0.8"));
+    expect!["not supported: a function that gives another value each time, such as random(), where its value is needed twice: compute it in a subquery in FROM"].assert_eq(&ask("SELECT nullif(random(), 2) > 1 FROM raw LIMIT 1"));
+    expect!["division by zero"]
+        .assert_eq(&ask("SELECT count(*) FROM raw WHERE random() >= 0 AND 10 / (data->>'n')::int > 1"));
+    expect!["[10]"]
+        .assert_eq(&ask("SELECT count(*) FROM (SELECT random() AS r FROM raw) x WHERE r BETWEEN 0 AND 1"));
+}
+
+#[test]
 fn a_read_by_key_computes_only_what_it_is_asked_for() {
     let mut node = events();
     node.run("CREATE PROJECTION p AS SELECT _type AS kind, count(*) AS n, 1 / (count(*) - 5) AS bad, array_agg(_offset) AS all FROM raw GROUP BY _type");
