@@ -23,17 +23,19 @@ use datafusion::logical_expr::{
 use datafusion::sql::sqlparser::ast::BinaryOperator as Sql;
 use std::sync::Arc;
 
-/// Rewrites `expr`, whose columns are those of `schema`.
+/// Rewrites `expr`, whose columns are those of `schema`, while a statement is being planned.
 ///
 /// # Errors
 /// There is no operator or function for the types.
 pub(super) fn rewrite(dialect: &Dialect, expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    Ok(expr.rewrite(&mut Rewriter { dialect, schema })?.data)
+    Ok(expr.rewrite(&mut Rewriter { dialect, schema, is_planning: true })?.data)
 }
 
 pub(super) struct Rewriter<'a> {
     pub(super) dialect: &'a Dialect,
     pub(super) schema: &'a DFSchema,
+    /// Whether subqueries have not been rewritten. They are once: again at each level would take time that doubles with it.
+    pub(super) is_planning: bool,
 }
 
 /// Whether an expression has been made by the binder, so that everything in it has its meaning already.
@@ -208,7 +210,10 @@ impl Rewriter<'_> {
 
     /// A value and the column of a subquery that it is compared with, brought to one type.
     fn compared(&self, op: Operator, expr: Expr, subquery: Subquery) -> Result<(Expr, Subquery)> {
-        let plan = bind(*self.dialect, Arc::unwrap_or_clone(subquery.subquery))?;
+        let mut plan = Arc::unwrap_or_clone(subquery.subquery);
+        if self.is_planning {
+            plan = bind(*self.dialect, plan)?;
+        }
         let [column] = plan
             .schema()
             .columns()

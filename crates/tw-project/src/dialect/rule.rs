@@ -48,7 +48,7 @@ impl PostgresRule {
             return Ok(Transformed::no(plan));
         }
         let names = NamePreserver::new(&plan);
-        let mut rewriter = Rewriter { dialect: &self.0, schema: &schema };
+        let mut rewriter = Rewriter { dialect: &self.0, schema: &schema, is_planning: false };
         let plan = plan.map_expressions(|expr| {
             let name = names.save(&expr);
             Ok(expr.rewrite(&mut rewriter)?.update_data(|expr| name.restore(expr)))

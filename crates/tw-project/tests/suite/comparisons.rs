@@ -183,3 +183,14 @@ fn joins_with_using_compare_as_an_equals_sign_does() {
         operator does not exist: date = text: add a cast to the join condition"#]]
     .assert_eq(&answers(&things(), &all));
 }
+
+#[test]
+fn subqueries_within_one_another_are_planned_in_a_time_that_does_not_double_with_each() {
+    let node = things();
+    for condition in ["x IN", "x > 0 AND x IN"] {
+        let nested = (0..16).fold("SELECT x FROM other".to_owned(), |inner, _| {
+            format!("SELECT x FROM s WHERE {condition} ({inner})")
+        });
+        assert_eq!(node.query(&nested), "[1]");
+    }
+}
