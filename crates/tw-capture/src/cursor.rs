@@ -7,7 +7,7 @@
 
 use crate::{Error, Lsn};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tw_log::{Log, NewStream};
 use tw_types::{Cleanup, Data, Event, PartitionId, StreamDef, StreamName, StreamPartition, Timestamp};
@@ -58,6 +58,9 @@ pub struct TableCursor {
     /// Its columns when they were last looked at; none if that was by an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
+    /// Names of columns that have been dropped since the rows were read: the log still holds values under them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dropped: BTreeSet<String>,
     /// What identifies a row: `key`, `row` (all of it) or `none`.
     pub identity: String,
     /// How far the snapshot is.
@@ -249,6 +252,7 @@ mod tests {
             phase: Phase::Running { after: vec!["7".into()] },
             rows: 7,
             again: Vec::new(),
+            dropped: BTreeSet::new(),
             written_over: None,
         };
         let event = table_event("shop", "public.orders", &table, "2".into(), 0);

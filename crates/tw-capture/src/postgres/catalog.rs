@@ -1,7 +1,7 @@
 //! What the catalogue of the database says about tables.
 
 use super::connection::{Connection, Row};
-use super::layout::{Described, Identity, Layout, LayoutColumn};
+use super::layout::{Attribute, Described, Identity, Layout, LayoutColumn};
 use super::name::TableName;
 use super::pgoutput::Relation;
 use super::types::BaseType;
@@ -117,23 +117,19 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
     let generated_too = table.is_true(11);
     let mut layout = Vec::new();
     let mut attributes = Vec::new();
-    let mut filled = Vec::new();
     let mut defined = String::new();
     for column in columns {
-        let attribute: i16 = column.parse(1)?;
+        let number: i16 = column.parse(1)?;
         let generated = column.text(7) == Some("s");
         let published = match &listed {
-            Some(listed) => listed.contains(&attribute),
+            Some(listed) => listed.contains(&number),
             None => column.text(7) == Some("") || (generated && generated_too),
         };
         if !published {
             continue;
         }
-        if column.is_true(6) {
-            filled.push((column.need(2)?.to_owned(), attribute));
-        }
-        defined.push_str(&format!("{attribute} {},", column.need(12)?));
-        attributes.push(attribute);
+        defined.push_str(&format!("{number} {},", column.need(12)?));
+        attributes.push(Attribute { number, filled: column.is_true(6) });
         layout.push(LayoutColumn {
             name: column.need(2)?.to_owned(),
             type_id: column.parse(3)?,
@@ -145,10 +141,10 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
             },
             nullable: !column.is_true(5),
             declared: column.need(11)?.to_owned(),
-            identity: replica_identity == 'f' || key.contains(&attribute),
+            identity: replica_identity == 'f' || key.contains(&number),
         });
     }
-    let place = |attribute: &i16| attributes.iter().position(|known| known == attribute);
+    let place = |number: &i16| attributes.iter().position(|known| known.number == *number);
     let key_columns: Option<Vec<usize>> = key.iter().map(place).collect();
     let identity = match (&key_columns, replica_identity) {
         (Some(key), _) if !key.is_empty() => Identity::Key(key.clone()),
@@ -161,10 +157,10 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
         layout: Layout { columns: layout, identity },
         storage: fingerprint(table.text(7).unwrap_or_default()),
         columns: Columns {
-            last: attributes.iter().copied().max().unwrap_or_default(),
+            last: attributes.iter().map(|attribute| attribute.number).max().unwrap_or_default(),
             defined: fingerprint(&defined),
         },
-        filled,
+        attributes,
         partitioned: table.text(3) == Some("p"),
         replica_identity,
         rows_estimate: table.text(6).and_then(|count| count.parse().ok()),

@@ -22,6 +22,7 @@ use crate::sink::Sink;
 use crate::status::{Counters, Shared, SnapshotPhase, TableIdentity, TableStatus};
 use crate::{Error, Lsn, Options, Place, SnapshotMode};
 use hashbrown::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::{mpsc, watch};
@@ -201,6 +202,7 @@ impl Start<'_> {
             storage: described.storage.clone(),
             shape: described.layout.shape(),
             columns: Some(described.columns.clone()),
+            dropped: BTreeSet::new(),
             identity: described.layout.identity.label().to_owned(),
             phase: first_phase(options),
             rows: 0,

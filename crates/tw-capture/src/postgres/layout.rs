@@ -105,6 +105,35 @@ pub(crate) fn next_version(before: Option<&Schema>, mut schema: Schema) -> Optio
     Some(schema)
 }
 
+/// What the catalogue knows of a column and no change tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attribute {
+    /// Its number, which no other column of the table ever gets.
+    pub(crate) number: i16,
+    /// Whether its value in old rows comes from the catalogue (`ADD COLUMN … DEFAULT`).
+    pub(crate) filled: bool,
+}
+
+/// Why rows have to be read again without a change of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anew {
+    /// Partitions may have been truncated, attached or detached.
+    Partitions,
+    /// Rows hold other values in their columns.
+    Rows,
+}
+
+impl Anew {
+    /// Why everybody who follows the stream has to forget all rows first, if so: what is written anew takes the place of
+    /// what was there, rows that came or went with a partition do not.
+    pub(crate) fn reset(self) -> Option<&'static str> {
+        match self {
+            Self::Partitions => Some("its partitions have changed"),
+            Self::Rows => None,
+        }
+    }
+}
+
 /// What the catalogue says about a table at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Described {
@@ -115,8 +144,8 @@ pub(crate) struct Described {
     pub(crate) storage: String,
     /// When its published columns were defined.
     pub(crate) columns: Columns,
-    /// Names and numbers of columns whose value in old rows comes from the catalogue (`ADD COLUMN … DEFAULT`).
-    pub(crate) filled: Vec<(String, i16)>,
+    /// What the catalogue knows of each column of the layout, in the same order.
+    pub(crate) attributes: Vec<Attribute>,
     /// Whether it is a partitioned table, whose partitions it stands for.
     pub(crate) partitioned: bool,
     /// `d`, `n`, `f` or `i`, as `pg_class.relreplident`.
@@ -145,11 +174,19 @@ impl Described {
 
     /// Whether rows look different than when they were read, without a change of each: then they have to be read
     /// again. `schema` is what the stream says, `read` is from when the rows were read.
-    pub(crate) fn is_refilled(&self, schema: Option<&Schema>, read: &TableCursor) -> bool {
-        let known = |name: &str| schema.is_some_and(|schema| schema.column(name).is_some());
-        let later = |number: i16| read.columns.as_ref().is_some_and(|columns| number > columns.last);
-        let added = self.filled.iter().any(|(name, number)| !known(name) || later(*number));
+    pub(crate) fn anew(&self, schema: Option<&Schema>, read: &TableCursor) -> Option<Anew> {
+        let stored_anew = self.storage != read.storage;
+        if stored_anew && self.partitioned {
+            return Some(Anew::Partitions);
+        }
+        let added = self.layout.columns.iter().zip(&self.attributes).any(|(column, attribute)| {
+            let known = schema.is_some_and(|schema| schema.column(&column.name).is_some());
+            let later = read.columns.as_ref().is_some_and(|columns| attribute.number > columns.last);
+            // A name that comes back is another column: what the log holds under it, no row has any more.
+            (known && later) || (!known && (attribute.filled || read.dropped.contains(&column.name)))
+        });
         let redefined = read.columns.as_ref().is_some_and(|columns| columns.defined != self.columns.defined);
-        added || ((redefined || self.layout.shape() != read.shape) && self.storage != read.storage)
+        let rewritten = stored_anew && (redefined || self.layout.shape() != read.shape);
+        (added || rewritten).then_some(Anew::Rows)
     }
 }

@@ -134,6 +134,7 @@ impl Table {
             self.cursor.rows = 0;
             self.cursor.written_over = None;
             self.cursor.again.clear();
+            self.cursor.dropped.clear();
             self.run += 1;
         }
         self.cursor.phase = phase;

@@ -2,7 +2,7 @@
 
 use crate::support::{World, eventually};
 use serde_json::json;
-use tw_capture::Options;
+use tw_capture::{Handle, Options};
 use tw_types::{ColumnType, Schema};
 
 fn schema(world: &World, stream: &str) -> Schema {
@@ -293,6 +293,58 @@ fn rows_that_are_written_anew_under_the_same_types_are_read_again() {
         });
         world.catch_up(&source);
         world.assert_same("shop.t", "public.t");
+        source.stop();
+    }
+}
+
+/// Waits until column `c` is there and no row holds anything in it.
+fn comes_back_empty(world: &mut World, source: &Handle) {
+    eventually(source, |_| {
+        let model = world.model("shop.t");
+        let place = model.columns.iter().position(|column| column == "\"c\"");
+        place.is_some_and(|place| model.rows().iter().all(|row| row[place].is_none()))
+    });
+    world.catch_up(source);
+    world.assert_same("shop.t", "public.t");
+}
+
+#[test]
+fn cap_2_a_column_that_comes_back_after_a_while_has_its_rows_read_again() {
+    let mut world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, c text); INSERT INTO t VALUES (1, '1'), (2, '2')");
+    let source = world.capture(&["t"]);
+    world.catch_up(&source);
+    world.sql("ALTER TABLE t DROP c");
+    eventually(&source, |_| schema(&world, "shop.t").column("c").is_none());
+    source.stop();
+    let source = world.capture(&["t"]);
+    world.sql("ALTER TABLE t ADD c text");
+    comes_back_empty(&mut world, &source);
+    assert_eq!(source.status().counters.snapshot_rows, 2);
+    source.stop();
+}
+
+#[test]
+fn cap_2_a_column_that_is_dropped_and_added_again_has_its_rows_read_again() {
+    for (change, ty) in [
+        // Nothing tells of these but the number of the column.
+        ("ALTER TABLE t DROP c, ADD c text", ColumnType::Text),
+        ("ALTER TABLE t DROP c, ADD c int", ColumnType::Int4),
+        ("ALTER TABLE t RENAME c TO d; ALTER TABLE t DROP d, ADD c text", ColumnType::Text),
+        // A change finds it before a heartbeat does.
+        ("ALTER TABLE t DROP c, ADD c int; INSERT INTO t VALUES (3, NULL)", ColumnType::Int4),
+    ] {
+        let mut world = World::new();
+        world.sql("CREATE TABLE t (id int PRIMARY KEY, c text); INSERT INTO t VALUES (1, '1'), (2, '2')");
+        let source = world.capture(&["t"]);
+        world.catch_up(&source);
+        world.sql(change);
+        comes_back_empty(&mut world, &source);
+        assert_eq!(schema(&world, "shop.t").column("c").unwrap().ty, ty);
+        let read = source.status().counters.snapshot_rows;
+        let writes = source.status().counters.writes;
+        eventually(&source, |status| status.counters.writes >= writes + 8);
+        assert_eq!(source.status().counters.snapshot_rows, read, "once is enough");
         source.stop();
     }
 }

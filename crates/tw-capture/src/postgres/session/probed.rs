@@ -67,19 +67,18 @@ impl Session {
     /// A table looks as we think: were its rows written anew all the same?
     async fn look_at_storage(&mut self, id: u32, described: &Described) -> Result<(), Error> {
         let Some(table) = self.tables.by_id_mut(id).filter(|table| table.is_done()) else { return Ok(()) };
-        let stored_anew = table.cursor.storage != described.storage;
-        if !stored_anew && table.cursor.columns.as_ref() == Some(&described.columns) {
+        let same_columns = table.cursor.columns.as_ref() == Some(&described.columns);
+        if same_columns && table.cursor.storage == described.storage {
             return Ok(());
         }
-        let refilled = described.is_refilled(table.def.schema.as_ref(), &table.cursor);
+        let anew = described.anew(table.def.schema.as_ref(), &table.cursor);
         table.cursor.storage.clone_from(&described.storage);
         table.cursor.columns = Some(described.columns.clone());
         table.cursor_changed = true;
-        if stored_anew && described.partitioned {
-            // Partitions may have been truncated, attached or detached, which no change tells.
-            return self.read_again(id, Some("its partitions have changed")).await;
+        match anew {
+            Some(anew) => self.read_again(id, anew.reset()).await,
+            None => Ok(()),
         }
-        if refilled { self.read_again(id, None).await } else { Ok(()) }
     }
 
     /// A table is gone; another may have its name.

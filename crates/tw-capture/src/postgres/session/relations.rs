@@ -6,7 +6,7 @@ use crate::Error;
 use crate::cursor::Phase;
 use crate::postgres::catalog;
 use crate::postgres::envelope::Moment;
-use crate::postgres::layout::{self, Described, Layout};
+use crate::postgres::layout::{self, Anew, Described, Layout};
 use crate::postgres::name::TableName;
 use crate::postgres::pgoutput::{self, Message, Relation};
 use crate::postgres::tables::Naming;
@@ -79,28 +79,22 @@ impl Session {
             || (schema.is_some() && key(before.as_ref()) != key(schema.as_ref()));
         let cursor = &table.cursor;
         let seen = now.filter(|_| cursor.phase != Phase::Pending);
-        let regrouped = seen.is_some_and(|now| now.partitioned && now.storage != cursor.storage);
-        let refilled = seen.is_some_and(|now| now.is_refilled(before.as_ref(), cursor));
-        let why = if rekeyed {
-            Some("the key has changed")
-        } else if regrouped {
-            Some("its partitions have changed")
-        } else {
-            refilled.then_some("rows were written anew")
-        };
+        let anew = seen.and_then(|now| now.anew(before.as_ref(), cursor));
+        let reset = if rekeyed { Some("the key has changed") } else { anew.and_then(Anew::reset) };
+        let is_anew = rekeyed || anew.is_some();
         let label = table.label.clone();
         if rekeyed {
             self.move_between_publications(id, &layout).await?;
         }
-        if let Some(why) = why {
+        if is_anew {
+            let why = reset.unwrap_or("rows were written anew");
             tracing::info!(table = label, why, "the table is read again");
-            // What is written anew takes the place of what was there.
-            self.start_over(id, (rekeyed || regrouped).then_some(why))?;
+            self.start_over(id, reset)?;
             // It may have a key only now.
             self.window.watch(id);
         }
         self.note_layout(id, &layout, now);
-        if schema.is_some() || why.is_some() {
+        if schema.is_some() || is_anew {
             // First it is durable that the table is to be read again, then that it looks different: a crash in between
             // reads it once too often.
             self.submit_and_settle().await?;
@@ -114,6 +108,11 @@ impl Session {
     fn note_layout(&mut self, id: u32, layout: &Layout, now: Option<&Described>) {
         let Some(table) = self.tables.by_id_mut(id) else { return };
         let mut cursor = table.cursor.clone();
+        if cursor.phase != Phase::Pending {
+            let before = table.def.schema.iter().flat_map(|schema| &schema.columns);
+            let dropped = before.filter(|column| layout.columns.iter().all(|now| now.name != column.name));
+            cursor.dropped.extend(dropped.map(|column| column.name.clone()));
+        }
         cursor.shape = layout.shape();
         cursor.identity = layout.identity.label().to_owned();
         if let Some(now) = now {

@@ -298,7 +298,7 @@ mod tests {
             },
             storage: String::new(),
             columns: crate::cursor::Columns::default(),
-            filled: Vec::new(),
+            attributes: Vec::new(),
             partitioned: false,
             replica_identity: 'd',
             rows_estimate: None,
