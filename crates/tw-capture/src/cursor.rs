@@ -70,6 +70,10 @@ pub struct TableCursor {
     /// Keys of rows that are to be read once more, because a change left values out that the log may not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<Vec<String>>,
+    /// Whether there are more of these than can be named: then all rows are, once those have been read that are being
+    /// read now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_again: bool,
     /// How many updates and deletes the server had counted when an append-only table had been read: those are not
     /// captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,11 +252,12 @@ mod tests {
             storage: "00".into(),
             shape: "11".into(),
             columns: Some(Columns { last: 3, defined: "22".into() }),
+            dropped: BTreeSet::new(),
             identity: "key".into(),
             phase: Phase::Running { after: vec!["7".into()] },
             rows: 7,
             again: Vec::new(),
-            dropped: BTreeSet::new(),
+            all_again: false,
             written_over: None,
         };
         let event = table_event("shop", "public.orders", &table, "2".into(), 0);

@@ -29,6 +29,7 @@ mod stream;
 mod tables;
 mod tls;
 mod types;
+mod unread;
 
 pub(crate) use address::decode as percent_decoded;
 pub use define::define;

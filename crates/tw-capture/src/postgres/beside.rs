@@ -109,13 +109,23 @@ pub(crate) struct Work {
     pub(crate) after: Option<Vec<String>>,
     /// Rows that have one of these keys.
     pub(crate) keys: Vec<Vec<String>>,
+    /// The number of the latest note of such a row.
+    pub(crate) noted: u64,
+}
+
+/// A table that is being read.
+struct Reading {
+    table: u32,
+    /// Whether only certain rows are.
+    by_keys: bool,
+    task: AbortHandle,
 }
 
 /// The tasks of a session; they end with it.
 pub(crate) struct Beside {
     context: Context,
     probing: Option<AbortHandle>,
-    reading: Option<(u32, AbortHandle)>,
+    reading: Option<Reading>,
     pub(crate) awaited: HashMap<String, Awaited>,
 }
 
@@ -159,8 +169,10 @@ impl Beside {
             crate::Phase::Pending | crate::Phase::Done => None,
         };
         let (label, run, generation) = (table.label.clone(), table.run, table.generation);
-        let keys = table.cursor.again.iter().take(KEYS_MAX).cloned().collect();
-        let work = Work { table: table.id, label, run, generation, after, keys };
+        let keys: Vec<_> = table.unread.keys().take(KEYS_MAX).cloned().collect();
+        let by_keys = !keys.is_empty();
+        let noted = table.unread.last();
+        let work = Work { table: table.id, label, run, generation, after, keys, noted };
         let context = self.context.clone();
         let task = if table.is_keyed() {
             tokio::spawn(chunk::run(context, work))
@@ -169,18 +181,23 @@ impl Beside {
             table.flow = Flow::Wait;
             tokio::spawn(copy::run(context, work))
         };
-        self.reading = Some((table.id, task.abort_handle()));
+        self.reading = Some(Reading { table: table.id, by_keys, task: task.abort_handle() });
     }
 
     /// The table that is being read.
     pub(crate) fn is_reading(&self, table: u32) -> bool {
-        self.reading.as_ref().is_some_and(|(reading, _)| *reading == table)
+        self.reading.as_ref().is_some_and(|reading| reading.table == table)
+    }
+
+    /// The table that is being read, and not by certain keys.
+    pub(crate) fn is_reading_all(&self, table: u32) -> bool {
+        self.reading.as_ref().is_some_and(|reading| reading.table == table && !reading.by_keys)
     }
 
     /// Ends the reading of a table; what it has sent is not used any more.
     pub(crate) fn stop(&mut self, table: u32) {
-        if let Some((_, task)) = self.reading.take_if(|(reading, _)| *reading == table) {
-            task.abort();
+        if let Some(reading) = self.reading.take_if(|reading| reading.table == table) {
+            reading.task.abort();
             self.context.shared.update(|status| status.waits_for = None);
         }
         self.awaited.retain(|_, awaited| match awaited {
@@ -193,7 +210,7 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        for task in self.probing.iter().chain(self.reading.iter().map(|(_, task)| task)) {
+        for task in self.probing.iter().chain(self.reading.iter().map(|reading| &reading.task)) {
             task.abort();
         }
     }

@@ -207,6 +207,7 @@ impl Start<'_> {
             phase: first_phase(options),
             rows: 0,
             again: Vec::new(),
+            all_again: false,
             written_over: None,
         };
         let naming = Naming { source: &options.name, database: &address.database };

@@ -3,6 +3,7 @@
 use super::envelope::{BadRow, Encoder};
 use super::layout::{Described, Identity, Layout};
 use super::name::TableName;
+use super::unread::Unread;
 use crate::cursor::{Phase, TableCursor};
 use crate::status::{SnapshotPhase, TableIdentity, TableStatus};
 use crate::{Error, Lsn};
@@ -23,7 +24,10 @@ pub(crate) struct Table {
     pub(crate) dataschema: String,
     pub(crate) layout: Layout,
     pub(crate) encoder: Encoder,
+    /// Without the rows to be read once more, which are `unread` until it is written.
     pub(crate) cursor: TableCursor,
+    /// Rows that are to be read once more.
+    pub(crate) unread: Unread,
     /// Whether the cursor has changed since it was last written.
     pub(crate) cursor_changed: bool,
     /// Whether the layout is what the stream has told, or the catalogue at a known place of it.
@@ -66,8 +70,9 @@ impl Table {
         name: &TableName,
         described: &Described,
         def: Arc<StreamDef>,
-        cursor: TableCursor,
+        mut cursor: TableCursor,
     ) -> Self {
+        let unread = Unread::new(std::mem::take(&mut cursor.again));
         let layout = described.layout.clone();
         let mut table = Self {
             id: described.id,
@@ -78,6 +83,7 @@ impl Table {
             encoder: Encoder::new(naming.source, naming.database, name, &layout),
             layout,
             cursor,
+            unread,
             cursor_changed: false,
             is_settled: false,
             generation: 0,
@@ -121,7 +127,7 @@ impl Table {
 
     /// Whether nothing of it is to be read, not even rows once more.
     pub(crate) fn is_read(&self) -> bool {
-        self.is_done() && self.cursor.again.is_empty()
+        self.is_done() && self.unread.is_empty()
     }
 
     pub(crate) fn flow_of_phase(&self) -> Flow {
@@ -133,7 +139,8 @@ impl Table {
         if phase == Phase::Pending {
             self.cursor.rows = 0;
             self.cursor.written_over = None;
-            self.cursor.again.clear();
+            self.unread.clear();
+            self.cursor.all_again = false;
             self.cursor.dropped.clear();
             self.run += 1;
         }
@@ -185,8 +192,24 @@ impl Table {
             },
             snapshot_rows: self.cursor.rows,
             rows_estimate: self.rows_estimate,
-            problem: self.problem.clone().or_else(|| self.reading_failed.clone()),
+            problem: self
+                .problem
+                .clone()
+                .or_else(|| self.reading_failed.clone())
+                .or_else(|| self.lacks_values()),
         }
+    }
+
+    /// What is wrong when values of rows were left out and nobody reads them: only changes are captured, and too many rows
+    /// got another key.
+    fn lacks_values(&self) -> Option<String> {
+        (self.cursor.all_again && self.is_done()).then(|| {
+            format!(
+                "more rows of table `{}` got another key at once than can be read once more, and large values of theirs \
+                 are not in the log: read the table again",
+                self.label
+            )
+        })
     }
 
     /// An error about a change of this table.
@@ -258,7 +281,10 @@ impl Tables {
     /// Takes the cursors that have changed.
     pub(crate) fn take_changed_cursors(&mut self) -> Vec<(String, TableCursor)> {
         let take = |table: &mut Table| {
-            std::mem::take(&mut table.cursor_changed).then(|| (table.label.clone(), table.cursor.clone()))
+            std::mem::take(&mut table.cursor_changed).then(|| {
+                let again = table.unread.keys().cloned().collect();
+                (table.label.clone(), TableCursor { again, ..table.cursor.clone() })
+            })
         };
         self.list.iter_mut().filter_map(take).collect()
     }

@@ -5,14 +5,14 @@
 //! change that made it so left a value out. Such rows are read by their keys, under the same rule as every chunk.
 
 use super::Session;
-use crate::Error;
 use crate::postgres::layout::{Identity, Layout};
 use crate::postgres::pgoutput::{Message, Value};
 use crate::postgres::snapshot::chunk::{Chunk, key_of};
 use crate::postgres::tables::Table;
+use crate::{Error, SnapshotMode};
 
-/// How many rows of a table may wait to be read once more; beyond that, the table is.
-const AGAIN_MAX: usize = 1_000;
+/// How many rows of a table wait at most before they have their turn, while the rest of it is being read.
+const WAITING_MAX: usize = 1_000;
 
 impl Session {
     /// Remembers a change of a row whose subjects are in the scratch buffers.
@@ -40,20 +40,53 @@ impl Session {
     fn note_moved(&mut self, relation: u32, message: &Message<'_>) -> Result<(), Error> {
         let Some(table) = self.tables.by_id_mut(relation) else { return Ok(()) };
         let Some(key) = key_texts(&table.layout, message) else { return Ok(()) };
-        if table.cursor.again.len() >= AGAIN_MAX {
-            self.start_over(relation, None)?;
-        } else {
-            table.note_again(key);
-            // From before the reading begins.
-            self.window.watch(relation);
+        if table.will_be_read_twice() {
+            return Ok(());
+        }
+        if !table.unread.has_room_for(std::slice::from_ref(&key)) {
+            return self.note_all(relation);
+        }
+        table.note_again(key);
+        let waiting = table.unread.len();
+        // From before the reading begins.
+        self.window.watch(relation);
+        if waiting >= WAITING_MAX && self.beside.is_reading_all(relation) {
+            // They have their turn first, and the reading goes on where it is afterwards.
+            self.beside.stop(relation);
         }
         self.beside.start_next(&mut self.tables);
+        Ok(())
+    }
+
+    /// More rows are to be read once more than can be named.
+    fn note_all(&mut self, relation: u32) -> Result<(), Error> {
+        let only_changes = self.options.snapshot == SnapshotMode::Never;
+        let Some(table) = self.tables.by_id_mut(relation) else { return Ok(()) };
+        if !table.is_done() {
+            // What has been read of the table stays, and is read a second time at the end.
+            tracing::info!(
+                table = table.label,
+                "the table will be read twice: too many rows get another key"
+            );
+            table.unread.clear();
+        } else if !only_changes {
+            tracing::info!(table = table.label, "the table is read again: too many rows got another key");
+            self.start_over(relation, None)?;
+            self.beside.start_next(&mut self.tables);
+            return Ok(());
+        }
+        table.cursor.all_again = true;
+        table.cursor_changed = true;
+        self.tell_tables();
         Ok(())
     }
 
     /// The keys of those rows of a chunk that are too old, though what is newer left a value out.
     pub(super) fn left_out(&self, chunk: &Chunk) -> Result<Vec<Vec<String>>, Error> {
         let Some(table) = self.tables.by_id(chunk.table) else { return Ok(Vec::new()) };
+        if table.will_be_read_twice() {
+            return Ok(Vec::new());
+        }
         let newer = self.window.newer_left_out(chunk.table, &chunk.seen);
         if newer.is_empty() {
             return Ok(Vec::new());
@@ -69,31 +102,35 @@ impl Session {
         Ok(keys)
     }
 
-    /// Whether so many rows more may wait to be read once more. Otherwise those that wait have their turn first, and
-    /// the reading goes on where it is afterwards.
-    pub(super) fn has_room_for(&mut self, table: u32, count: usize) -> bool {
-        let waiting = self.tables.by_id(table).map_or(0, |table| table.cursor.again.len());
-        if waiting == 0 || waiting + count <= AGAIN_MAX {
-            return true;
+    /// Whether these rows of a chunk may be noted to be read once more.
+    pub(super) fn has_room_for(&self, chunk: &Chunk, left_out: &[Vec<String>]) -> bool {
+        let Some(unread) = self.tables.by_id(chunk.table).map(|table| &table.unread) else { return true };
+        let few = unread.is_empty() || unread.len() + left_out.len() <= WAITING_MAX;
+        unread.has_room_for(left_out) && (few || !chunk.keys.is_empty())
+    }
+
+    /// There is no room for what a chunk leaves out. The rows that wait have their turn first, and the reading goes on where
+    /// it is afterwards; if there are none, the chunk is read until it is new enough.
+    pub(super) fn make_room(&mut self, chunk: Chunk) -> Result<(), Error> {
+        let is_first = self.tables.by_id(chunk.table).is_none_or(|table| table.unread.is_empty());
+        if is_first || !chunk.keys.is_empty() {
+            return self.repeat(chunk, 0);
         }
-        self.beside.stop(table);
+        self.beside.stop(chunk.table);
         self.beside.start_next(&mut self.tables);
-        false
+        Ok(())
     }
 }
 
 impl Table {
-    /// The row with this key is to be read once more.
-    pub(super) fn note_again(&mut self, key: Vec<String>) {
-        if !self.cursor.again.contains(&key) {
-            self.cursor.again.push(key);
-            self.cursor_changed = true;
-        }
+    /// Whether all of its rows are read once more when the reading under way has ended.
+    fn will_be_read_twice(&self) -> bool {
+        self.cursor.all_again && !self.is_done()
     }
 
-    /// These rows have been read once more.
-    pub(super) fn forget_again(&mut self, keys: &[Vec<String>]) {
-        self.cursor.again.retain(|key| !keys.contains(key));
+    /// The row with this key is to be read once more.
+    pub(super) fn note_again(&mut self, key: Vec<String>) {
+        self.unread.add(key);
         self.cursor_changed = true;
     }
 }

@@ -97,8 +97,8 @@ impl Session {
             Verdict::Emit(newer) => newer.into_iter().map(str::to_owned).collect(),
         };
         let left_out = self.left_out(&chunk)?;
-        if chunk.keys.is_empty() && !self.has_room_for(chunk.table, left_out.len()) {
-            return Ok(());
+        if !self.has_room_for(&chunk, &left_out) {
+            return self.make_room(chunk);
         }
         let (moment, now_ms) = self.moment_of_read(at);
         tracing::debug!(
@@ -120,10 +120,17 @@ impl Session {
             table.cursor.rows += rows;
             table.done_with = self.sink.writes + 1;
         } else {
-            table.forget_again(&chunk.keys);
+            table.unread.forget(&chunk.keys, chunk.noted);
+            table.cursor_changed = true;
         }
         left_out.into_iter().for_each(|key| table.note_again(key));
         self.counters.snapshot_rows += rows;
+        if chunk.keys.is_empty() && table.is_done() && table.cursor.all_again {
+            self.start_over(chunk.table, None)?;
+            self.beside.start_next(&mut self.tables);
+            self.tell_tables();
+            return Ok(());
+        }
         if table.is_read() {
             self.window.unwatch(chunk.table);
         }
@@ -133,7 +140,7 @@ impl Session {
         Ok(())
     }
 
-    fn repeat(&mut self, chunk: Chunk, xmin: u64) -> Result<(), Error> {
+    pub(super) fn repeat(&mut self, chunk: Chunk, xmin: u64) -> Result<(), Error> {
         self.counters.chunks_repeated += 1;
         let generation = self.tables.by_id(chunk.table).map_or(0, |table| table.generation);
         let _reader_is_gone = chunk.answer.send(Answer::Again { xmin, generation });

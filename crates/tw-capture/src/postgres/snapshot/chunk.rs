@@ -33,6 +33,8 @@ pub(crate) struct Chunk {
     pub(crate) next: Option<Vec<String>>,
     /// The keys by which rows were wanted, if it was by keys; those that were not there among them.
     pub(crate) keys: Vec<Vec<String>>,
+    /// The number of the latest note of a row to be read once more when the reading began.
+    pub(crate) noted: u64,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
@@ -90,6 +92,7 @@ async fn read(context: &Context, mut work: Work) -> Result<(), Error> {
                 rows,
                 next,
                 keys,
+                noted: work.noted,
                 answer,
             }))
             .await?;
