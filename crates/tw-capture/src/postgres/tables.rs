@@ -41,6 +41,10 @@ pub(crate) struct Table {
     pub(crate) problem: Option<String>,
     /// Why its rows could not be read at the last try.
     pub(crate) reading_failed: Option<String>,
+    /// How many heartbeats pass before that is tried again.
+    rests: u32,
+    /// How often in a row that was because of a row that had been read.
+    pub(crate) bad_rows: u32,
     /// What happens to the table's changes.
     pub(crate) flow: Flow,
     /// The number of the write that tells that all rows have been read; 0 if that was before.
@@ -91,6 +95,8 @@ impl Table {
             rows_estimate: described.rows_estimate,
             problem: None,
             reading_failed: None,
+            rests: 0,
+            bad_rows: 0,
             flow: Flow::Events,
             done_with: 0,
             def,
@@ -147,6 +153,23 @@ impl Table {
         self.cursor.phase = phase;
         self.cursor_changed = true;
         self.flow = self.flow_of_phase();
+    }
+
+    /// Its rows could not be read; because of a row, if so. The rows before a bad one are in the log then, so that is tried
+    /// again more and more rarely.
+    pub(crate) fn rest(&mut self, bad_row: bool) {
+        /// Some ten minutes, by default.
+        const DOUBLINGS_MAX: u32 = 6;
+        self.rests = if bad_row { 1 << self.bad_rows.min(DOUBLINGS_MAX) } else { 1 };
+        self.bad_rows = if bad_row { self.bad_rows.saturating_add(1) } else { 0 };
+    }
+
+    /// A heartbeat has passed.
+    pub(crate) fn heartbeat(&mut self) {
+        self.rests = self.rests.saturating_sub(1);
+        if self.rests == 0 {
+            self.reading_failed = None;
+        }
     }
 
     /// Compares what the server has counted of updates and deletes with what it had: those of an append-only table are

@@ -321,20 +321,3 @@ fn an_event_that_no_stream_takes_stops_the_source_and_is_named() {
     assert_eq!(source.status().counters.gaps, 1);
     source.stop();
 }
-
-#[test]
-fn a_row_that_no_stream_takes_stops_the_snapshot_until_it_is_put_right() {
-    let mut world = World::new();
-    world.sql("CREATE TABLE t (id int PRIMARY KEY, x text)");
-    world.sql("INSERT INTO t VALUES (1, 'short'), (2, repeat('x', 17 << 20))");
-    let source = world.capture(&["t"]);
-    let status = eventually(&source, |status| status.phase == SourcePhase::Failed);
-    let message = status.last_error.unwrap().message;
-    for part in ["a row of table `public.t`", "over the limit of 16777216 bytes", "goes on by itself"] {
-        assert!(message.contains(part), "{message}");
-    }
-    world.sql("UPDATE t SET x = 'short' WHERE id = 2");
-    world.catch_up(&source);
-    world.assert_same("shop.t", "public.t");
-    source.stop();
-}

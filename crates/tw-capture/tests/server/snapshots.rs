@@ -244,3 +244,36 @@ fn an_idle_source_moves_its_slot_on() {
 
     source.stop();
 }
+
+#[test]
+fn a_row_that_cannot_be_captured_stops_its_table_and_no_other() {
+    let mut world = World::new();
+    world.sql(
+        "CREATE TABLE a (id int PRIMARY KEY, x text); CREATE TABLE b (x text); CREATE TABLE c (id int PRIMARY KEY);
+         INSERT INTO a VALUES (1, 'x'), (2, repeat('x', 17 << 20)), (3, 'x');
+         INSERT INTO b VALUES ('x'), (repeat('x', 17 << 20)); INSERT INTO c VALUES (1)",
+    );
+    let source = world.capture(&["a", "b", "c"]);
+    let status = eventually(&source, |status| {
+        let failed = |index: usize| status.tables.get(index).is_some_and(|table| table.problem.is_some());
+        failed(0) && failed(1) && status.tables[2].snapshot == SnapshotPhase::Done
+    });
+    for (table, name) in status.tables.iter().zip(["a", "b"]) {
+        let problem = table.problem.clone().unwrap();
+        let row = format!("a row of table `public.{name}` cannot be captured");
+        for part in [&row, "over the limit of 16777216 bytes", "goes on by itself"] {
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
+    world.sql("INSERT INTO c VALUES (2); INSERT INTO a VALUES (4, 'x')");
+    eventually(&source, |_| world.told("shop.c").contains(&"row.insert 2".to_owned()));
+    eventually(&source, |_| world.told("shop.a").contains(&"row.insert 4".to_owned()));
+    world.assert_same("shop.c", "public.c");
+    // Put right, it goes on by itself.
+    world.sql("UPDATE a SET x = 'x'; UPDATE b SET x = 'x'");
+    let status = world.catch_up(&source);
+    assert_eq!(status.counters.connections, 1);
+    world.assert_same("shop.a", "public.a");
+    world.assert_same("shop.b", "public.b");
+    source.stop();
+}

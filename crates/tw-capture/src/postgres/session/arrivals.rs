@@ -67,7 +67,11 @@ impl Session {
         self.cursor_due = true;
         let at = place.or(self.transaction.as_ref().map(|transaction| transaction.lsn));
         match self.beside.awaited.remove(nonce) {
-            Some(Awaited::Chunk(chunk)) => self.use_chunk(*chunk, at.unwrap_or(self.cursor.lsn)).await,
+            Some(Awaited::Chunk(chunk)) => {
+                let (table, run) = (chunk.table, chunk.run);
+                let used = self.use_chunk(*chunk, at.unwrap_or(self.cursor.lsn)).await;
+                self.unless_a_row_is_bad(table, run, used).await
+            }
             Some(Awaited::Probe(probe)) => self.use_probe(*probe).await,
             Some(Awaited::Copied(copied)) => {
                 let _reader_is_gone = copied.arrived.send(());
@@ -75,6 +79,19 @@ impl Session {
             }
             // From before a restart.
             None => Ok(()),
+        }
+    }
+
+    /// What is wrong with a row that was read is a matter of its table: the others go on.
+    pub(super) async fn unless_a_row_is_bad(
+        &mut self,
+        table: u32,
+        run: u64,
+        outcome: Result<(), Error>,
+    ) -> Result<(), Error> {
+        match outcome {
+            Err(error @ Error::Row { .. }) => self.finished(table, run, Err(error)).await,
+            outcome => outcome,
         }
     }
 
@@ -109,12 +126,14 @@ impl Session {
             "a chunk is used"
         );
         self.scratch.name_events(at, "r");
-        self.emit_rows(chunk.table, &chunk.rows, 0, &moment, Some(&newer)).await?;
+        let emitted = self.emit_rows(chunk.table, &chunk.rows, 0, &moment, Some(&newer)).await;
         self.restore_names();
+        emitted?;
         self.window.settle(&chunk.seen);
         let Some(table) = self.tables.by_id_mut(chunk.table) else { return Ok(()) };
         let rows = chunk.rows.len() as u64;
         table.rows_estimate = chunk.described.rows_estimate.or(table.rows_estimate);
+        table.bad_rows = 0;
         if chunk.keys.is_empty() {
             table.enter(chunk.next.map_or(Phase::Done, |after| Phase::Running { after }));
             table.cursor.rows += rows;

@@ -39,14 +39,20 @@ impl Session {
     }
 
     pub(super) async fn copy_rows(&mut self, table: u32, run: u64, rows: &Rows) -> Result<(), Error> {
+        let written = self.write_copied(table, run, rows).await;
+        self.unless_a_row_is_bad(table, run, written).await
+    }
+
+    async fn write_copied(&mut self, table: u32, run: u64, rows: &Rows) -> Result<(), Error> {
         let Some(mut copying) = self.copying.filter(|copying| (copying.table, copying.run) == (table, run))
         else {
             return Ok(());
         };
         let (moment, _) = self.moment_of_read(copying.from);
         self.scratch.name_events(copying.from, "r");
-        self.emit_rows(table, rows, copying.rows, &moment, None).await?;
+        let emitted = self.emit_rows(table, rows, copying.rows, &moment, None).await;
         self.restore_names();
+        emitted?;
         copying.rows += rows.len() as u64;
         self.copying = Some(copying);
         self.counters.snapshot_rows += rows.len() as u64;
@@ -78,6 +84,7 @@ impl Session {
                 // What waited may have told of a key, with which the table is read in another way.
                 if let Some(table) = self.tables.by_id_mut(table).filter(|table| table.run == run) {
                     table.enter(Phase::Done);
+                    table.bad_rows = 0;
                     table.done_with = self.sink.writes + 1;
                 }
                 self.submit().await?;
@@ -90,6 +97,7 @@ impl Session {
                     tracing::warn!(table = table.label, message, "the table could not be read");
                     table.flow = table.flow_of_phase();
                     table.reading_failed = Some(message);
+                    table.rest(matches!(error, Error::Row { .. }));
                 }
             }
         }

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::postgres::layout::Described;
 use crate::postgres::name::TableName;
 use crate::postgres::probe::Probe;
-use crate::postgres::tables::Flow;
+use crate::postgres::tables::{Flow, Table};
 
 impl Session {
     /// The watermark of a heartbeat has arrived.
@@ -20,9 +20,7 @@ impl Session {
                 None => self.is_gone(id, &probe).await?,
             }
         }
-        for table in self.tables.iter_mut() {
-            table.reading_failed = None;
-        }
+        self.tables.iter_mut().for_each(Table::heartbeat);
         let _prober_is_gone = probe.arrived.send(());
         let is_back = |name: &TableName| {
             probe.described.iter().any(|table| table.name == *name && table.obstacle.is_none())
