@@ -12,6 +12,7 @@ use crate::error::ServerError;
 use crate::{Error, Secret};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
+use std::ops::ControlFlow;
 use tokio::io::AsyncWriteExt;
 
 /// One row of an answer: the values as text.
@@ -121,6 +122,14 @@ impl Connection {
         &mut self,
         mut each: impl FnMut(Frame<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.until_enough(|frame| each(frame).map(|()| ControlFlow::Continue(()))).await.map(drop)
+    }
+
+    /// The same, but that `each` can break it off; then the rest is still to be read. Tells whether the server is ready.
+    async fn until_enough(
+        &mut self,
+        mut each: impl FnMut(Frame<'_>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<bool, Error> {
         let mut refused = None;
         loop {
             let frame = match self.frame().await {
@@ -129,7 +138,7 @@ impl Connection {
                 frame => frame?,
             };
             match frame.tag {
-                b'Z' => return refused.map_or(Ok(()), Err),
+                b'Z' => return refused.map_or(Ok(true), Err),
                 b'E' => refused = Some(server_error(frame.body)),
                 b'S' => {
                     let mut fields = Fields(frame.body);
@@ -141,11 +150,11 @@ impl Connection {
                         _ => {}
                     }
                 }
-                b'D' if refused.is_none() => {
-                    if let Err(error) = each(frame) {
-                        refused = Some(error);
-                    }
-                }
+                b'D' if refused.is_none() => match each(frame) {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => return Ok(false),
+                    Err(error) => refused = Some(error),
+                },
                 _ => {}
             }
         }
@@ -186,9 +195,23 @@ impl Connection {
         sql: &str,
         mut each: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        frontend::query(sql, &mut self.outbox).map_err(|error| Error::Protocol(error.to_string()))?;
-        self.flush().await?;
+        self.ask(sql).await?;
         self.until_ready(|frame| each(frame.body)).await
+    }
+
+    /// Sends a statement, whose answer [`Connection::some_rows`] reads.
+    pub(crate) async fn ask(&mut self, sql: &str) -> Result<(), Error> {
+        frontend::query(sql, &mut self.outbox).map_err(|error| Error::Protocol(error.to_string()))?;
+        self.flush().await
+    }
+
+    /// Hands the body of every DataRow of an answer to `each`, in place, until that has enough. Tells whether the answer is
+    /// complete; otherwise the rest is to be read before anything else is asked.
+    pub(crate) async fn some_rows(
+        &mut self,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<bool, Error> {
+        self.until_enough(|frame| Ok(each(frame.body))).await
     }
 
     /// Runs a command that turns the connection into a stream of changes (CopyBoth mode).

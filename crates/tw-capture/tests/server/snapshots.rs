@@ -246,6 +246,23 @@ fn an_idle_source_moves_its_slot_on() {
 }
 
 #[test]
+fn a_table_without_key_is_copied_whose_rows_are_of_very_different_sizes() {
+    let mut world = World::new();
+    world.sql(
+        "CREATE TABLE t (id int, x text);
+         INSERT INTO t SELECT g, 'small' FROM generate_series(1, 2000) g;
+         INSERT INTO t SELECT g, repeat('x', 300000) || g FROM generate_series(2001, 2100) g;
+         INSERT INTO t SELECT g, 'small' FROM generate_series(2101, 4000) g",
+    );
+    let options = Options { chunk_bytes_max: 64 << 10, ..world.options(&["t"]) };
+    let source = world.start(options);
+    world.catch_up(&source);
+    assert_eq!(source.status().tables[0].snapshot_rows, 4000);
+    world.assert_same("shop.t", "public.t");
+    source.stop();
+}
+
+#[test]
 fn a_row_that_cannot_be_captured_stops_its_table_and_no_other() {
     let mut world = World::new();
     world.sql(

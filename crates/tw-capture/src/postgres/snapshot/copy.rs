@@ -12,6 +12,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::layout::Described;
 use crate::{Error, Lsn};
 use postgres_protocol::escape::{escape_identifier, escape_literal};
+use std::ops::ControlFlow;
 use tokio::sync::oneshot;
 
 /// A copy begins: the answer says that the session is prepared for its rows.
@@ -88,23 +89,31 @@ async fn send_rows(
     sql: &str,
 ) -> Result<(), Error> {
     connection.query(&format!("DECLARE tradewind NO SCROLL CURSOR FOR {sql}")).await?;
+    let bytes_max = context.options.chunk_bytes_max;
     let mut before = (0, 0);
     loop {
-        let started = context.env.clock.monotonic();
-        let mut rows = Rows::default();
-        let wanted = portion(before, context.options.chunk_bytes_max);
-        connection
-            .each_row(&format!("FETCH FORWARD {wanted} FROM tradewind"), |body| {
+        let wanted = portion(before, bytes_max);
+        connection.ask(&format!("FETCH FORWARD {wanted} FROM tradewind")).await?;
+        before = (0, 0);
+        let mut complete = false;
+        // What is fetched goes by rows before: those that come may be much larger, so they are sent on in between.
+        while !complete {
+            let started = context.env.clock.monotonic();
+            let mut rows = Rows::default();
+            let take = |body: &[u8]| {
                 rows.push(body);
-                Ok(())
-            })
-            .await?;
-        let count = rows.len();
-        if count == 0 {
+                if rows.bytes() < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            complete = connection.some_rows(take).await?;
+            let count = rows.len();
+            before = (before.0 + count, before.1 + rows.bytes());
+            if count > 0 {
+                context.tell(Arrival::CopyRows { table: work.table, run: work.run, rows }).await?;
+                pause(context, started, count).await;
+            }
+        }
+        if before.0 == 0 {
             return Ok(());
         }
-        before = (count, rows.bytes());
-        context.tell(Arrival::CopyRows { table: work.table, run: work.run, rows }).await?;
-        pause(context, started, count).await;
     }
 }
