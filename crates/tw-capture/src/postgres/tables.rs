@@ -45,6 +45,8 @@ pub(crate) struct Table {
     rests: u32,
     /// How often in a row that was because of a row that had been read.
     pub(crate) bad_rows: u32,
+    /// Whether it is known to be a partition of another captured table, as whose its changes are told.
+    pub(crate) is_part: bool,
     /// What happens to the table's changes.
     pub(crate) flow: Flow,
     /// The number of the write that tells that all rows have been read; 0 if that was before.
@@ -97,6 +99,7 @@ impl Table {
             reading_failed: None,
             rests: 0,
             bad_rows: 0,
+            is_part: false,
             flow: Flow::Events,
             done_with: 0,
             def,

@@ -138,3 +138,29 @@ fn a_table_and_a_partition_of_it_are_not_captured_both() {
     assert_eq!(check(&["t1a"]), Vec::<String>::new());
     assert_eq!(check(&["t"]), Vec::<String>::new());
 }
+
+#[test]
+fn cap_3_a_table_that_becomes_a_partition_of_another_is_told_and_read_again_when_it_is_none() {
+    let mut world = World::new();
+    world.sql(
+        "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1), (2)",
+    );
+    let source = world.capture(&["t", "u"]);
+    world.catch_up(&source);
+    world.sql("ALTER TABLE t ATTACH PARTITION u FOR VALUES FROM (0) TO (100); INSERT INTO u VALUES (3)");
+    let status = eventually(&source, |status| status.tables[1].problem.is_some());
+    let problem = status.tables[1].problem.clone().unwrap();
+    assert!(problem.contains("is a partition of another table of the source"), "{problem}");
+    eventually(&source, |_| world.model("shop.t").rows().len() == 3);
+    world.assert_same("shop.t", "public.t");
+    rows_read_in_a_while(&source);
+    assert_eq!(source.status().counters.gaps, 1);
+    assert!(world.told("shop.u").iter().any(|told| told.starts_with("source.gap")));
+    world.sql("ALTER TABLE t DETACH PARTITION u; INSERT INTO u VALUES (4)");
+    eventually(&source, |status| status.tables[1].problem.is_none());
+    world.catch_up(&source);
+    world.assert_same("shop.u", "public.u");
+    eventually(&source, |_| world.model("shop.t").rows().is_empty());
+    source.stop();
+}

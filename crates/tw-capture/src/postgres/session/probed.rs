@@ -51,6 +51,7 @@ impl Session {
         }
         let lost = probe.written_over.get(&id).copied().unwrap_or_default();
         table.look_at_lost(lost);
+        table.is_part &= !probe.published.contains(&id);
         let is_current = is_current && table.flow != Flow::Wait;
         if is_current {
             self.adopt(id, described.layout.clone(), Some(described)).await?;

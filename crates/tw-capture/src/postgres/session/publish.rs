@@ -1,7 +1,7 @@
 //! Publications of a running source: tables that come, change their key, or were taken out.
 
 use super::Session;
-use crate::cursor::Gap;
+use crate::cursor::{Gap, Phase};
 use crate::postgres::catalog;
 use crate::postgres::layout::Layout;
 use crate::postgres::provision;
@@ -42,11 +42,47 @@ impl Session {
         }
         if self.publish(id).await?.contains(&id) {
             let reason = format!("table `{label}` was taken out of the publication");
-            let server = (self.cursor.system_id.clone(), self.cursor.lsn);
-            self.gap(reason, server, &[id], false).await?;
+            self.gap_here(reason, id).await?;
             self.beside.start_next(&mut self.tables);
+            return Ok(());
+        }
+        let has_obstacle = self.tables.by_id(id).is_none_or(|table| table.problem.is_some());
+        // It may as well have been dropped, or published again, while the heartbeat asked.
+        if has_obstacle || !self.is_part_of_another(id).await? {
+            return Ok(());
+        }
+        self.is_part(id, label).await
+    }
+
+    async fn is_part_of_another(&mut self, id: u32) -> Result<bool, Error> {
+        let others = self.tables.iter().filter(|table| table.id != id).map(|table| table.id.to_string());
+        let others = others.collect::<Vec<_>>().join(",");
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM pg_partition_ancestors({id}) of WHERE of::oid = ANY('{{{others}}}'::oid[]))"
+        );
+        Ok(self.catalog.query_one(&sql).await?.is_true(0))
+    }
+
+    /// The table is a member of the publication, and still its changes are not told as its own: it has become a partition
+    /// of another member. What it misses meanwhile is read when it is a table again.
+    async fn is_part(&mut self, id: u32, label: &str) -> Result<(), Error> {
+        let Some(table) = self.tables.by_id_mut(id) else { return Ok(()) };
+        table.problem = Some(format!(
+            "table `{label}` is a partition of another table of the source now, and its changes are told as those of that \
+             table: detach it, or make the source anew without it"
+        ));
+        let is_news = !std::mem::replace(&mut table.is_part, true) && table.cursor.phase != Phase::Pending;
+        if is_news {
+            let reason = format!("table `{label}` has become a partition of another table of the source");
+            self.gap_here(reason, id).await?;
         }
         Ok(())
+    }
+
+    /// Changes of a table are missing up to here.
+    async fn gap_here(&mut self, reason: String, id: u32) -> Result<(), Error> {
+        let server = (self.cursor.system_id.clone(), self.cursor.lsn);
+        self.gap(reason, server, &[id], false).await
     }
 
     /// Says that changes of these tables are missing, and begins them anew (CAP-3). All of it becomes durable together.
