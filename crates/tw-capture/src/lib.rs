@@ -56,7 +56,7 @@ pub use cursor::{
 pub use error::{Error, ServerError};
 pub use lsn::{InvalidLsn, Lsn};
 pub use options::{Options, SnapshotMode};
-pub use postgres::{Preflight, Problem, TablePlan, check, define, remove};
+pub use postgres::{CapturedName, Preflight, Problem, TablePlan, check, define, remove};
 pub use secret::Secret;
 pub use service::{Handle, Place, start};
 pub use status::{

@@ -33,6 +33,7 @@ mod unread;
 
 pub(crate) use address::decode as percent_decoded;
 pub use define::define;
+pub use name::CapturedName;
 #[doc(hidden)]
 pub use frame::cut;
 pub use preflight::{Preflight, Problem, TablePlan};

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::RwLock;
 use tw_api::{Code, Problem};
-use tw_capture::{Handle, Place, Preflight, Status};
+use tw_capture::{CapturedName, Handle, Place, Preflight, Status};
 use tw_project::{Catalog, SourceDef, bad_option};
 
 /// What WITH may say of a source. Its name, address and tables have places of their own.
@@ -165,20 +165,20 @@ impl Sources {
     /// Reads tables again.
     ///
     /// # Errors
-    /// [`Code::WrongState`] while it does not run or is not connected, or has no such table.
+    /// [`Code::NoTable`], before any is read, when one is none of its tables; [`Code::WrongState`] while it does not run or
+    /// is not connected.
     pub(crate) async fn resnapshot(&self, name: &str, tables: &[String]) -> Result<(), Problem> {
         let idle = || Problem::new(Code::WrongState, format!("source `{name}` does not run"));
         let running = self.running.read().await;
-        let handle = &running.get(name).ok_or_else(idle)?.handle;
-        let all: Vec<String>;
+        let running = running.get(name).ok_or_else(idle)?;
         let tables = if tables.is_empty() {
-            all = handle.status().tables.into_iter().map(|table| table.table).collect();
-            &all
+            running.handle.status().tables.into_iter().map(|table| table.table).collect()
         } else {
-            tables
+            tables_of(&running.def, tables)?
         };
         for table in tables {
-            handle.resnapshot(table).await.map_err(|error| Problem::new(Code::WrongState, chain(&error)))?;
+            let begun = running.handle.resnapshot(&table).await;
+            begun.map_err(|error| Problem::new(Code::WrongState, chain(&error)))?;
         }
         Ok(())
     }
@@ -205,6 +205,23 @@ impl Sources {
         options.check().map_err(|error| chain(&error))?;
         Ok(options)
     }
+}
+
+/// The tables of a source that are meant by these texts.
+fn tables_of(def: &SourceDef, wanted: &[String]) -> Result<Vec<String>, Problem> {
+    let captured: Vec<_> =
+        def.tables.iter().filter_map(|table| CapturedName::new(&def.name, table).ok()).collect();
+    let find = |text: &String| {
+        let found = captured.iter().find(|table| table.is_meant_by(text)).map(CapturedName::table);
+        found.ok_or_else(|| {
+            let detail = format!(
+                "`{text}` is no table of source `{}`: name one of its tables as `schema.table`",
+                def.name
+            );
+            Problem::new(Code::NoTable, detail)
+        })
+    };
+    wanted.iter().map(find).collect()
 }
 
 /// The password of a URL, without its percent-encoding.
@@ -234,6 +251,27 @@ fn in_the_way(found: &Preflight) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_found_by_all_their_names_or_not_at_all() {
+        let def = SourceDef {
+            name: "shop".into(),
+            kind: "postgres".into(),
+            url: "postgres://me@127.0.0.1:1/shop".into(),
+            tables: vec!["public.orders".into(), "sales.\"Order Lines\"".into()],
+            options: BTreeMap::new(),
+        };
+        let found = |texts: &[&str]| {
+            tables_of(&def, &texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            found(&["orders", "shop.sales.Order Lines", "sales.\"Order Lines\""]).unwrap(),
+            ["public.orders", "sales.Order Lines", "sales.Order Lines"]
+        );
+        let refused = found(&["orders", "nope"]).unwrap_err();
+        assert_eq!(refused.code(), Code::NoTable);
+        assert!(refused.detail().contains("`nope` is no table of source `shop`"), "{}", refused.detail());
+    }
 
     #[test]
     fn every_option_of_a_source_can_be_said_and_no_other() {

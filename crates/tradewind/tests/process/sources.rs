@@ -172,3 +172,37 @@ fn cap_1_a_paused_source_stands_still_also_after_a_restart_and_goes_on_without_l
     node.ok(&["source", "drop", "shop", "--yes"]);
     psql(&server, "SELECT 1 / (count(*) = 0)::int FROM pg_replication_slots");
 }
+
+#[test]
+fn tables_with_quoted_names_are_captured_by_their_names() {
+    let server = Postgres::start();
+    psql(
+        &server,
+        "CREATE SCHEMA sales; CREATE TABLE sales.\"Order Lines\" (id int PRIMARY KEY); INSERT INTO sales.\"Order Lines\" VALUES (1);
+         CREATE TABLE \"Orders\" (id int PRIMARY KEY); INSERT INTO \"Orders\" VALUES (1), (2);
+         CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1), (2), (3)",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path());
+    let url = server.url("postgres");
+    let tables = "sales.\"Order Lines\", \"Orders\"";
+    node.ok(&["sql", &format!("CREATE SOURCE shop FROM POSTGRES '{url}' TABLES ({tables})")]);
+    node.eventually("SELECT count(*) AS n FROM shop.\"sales.Order Lines\"", &[json!({ "n": 1 })]);
+    node.eventually("SELECT count(*) AS n FROM shop.\"Orders\"", &[json!({ "n": 2 })]);
+    let named = |source: &Value| {
+        let tables = source["tables"].as_array().unwrap().iter();
+        tables.map(|table| format!("{} {}", table["name"], table["stream"])).collect::<Vec<_>>()
+    };
+    let wanted = ["\"public.Orders\" \"shop.Orders\"", "\"sales.Order Lines\" \"shop.sales.Order Lines\""];
+    in_state(&node, "streaming");
+    assert_eq!(named(&source(&node)), wanted);
+    // A name that is wrong is told before any table is read again.
+    let refused = node.cli(&["source", "resnapshot", "shop", "public.Orders", "orders"]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(said(&refused).contains("`orders` is no table of source `shop`"), "{}", said(&refused));
+    node.ok(&["source", "resnapshot", "shop", "sales.\"Order Lines\""]);
+    node.ok(&["source", "pause", "shop"]);
+    let mut paused = named(&source(&node));
+    paused.sort();
+    assert_eq!(paused, wanted);
+}

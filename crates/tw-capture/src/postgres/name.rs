@@ -35,6 +35,51 @@ impl TableName {
     }
 }
 
+/// What a table of a source is called: in the status of the source, in the log, and by people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturedName {
+    name: TableName,
+    stream: StreamName,
+}
+
+impl CapturedName {
+    /// Reads the name of a table of `source`, as it is defined: `table`, `schema.table` or `"Schema"."Table"`.
+    ///
+    /// # Errors
+    /// [`Error::Option`], [`Error::Refused`]: the name does not read, or its stream cannot have that name.
+    pub fn new(source: &str, table: &str) -> Result<Self, Error> {
+        let name: TableName = table.parse()?;
+        let stream = name.stream(source)?;
+        Ok(Self { name, stream })
+    }
+
+    /// The table as `schema.table`, without quotes.
+    pub fn table(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// The stream of its changes.
+    pub fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// Whether somebody who writes `text` means this table.
+    pub fn is_meant_by(&self, text: &str) -> bool {
+        self.name.is_meant_by(text, self.stream.as_str())
+    }
+}
+
+impl TableName {
+    /// Whether somebody who writes `text` means this table, whose changes go to `stream`: by its name with or without
+    /// quotes, without the schema, or by its stream.
+    pub(crate) fn is_meant_by(&self, text: &str, stream: &str) -> bool {
+        text == self.to_string()
+            || text == stream
+            || text == self.table
+            || text.parse::<Self>().is_ok_and(|name| name == *self)
+    }
+}
+
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.schema, self.table)
@@ -104,6 +149,21 @@ mod tests {
         }
         for text in ["", ".", "a.", "a.b.c", "a b", "\"a", "\"\"", "a.\"b\"c"] {
             assert!(text.parse::<TableName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tables_are_meant_by_all_their_names() {
+        let lines = CapturedName::new("shop", "sales.\"Order Lines\"").unwrap();
+        assert_eq!(
+            (lines.table().as_str(), lines.stream().as_str()),
+            ("sales.Order Lines", "shop.sales.Order Lines")
+        );
+        for text in ["sales.Order Lines", "sales.\"Order Lines\"", "shop.sales.Order Lines", "Order Lines"] {
+            assert!(lines.is_meant_by(text), "{text}");
+        }
+        for text in ["sales.order lines", "sales", "public.\"Order Lines\""] {
+            assert!(!lines.is_meant_by(text), "{text}");
         }
     }
 

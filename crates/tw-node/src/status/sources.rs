@@ -3,7 +3,7 @@
 use crate::core::Core;
 use std::collections::BTreeMap;
 use tw_api::parts::{Build, Source, SourceSlot, SourceTable};
-use tw_capture::{SlotStatus, SnapshotPhase, SourcePhase, TableStatus};
+use tw_capture::{CapturedName, SlotStatus, SnapshotPhase, SourcePhase, TableStatus};
 use tw_project::{SourceDef, SourceStanding};
 
 /// All sources, in the order of their names.
@@ -64,11 +64,14 @@ pub(crate) fn is_well(slot: &SourceSlot) -> bool {
 /// A source that does not run: what is defined is all that is known.
 fn idle(def: &SourceDef, state: &str, error: Option<String>) -> Source {
     let of_table = if state == "paused" { "paused" } else { "waiting" };
-    let table = |name: &String| SourceTable {
-        name: name.clone(),
-        stream: stream_of(&def.name, name),
-        state: of_table.to_owned(),
-        ..SourceTable::default()
+    let table = |text: &String| {
+        let named = CapturedName::new(&def.name, text).ok();
+        SourceTable {
+            name: named.as_ref().map_or_else(|| text.clone(), CapturedName::table),
+            stream: named.map_or_else(String::new, |named| named.stream().to_string()),
+            state: of_table.to_owned(),
+            ..SourceTable::default()
+        }
     };
     Source {
         name: def.name.clone(),
@@ -78,11 +81,6 @@ fn idle(def: &SourceDef, state: &str, error: Option<String>) -> Source {
         tables: def.tables.iter().map(table).collect(),
         ..Source::default()
     }
-}
-
-/// The stream of a captured table.
-fn stream_of(source: &str, table: &str) -> String {
-    format!("{source}.{}", table.strip_prefix("public.").unwrap_or(table))
 }
 
 fn running(def: &SourceDef, status: tw_capture::Status) -> Source {

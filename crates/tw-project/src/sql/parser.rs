@@ -54,6 +54,16 @@ const FIRST_WORDS: [&str; 12] = [
     "VALUES",
 ];
 
+/// A name as an identifier of SQL: in quotes, unless it means the same without.
+fn as_identifier(name: &str) -> String {
+    let mut chars = name.chars();
+    let starts = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+    if starts && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 struct StatementParser<'a> {
     tokens: Tokens<'a>,
 }
@@ -190,7 +200,8 @@ impl StatementParser<'_> {
         let mut tables = Vec::new();
         loop {
             let table = self.name()?;
-            tables.push(format!("{}.{}", table.schema.as_deref().unwrap_or("public"), table.name));
+            let schema = table.schema.as_deref().unwrap_or("public");
+            tables.push(format!("{}.{}", as_identifier(schema), as_identifier(&table.name)));
             if self.tokens.eat(&Token::RParen) {
                 break;
             }

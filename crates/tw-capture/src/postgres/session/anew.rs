@@ -42,10 +42,7 @@ impl Session {
 
     /// The owner wants all rows of a table again.
     pub(super) async fn resnapshot(&mut self, name: &str) -> Result<(), Error> {
-        let found = self
-            .tables
-            .iter()
-            .find(|table| table.label == name || table.def.name.as_str() == name || table.name.table == name);
+        let found = self.tables.iter().find(|table| table.name.is_meant_by(name, table.def.name.as_str()));
         match found.map(|table| table.id) {
             Some(id) => self.read_again(id, None).await,
             None => Err(Error::refused(
