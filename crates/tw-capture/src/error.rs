@@ -37,6 +37,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The server lets one wait.
+    #[error(
+        "PostgreSQL at `{address}` has not answered within {seconds} s: check that it is not overloaded and that nobody \
+         holds a lock on its catalogue (pg_locks), then try again"
+    )]
+    Late {
+        /// Host, port and database.
+        address: String,
+        /// How long it had.
+        seconds: u64,
+    },
     /// There is no encrypted connection.
     #[error("no encrypted connection to PostgreSQL at `{address}`: {reason}")]
     Tls {
@@ -168,7 +179,7 @@ impl Error {
     /// Whether it is likely to go away by itself: a server that restarts, a network that is away.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Lost(_) => true,
+            Self::Connect { .. } | Self::Late { .. } | Self::Lost(_) => true,
             // Classes of PostgreSQL's appendix "Error Codes": connection, resources, operator intervention; and a
             // slot that the walsender of a connection lost a moment ago still holds.
             Self::Server(error) => {

@@ -14,13 +14,14 @@
 //! ```no_run
 //! # async fn life(store: tw_log::store::EventStore) -> Result<(), tw_capture::Error> {
 //! use tw_capture::{Options, Place, Secret};
+//! let a_minute = std::time::Duration::from_secs(60);
 //!
 //! // CREATE SOURCE shop FROM POSTGRES 'postgres://app@db/shop' TABLES (public.orders)
 //! let mut options = Options::new("shop", "postgres://app@db/shop", vec!["public.orders".into()]);
 //! options.password = Secret::new("from the environment"); // written options never hold it
 //!
 //! // Look before anything is changed, and define the streams (`shop.orders`), so that they can be queried at once.
-//! let found = tw_capture::check(&options).await?;
+//! let found = tw_capture::check(&options, a_minute).await?;
 //! for problem in &found.problems {
 //!     println!("{}: {}", problem.problem, problem.remedy);
 //! }
@@ -35,7 +36,7 @@
 //! source.stop(); // blocks until what has arrived is durable and confirmed
 //!
 //! // DROP SOURCE shop: takes away slot and publication; streams stay until somebody drops them.
-//! tw_capture::remove(&options).await?;
+//! tw_capture::remove(&options, a_minute).await.map_err(|left| left.reason)?;
 //! # Ok(()) }
 //! ```
 
@@ -56,7 +57,7 @@ pub use cursor::{
 pub use error::{Error, ServerError};
 pub use lsn::{InvalidLsn, Lsn};
 pub use options::{Options, SnapshotMode};
-pub use postgres::{CapturedName, Preflight, Problem, TablePlan, check, define, remove};
+pub use postgres::{CapturedName, Left, Preflight, Problem, TablePlan, check, define, remove};
 pub use secret::Secret;
 pub use service::{Handle, Place, start};
 pub use status::{

@@ -33,9 +33,9 @@ mod unread;
 
 pub(crate) use address::decode as percent_decoded;
 pub use define::define;
-pub use name::CapturedName;
 #[doc(hidden)]
 pub use frame::cut;
+pub use name::CapturedName;
 pub use preflight::{Preflight, Problem, TablePlan};
 pub(crate) use session::{Command, Ended};
 
@@ -123,25 +123,62 @@ pub(crate) async fn capture(
     outcome
 }
 
-/// Looks at everything that a source needs, and changes nothing.
+/// Looks at everything that a source needs, and changes nothing. The server has `within` to answer.
 ///
 /// # Errors
-/// [`Error::Option`], [`Error::Address`], and whatever keeps it from looking: [`Error::Connect`],
+/// [`Error::Option`], [`Error::Address`], and whatever keeps it from looking: [`Error::Connect`], [`Error::Late`],
 /// [`Error::Authentication`], [`Error::Tls`], [`Error::Server`], [`Error::Lost`].
-pub async fn check(options: &Options) -> Result<Preflight, Error> {
-    preflight::check(options).await
+pub async fn check(options: &Options, within: Duration) -> Result<Preflight, Error> {
+    options.check()?;
+    let address: Address = options.url.parse()?;
+    tokio::time::timeout(within, preflight::check(options, &address))
+        .await
+        .unwrap_or_else(|_| Err(late(&address, within)))
+}
+
+fn late(address: &Address, within: Duration) -> Error {
+    Error::Late { address: address.to_string(), seconds: within.as_secs() }
+}
+
+/// What a source has made in its database and is still there.
+#[derive(Debug, thiserror::Error)]
+#[error("not everything that the source has made in its database could be removed")]
+pub struct Left {
+    /// The replication slot, if so: for it the server keeps write-ahead log.
+    pub slot: Option<String>,
+    /// The publications with the names that sources give them. One of another name may be somebody else's.
+    pub publications: Vec<String>,
+    /// Why.
+    #[source]
+    pub reason: Error,
 }
 
 /// Removes what a source has made in its database: the replication slot, and the publications if they are its own. The
-/// source must have been stopped. What is not there is fine.
+/// source must have been stopped. What is not there is fine. The server has `within` to do it.
 ///
 /// # Errors
-/// [`Error::Server`] when the slot is in use; whatever keeps it from connecting.
-pub async fn remove(options: &Options) -> Result<(), Error> {
-    options.check()?;
-    let address: Address = options.url.parse()?;
+/// What is left, because the slot is in use, or of whatever keeps it from connecting.
+pub async fn remove(options: &Options, within: Duration) -> Result<(), Box<Left>> {
+    let mut slot = Some(options.slot());
+    let outcome = async {
+        options.check()?;
+        let address: Address = options.url.parse()?;
+        let removing = remove_all(options, &address, &mut slot);
+        tokio::time::timeout(within, removing).await.unwrap_or_else(|_| Err(late(&address, within)))
+    };
+    let outcome = outcome.await;
+    outcome.map_err(|reason| {
+        let own = options.publication.is_none();
+        let publications =
+            if own { vec![options.publication(), options.append_publication()] } else { Vec::new() };
+        Box::new(Left { slot, publications, reason })
+    })
+}
+
+/// `slot` is taken once it is gone.
+async fn remove_all(options: &Options, address: &Address, slot: &mut Option<String>) -> Result<(), Error> {
     let mut connection =
-        Connection::open(&address, &options.password, Purpose::Sql, options.message_bytes_max).await?;
+        Connection::open(address, &options.password, Purpose::Sql, options.message_bytes_max).await?;
     let dropping = async {
         while let Err(error) = provision::drop_slot(&mut connection, &options.slot()).await {
             if !error.is_passing() {
@@ -158,6 +195,7 @@ pub async fn remove(options: &Options) -> Result<(), Error> {
             "stop the source that uses it, also on other nodes",
         ))
     })?;
+    *slot = None;
     provision::drop_publications(&mut connection, options).await?;
     connection.close().await;
     Ok(())

@@ -3,18 +3,19 @@
 //! A definition is an event of `$config`. Whoever changes one holds the lock here: the catalogue is brought up to the log,
 //! the statement is decided on it, the event is written, and what runs is made equal to what is defined. Nothing else
 //! starts or stops views and sources, so a restart and a statement take the same path. A change that has begun is carried out
-//! also when whoever asked for it goes away.
+//! also when whoever asked for it goes away; one that waits for the lock has not begun. What only asks does not wait, and
+//! what a database has to say is asked for before the lock is taken.
 
 use crate::error::chain;
 use crate::parts::problem;
-use crate::sources::Sources;
+use crate::sources::{Checked, Sources};
 use crate::views::Views;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tw_api::{Code, Problem};
 use tw_env::Env;
 use tw_log::store::EventStore;
@@ -29,7 +30,7 @@ pub(crate) struct Definitions {
     engine: Engine,
     sources: Arc<Sources>,
     env: Env,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     /// Views that are not as they are defined, and why.
     broken: RwLock<BTreeMap<String, String>>,
     /// Whether nothing is to be changed any more.
@@ -71,7 +72,7 @@ impl Definitions {
         let follower = Follower::new(log.clone());
         let catalog = Catalog::new(log.streams());
         let views = Views::new(workers);
-        let state = Mutex::new(State { follower, catalog, views, settled: false });
+        let state = Arc::new(Mutex::new(State { follower, catalog, views, settled: false }));
         let (broken, closed) = (RwLock::default(), AtomicBool::new(false));
         let given_up = watch::Sender::new(false);
         Self { log, events, engine, sources, env, state, broken, closed, given_up }
@@ -145,14 +146,17 @@ impl Definitions {
         Ok(())
     }
 
-    /// The lock, with everything up to date.
-    async fn current(&self) -> Result<MutexGuard<'_, State>, Problem> {
-        let mut state = self.state.lock().await;
+    /// The lock. Whoever waits for it and goes away has changed nothing.
+    async fn locked(&self) -> OwnedMutexGuard<State> {
+        self.state.clone().lock_owned().await
+    }
+
+    /// Brings everything up to date before something is decided.
+    async fn prepare(&self, state: &mut State) -> Result<(), Problem> {
         if self.is_closed() {
             return Err(closing());
         }
-        self.catch_up(&mut state).await.map_err(problem::of_project)?;
-        Ok(state)
+        self.catch_up(state).await.map_err(problem::of_project)
     }
 
     /// Carries out a statement that is not a query.
@@ -160,12 +164,57 @@ impl Definitions {
     /// # Errors
     /// Why it cannot be carried out.
     pub(crate) async fn carry_out(self: &Arc<Self>, statement: &Statement) -> Result<Outcome, Problem> {
+        if let Some(answer) = self.answered(statement) {
+            return Ok(answer);
+        }
+        let checked = self.checked(statement).await?;
+        let state = self.locked().await;
         let (definitions, statement) = (self.clone(), statement.clone());
-        self.to_its_end(async move { definitions.decided(&statement).await }).await
+        self.to_its_end(async move { definitions.decided(state, &statement, checked).await }).await
     }
 
-    async fn decided(&self, statement: &Statement) -> Result<Outcome, Problem> {
-        let mut state = self.current().await?;
+    /// The answer to a statement that changes nothing, if there is one. An error may be of a catalogue that is a moment
+    /// old, and is looked at again with the lock.
+    fn answered(&self, statement: &Statement) -> Option<Outcome> {
+        use Statement::{Describe, ExplainName, ExplainProjection, ExplainQuery, Query, Show};
+        let asks = matches!(
+            statement,
+            Query(_)
+                | ExplainQuery(_)
+                | ExplainProjection { .. }
+                | ExplainName(_)
+                | Show(_)
+                | Describe { .. }
+        );
+        match self.engine.decide(statement).ok().filter(|_| asks)? {
+            Action::Query => Some(Outcome::Query),
+            Action::Rows(rows) => Some(Outcome::Rows(rows)),
+            Action::ShowSources => Some(Outcome::Sources),
+            _ => None,
+        }
+    }
+
+    /// What the database of a source says that is to be created.
+    async fn checked(&self, statement: &Statement) -> Result<Option<Checked>, Problem> {
+        if !matches!(statement, Statement::CreateSource { .. }) {
+            return Ok(None);
+        }
+        match self.engine.decide(statement) {
+            Ok(Action::Change { change: Change::SourceCreated(def), secret, .. }) => {
+                self.sources.check(&def, secret.as_ref().map(Secret::reveal)).await.map(Some)
+            }
+            // That is said, or looked at again, with the lock.
+            _ => Ok(None),
+        }
+    }
+
+    async fn decided(
+        &self,
+        mut state: OwnedMutexGuard<State>,
+        statement: &Statement,
+        checked: Option<Checked>,
+    ) -> Result<Outcome, Problem> {
+        self.prepare(&mut state).await?;
         let done = match self.engine.decide(statement).map_err(problem::of_project)? {
             Action::Query => return Ok(Outcome::Query),
             Action::Rows(rows) => return Ok(Outcome::Rows(rows)),
@@ -183,10 +232,10 @@ impl Definitions {
                 self.log.drop_stream(&name).await?;
                 done
             }
-            Action::Change { change, secret, done } => {
+            Action::Change { change, done, .. } => {
                 // What has to happen before may have stopped something that is then still defined.
                 state.settled = false;
-                self.change(&state, change, secret, done).await?
+                self.change(&state, change, checked.as_ref(), done).await?
             }
         };
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
@@ -213,12 +262,16 @@ impl Definitions {
         self: &Arc<Self>,
         stream: NewStream,
     ) -> Result<Arc<StreamDef>, Problem> {
-        let definitions = self.clone();
-        self.to_its_end(async move { definitions.created(stream).await }).await
+        let (definitions, state) = (self.clone(), self.locked().await);
+        self.to_its_end(async move { definitions.created(state, stream).await }).await
     }
 
-    async fn created(&self, stream: NewStream) -> Result<Arc<StreamDef>, Problem> {
-        let mut state = self.current().await?;
+    async fn created(
+        &self,
+        mut state: OwnedMutexGuard<State>,
+        stream: NewStream,
+    ) -> Result<Arc<StreamDef>, Problem> {
+        self.prepare(&mut state).await?;
         state.catalog.check_new_stream(&stream).map_err(problem::of_definition)?;
         let created = self.log.create_stream(stream).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
@@ -233,12 +286,16 @@ impl Definitions {
         self: &Arc<Self>,
         changed: NewStream,
     ) -> Result<Arc<StreamDef>, Problem> {
-        let definitions = self.clone();
-        self.to_its_end(async move { definitions.altered(changed).await }).await
+        let (definitions, state) = (self.clone(), self.locked().await);
+        self.to_its_end(async move { definitions.altered(state, changed).await }).await
     }
 
-    async fn altered(&self, changed: NewStream) -> Result<Arc<StreamDef>, Problem> {
-        let mut state = self.current().await?;
+    async fn altered(
+        &self,
+        mut state: OwnedMutexGuard<State>,
+        changed: NewStream,
+    ) -> Result<Arc<StreamDef>, Problem> {
+        self.prepare(&mut state).await?;
         state.catalog.check_altered_stream(&changed).map_err(problem::of_definition)?;
         let altered = self.log.alter_stream(changed).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
@@ -258,12 +315,17 @@ impl Definitions {
         &self,
         state: &State,
         change: Change,
-        secret: Option<Secret>,
+        checked: Option<&Checked>,
         mut done: String,
     ) -> Result<String, Problem> {
         match &change {
             Change::SourceCreated(def) => {
-                self.sources.prepare(def, secret.as_ref().map(Secret::reveal)).await?;
+                let taken = || {
+                    let name = &def.name;
+                    let detail = format!("source `{name}` was dropped at this moment: create it again");
+                    Problem::new(Code::WrongState, detail)
+                };
+                self.sources.prepare(checked.ok_or_else(taken)?).await?;
             }
             Change::SourceDropped(name) => {
                 let source = state.catalog.source(name).map_err(problem::of_project)?;

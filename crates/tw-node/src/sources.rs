@@ -8,9 +8,11 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::RwLock;
+use tokio::task::JoinHandle;
 use tw_api::{Code, Problem};
-use tw_capture::{CapturedName, Handle, Place, Preflight, Status};
+use tw_capture::{CapturedName, Handle, Left, Place, Preflight, Status};
 use tw_project::{Catalog, SourceDef, bad_option};
 
 /// What WITH may say of a source. Its name, address and tables have places of their own.
@@ -32,13 +34,26 @@ const OPTIONS: [&str; 15] = [
     "window_bytes_max",
 ];
 
+/// How long a database may take to answer, and a source to end, while a statement waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The sources of a node.
 pub(crate) struct Sources {
     place: Place,
     secrets: Secrets,
     running: RwLock<BTreeMap<String, Running>>,
+    /// Sources that did not end in time. Until they have, none of the same name is started: two would write the same.
+    ending: Mutex<BTreeMap<String, JoinHandle<()>>>,
     /// Sources that are defined and did not start, and why.
     broken: Mutex<BTreeMap<String, String>>,
+    pub(crate) patience: Duration,
+}
+
+/// A source that has been looked at and can start.
+pub(crate) struct Checked {
+    options: tw_capture::Options,
+    found: Preflight,
+    password: Option<String>,
 }
 
 struct Running {
@@ -48,7 +63,8 @@ struct Running {
 
 impl Sources {
     pub(crate) fn new(place: Place, secrets: Secrets) -> Self {
-        Self { place, secrets, running: RwLock::default(), broken: Mutex::default() }
+        let (running, ending, broken) = (RwLock::default(), Mutex::default(), Mutex::default());
+        Self { place, secrets, running, ending, broken, patience: PATIENCE }
     }
 
     /// How the source called `name` is; why it does not run, if it does not.
@@ -83,6 +99,11 @@ impl Sources {
         if running.get(&def.name).is_some_and(|running| running.def == *def) {
             return Ok(());
         }
+        let mut ending = self.ending.lock();
+        ending.retain(|_, thread| !thread.is_finished());
+        if ending.contains_key(&def.name) {
+            return Err("it has been told to stop and has not ended yet; then it is started".to_owned());
+        }
         let options = Self::options(def, self.secrets.password(&def.name).as_deref())?;
         let handle = tw_capture::start(options, self.place.clone()).map_err(|error| chain(&error))?;
         tracing::info!(source = def.name, "source started");
@@ -93,7 +114,12 @@ impl Sources {
     async fn stop(&self, name: &str) {
         let stopped = self.running.write().await.remove(name);
         if let Some(running) = stopped {
-            let _panic_was_logged = tokio::task::spawn_blocking(move || running.handle.stop()).await;
+            let mut thread = tokio::task::spawn_blocking(move || running.handle.stop());
+            if tokio::time::timeout(self.patience, &mut thread).await.is_err() {
+                tracing::warn!(source = name, "the source has not ended in time; it ends by itself");
+                self.ending.lock().insert(name.to_owned(), thread);
+                return;
+            }
             tracing::info!(source = name, "source stopped");
         }
     }
@@ -106,49 +132,48 @@ impl Sources {
         futures_util::future::join_all(stops).await;
     }
 
-    /// Sees whether a source can start, makes its streams, and keeps its password.
+    /// Sees whether a source can start, and changes nothing.
     ///
     /// # Errors
     /// What is in the way, with the remedy.
-    pub(crate) async fn prepare(&self, def: &SourceDef, password: Option<&str>) -> Result<(), Problem> {
+    pub(crate) async fn check(&self, def: &SourceDef, password: Option<&str>) -> Result<Checked, Problem> {
         let password = match password {
             Some(password) => Some(decoded(password)?),
             None => None,
         };
         let options = Self::options(def, password.as_deref());
         let options = options.map_err(|reason| Problem::new(Code::InvalidDefinition, reason))?;
-        let found = tw_capture::check(&options).await.map_err(|error| refused(&error))?;
+        let found = tw_capture::check(&options, self.patience).await.map_err(|error| refused(&error))?;
         if let Some(detail) = in_the_way(&found) {
             return Err(Problem::new(Code::InvalidDefinition, detail));
         }
         for warning in &found.warnings {
             tracing::warn!(source = def.name, problem = warning.problem, remedy = warning.remedy);
         }
-        // So that projections of its tables can be defined at once.
-        let defined = tw_capture::define(&options, &found, self.place.store.log().as_ref()).await;
+        Ok(Checked { options, found, password })
+    }
+
+    /// Makes the streams of a source, so that projections of its tables can be defined at once, and keeps its password.
+    ///
+    /// # Errors
+    /// What is in the way, with the remedy.
+    pub(crate) async fn prepare(&self, checked: &Checked) -> Result<(), Problem> {
+        let Checked { options, found, password } = checked;
+        let defined = tw_capture::define(options, found, self.place.store.log().as_ref()).await;
         defined.map_err(|error| refused(&error))?;
-        let kept = self.secrets.set(&def.name, password.as_deref());
+        let kept = self.secrets.set(&options.name, password.as_deref());
         kept.map_err(|error: Error| Problem::new(Code::Internal, chain(&error)))
     }
 
     /// Ends a source and removes what it made in its database; says what is left there, if that does not work.
     pub(crate) async fn remove(&self, def: &SourceDef) -> Option<String> {
         self.stop(&def.name).await;
-        let removed = match Self::options(def, self.secrets.password(&def.name).as_deref()) {
+        match Self::options(def, self.secrets.password(&def.name).as_deref()) {
             Ok(options) => {
-                let slot = options.slot();
-                tw_capture::remove(&options).await.map_err(|error| {
-                    format!(
-                        "the source's replication slot `{slot}` and its publications are still in the database, which \
-                         keeps WAL for the slot: remove them there with SELECT pg_drop_replication_slot('{slot}') and \
-                         DROP PUBLICATION ({})",
-                        chain(&error)
-                    )
-                })
+                tw_capture::remove(&options, self.patience).await.err().map(|left| what_is_left(&left))
             }
-            Err(reason) => Err(format!("what it made in its database was not removed ({reason})")),
-        };
-        removed.err()
+            Err(reason) => Some(format!("what it made in its database was not removed ({reason})")),
+        }
     }
 
     /// Forgets the password of a source that is no longer defined.
@@ -177,7 +202,10 @@ impl Sources {
             tables_of(&running.def, tables)?
         };
         for table in tables {
-            let begun = running.handle.resnapshot(&table).await;
+            let begun = tokio::time::timeout(self.patience, running.handle.resnapshot(&table)).await;
+            let busy =
+                || Problem::new(Code::Timeout, format!("source `{name}` is busy: try again in a moment"));
+            let begun = begun.map_err(|_| busy())?;
             begun.map_err(|error| Problem::new(Code::WrongState, chain(&error)))?;
         }
         Ok(())
@@ -224,6 +252,30 @@ fn tables_of(def: &SourceDef, wanted: &[String]) -> Result<Vec<String>, Problem>
     wanted.iter().map(find).collect()
 }
 
+/// What somebody has to remove by hand, and why.
+fn what_is_left(left: &Left) -> String {
+    let quoted = crate::definitions::quoted;
+    let publications: Vec<_> = left.publications.iter().map(|name| quoted(name)).collect();
+    let mut commands = Vec::new();
+    let mut what = Vec::new();
+    if let Some(slot) = &left.slot {
+        what.push(format!("its replication slot `{slot}`, for which the database keeps WAL,"));
+        commands.push(format!("SELECT pg_drop_replication_slot('{slot}')"));
+    }
+    if !publications.is_empty() {
+        what.push("its publications".to_owned());
+        commands.push(format!("DROP PUBLICATION IF EXISTS {}", publications.join(", ")));
+    }
+    if what.is_empty() {
+        what.push("its publication, if the source has made it,".to_owned());
+    }
+    let by_hand = match commands.as_slice() {
+        [] => String::new(),
+        commands => format!(": remove that with {}", commands.join(" and ")),
+    };
+    format!("{} may still be in the database ({}){by_hand}", what.join(" and "), chain(&left.reason))
+}
+
 /// The password of a URL, without its percent-encoding.
 fn decoded(password: &str) -> Result<String, Problem> {
     percent_decode_str(password).decode_utf8().map(Into::into).map_err(|_| {
@@ -251,6 +303,33 @@ fn in_the_way(found: &Preflight) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn left(slot: Option<&str>, publications: &[&str]) -> String {
+        what_is_left(&Left {
+            slot: slot.map(str::to_owned),
+            publications: publications.iter().map(|name| (*name).to_owned()).collect(),
+            reason: tw_capture::Error::Stopped,
+        })
+    }
+
+    #[test]
+    fn what_is_left_in_a_database_is_named_and_nothing_else() {
+        assert_eq!(
+            left(Some("tradewind_shop"), &["tradewind_shop", "tradewind_shop_append"]),
+            "its replication slot `tradewind_shop`, for which the database keeps WAL, and its publications may still be in \
+             the database (the source is being stopped): remove that with SELECT \
+             pg_drop_replication_slot('tradewind_shop') and DROP PUBLICATION IF EXISTS \"tradewind_shop\", \
+             \"tradewind_shop_append\""
+        );
+        // The slot is gone already.
+        assert!(!left(None, &["tradewind_shop"]).contains("slot"));
+        // A publication that somebody else may have made is not to be dropped.
+        assert!(!left(Some("tradewind_shop"), &[]).contains("PUBLICATION"));
+        assert_eq!(
+            left(None, &[]),
+            "its publication, if the source has made it, may still be in the database (the source is being stopped)"
+        );
+    }
 
     #[test]
     fn tables_are_found_by_all_their_names_or_not_at_all() {

@@ -60,15 +60,9 @@ impl Problem {
     }
 }
 
-/// Looks at everything that a source needs, and changes nothing.
-///
-/// # Errors
-/// [`Error::Option`], [`Error::Address`], and whatever keeps it from looking: [`Error::Connect`],
-/// [`Error::Authentication`], [`Error::Tls`], [`Error::Server`], [`Error::Lost`].
-pub(crate) async fn check(options: &Options) -> Result<Preflight, Error> {
-    options.check()?;
-    let address: Address = options.url.parse()?;
-    let open = |purpose| Connection::open(&address, &options.password, purpose, options.message_bytes_max);
+/// See [`super::check`].
+pub(crate) async fn check(options: &Options, address: &Address) -> Result<Preflight, Error> {
+    let open = |purpose| Connection::open(address, &options.password, purpose, options.message_bytes_max);
     let mut connection = open(Purpose::Sql).await?;
     let mut found = Preflight { server_version: connection.major(), ..Preflight::default() };
     if let Err(error) = check_server(&mut connection).await {
@@ -77,7 +71,7 @@ pub(crate) async fn check(options: &Options) -> Result<Preflight, Error> {
     // Whether the user may replicate shows when it tries.
     match open(Purpose::Replication).await {
         Ok(replication) => replication.close().await,
-        Err(error) => found.note(may_not_replicate(error, &address))?,
+        Err(error) => found.note(may_not_replicate(error, address))?,
     }
     check_room(&mut connection, options, &mut found).await?;
     check_tables(&mut connection, options, &mut found).await?;

@@ -1,6 +1,6 @@
 //! Getting in: authentication, encryption, privileges, settings; each refusal says what to do and no secret.
 
-use crate::support::{World, eventually};
+use crate::support::{MINUTE, World, eventually};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tw_capture::{Options, Secret, SourcePhase};
 use tw_testing::{Postgres, PostgresBuilder};
@@ -166,7 +166,7 @@ fn a_unix_socket_will_do() {
 fn what_the_server_lacks_is_told_with_the_remedy() {
     let mut world = World::with(Postgres::builder().setting("wal_level", "replica"));
     world.sql("CREATE TABLE t (id int PRIMARY KEY)");
-    let found = world.runtime.block_on(tw_capture::check(&world.options(&["t", "nowhere"]))).unwrap();
+    let found = world.runtime.block_on(tw_capture::check(&world.options(&["t", "nowhere"]), MINUTE)).unwrap();
     let problems: Vec<_> = found.problems.iter().map(|problem| problem.problem.as_str()).collect();
     assert!(problems[0].contains("`wal_level` is `replica`"), "{problems:?}");
     assert!(problems[1].contains("`public.nowhere` does not exist"), "{problems:?}");
@@ -195,7 +195,7 @@ fn missing_privileges_are_named() {
     world.sql("CREATE TABLE secret (id int PRIMARY KEY)");
     world.sql("ALTER ROLE cat NOREPLICATION; REVOKE CREATE ON DATABASE postgres FROM cat");
     let options = Options { tables: vec!["t".into(), "secret".into()], ..as_cat(&world, "") };
-    let found = world.runtime.block_on(tw_capture::check(&options)).unwrap();
+    let found = world.runtime.block_on(tw_capture::check(&options, MINUTE)).unwrap();
     let told = format!("{:?}", found.problems);
     for part in [
         "user `cat` may not replicate",
@@ -222,7 +222,7 @@ fn somebody_elses_publication_is_checked_and_left_alone() {
     world.sql("ALTER PUBLICATION ours SET (publish = 'insert, update, delete, truncate')");
     let message = refusal(&world, options.clone());
     assert!(message.contains("ALTER PUBLICATION \"ours\" ADD TABLE ONLY \"public\".\"u\""), "{message}");
-    let found = world.runtime.block_on(tw_capture::check(&options)).unwrap();
+    let found = world.runtime.block_on(tw_capture::check(&options, MINUTE)).unwrap();
     assert!(found.problems[0].problem.contains("does not cover table `public.u`"), "{found:?}");
     // A column list and a row filter hold for the snapshot, too.
     world.sql("DROP PUBLICATION ours; CREATE PUBLICATION ours FOR TABLE t (id) WHERE (id < 100), TABLE u");
@@ -233,7 +233,7 @@ fn somebody_elses_publication_is_checked_and_left_alone() {
     world.catch_up(&source);
     world.assert_same("shop.t", "(SELECT id FROM public.t WHERE id < 100) t");
     source.stop();
-    world.runtime.block_on(tw_capture::remove(&options)).unwrap();
+    world.runtime.block_on(tw_capture::remove(&options, MINUTE)).unwrap();
     assert_eq!(world.value("SELECT string_agg(pubname, ',') FROM pg_publication"), "ours");
 }
 
@@ -313,7 +313,7 @@ fn an_event_that_no_stream_takes_stops_the_source_and_is_named() {
     assert!(message.contains("drop the source and make it again"), "{message}");
     world.sql("UPDATE t SET x = 'short' WHERE id = 4");
     source.stop();
-    world.runtime.block_on(tw_capture::remove(&world.options(&["t"]))).unwrap();
+    world.runtime.block_on(tw_capture::remove(&world.options(&["t"]), MINUTE)).unwrap();
     let source = world.capture(&["t"]);
     world.catch_up(&source);
     world.assert_same("shop.t", "public.t");

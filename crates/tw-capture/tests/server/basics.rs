@@ -1,6 +1,6 @@
 //! The main road: rows that are there, rows that come, change and go.
 
-use crate::support::{World, eventually};
+use crate::support::{MINUTE, World, eventually};
 use expect_test::expect;
 use tw_capture::{SourcePhase, TableIdentity};
 use tw_types::Version;
@@ -28,7 +28,7 @@ fn what_a_check_finds_defines_the_streams_before_the_source_connects() {
          CREATE SCHEMA sales; CREATE TABLE sales.orders (line text, PRIMARY KEY (line)); CREATE TABLE clicks (x inet)",
     );
     let options = world.options(&["orders", "sales.orders", "clicks"]);
-    let found = world.runtime.block_on(tw_capture::check(&options)).unwrap();
+    let found = world.runtime.block_on(tw_capture::check(&options, MINUTE)).unwrap();
     assert!(found.is_ready(), "{:?}", found.problems);
     assert_eq!(found.tables[2].identity, TableIdentity::AppendOnly);
     let define = tw_capture::define(&options, &found, world.log.as_ref());

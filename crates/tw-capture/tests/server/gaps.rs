@@ -1,6 +1,6 @@
 //! CAP-3: what cannot be closed is told, and begun anew.
 
-use crate::support::{World, eventually};
+use crate::support::{MINUTE, World, eventually};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use tw_capture::{GAP_TYPE, Gap, Handle, Lsn, Options, SOURCES_STREAM, Status};
@@ -209,7 +209,7 @@ fn cap_3_a_table_taken_out_of_the_publication_is_a_gap_of_that_table() {
 #[test]
 fn a_source_made_again_on_a_log_that_has_its_streams_starts_them_anew() {
     let mut world = captured(Postgres::builder());
-    world.runtime.block_on(tw_capture::remove(&world.options(&["t", "bag"]))).unwrap();
+    world.runtime.block_on(tw_capture::remove(&world.options(&["t", "bag"]), MINUTE)).unwrap();
     assert_eq!(world.value("SELECT count(*) FROM pg_publication"), "0");
     assert_eq!(world.value("SELECT count(*) FROM pg_replication_slots"), "0");
     world.sql("DELETE FROM t WHERE id = 1");

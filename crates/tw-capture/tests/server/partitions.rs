@@ -1,6 +1,6 @@
 //! Partitioned tables: they are captured as their root, and no change tells of partitions that come and go.
 
-use crate::support::{World, eventually};
+use crate::support::{MINUTE, World, eventually};
 use expect_test::expect;
 use tw_capture::Handle;
 
@@ -121,7 +121,7 @@ fn a_table_and_a_partition_of_it_are_not_captured_both() {
     );
     let check = |tables: &[&str]| {
         let options = world.options(tables);
-        let found = world.runtime.block_on(tw_capture::check(&options)).unwrap();
+        let found = world.runtime.block_on(tw_capture::check(&options, MINUTE)).unwrap();
         found
             .problems
             .into_iter()

@@ -1,6 +1,6 @@
 //! Row changes of every kind, and what tells which row they are about.
 
-use crate::support::{World, eventually};
+use crate::support::{MINUTE, World, eventually};
 use serde_json::{Value, json};
 use tw_capture::{SourcePhase, TableIdentity};
 use tw_testing::Postgres;
@@ -151,7 +151,7 @@ fn a_table_without_key_is_append_only_and_lost_updates_are_told() {
 fn replica_identity_nothing_is_refused_with_the_remedy() {
     let mut world = World::new();
     world.sql("CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY NOTHING");
-    let found = world.runtime.block_on(tw_capture::check(&world.options(&["t"]))).unwrap();
+    let found = world.runtime.block_on(tw_capture::check(&world.options(&["t"]), MINUTE)).unwrap();
     assert!(!found.is_ready());
     assert!(found.problems[0].remedy.contains("REPLICA IDENTITY DEFAULT"), "{found:?}");
     let source = world.capture(&["t"]);

@@ -3,6 +3,7 @@
 use crate::model::Model;
 use crate::store::{each_event, open_log, open_store_on};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -13,6 +14,9 @@ use tw_log::faulty::FaultyLog;
 use tw_log::store::EventStore;
 use tw_testing::{Postgres, PostgresBuilder};
 use tw_types::Stored;
+
+/// How long a server has to answer.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// A server and a log that outlive any number of sources between them.
 pub(crate) struct World {

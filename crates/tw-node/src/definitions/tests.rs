@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::secrets::Secrets;
+use futures_util::FutureExt;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
@@ -25,6 +26,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_patience(PATIENCE)
+    }
+
+    /// Databases have so long to answer.
+    fn with_patience(patience: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let env = Env::real();
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new(env.clone()));
@@ -36,7 +42,9 @@ impl World {
         let workers = Workers::start(options, log.clone(), store.clone(), parked, env.clone()).unwrap();
         let views = Arc::new(workers.clone());
         let engine = Engine::new(tw_project::Options::default(), log.clone(), store, views).unwrap();
-        let sources = Arc::new(sources(folder.path(), &events, &env));
+        let mut sources = sources(folder.path(), &events, &env);
+        sources.patience = patience;
+        let sources = Arc::new(sources);
         let definitions = Definitions::new(log, events, engine, workers.clone(), sources, env);
         Self { definitions: Arc::new(definitions), workers, _folder: folder }
     }
@@ -57,6 +65,11 @@ impl World {
         });
         self.definitions.write(&source, Version(1)).await.unwrap();
         self.definitions.follow().await.unwrap();
+    }
+
+    /// Waits until nothing is being changed: what is asked for next begins at once.
+    async fn rests(&self) {
+        drop(self.definitions.locked().await);
     }
 
     /// Asks for `sql`, and goes away when it has been asked how far it is `polls` times; says whether it was done before.
@@ -106,6 +119,7 @@ async fn a_definition_is_carried_out_although_its_client_has_gone() {
     let world = World::new();
     for polls in 1.. {
         let name = format!("s{polls}");
+        world.rests().await;
         let done = world.run_briefly(&format!("CREATE STREAM {name}"), polls).await;
         until(|| world.definitions.engine.catalog().streams().get(&name).is_ok()).await;
         if done {
@@ -121,6 +135,7 @@ async fn a_source_that_is_being_dropped_is_dropped_although_the_client_has_gone(
     for polls in 1.. {
         let name = format!("shop{polls}");
         world.define_source(&name).await;
+        world.rests().await;
         assert!(definitions.engine.catalog().source(&name).is_ok());
         let done = world.run_briefly(&format!("DROP SOURCE {name}"), polls).await;
         until(|| definitions.engine.catalog().source(&name).is_err()).await;
@@ -140,7 +155,11 @@ async fn wherever_a_change_is_dropped_later_ones_take_effect() {
         let text = format!("CREATE PROJECTION p{polls} AS SELECT count(*) AS n FROM clicks");
         let statement = tw_project::parse(&text).unwrap();
         // Not in a task of its own: what is dropped here is really dropped.
-        let done = briefly(world.definitions.decided(&statement), polls).await;
+        let decided = async {
+            let state = world.definitions.locked().await;
+            world.definitions.decided(state, &statement, None).await
+        };
+        let done = briefly(decided, polls).await;
         world.run("PAUSE PROJECTION later").await;
         assert!(paused(), "after {polls} polls");
         world.run("RESUME PROJECTION later").await;
@@ -205,4 +224,71 @@ async fn a_change_that_does_not_end_is_given_up_when_the_node_ends() {
     assert_eq!(refused.unwrap_err().code(), Code::ShuttingDown);
     let later = definitions.carry_out(&tw_project::parse("CREATE STREAM late").unwrap()).await;
     assert_eq!(later.err().map(|problem| problem.code()), Some(Code::ShuttingDown));
+}
+
+#[tokio::test]
+async fn a_change_that_has_not_begun_is_not_carried_out_when_its_client_goes_away() {
+    let world = World::new();
+    let other = world.definitions.locked().await;
+    let statement = tw_project::parse("CREATE STREAM clicks").unwrap();
+    assert!(world.definitions.carry_out(&statement).now_or_never().is_none());
+    let stream = NewStream::plain(StreamName::new("orders").unwrap(), 1);
+    assert!(world.definitions.create_stream(stream).now_or_never().is_none());
+    drop(other);
+    world.run("CREATE STREAM later").await;
+    let catalog = world.definitions.engine.catalog();
+    assert!(catalog.streams().get("clicks").is_err() && catalog.streams().get("orders").is_err());
+}
+
+#[tokio::test]
+async fn what_only_asks_does_not_wait_for_changes() {
+    let world = World::new();
+    world.run("CREATE STREAM clicks (page text)").await;
+    let _other = world.definitions.locked().await;
+    for sql in
+        ["SHOW STREAMS", "SHOW SOURCES", "DESCRIBE clicks", "EXPLAIN SELECT page FROM clicks", "SELECT 1"]
+    {
+        let statement = tw_project::parse(sql).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, world.definitions.carry_out(&statement)).await.unwrap();
+        assert!(answer.is_ok() && !matches!(answer, Ok(Outcome::Done(_))), "{sql}: {:?}", answer.err());
+    }
+}
+
+/// A server that takes connections and says nothing; its port.
+async fn silent_server() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            held.push(connection);
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_holds_up_no_other_definition() {
+    let world = World::new();
+    let port = silent_server().await;
+    let create = format!(
+        "CREATE SOURCE shop FROM POSTGRES 'postgres://me@127.0.0.1:{port}/shop?connect_timeout=3600&sslmode=disable' TABLES (orders)"
+    );
+    let waits = tokio::spawn({
+        let (definitions, statement) = (world.definitions.clone(), tw_project::parse(&create).unwrap());
+        async move { definitions.carry_out(&statement).await.err() }
+    });
+    tokio::time::timeout(PATIENCE, world.run("CREATE STREAM clicks")).await.unwrap();
+    assert!(!waits.is_finished());
+    waits.abort();
+    assert!(waits.await.is_err());
+    // And it does not wait for ever.
+    let world = World::with_patience(Duration::from_millis(100));
+    let refused = world.definitions.carry_out(&tw_project::parse(&create).unwrap()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::WrongState);
+    let said = refused.detail();
+    assert!(
+        said.contains(&format!("127.0.0.1:{port}")) && said.contains("has not answered within"),
+        "{said}"
+    );
 }
