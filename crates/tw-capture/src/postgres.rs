@@ -82,6 +82,7 @@ pub(crate) async fn capture(
 ) -> Result<Ended, Error> {
     let mut counters = shared.get().counters;
     counters.connections += 1;
+    shared.update(|status| status.heartbeats = 0);
     let start = establish::Start { options, place, shared, counters };
     let establishing = start.establish();
     tokio::pin!(establishing);

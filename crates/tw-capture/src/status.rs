@@ -27,6 +27,9 @@ pub struct Status {
     /// How long the last heartbeat took through the database, the stream and the log, in milliseconds; or how old it is
     /// when it has not arrived yet.
     pub lag_ms: u64,
+    /// How often the lag has been measured since the source began to connect. Before the first time, `server_end`, the
+    /// lags and `slot` are of an earlier connection, or nothing.
+    pub heartbeats: u64,
     /// Bytes of transactions that have been streamed and wait for their commit, in memory and on disk.
     pub spooled_bytes: u64,
     /// Bytes of memory that snapshots take to remember what changes meanwhile.

@@ -57,7 +57,10 @@ fn describe() {
     describe_gauge!("tradewind_source_lag_seconds", "How far the log is behind a source.");
     describe_gauge!("tradewind_source_lag_bytes", "The same in bytes of the source's own log.");
     describe_gauge!("tradewind_source_retained_bytes", "Bytes of its own log that a source keeps for us.");
-    describe_gauge!("tradewind_source_streaming", "1 while a source streams, 0 otherwise.");
+    describe_gauge!(
+        "tradewind_source_streaming",
+        "1 while a source streams, also while it reads rows that were there before, 0 otherwise."
+    );
     describe_gauge!("tradewind_source_paused", "1 while a source is paused, 0 otherwise.");
     describe_gauge!(
         "tradewind_source_slot_reserved",
@@ -142,7 +145,7 @@ impl Gauges {
         let of = [("source", source.name.as_str())];
         let number = |value: Option<u64>| value.map_or(f64::NAN, |value| value as f64);
         let truth = |value: bool| f64::from(u8::from(value));
-        self.set("tradewind_source_streaming", of, truth(source.state == "streaming"));
+        self.set("tradewind_source_streaming", of, truth(status::streams(source)));
         self.set("tradewind_source_paused", of, truth(source.state == "paused"));
         self.set("tradewind_source_lag_seconds", of, number(source.lag_ms) / 1_000.0);
         self.set("tradewind_source_lag_bytes", of, number(source.lag_bytes));

@@ -2,7 +2,7 @@
 
 mod sources;
 
-pub(crate) use sources::{is_well, sources, standings};
+pub(crate) use sources::{is_well, sources, standings, streams};
 
 use crate::core::Core;
 use std::sync::Arc;

@@ -2,12 +2,42 @@
 
 use crate::support::{Node, psql, said};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use tw_testing::{Postgres, eventually};
 
 const TABLE: &str = "CREATE TABLE orders (id int PRIMARY KEY, total int);
     INSERT INTO orders SELECT g, g FROM generate_series(1, 3000) g; ANALYZE orders";
 /// A snapshot that lasts long enough to be seen.
 const SLOWLY: &str = "WITH (snapshot_rows_per_second_max = 1000, chunk_rows_max = 200, retry_ms_max = 200, heartbeat_ms = 200)";
+
+/// Keeps everybody from the table until it is dropped.
+struct Held(Child);
+
+impl Held {
+    fn new(server: &Postgres) -> Self {
+        let mut psql = Command::new(server.install().program("psql"))
+            .args(["-v", "ON_ERROR_STOP=1", "-q", &server.url("postgres")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let sql = b"BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE;\n\\echo held\n";
+        psql.stdin.as_mut().unwrap().write_all(sql).unwrap();
+        let mut line = String::new();
+        BufReader::new(psql.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "held\n");
+        Self(psql)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Without its client, the server rolls the transaction back.
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
 
 fn create(node: &Node, server: &Postgres, with: &str) {
     let url = server.url("postgres");
@@ -51,7 +81,7 @@ fn a_source_tells_its_snapshot_its_lag_its_slot_and_what_is_wrong_with_it() {
     psql(&server, TABLE);
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path());
-    create(&node, &server, SLOWLY);
+    create(&node, &server, &SLOWLY.replace("max = 1000", "max = 400"));
     let reading = || {
         let source = in_state(&node, "snapshotting");
         let snapshot = source["tables"][0]["snapshot"].clone();
@@ -59,10 +89,14 @@ fn a_source_tells_its_snapshot_its_lag_its_slot_and_what_is_wrong_with_it() {
         (done > 0 && (3_000..3_300).contains(&total)).then_some(())
     };
     eventually(reading, || format!("no progress: {}", source(&node)));
+    // It does not come to its end while it is looked at.
+    let held = Held::new(&server);
     assert!(node.ok(&["source", "ls"]).contains("% of about 3,000"));
     assert_eq!(shown(&node), "snapshotting");
     metric(&node, "tradewind_source_snapshot_rows{", |rows| rows > 0.0);
     metric(&node, "tradewind_source_snapshot_rows_estimate{", |rows| rows >= 3_000.0);
+    metric(&node, "tradewind_source_streaming{", |streaming| streaming == 1.0);
+    drop(held);
 
     in_state(&node, "streaming");
     let told = || {
@@ -89,6 +123,11 @@ fn a_source_tells_its_snapshot_its_lag_its_slot_and_what_is_wrong_with_it() {
     assert_eq!(status.status.code(), Some(6));
     assert!(said(&status).contains("source `shop`"), "{}", said(&status));
     metric(&node, "tradewind_source_streaming{", |streaming| streaming == 0.0);
+    // Nobody knows how far it is behind now, nor how its slot is.
+    assert!(broken["lag_ms"].is_null() && broken["lag_bytes"].is_null(), "{broken}");
+    assert!(broken["retained_bytes"].is_null() && broken["slot"].is_null(), "{broken}");
+    metric(&node, "tradewind_source_lag_seconds{", f64::is_nan);
+    metric(&node, "tradewind_source_slot_reserved{", f64::is_nan);
     server.start_again();
     in_state(&node, "streaming");
     psql(&server, "INSERT INTO orders VALUES (5000, 1)");

@@ -69,7 +69,10 @@ async fn beat(context: &Context, names: &[TableName], ids: &[u32], every: Durati
                 _ = next.tick() => health(context, &mut connection).await?,
             }
             let lag = context.env.clock.monotonic().saturating_sub(sent);
-            context.shared.update(|status| status.lag_ms = lag.as_millis() as u64);
+            context.shared.update(|status| {
+                status.lag_ms = lag.as_millis() as u64;
+                status.heartbeats += 1;
+            });
         }
         next.tick().await;
     }

@@ -56,6 +56,11 @@ pub(super) fn problems(source: &Source) -> Vec<String> {
     problems
 }
 
+/// Whether changes stream: they do also while rows are read that were there before.
+pub(crate) fn streams(source: &Source) -> bool {
+    matches!(source.state.as_str(), "streaming" | "snapshotting")
+}
+
 /// Whether the server keeps what the slot needs.
 pub(crate) fn is_well(slot: &SourceSlot) -> bool {
     matches!(slot.wal_status.as_str(), "reserved" | "extended")
@@ -84,6 +89,10 @@ fn idle(def: &SourceDef, state: &str, error: Option<String>) -> Source {
 }
 
 fn running(def: &SourceDef, status: tw_capture::Status) -> Source {
+    // What a heartbeat has told holds as long as there are heartbeats.
+    let beats =
+        status.heartbeats > 0 && matches!(status.phase, SourcePhase::Snapshot | SourcePhase::Streaming);
+    let slot_now = status.slot.filter(|_| beats);
     let waits = status.waits_for.map(|what| format!("it waits for {what}"));
     Source {
         name: def.name.clone(),
@@ -97,10 +106,10 @@ fn running(def: &SourceDef, status: tw_capture::Status) -> Source {
         }
         .to_owned(),
         error: status.last_error.map(|failure| failure.message).or(waits),
-        lag_ms: Some(status.lag_ms),
-        lag_bytes: Some(status.lag_bytes),
-        retained_bytes: status.slot.as_ref().map(|slot| slot.retained_bytes),
-        slot: status.slot.map(slot),
+        lag_ms: beats.then_some(status.lag_ms),
+        lag_bytes: beats.then_some(status.lag_bytes),
+        retained_bytes: slot_now.as_ref().map(|slot| slot.retained_bytes),
+        slot: slot_now.map(slot),
         position: Some(status.confirmed.to_string()),
         tables: status.tables.into_iter().map(table).collect(),
     }
