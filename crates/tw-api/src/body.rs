@@ -100,6 +100,9 @@ impl http_body::Body for Body {
 /// A body up to this many bytes is not counted: `requests_max` of them are few bytes.
 const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 
+/// How long nothing of a body that is counted may come: its share is what others wait for.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+
 /// The bodies of all requests under way, which share a budget of bytes.
 pub(crate) struct Bodies {
     bytes_max: usize,
@@ -128,6 +131,8 @@ enum Refused {
     TooLarge,
     /// There is no room for it now.
     NoRoom,
+    /// It has a share of the budget, and nothing of it came for this long.
+    Idle(Duration),
     /// The client broke it off.
     Broken(hyper::Error),
 }
@@ -155,9 +160,16 @@ impl Bodies {
     /// `invalid_body` when the client breaks it off.
     pub(crate) async fn read(&self, mut body: Incoming) -> Result<Received, Problem> {
         let (bytes_max, timeout) = (self.bytes_max, self.timeout);
-        let share = self.share_of(&body).await?;
-        let refused = match tokio::time::timeout(timeout, self.collect(&mut body, share)).await {
+        let received = match self.share_of(&body).await {
+            Ok(share) => tokio::time::timeout(timeout, self.collect(&mut body, share)).await,
+            Err(refused) => Ok(Err(refused)),
+        };
+        let refused = match received {
             Ok(Ok(received)) => return Ok(received),
+            Ok(Err(Refused::Idle(quiet))) => {
+                let detail = format!("nothing of the body arrived for {} ms", quiet.as_millis());
+                return Err(Problem::new(Code::BodyTimeout, detail));
+            }
             Ok(Err(refused)) => refused,
             Err(_) => {
                 let detail = format!("the body did not arrive within {} ms", timeout.as_millis());
@@ -171,17 +183,19 @@ impl Bodies {
         }
         Err(match refused {
             Refused::TooLarge => {
-                let detail = format!("the body is over the limit of {bytes_max} bytes: split it");
+                let detail = format!(
+                    "the body is over the limit of {bytes_max} bytes: split it, or raise `body_bytes_max`"
+                );
                 Problem::new(Code::BodyTooLarge, detail).with(|m| m.limit = Some(bytes_max as u64))
             }
-            Refused::NoRoom => self.no_room(),
+            Refused::NoRoom | Refused::Idle(_) => self.no_room(),
             Refused::Broken(error) => Problem::new(Code::InvalidBody, format!("the body broke off: {error}")),
         })
     }
 
     /// The share of a body that says how long it is. It waits for its turn and has read nothing meanwhile, so that the
     /// bodies that are being read always end.
-    async fn share_of(&self, body: &Incoming) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    async fn share_of(&self, body: &Incoming) -> Result<Option<OwnedSemaphorePermit>, Refused> {
         let announced = announced(body);
         if announced <= UNCOUNTED_BYTES_MAX || announced > self.bytes_max {
             return Ok(None);
@@ -189,13 +203,14 @@ impl Bodies {
         // It is not over the limit, which is a number of 32 bits.
         let share = self.budget.clone().acquire_many_owned(announced as u32);
         let share = tokio::time::timeout(self.timeout, share).await;
-        share.ok().and_then(Result::ok).map(Some).ok_or_else(|| self.no_room())
+        share.ok().and_then(Result::ok).map(Some).ok_or(Refused::NoRoom)
     }
 
     fn no_room(&self) -> Problem {
         let limit = self.bytes_total_max;
         let detail = format!(
-            "the bodies of the requests under way have {limit} bytes, which is the limit: try again in a moment"
+            "the bodies of the requests under way have {limit} bytes, which is the limit: try again in a moment, or \
+             raise `body_bytes_total_max`"
         );
         Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
     }
@@ -210,17 +225,20 @@ impl Bodies {
         if announced > self.bytes_max {
             return Err(Refused::TooLarge);
         }
-        let Some(first) = next(body).await? else {
+        let quiet = self.timeout.min(QUIET_MAX);
+        let Some(first) = next_of(body, share.is_some(), quiet).await? else {
             return Ok(Received { bytes: Bytes::new(), _share: share });
         };
         self.grow(&mut share, first.len())?;
-        let Some(second) = next(body).await? else { return Ok(Received { bytes: first, _share: share }) };
+        let Some(second) = next_of(body, share.is_some(), quiet).await? else {
+            return Ok(Received { bytes: first, _share: share });
+        };
         self.grow(&mut share, first.len() + second.len())?;
         // What is announced is not believed further than the limit.
         let mut whole = BytesMut::with_capacity(announced.max(first.len() + second.len()));
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
-        while let Some(bytes) = next(body).await? {
+        while let Some(bytes) = next_of(body, share.is_some(), quiet).await? {
             self.grow(&mut share, whole.len() + bytes.len())?;
             whole.extend_from_slice(&bytes);
         }
@@ -260,6 +278,17 @@ async fn discard(body: &mut Incoming, bytes_max: usize) {
         if bytes > bytes_max {
             return;
         }
+    }
+}
+
+/// The next piece of a body. One that takes from what others need must not be quiet for long.
+async fn next_of(body: &mut Incoming, has_share: bool, quiet: Duration) -> Result<Option<Bytes>, Refused> {
+    if !has_share {
+        return Ok(next(body).await?);
+    }
+    match tokio::time::timeout(quiet, next(body)).await {
+        Ok(piece) => Ok(piece?),
+        Err(_) => Err(Refused::Idle(quiet)),
     }
 }
 

@@ -64,7 +64,9 @@ impl Api {
         }
         Places::take(&self.requests).map(Some).ok_or_else(|| {
             let limit = self.options.requests_max;
-            let detail = format!("{limit} requests are under way, which is the limit: try again in a moment");
+            let detail = format!(
+                "{limit} requests are under way, which is the limit: try again in a moment, or raise `requests_max`"
+            );
             Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
         })
     }

@@ -73,7 +73,9 @@ pub enum Error {
     #[error(transparent)]
     Wire(#[from] tw_wire::Error),
     /// Too many bytes are waiting to be written.
-    #[error("too many writes are waiting: try again when some are done")]
+    #[error(
+        "too many writes are waiting: try again when some are done, or raise `in_flight_bytes_max` of the log"
+    )]
     Busy,
     /// There is no room for new events. Reads go on; writes are accepted again once there is room.
     #[error("no room on the disk that holds `{folder}`: free some, or shorten the retention of a stream")]

@@ -74,6 +74,23 @@ async fn bodies_share_a_budget_and_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_announced_and_does_not_come_gives_its_room_to_others() {
+    let limits = Options { body_bytes_max: 200_000, body_bytes_total_max: 200_000, ..options() };
+    let world = world(limits).await;
+    let mut open = TcpStream::connect(world.address()).await.unwrap();
+    open.write_all(head(200_000).as_bytes()).await.unwrap();
+    let mut invited = [0; 25];
+    open.read_exact(&mut invited).await.unwrap();
+    // It waits for less than the time that a body may take.
+    let lines = "\n".repeat(100_000);
+    let sent = world.post(EVENTS).header("content-type", "application/x-ndjson").body(lines).send();
+    assert_eq!(tokio::time::timeout(PATIENCE, sent).await.unwrap().status, 200);
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("body_timeout"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_for_which_there_is_no_room_in_time_is_refused() {
     let limits =
         Options { body_bytes_max: 200_000, body_bytes_total_max: 200_000, body_timeout_ms: 500, ..options() };
