@@ -75,7 +75,8 @@ pub enum Error {
     Protocol(String),
     /// The server sends more at once than is allowed.
     #[error(
-        "a message of {bytes} bytes is over the limit of {bytes_max} bytes: raise `message_bytes_max` of the source"
+        "a message of {bytes} bytes is over the limit of {bytes_max} bytes: make the source anew with a higher \
+         `message_bytes_max`"
     )]
     FrameTooLarge {
         /// Its size.
@@ -130,7 +131,8 @@ pub enum Error {
     },
     /// More bytes wait for their commit than are allowed.
     #[error(
-        "transactions under way take more than {bytes_max} bytes: raise `scratch_bytes_max` of the source"
+        "transactions under way take more than {bytes_max} bytes: make the source anew with a higher `scratch_bytes_max`, or \
+         commit more often"
     )]
     ScratchFull {
         /// The limit.

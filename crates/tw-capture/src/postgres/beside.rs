@@ -225,6 +225,6 @@ pub(crate) async fn described(
 ) -> Result<Described, Error> {
     let found = super::catalog::describe(connection, &[], &[table], &context.publications).await?;
     found.into_iter().next().ok_or_else(|| {
-        Error::refused(format!("table `{label}` does not exist any more"), "leave it out of the source")
+        Error::refused(format!("table `{label}` does not exist any more"), "make the source anew without it")
     })
 }

@@ -276,7 +276,7 @@ fn gone(
 ) -> Result<TableStatus, Error> {
     let problem = match instead.and_then(|table| table.obstacle.as_ref()) {
         Some((problem, remedy)) => format!("{problem}: {remedy}"),
-        None => format!("table `{name}` does not exist any more: leave it out of the source"),
+        None => format!("table `{name}` does not exist any more: make the source anew without it"),
     };
     Ok(TableStatus {
         table: name.to_string(),

@@ -204,7 +204,7 @@ impl Session {
                 table,
                 lsn: self.transaction.as_ref().map_or(self.cursor.lsn, |transaction| transaction.lsn),
                 reason: format!(
-                    "it takes {bytes} bytes, more than the {bytes_max} bytes allowed: raise `message_bytes_max` of the source"
+                    "it takes {bytes} bytes, more than the {bytes_max} bytes allowed: set a higher `message_bytes_max`"
                 ),
             },
         }

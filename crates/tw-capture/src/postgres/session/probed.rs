@@ -87,7 +87,8 @@ impl Session {
         if let Some(again) = again.filter(|again| again.obstacle.is_none()) {
             return self.replaced(id, again.id, "the table was dropped and made again").await;
         }
-        let problem = format!("table `{}` does not exist any more: leave it out of the source", table.label);
+        let problem =
+            format!("table `{}` does not exist any more: make the source anew without it", table.label);
         self.beside.stop(id);
         if let Some(table) = self.tables.by_id_mut(id) {
             table.problem = Some(problem);
