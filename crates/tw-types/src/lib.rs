@@ -10,6 +10,7 @@ mod event;
 mod expected;
 mod hlc;
 mod name;
+mod node;
 mod origin;
 mod position;
 mod schema;
@@ -23,6 +24,7 @@ pub use event::{Data, Event, EventRef, Extension, ExtensionValue, Stored, Stored
 pub use expected::ExpectedVersion;
 pub use hlc::{Hlc, HlcClock, SkewExceeded};
 pub use name::{InvalidName, StreamId, StreamName};
+pub use node::{InvalidNodeId, NodeId};
 pub use origin::{Epoch, Origin, RegionId, Sequence};
 pub use position::{Offset, PartitionId, Position, StreamPartition, Version};
 pub use schema::{Column, ColumnType, Schema, UnknownType};
