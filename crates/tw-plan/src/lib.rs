@@ -1,0 +1,15 @@
+//! Pure cores of the cluster: decisions about nodes and work.
+//!
+//! - [`placement`]: which node owns a partition, and which ones keep a warm copy of its state.
+//!
+//! A core decides from its arguments alone: it is told the time and handed its randomness. `tw-cluster` stores plans and
+//! carries them out. The folder of each module has a README with
+//! the problem, the measure, the sources and a comparison under simulated load.
+
+mod error;
+mod hash;
+pub mod placement;
+#[cfg(test)]
+mod sim;
+
+pub use error::Error;
