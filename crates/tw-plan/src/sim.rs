@@ -1,6 +1,6 @@
 //! What the simulated comparisons share: numbers that look random and are the same on every machine, and tables.
 
-use crate::hash::mix;
+use crate::hash::{FRACTION_BITS, mix, neg_log2};
 use proptest::test_runner::Config as ProptestConfig;
 
 /// A stream of numbers from a seed.
@@ -21,6 +21,45 @@ impl Random {
     pub(crate) fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
+
+    /// From 0 to 1, 1 excluded.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Exponentially distributed. Without the platform's logarithm, which is not the same everywhere.
+    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
+        let log2 = neg_log2(self.next()) as f64 / (1u64 << FRACTION_BITS) as f64;
+        log2 * std::f64::consts::LN_2 * mean
+    }
+}
+
+/// Zipf's law with exponent 1: the chance of rank r is proportional to 1 / (r + 1).
+#[derive(Debug, Clone)]
+pub(crate) struct Zipf(Vec<f64>);
+
+impl Zipf {
+    pub(crate) fn new(ranks: usize) -> Self {
+        let mut sum = 0.0;
+        let sums = (1..=ranks).map(|rank| {
+            sum += 1.0 / rank as f64;
+            sum
+        });
+        Self(sums.collect())
+    }
+
+    /// A rank from 0 on.
+    pub(crate) fn draw(&self, random: &mut Random) -> usize {
+        let at = random.fraction() * self.0.last().copied().unwrap_or_default();
+        self.0.partition_point(|sum| *sum <= at)
+    }
+}
+
+/// The value below which `permille` of the values are; sorts them.
+pub(crate) fn quantile(values: &mut [f64], permille: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() * permille / 1_000).min(values.len().saturating_sub(1));
+    values.get(at).copied().unwrap_or_default()
 }
 
 /// A Markdown table; the first column to the left, the others to the right.
