@@ -25,12 +25,23 @@ pub(crate) async fn describe(
     ids: &[u32],
     publications: &[String],
 ) -> Result<Vec<Described>, Error> {
-    let tables = connection.query(&tables_query(names, ids, publications, connection.major())).await?;
-    if tables.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<_> = tables.iter().filter_map(|row| row.text(2)).collect();
-    let columns = connection.query(&columns_query(&ids.join(","))).await?;
+    let tables_query = tables_query(names, ids, publications, connection.major());
+    let mut tables = connection.query(&tables_query).await?;
+    let columns = loop {
+        if tables.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = tables.iter().filter_map(|row| row.text(2)).collect();
+        let columns = connection.query(&columns_query(&ids.join(","))).await?;
+        // A table that was written anew between the two would have its old storage with its new columns, and nobody
+        // would see later that its rows are others.
+        let again = connection.query(&tables_query).await?;
+        let is_same = storages(&tables).eq(storages(&again));
+        tables = again;
+        if is_same {
+            break columns;
+        }
+    };
     let mut by_table: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for column in &columns {
         by_table.entry(column.need(0)?).or_default().push(column);
@@ -42,6 +53,11 @@ pub(crate) async fn describe(
             described(table, columns)
         })
         .collect()
+}
+
+/// Where the rows of each table are stored.
+fn storages(tables: &[Row]) -> impl Iterator<Item = (Option<&str>, Option<&str>)> {
+    tables.iter().map(|table| (table.text(2), table.text(7)))
 }
 
 fn tables_query(names: &[TableName], ids: &[u32], publications: &[String], major: u32) -> String {
