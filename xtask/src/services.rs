@@ -5,6 +5,7 @@
 
 mod bundles;
 mod debian;
+mod etcd;
 mod postgres;
 mod toolchain;
 
@@ -20,6 +21,7 @@ struct Service {
 const SERVICES: &[Service] = &[
     Service { name: "C and C++ compiler", provide: toolchain::provide },
     Service { name: "PostgreSQL", provide: postgres::provide },
+    Service { name: "etcd", provide: etcd::provide },
 ];
 
 /// An environment variable for the tests.

@@ -6,6 +6,9 @@ use std::process::Command;
 /// Folders with PostgreSQL's programs, separated by `:`; the first is what tests use that need only one version.
 pub const POSTGRES_BIN_VARIABLE: &str = "TRADEWIND_TEST_POSTGRES_BIN";
 
+/// The program `etcd`; without this variable, tests use the one in PATH.
+pub const ETCD_VARIABLE: &str = "TRADEWIND_TEST_ETCD";
+
 /// Where Debian's packages put their versions.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
@@ -68,6 +71,22 @@ impl Install {
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
+}
+
+/// The program of etcd's server.
+///
+/// # Panics
+/// When there is none, saying what to do.
+pub(crate) fn etcd_program() -> PathBuf {
+    let program = std::env::var_os(ETCD_VARIABLE).map_or_else(|| PathBuf::from("etcd"), PathBuf::from);
+    let said = Command::new(&program).arg("--version").output();
+    assert!(
+        said.is_ok_and(|said| said.status.success()),
+        "there is no etcd for the tests: `{}` does not run; install the package `etcd-server`, or set {ETCD_VARIABLE} to the \
+         path of the program; `eval \"$(cargo xtask services)\"` does both",
+        program.display()
+    );
+    program
 }
 
 fn debian() -> Option<Install> {

@@ -1,14 +1,17 @@
 //! Real servers for tests: private to one test, on a free port, in a temporary folder, gone when the test ends.
 //!
 //! A development dependency only. There are no mock servers in Tradewind's tests; this crate is why that is cheap:
-//! a PostgreSQL server starts in about a third of a second from a template that is made once.
+//! a PostgreSQL server starts in about a third of a second from a template that is made once, an etcd server in less.
 #![expect(clippy::expect_used, reason = "this crate serves tests, which stop at the first surprise")]
 
+mod etcd;
 mod install;
 mod postgres;
+mod process;
 mod user;
 mod wait;
 
-pub use install::{Install, POSTGRES_BIN_VARIABLE};
+pub use etcd::Etcd;
+pub use install::{ETCD_VARIABLE, Install, POSTGRES_BIN_VARIABLE};
 pub use postgres::{Postgres, PostgresBuilder};
 pub use wait::{PATIENCE, eventually};

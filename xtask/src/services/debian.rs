@@ -31,6 +31,21 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Unpacks a package into a folder without installing it, which needs no root.
+pub(super) fn unpack(package: &str, folder: &Path) -> Result<()> {
+    eprintln!("fetching {package}");
+    let download = || Cmd::new("apt-get").args(["--quiet", "download", package]).dir(folder).capture();
+    if download().is_err() {
+        apt_get(&["update"]).capture().context("cannot update the package lists")?;
+        download().with_context(|| format!("cannot download {package}"))?;
+    }
+    let archives = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let archive = archives.into_iter().find(|path| path.extension().is_some_and(|it| it == "deb"));
+    let archive = archive.with_context(|| format!("`apt-get download {package}` has left no package"))?;
+    Cmd::new("dpkg-deb").arg("--extract").arg(&archive).arg(folder).capture()?;
+    Ok(std::fs::remove_file(archive)?)
+}
+
 fn is_installed(package: &str) -> bool {
     let query = Cmd::new("dpkg-query").args(["--show", "--showformat=${Status}", package]).capture();
     query.is_ok_and(|status| status == "install ok installed")

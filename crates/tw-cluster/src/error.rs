@@ -1,0 +1,118 @@
+//! What can go wrong with coordination.
+
+use crate::{Key, LeaseId, Range, Revision};
+use std::fmt;
+
+/// An operation of coordination failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// A key breaks a rule.
+    #[error("the key `{key}` {reason}: choose another name")]
+    InvalidKey {
+        /// The key, or its beginning.
+        key: String,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// The values of a transaction are too large.
+    #[error("`{key}` brings the transaction to {bytes} bytes, over the limit of {bytes_max}: store less")]
+    TooLarge {
+        /// The key with which the limit was passed.
+        key: Key,
+        /// How many bytes there are up to it.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A transaction has too many parts.
+    #[error("a transaction has {count} guards or operations, the limit is {count_max}: split it")]
+    TooManyOperations {
+        /// How many it has.
+        count: usize,
+        /// The limit.
+        count_max: usize,
+    },
+    /// A transaction writes a key more than once.
+    #[error("a transaction writes the key `{0}` twice: leave one of them out")]
+    WrittenTwice(Key),
+    /// What was asked for has been forgotten.
+    #[error("revision {wanted} of `{range}` has been compacted: read it as it is now, and go on from there")]
+    Compacted {
+        /// The keys.
+        range: Range,
+        /// The first revision that was wanted.
+        wanted: Revision,
+    },
+    /// A revision that has not come about.
+    #[error("revision {wanted} has not come about yet: is it of another cluster?")]
+    NotYet {
+        /// What was asked for.
+        wanted: Revision,
+    },
+    /// The lease has ended.
+    #[error("lease {0} has ended: what was held under it is lost, start over with a new one")]
+    NoLease(LeaseId),
+    /// Nobody answered, and nothing has happened.
+    #[error("cannot {0}; nothing was changed")]
+    Unavailable(Outage),
+    /// The answer did not come: it may have happened, and may yet.
+    #[error("cannot {0}; it may have happened all the same: read before trying again")]
+    Unknown(Outage),
+    /// The server answered that it will not do it.
+    #[error("cannot {0}")]
+    Refused(Outage),
+    /// The server belongs to another etcd cluster than before.
+    #[error(
+        "`{endpoint}` belongs to the etcd cluster {found:x}, not to {expected:x} as before: correct `endpoints`, or restart every node if etcd was replaced on purpose"
+    )]
+    OtherCluster {
+        /// Which server.
+        endpoint: String,
+        /// The cluster's id so far.
+        expected: u64,
+        /// The cluster's id now.
+        found: u64,
+    },
+    /// The server has forgotten what it had acknowledged: its data were wiped, or restored from a backup.
+    #[error(
+        "etcd at `{endpoint}` is at revision {found}, after {seen} was seen: its data were wiped or restored, and its fencing tokens would repeat; bring the data back, or restart every node"
+    )]
+    WentBack {
+        /// Which server.
+        endpoint: String,
+        /// The highest revision that was seen before.
+        seen: Revision,
+        /// The revision that it is at.
+        found: Revision,
+    },
+    /// An option is outside its bounds.
+    #[error("option `{option}` of coordination is `{value}`: {rule}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// The refused value.
+        value: String,
+        /// What is allowed.
+        rule: &'static str,
+    },
+}
+
+/// Which request failed, where, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// What was tried, such as ``read `members/` ``.
+    pub action: String,
+    /// The endpoint that was asked last.
+    pub endpoint: String,
+    /// What it answered, or why there was no answer.
+    pub cause: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { action, endpoint, cause, remedy } = self;
+        write!(f, "{action} at `{endpoint}`: {cause}: {remedy}")
+    }
+}

@@ -1,0 +1,29 @@
+//! Coordination: what the nodes of one cluster must agree on, and how they find each other.
+//!
+//! Everything stands on the trait [`Coordination`]: a small, strongly ordered key space with leases, compare-and-set and
+//! watches. [`MemoryCoordination`] is the engine of a single process, and the reference; [`EtcdCoordination`] is etcd. One
+//! conformance suite holds both to the same promises. Coordination is never in the path of an event: it says who
+//! owns what, under which fencing token, and until when.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod coordination;
+mod error;
+mod etcd;
+mod key;
+mod memory;
+mod time;
+mod transaction;
+
+pub use coordination::{Change, Changes, Coordination, Entry, Grant, LeaseId, Revision, Snapshot, Watch};
+pub use error::{Error, Outage};
+pub use etcd::{EtcdCoordination, EtcdOptions};
+pub use key::{Key, Range};
+pub use memory::{MemoryCoordination, MemoryOptions};
+pub use time::{SimTime, SystemTime, Time};
+pub use transaction::{Guard, Operation, Outcome, Transaction};
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+/// A boxed future, as the traits' methods return.
+pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;

@@ -1,0 +1,148 @@
+//! A private etcd server.
+
+use crate::install::etcd_program;
+use crate::process::{end, free_port, send, spawn};
+use crate::wait::eventually;
+use rustix::process::Signal;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// An etcd cluster of one server that belongs to one test. It ends, and its folder goes, when this value is dropped; the
+/// kernel ends it even if the test's process is killed, and even while it is paused.
+///
+/// No password, no encryption. Elections are fast, so that the shortest lease is 1 s. The history is kept until a test
+/// compacts it.
+#[derive(Debug)]
+pub struct Etcd {
+    folder: TempDir,
+    port: u16,
+    peer_port: u16,
+    process: Option<Child>,
+}
+
+impl Etcd {
+    /// Starts a server.
+    ///
+    /// # Panics
+    /// When it does not start, with what its log says.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("tw-etcd-").tempdir().expect("temporary folder");
+        let mut server = Self { folder, port: free_port(), peer_port: free_port(), process: None };
+        server.start_again();
+        server
+    }
+
+    /// The TCP port for clients on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// Starts it (again), on the same ports and with its data.
+    ///
+    /// # Panics
+    /// When it does not start, with what its log says.
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the server runs already");
+        // After a kill, the port may be taken for a moment: then starting fails at once.
+        let process = eventually(|| self.try_start(), || format!("etcd does not start:\n{}", self.log()));
+        self.process = Some(process);
+    }
+
+    /// The server once it is healthy, or nothing when it ended instead.
+    fn try_start(&self) -> Option<Child> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
+        let log = log.expect("log file");
+        let (clients, peers) = (self.endpoint(), format!("http://127.0.0.1:{}", self.peer_port));
+        let mut command = Command::new("setpriv");
+        // Whatever is paused only listens to this signal.
+        command.args(["--pdeathsig", "KILL"]).arg(etcd_program());
+        // etcd takes its options from the environment too.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+            command.env_remove(name);
+        }
+        command.arg("--data-dir").arg(self.folder.path().join("data")).args(["--name", "test"]);
+        command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+        command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+        command.args(["--initial-cluster", &format!("test={peers}")]);
+        command.args(["--heartbeat-interval", "10", "--election-timeout", "100"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("log file")).stderr(log);
+        let mut process = spawn(command);
+        let is_ready = eventually(
+            || match process.try_wait().expect("wait") {
+                Some(_ended) => Some(false),
+                None => self.is_healthy().then_some(true),
+            },
+            || format!("etcd does not get ready:\n{}", self.log()),
+        );
+        is_ready.then_some(process)
+    }
+
+    /// Whether it serves clients, and has elected itself.
+    fn is_healthy(&self) -> bool {
+        let ask = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok::<_, std::io::Error>(answer.contains("\"health\":\"true\""))
+        };
+        ask().unwrap_or(false)
+    }
+
+    /// Ends it in order.
+    pub fn stop(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    /// Ends it with `kill -9`.
+    pub fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// Stops it in its tracks (SIGSTOP): connections stay open, and nobody answers.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Throws its data away; stop it first. The next start makes a new cluster.
+    pub fn wipe(&mut self) {
+        assert!(self.process.is_none(), "stop the server before wiping it");
+        fs::remove_dir_all(self.folder.path().join("data")).expect("remove the data");
+    }
+
+    fn signal(&self, signal: Signal) {
+        send(self.process.as_ref().expect("the server does not run"), signal);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        if let Some(process) = self.process.take() {
+            end(process, signal);
+        }
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.end(Signal::KILL);
+    }
+}

@@ -1,0 +1,55 @@
+//! Processes of servers: started so that they never outlive the tests, ended with a deadline.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("address").port()
+}
+
+/// Sends a signal; the process may have ended by itself, which is just as well.
+pub(crate) fn send(process: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
+        let _gone = kill_process(pid, signal);
+    }
+}
+
+/// Ends a process with a signal, and with `kill -9` if it takes too long.
+pub(crate) fn end(mut process: Child, signal: Signal) {
+    send(&process, signal);
+    let deadline = Instant::now() + PATIENCE;
+    while process.try_wait().expect("wait").is_none() {
+        if Instant::now() > deadline {
+            process.kill().expect("kill");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Starts a process from a thread that lives as long as this program: the kernel ends the process with the thread
+/// that started it, and a test's own thread may end before the server should.
+pub(crate) fn spawn(command: Command) -> Child {
+    type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static SPAWNER: OnceLock<Mutex<mpsc::Sender<Request>>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, requests) = mpsc::channel::<Request>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in requests {
+                let _nobody_waits = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(sender)
+    });
+    let (answer, child) = mpsc::channel();
+    spawner.lock().expect("spawner").send((command, answer)).expect("spawner");
+    child.recv().expect("spawner").expect("start the server")
+}
