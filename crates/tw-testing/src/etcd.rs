@@ -117,6 +117,17 @@ impl Etcd {
     /// Stops it in its tracks (SIGSTOP): connections stay open, and nobody answers.
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
+        eventually(|| self.is_paused().then_some(()), || "etcd goes on in spite of SIGSTOP".into());
+    }
+
+    /// Whether each of its threads has stopped: they do so one after the other.
+    fn is_paused(&self) -> bool {
+        let id = self.process.as_ref().map_or(0, Child::id);
+        let threads = fs::read_dir(format!("/proc/{id}/task")).expect("the server's threads");
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
     }
 
     /// Lets it go on (SIGCONT).

@@ -1,21 +1,16 @@
 //! A private PostgreSQL server.
 
 use crate::Install;
+use crate::process::{end, free_port, spawn};
 use crate::user::User;
-use crate::wait::{eventually, within};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::wait::eventually;
+use rustix::process::Signal;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::Mutex;
 use tempfile::TempDir;
-
-/// How long a server may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a server is to be.
 #[derive(Debug, Clone)]
@@ -210,14 +205,8 @@ impl Postgres {
     }
 
     fn end(&mut self, signal: Signal) {
-        let Some(mut process) = self.process.take() else { return };
-        if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended by itself, which is just as well.
-            let _gone = kill_process(pid, signal);
-        }
-        if within(PATIENCE, || process.try_wait().expect("wait")).is_none() {
-            process.kill().expect("kill");
-            process.wait().expect("wait");
+        if let Some(process) = self.process.take() {
+            end(process, signal);
         }
     }
 
@@ -253,11 +242,6 @@ fn append_setting(data: &Path, name: &str, value: &str) {
     use std::io::Write;
     let file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"));
     writeln!(file.expect("postgresql.conf"), "{name} = '{value}'").expect("postgresql.conf");
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("address").port()
 }
 
 fn copy_tree(from: &Path, to: &Path) {
@@ -306,23 +290,4 @@ fn identity(install: &Install) -> String {
     let said = Command::new(install.program("postgres")).arg("--version").output().expect("run postgres");
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
-}
-
-/// Starts a process from a thread that lives as long as this program: the kernel ends the process with the thread
-/// that started it, and a test's own thread may end before the server should.
-fn spawn(command: Command) -> Child {
-    type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static SPAWNER: OnceLock<Mutex<mpsc::Sender<Request>>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
-        let (sender, requests) = mpsc::channel::<Request>();
-        std::thread::spawn(move || {
-            for (mut command, answer) in requests {
-                let _nobody_waits = answer.send(command.spawn());
-            }
-        });
-        Mutex::new(sender)
-    });
-    let (answer, child) = mpsc::channel();
-    spawner.lock().expect("spawner").send((command, answer)).expect("spawner");
-    child.recv().expect("spawner").expect("start the server")
 }

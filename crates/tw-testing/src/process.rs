@@ -1,11 +1,12 @@
 //! Processes of servers: started so that they never outlive the tests, ended with a deadline.
 
+use crate::wait::within;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a server may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,12 +27,9 @@ pub(crate) fn send(process: &Child, signal: Signal) {
 /// Ends a process with a signal, and with `kill -9` if it takes too long.
 pub(crate) fn end(mut process: Child, signal: Signal) {
     send(&process, signal);
-    let deadline = Instant::now() + PATIENCE;
-    while process.try_wait().expect("wait").is_none() {
-        if Instant::now() > deadline {
-            process.kill().expect("kill");
-        }
-        std::thread::sleep(Duration::from_millis(5));
+    if within(PATIENCE, || process.try_wait().expect("wait")).is_none() {
+        process.kill().expect("kill");
+        process.wait().expect("wait");
     }
 }
 
