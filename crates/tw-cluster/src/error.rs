@@ -2,6 +2,7 @@
 
 use crate::{Key, LeaseId, Range, Revision};
 use std::fmt;
+use std::time::Duration;
 
 /// An operation of coordination failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -84,6 +85,30 @@ pub enum Error {
         seen: Revision,
         /// The revision that it is at.
         found: Revision,
+    },
+    /// What is stored under a key cannot be understood.
+    #[error(
+        "what is stored under `{key}` cannot be understood: {reason}: was it written by a newer version, or by hand?"
+    )]
+    InvalidRecord {
+        /// The key.
+        key: Key,
+        /// Why not.
+        reason: String,
+    },
+    /// A lock did not become free in time.
+    #[error(
+        "the lock `{name}` did not become free within {waited:?}: `{holder}` holds it, {ahead} were ahead; wait for longer"
+    )]
+    Waited {
+        /// Which lock.
+        name: String,
+        /// How long was waited.
+        waited: Duration,
+        /// Who held it when the wait ended.
+        holder: String,
+        /// How many were ahead, with the holder.
+        ahead: usize,
     },
     /// An option is outside its bounds.
     #[error("option `{option}` of coordination is `{value}`: {rule}")]

@@ -2,23 +2,34 @@
 //!
 //! Everything stands on the trait [`Coordination`]: a small, strongly ordered key space with leases, compare-and-set and
 //! watches. [`MemoryCoordination`] is the engine of a single process, and the reference; [`EtcdCoordination`] is etcd. One
-//! conformance suite holds both to the same promises. Coordination is never in the path of an event: it says who
+//! conformance suite holds both to the same promises. On top, and knowing of no engine: [`Lease`] (kept, and given up in time),
+//! [`Election`] and [`Locks`]. Coordination is never in the path of an event: it says who
 //! owns what, under which fencing token, and until when.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod coordination;
+mod election;
 mod error;
 mod etcd;
 mod key;
+mod lease;
+mod line;
+mod locks;
 mod memory;
+mod mirror;
+mod record;
 mod time;
 mod transaction;
 
 pub use coordination::{Change, Changes, Coordination, Entry, Grant, LeaseId, Revision, Snapshot, Watch};
+pub use election::{Election, Leadership, Observer};
 pub use error::{Error, Outage};
 pub use etcd::{EtcdCoordination, EtcdOptions};
 pub use key::{Key, Range};
+pub use lease::{Lease, LeaseOptions};
+pub use line::Waiter;
+pub use locks::{Lock, Locks};
 pub use memory::{MemoryCoordination, MemoryOptions};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};

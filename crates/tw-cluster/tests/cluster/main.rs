@@ -4,6 +4,10 @@
 mod agreement;
 mod engines;
 mod etcd;
+mod faulty;
+mod leases;
+mod locks;
+mod support;
 
 mod memory_conformance {
     //! The engine in process, in simulated time.
