@@ -19,9 +19,9 @@ fn connect(options: &EtcdOptions) -> EtcdCoordination {
 fn hasty(endpoint: String) -> EtcdOptions {
     EtcdOptions {
         endpoints: vec![endpoint],
-        connect_ms_max: 200,
-        attempt_ms_max: 200,
-        request_ms_max: 500,
+        connect_ms_max: 1_000,
+        attempt_ms_max: 1_000,
+        request_ms_max: 3_000,
         ..EtcdOptions::default()
     }
 }
@@ -72,7 +72,7 @@ async fn another_server_is_asked_when_one_is_gone() {
     let mut silent = Etcd::start();
     silent.pause();
     let endpoints = vec![gone.endpoint(), silent.endpoint(), server.endpoint()];
-    let on = connect(&EtcdOptions { endpoints, ..hasty(String::new()) });
+    let on = connect(&EtcdOptions { endpoints, request_ms_max: 60_000, ..EtcdOptions::default() });
     let mut watch = on.watch(key("a").alone(), Revision(1));
     on.read(key("a").alone(), None).await.unwrap();
     on.commit(Transaction::new().put(&key("a"), "1")).await.unwrap();
@@ -83,7 +83,7 @@ async fn another_server_is_asked_when_one_is_gone() {
 async fn clu_1_an_etcd_that_was_set_up_anew_is_refused() {
     let mut server = Etcd::start();
     let endpoint = server.endpoint();
-    let on = connect(&hasty(endpoint.clone()));
+    let on = connect(&EtcdOptions { endpoints: vec![endpoint.clone()], ..EtcdOptions::default() });
     let mut watch = on.watch(key("a").alone(), Revision(1));
     for _ in 0..3 {
         on.commit(Transaction::new().put(&key("a"), "1")).await.unwrap();
