@@ -50,7 +50,7 @@ pub enum Error {
         /// What was asked for.
         wanted: Revision,
     },
-    /// The lease has ended.
+    /// The lease has ended. Of a transaction that writes under several leases, it may be another one of them.
     #[error("lease {0} has ended: what was held under it is lost, start over with a new one")]
     NoLease(LeaseId),
     /// Nobody answered, and nothing has happened.

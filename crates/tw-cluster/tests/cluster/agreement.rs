@@ -3,6 +3,7 @@
 use crate::engines::{EtcdServer, Memory};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tw_cluster::conformance::Engine;
 use tw_cluster::{Change, Coordination, Entry, Error, Guard, Key, LeaseId, Outcome, Revision, Transaction};
@@ -128,6 +129,7 @@ impl Side {
 
     async fn commit(&self, guards: &[(u8, u8, u64)], writes: &[(u8, Option<u8>, bool)]) -> String {
         let mut transaction = Transaction::new();
+        let mut leases = BTreeSet::new();
         for (kind, key, revision) in guards {
             let (key, revision) = (self.key(*key), self.at(*revision));
             transaction = transaction.when(match kind {
@@ -141,7 +143,10 @@ impl Side {
             transaction = match (is_put, lease.and_then(|lease| self.lease(lease))) {
                 (false, _) => transaction.delete(&key),
                 (true, None) => transaction.put(&key, "plain"),
-                (true, Some(lease)) => transaction.put_under(lease, &key, "leased"),
+                (true, Some(lease)) => {
+                    leases.insert(lease);
+                    transaction.put_under(lease, &key, "leased")
+                }
             };
         }
         match self.on.commit(transaction).await {
@@ -150,6 +155,8 @@ impl Side {
                 let found: Vec<_> = found.iter().flatten().map(|entry| self.entry(entry)).collect();
                 format!("failed {} {found:?}", self.shown(revision))
             }
+            // etcd does not tell which.
+            Err(Error::NoLease(_)) if leases.len() > 1 => "no lease".to_owned(),
             Err(error) => self.error(&error),
         }
     }
