@@ -41,14 +41,20 @@ impl Locks {
                     turn = place.turn() => turn.map(|()| true)?,
                     () = time.sleep_until(deadline) => false,
                 };
+        let lock = |place| Lock { name: name.to_owned(), place };
         if has_turn {
-            return Ok(Lock { name: name.to_owned(), place });
+            return Ok(lock(place));
         }
-        let mut line = line.waiters().await?;
-        let ahead = line.iter().take_while(|waiter| waiter.token < place.token()).count();
+        let waiters = line.waiters().await?;
+        let ahead = waiters.iter().take_while(|waiter| waiter.token < place.token()).count();
+        // At the very last moment.
+        if ahead == 0 && lease.is_held() {
+            return Ok(lock(place));
+        }
         // Not left to the background: whoever is told that it has waited in vain must not get the lock after all.
         place.leave().await?;
-        let holder = if ahead > 0 { line.swap_remove(0).who } else { String::new() };
+        lease.check()?;
+        let holder = waiters.into_iter().next().map_or_else(String::new, |waiter| waiter.who);
         Err(Error::Waited { name: name.to_owned(), waited: wait, holder, ahead })
     }
 

@@ -107,18 +107,18 @@ impl Shared {
         outcome
     }
 
-    fn done<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut State, Duration) -> Result<T>,
-    ) -> BoxFuture<'_, Result<T>> {
-        let outcome = self.with(act);
-        Box::pin(async move { outcome })
+    /// The same as a future, which does nothing before it is polled.
+    fn done<'a, T: Send + 'a>(
+        &'a self,
+        act: impl FnOnce(&mut State, Duration) -> Result<T> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move { self.with(act) })
     }
 }
 
 impl Coordination for MemoryCoordination {
     fn read(&self, range: Range, at: Option<Revision>) -> BoxFuture<'_, Result<Snapshot>> {
-        self.shared.done(|state, _| state.read(&range, at))
+        self.shared.done(move |state, _| state.read(&range, at))
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Outcome>> {
@@ -131,22 +131,22 @@ impl Coordination for MemoryCoordination {
     }
 
     fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<Grant>> {
-        self.shared.done(|state, now| Ok(state.grant(ttl, now)))
+        self.shared.done(move |state, now| Ok(state.grant(ttl, now)))
     }
 
     fn renew(&self, lease: LeaseId) -> BoxFuture<'_, Result<Grant>> {
-        self.shared.done(|state, now| state.renew(lease, now))
+        self.shared.done(move |state, now| state.renew(lease, now))
     }
 
     fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<()>> {
-        self.shared.done(|state, _| {
+        self.shared.done(move |state, _| {
             state.revoke(lease);
             Ok(())
         })
     }
 
     fn compact(&self, before: Revision) -> BoxFuture<'_, Result<()>> {
-        self.shared.done(|state, _| state.compact(before))
+        self.shared.done(move |state, _| state.compact(before))
     }
 
     fn time(&self) -> Arc<dyn Time> {

@@ -223,9 +223,9 @@ impl Server {
         let channel = Endpoint::from(uri.ok_or_else(invalid)?)
             .connect_timeout(of(options.connect_ms_max))
             .tcp_nodelay(true)
+            // Only while something is under way: etcd closes idle connections that are probed.
             .http2_keep_alive_interval(of(options.probe_interval_ms))
             .keep_alive_timeout(of(options.probe_ms_max))
-            .keep_alive_while_idle(true)
             .connect_lazy();
         Ok(Self { endpoint: endpoint.to_owned(), channel })
     }

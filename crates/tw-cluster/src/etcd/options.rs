@@ -22,7 +22,8 @@ pub struct EtcdOptions {
     pub retry_ms_min: u64,
     /// The longest such pause, in milliseconds: `retry_ms_min` to 60,000.
     pub retry_ms_max: u64,
-    /// How often a connection is probed, in milliseconds: 5,000 (below that, etcd's default closes it) to 600,000.
+    /// How often a connection on which something is under way, such as a watch, is probed, in milliseconds: 5,000 (below that,
+    /// etcd's default closes it) to 600,000.
     pub probe_interval_ms: u64,
     /// How long the answer to a probe may take before the connection is given up, in milliseconds: 100 to 60,000.
     pub probe_ms_max: u64,
