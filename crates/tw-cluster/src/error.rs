@@ -110,6 +110,42 @@ pub enum Error {
         /// How many were ahead, with the holder.
         ahead: usize,
     },
+    /// Another node has this name, or the same one had it before and its lease has not ended yet.
+    #[error(
+        "a node `{node}` is registered already{}: give each node a name of its own, or wait until the old one's lease has ended", of_lease(*lease)
+    )]
+    NodeTaken {
+        /// The name.
+        node: String,
+        /// The lease of the registration that is there.
+        lease: Option<LeaseId>,
+    },
+    /// No node has this name.
+    #[error("there is no node `{node}`: it has left, or its lease has ended")]
+    NoMember {
+        /// The name.
+        node: String,
+    },
+    /// A configuration value was set by somebody else meanwhile.
+    #[error("`{name}` is at version {actual}, not at {expected}: look at what was set, then try again")]
+    OtherVersion {
+        /// The value's name.
+        name: String,
+        /// The version that was expected.
+        expected: u64,
+        /// The current version; 0 if it was never set.
+        actual: u64,
+    },
+    /// A version of a configuration value is not kept, or never was.
+    #[error("there is no version {version} of `{name}`: {}", kept_versions(*kept))]
+    NoVersion {
+        /// The value's name.
+        name: String,
+        /// The version that was asked for.
+        version: u64,
+        /// The first and the last version that are kept, if any.
+        kept: Option<(u64, u64)>,
+    },
     /// An option is outside its bounds.
     #[error("option `{option}` of coordination is `{value}`: {rule}")]
     InvalidOption {
@@ -120,6 +156,15 @@ pub enum Error {
         /// What is allowed.
         rule: &'static str,
     },
+}
+
+fn of_lease(lease: Option<LeaseId>) -> String {
+    lease.map_or_else(String::new, |lease| format!(" under lease {lease}"))
+}
+
+fn kept_versions(kept: Option<(u64, u64)>) -> String {
+    let never = || "it was never set".to_owned();
+    kept.map_or_else(never, |(first, last)| format!("versions {first} to {last} are kept"))
 }
 
 /// Which request failed, where, and why.

@@ -3,9 +3,10 @@
 //! Everything stands on the trait [`Coordination`]: a small, strongly ordered key space with leases, compare-and-set and
 //! watches. [`MemoryCoordination`] is the engine of a single process, and the reference; [`EtcdCoordination`] is etcd. One
 //! conformance suite holds both to the same promises. On top, and knowing of no engine: [`Lease`] (kept, and given up in time),
-//! [`Election`] and [`Locks`]. Coordination is never in the path of an event: it says who
+//! [`Election`], [`Locks`], [`Members`] and [`Configuration`]. Coordination is never in the path of an event: it says who
 //! owns what, under which fencing token, and until when.
 
+mod configuration;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod coordination;
@@ -16,12 +17,14 @@ mod key;
 mod lease;
 mod line;
 mod locks;
+mod members;
 mod memory;
 mod mirror;
 mod record;
 mod time;
 mod transaction;
 
+pub use configuration::{Configuration, ConfigurationOptions, ConfigurationWatch, Setting};
 pub use coordination::{Change, Changes, Coordination, Entry, Grant, LeaseId, Revision, Snapshot, Watch};
 pub use election::{Election, Leadership, Observer};
 pub use error::{Error, Outage};
@@ -30,6 +33,7 @@ pub use key::{Key, Range};
 pub use lease::{Lease, LeaseOptions};
 pub use line::Waiter;
 pub use locks::{Lock, Locks};
+pub use members::{Capacity, Load, Member, MemberEvent, Members, Membership, Registration, Roster, Standing};
 pub use memory::{MemoryCoordination, MemoryOptions};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};

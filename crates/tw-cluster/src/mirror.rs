@@ -25,6 +25,11 @@ impl Mirror {
         &self.entries
     }
 
+    /// What the copy shows: every change up to and including this one.
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// Brings the copy up to date and returns what changed, at first everything that is there, which may be nothing;
     /// later waits until there is something. Cancel-safe.
     ///

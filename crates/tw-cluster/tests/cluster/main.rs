@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod agreement;
+mod configuration;
 mod engines;
 mod etcd;
 mod faulty;
 mod leases;
 mod locks;
+mod members;
 mod support;
 
 mod memory_conformance {

@@ -45,7 +45,8 @@ pub(crate) async fn lasting(on: &Arc<dyn Coordination>) -> Lease {
 /// Lets time pass, whichever time it is, until that comes about.
 pub(crate) async fn in_time<T>(engine: &dyn Engine, what: impl Future<Output = T>) -> T {
     let mut what = std::pin::pin!(what);
-    for _ in 0..30_000 {
+    let patience = std::time::Instant::now() + tw_testing::PATIENCE;
+    while std::time::Instant::now() < patience {
         if let Ok(done) = tokio::time::timeout(Duration::from_millis(2), &mut what).await {
             return done;
         }
