@@ -15,6 +15,7 @@ mod origin;
 mod position;
 mod schema;
 mod stream;
+mod text;
 mod time;
 mod token;
 pub mod varint;

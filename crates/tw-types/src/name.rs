@@ -2,9 +2,6 @@
 
 use crate::origin::number;
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 number! {
@@ -19,6 +16,8 @@ number! {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StreamName(Arc<str>);
+
+crate::text_type!(StreamName, InvalidName);
 
 impl StreamName {
     /// The longest name, in bytes.
@@ -48,32 +47,9 @@ impl StreamName {
         Ok(Self(Arc::from(name)))
     }
 
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Whether it is one of the platform's own streams.
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
-    }
-}
-
-impl fmt::Display for StreamName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for StreamName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-impl Borrow<str> for StreamName {
-    fn borrow(&self) -> &str {
-        &self.0
     }
 }
 
@@ -85,28 +61,6 @@ pub struct InvalidName {
     pub name: String,
     /// The rule that it breaks.
     pub rule: &'static str,
-}
-
-impl FromStr for StreamName {
-    type Err = InvalidName;
-
-    fn from_str(s: &str) -> Result<Self, InvalidName> {
-        Self::new(s)
-    }
-}
-
-impl TryFrom<String> for StreamName {
-    type Error = InvalidName;
-
-    fn try_from(s: String) -> Result<Self, InvalidName> {
-        Self::new(&s)
-    }
-}
-
-impl From<StreamName> for String {
-    fn from(name: StreamName) -> Self {
-        name.0.as_ref().to_owned()
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Names of nodes.
 
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 /// The name of a node, unique in its cluster: 1 to 100 bytes of ASCII letters, digits, `_`, `-` and `.`, with a letter or
@@ -13,6 +10,8 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeId(Arc<str>);
+
+crate::text_type!(NodeId, InvalidNodeId);
 
 impl NodeId {
     /// The longest name, in bytes.
@@ -35,29 +34,6 @@ impl NodeId {
         }
         Ok(Self(Arc::from(name)))
     }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-impl Borrow<str> for NodeId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
 }
 
 /// A text that cannot name a node.
@@ -68,28 +44,6 @@ pub struct InvalidNodeId {
     pub name: String,
     /// The rule that it breaks.
     pub rule: &'static str,
-}
-
-impl FromStr for NodeId {
-    type Err = InvalidNodeId;
-
-    fn from_str(s: &str) -> Result<Self, InvalidNodeId> {
-        Self::new(s)
-    }
-}
-
-impl TryFrom<String> for NodeId {
-    type Error = InvalidNodeId;
-
-    fn try_from(s: String) -> Result<Self, InvalidNodeId> {
-        Self::new(&s)
-    }
-}
-
-impl From<NodeId> for String {
-    fn from(name: NodeId) -> Self {
-        name.0.as_ref().to_owned()
-    }
 }
 
 #[cfg(test)]

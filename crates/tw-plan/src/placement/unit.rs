@@ -2,8 +2,6 @@
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
-use std::fmt;
 use std::sync::Arc;
 use tw_types::StreamPartition;
 
@@ -12,6 +10,8 @@ use tw_types::StreamPartition;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Unit(Arc<str>);
+
+tw_types::text_type!(Unit, Error);
 
 impl Unit {
     /// The longest name, in bytes.
@@ -34,48 +34,11 @@ impl Unit {
         }
         Ok(Self(Arc::from(name)))
     }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl From<StreamPartition> for Unit {
     fn from(partition: StreamPartition) -> Self {
         Self(Arc::from(partition.to_string()))
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-impl Borrow<str> for Unit {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Unit {
-    type Error = Error;
-
-    fn try_from(s: String) -> Result<Self, Error> {
-        Self::new(&s)
-    }
-}
-
-impl From<Unit> for String {
-    fn from(unit: Unit) -> Self {
-        unit.0.as_ref().to_owned()
     }
 }
 
