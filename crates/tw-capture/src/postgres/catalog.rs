@@ -1,7 +1,7 @@
 //! What the catalogue of the database says about tables.
 
 use super::connection::{Connection, Row};
-use super::layout::{Attribute, Described, Identity, Layout, LayoutColumn};
+use super::layout::{Attribute, Described, Identity, Layout, LayoutColumn, fingerprint};
 use super::name::TableName;
 use super::pgoutput::Relation;
 use super::types::BaseType;
@@ -25,39 +25,8 @@ pub(crate) async fn describe(
     ids: &[u32],
     publications: &[String],
 ) -> Result<Vec<Described>, Error> {
-    let tables_query = tables_query(names, ids, publications, connection.major());
-    let mut tables = connection.query(&tables_query).await?;
-    let columns = loop {
-        if tables.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids: Vec<_> = tables.iter().filter_map(|row| row.text(2)).collect();
-        let columns = connection.query(&columns_query(&ids.join(","))).await?;
-        // A table that was written anew between the two would have its old storage with its new columns, and nobody
-        // would see later that its rows are others.
-        let again = connection.query(&tables_query).await?;
-        let is_same = storages(&tables).eq(storages(&again));
-        tables = again;
-        if is_same {
-            break columns;
-        }
-    };
-    let mut by_table: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
-    for column in &columns {
-        by_table.entry(column.need(0)?).or_default().push(column);
-    }
-    tables
-        .iter()
-        .map(|table| {
-            let columns = by_table.get(table.need(2)?).map(Vec::as_slice).unwrap_or_default();
-            described(table, columns)
-        })
-        .collect()
-}
-
-/// Where the rows of each table are stored.
-fn storages(tables: &[Row]) -> impl Iterator<Item = (Option<&str>, Option<&str>)> {
-    tables.iter().map(|table| (table.text(2), table.text(7)))
+    let tables = connection.query(&tables_query(names, ids, publications, connection.major())).await?;
+    tables.iter().map(described).collect()
 }
 
 fn tables_query(names: &[TableName], ids: &[u32], publications: &[String], major: u32) -> String {
@@ -91,6 +60,7 @@ fn tables_query(names: &[TableName], ids: &[u32], publications: &[String], major
     let generated = generated.replace("{}", &published);
     let lists =
         if major < 15 { "NULL, NULL" } else { "array_to_string(pub.prattrs::int2[], ','), pub.filter" };
+    let columns = columns_query();
     format!(
         "SELECT n.nspname, c.relname, c.oid, c.relkind, c.relreplident, c.relpersistence,
            CASE WHEN c.relkind = 'p' THEN (SELECT sum(l.reltuples) FILTER (WHERE l.reltuples >= 0)
@@ -104,20 +74,23 @@ fn tables_query(names: &[TableName], ids: &[u32], publications: &[String], major
              WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
                AND k.place <= i.indnkeyatts
                AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END),
-           {lists}, {generated}
+           {lists}, {generated}, ({columns})
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace {publication}
          WHERE {}",
         wanted.join(" OR ")
     )
 }
 
-fn columns_query(ids: &str) -> String {
+/// The columns of table `c`, a JSON array of rows. They are a part of the statement about tables, so that both are as of one
+/// moment: a table that was written anew in between would have its old storage with its new columns, and nobody would see
+/// later that its rows are others.
+fn columns_query() -> String {
     format!(
-        "SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasmissing,
-           a.attgenerated, b.oid, b.typmod, format_type(b.oid, b.typmod), format_type(a.atttypid, a.atttypmod), a.xmin
-         FROM pg_attribute a, {BASE_OF}
-         WHERE a.attrelid IN ({ids}) AND a.attnum > 0 AND NOT a.attisdropped
-         ORDER BY a.attrelid, a.attnum"
+        "SELECT json_agg(json_build_array(a.attnum::text, a.attname::text, a.atttypid::text, a.atttypmod::text,
+             left(a.attnotnull::text, 1), left(a.atthasmissing::text, 1), a.attgenerated::text, b.oid::text,
+             b.typmod::text, format_type(b.oid, b.typmod), format_type(a.atttypid, a.atttypmod), a.xmin::text)
+             ORDER BY a.attnum)
+           FROM pg_attribute a, {BASE_OF} WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
     )
 }
 
@@ -125,38 +98,41 @@ fn numbers(text: Option<&str>) -> Option<Vec<i16>> {
     Some(text?.split(',').filter_map(|number| number.parse().ok()).collect())
 }
 
-fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
+fn described(table: &Row) -> Result<Described, Error> {
     let name = TableName::new(table.need(0)?, table.need(1)?);
     let replica_identity = table.need(4)?.chars().next().unwrap_or('d');
     let key = numbers(table.text(8)).unwrap_or_default();
     let listed = numbers(table.text(9));
     let generated_too = table.is_true(11);
+    // A table may have no columns at all.
+    let columns: Vec<Row> = serde_json::from_str(table.text(12).unwrap_or("[]"))
+        .map_err(|error| Error::Protocol(format!("the columns of {name} cannot be read: {error}")))?;
     let mut layout = Vec::new();
     let mut attributes = Vec::new();
     let mut defined = String::new();
-    for column in columns {
-        let number: i16 = column.parse(1)?;
-        let generated = column.text(7) == Some("s");
+    for column in &columns {
+        let number: i16 = column.parse(0)?;
+        let generated = column.text(6) == Some("s");
         let published = match &listed {
             Some(listed) => listed.contains(&number),
-            None => column.text(7) == Some("") || (generated && generated_too),
+            None => column.text(6) == Some("") || (generated && generated_too),
         };
         if !published {
             continue;
         }
-        defined.push_str(&format!("{number} {},", column.need(12)?));
-        attributes.push(Attribute { number, filled: column.is_true(6) });
+        defined.push_str(&format!("{number} {},", column.need(11)?));
+        attributes.push(Attribute { number, filled: column.is_true(5) });
         layout.push(LayoutColumn {
-            name: column.need(2)?.to_owned(),
-            type_id: column.parse(3)?,
-            type_modifier: column.parse(4)?,
+            name: column.need(1)?.to_owned(),
+            type_id: column.parse(2)?,
+            type_modifier: column.parse(3)?,
             base: BaseType {
-                id: column.parse(8)?,
-                modifier: column.parse(9)?,
-                name: column.need(10)?.to_owned(),
+                id: column.parse(7)?,
+                modifier: column.parse(8)?,
+                name: column.need(9)?.to_owned(),
             },
-            nullable: !column.is_true(5),
-            declared: column.need(11)?.to_owned(),
+            nullable: !column.is_true(4),
+            declared: column.need(10)?.to_owned(),
             identity: replica_identity == 'f' || key.contains(&number),
         });
     }
@@ -184,11 +160,6 @@ fn described(table: &Row, columns: &[&Row]) -> Result<Described, Error> {
         obstacle,
         name,
     })
-}
-
-/// Short, however many partitions or columns there are.
-fn fingerprint(text: &str) -> String {
-    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
 /// What is in the way of capturing a table, and what to do about it.

@@ -12,11 +12,12 @@ use crate::error::ServerError;
 use crate::{Error, Secret};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
+use serde::Deserialize;
 use std::ops::ControlFlow;
 use tokio::io::AsyncWriteExt;
 
 /// One row of an answer: the values as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Row(Vec<Option<String>>);
 
 impl Row {

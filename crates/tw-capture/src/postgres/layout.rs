@@ -73,8 +73,13 @@ impl Layout {
         for column in &self.columns {
             text.push_str(&format!("{:?} {} {},", column.name, column.type_id, column.type_modifier));
         }
-        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+        fingerprint(&text)
     }
+}
+
+/// Short, however many columns or partitions there are.
+pub(super) fn fingerprint(text: &str) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
 impl Identity {
