@@ -3,6 +3,7 @@
 //! - [`placement`]: which node owns a partition, and which ones keep a warm copy of its state.
 //! - [`balance`]: which node gets a request that any node may take.
 //! - [`overload`]: how many requests a node works on at once, and which ones it refuses first.
+//! - [`ownership`]: how a node carries a plan out, so that never two write the same.
 //!
 //! A core decides from its arguments alone: it is told the time and handed its randomness. `tw-cluster` stores plans and
 //! carries them out; `tw-api` asks who gets a request and whether it may enter. The folder of each module has a README with
@@ -12,6 +13,7 @@ pub mod balance;
 mod error;
 mod hash;
 pub mod overload;
+pub mod ownership;
 pub mod placement;
 #[cfg(test)]
 mod sim;

@@ -1,0 +1,169 @@
+//! Small stories, told step by step.
+
+use super::*;
+use crate::placement::{Load, Node, Options, plan};
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+fn unit() -> Unit {
+    Unit::new("7/0").unwrap()
+}
+
+fn holder(name: &str, incarnation: u64) -> Holder {
+    Holder { node: node(name), incarnation, writer: format!("{name}@{incarnation}") }
+}
+
+/// The plan that follows when these nodes are alive.
+fn planned(alive: &[&str], current: &Plan) -> Arc<Plan> {
+    let node = |name: &&str| Node {
+        id: node(name),
+        capacity: 1,
+        background_permille: Some(0),
+        domain: None,
+        drains: false,
+    };
+    let nodes: Vec<Node> = alive.iter().map(node).collect();
+    let loads = [Load { unit: unit(), weight: Some(1) }];
+    Arc::new(plan(&nodes, &loads, current, &Options::default(), 0).unwrap().plan)
+}
+
+fn alive(members: &[(&str, u64)]) -> BTreeMap<NodeId, u64> {
+    members.iter().map(|(name, incarnation)| (node(name), *incarnation)).collect()
+}
+
+fn only(acts: Vec<(Unit, Act)>) -> Option<Act> {
+    assert!(acts.len() < 2, "{acts:?}");
+    acts.into_iter().next().map(|(_, act)| act)
+}
+
+/// Stores what a node wants to store, as coordination does.
+fn stored(node: &mut Ownership, claim: Claim, revision: u64) -> Claim {
+    let claim = Claim { revision, ..claim };
+    node.done(&unit(), Outcome::Stored(Some(claim.clone())), 0);
+    claim
+}
+
+/// A node that has the unit open.
+fn owner(name: &str, plan: &Arc<Plan>, members: &[(&str, u64)]) -> (Ownership, Claim) {
+    let mut node = Ownership::new(holder(name, 1));
+    node.members(alive(members));
+    node.planned(plan.clone());
+    let Some(Act::Claim { claim, found: None, gone: None }) = only(node.step(0)) else { panic!("no claim") };
+    let claim = stored(&mut node, claim, 10);
+    assert_eq!(only(node.step(0)), Some(Act::Open { epoch: 1, fence: Vec::new() }));
+    node.done(&unit(), Outcome::Done, 0);
+    assert_eq!((node.owner(&unit()), only(node.step(0))), (Owner::Here(1), None));
+    (node, claim)
+}
+
+#[test]
+fn clu_1_a_unit_goes_to_its_new_owner_only_when_that_is_warm_and_the_old_one_has_shut_it() {
+    let first = planned(&["a"], &Plan::default());
+    let members = [("a", 1), ("b", 1)];
+    let (mut a, claim) = owner("a", &first, &members);
+    let second = planned(&["b"], &first);
+    let mut b = Ownership::new(holder("b", 1));
+    for one in [&mut a, &mut b] {
+        one.members(alive(&members));
+        one.planned(second.clone());
+    }
+    b.claimed(&unit(), Some(claim.clone()));
+    assert_eq!((only(a.step(0)), only(b.step(0))), (None, None), "b is not warm yet");
+    assert!(b.kept().contains(&unit()));
+    b.warm(&unit(), true);
+    assert_eq!(only(b.step(0)), Some(Act::Announce));
+    b.done(&unit(), Outcome::Done, 0);
+    assert_eq!(only(b.step(0)), None);
+    a.ready(&unit(), Some(node("b")));
+    assert_eq!(only(a.step(0)), Some(Act::Shut));
+    assert_eq!(a.owner(&unit()), Owner::Nobody);
+    a.done(&unit(), Outcome::Done, 0);
+    let Some(Act::Transfer { to, incarnation, .. }) = only(a.step(0)) else { panic!("no transfer") };
+    assert_eq!((&to, incarnation), (&node("b"), 1));
+    let given = Claim { holder: Some(holder("b", 1)), epoch: 2, fence: Vec::new(), revision: 11 };
+    a.done(&unit(), Outcome::Stored(Some(given.clone())), 0);
+    assert_eq!((only(a.step(0)), a.owner(&unit())), (None, Owner::Node(node("b"))));
+    b.claimed(&unit(), Some(given));
+    assert_eq!(
+        only(b.step(0)),
+        Some(Act::Open { epoch: 2, fence: Vec::new() }),
+        "nobody is to be fenced off"
+    );
+}
+
+#[test]
+fn clu_1_who_takes_a_unit_over_from_the_dead_fences_their_writers_off_first() {
+    let first = planned(&["a"], &Plan::default());
+    let (_, claim) = owner("a", &first, &[("a", 1), ("b", 1)]);
+    let mut b = Ownership::new(holder("b", 1));
+    b.planned(planned(&["b"], &first));
+    b.claimed(&unit(), Some(claim));
+    b.members(alive(&[("b", 1)]));
+    let Some(Act::Claim { claim, found: Some(10), gone }) = only(b.step(0)) else { panic!("no claim") };
+    assert_eq!((gone, claim.epoch, &claim.fence), (Some((node("a"), 1)), 2, &vec!["a@1".to_owned()]));
+    let claim = stored(&mut b, claim, 20);
+    assert_eq!(only(b.step(0)), Some(Act::Open { epoch: 2, fence: vec!["a@1".to_owned()] }));
+    b.done(&unit(), Outcome::Failed, 5);
+    assert_eq!((only(b.step(10)), b.retry_at_ms()), (None, Some(5 + RETRY_MS)));
+    assert!(matches!(only(b.step(5 + RETRY_MS)), Some(Act::Open { .. })));
+    b.done(&unit(), Outcome::Done, 300);
+    let Some(Act::Confirm(confirmed)) = only(b.step(300)) else { panic!("not confirmed") };
+    assert_eq!((confirmed.epoch, &confirmed.fence, confirmed.revision), (2, &Vec::new(), claim.revision));
+}
+
+#[test]
+fn who_dies_before_fencing_leaves_it_to_the_next() {
+    let claim = Claim { holder: Some(holder("b", 1)), epoch: 2, fence: vec!["a@1".into()], revision: 9 };
+    let mut c = Ownership::new(holder("c", 1));
+    c.members(alive(&[("c", 1)]));
+    c.planned(planned(&["c"], &Plan::default()));
+    c.claimed(&unit(), Some(claim));
+    let Some(Act::Claim { claim, .. }) = only(c.step(0)) else { panic!("no claim") };
+    assert_eq!(claim.fence, ["a@1", "b@1"]);
+}
+
+#[test]
+fn a_node_whose_lease_is_lost_shuts_everything_and_comes_back_in_a_new_epoch() {
+    let plan = planned(&["a"], &Plan::default());
+    let (mut a, claim) = owner("a", &plan, &[("a", 1)]);
+    a.lost();
+    assert_eq!((a.owner(&unit()), only(a.step(0))), (Owner::Nobody, Some(Act::Shut)));
+    a.done(&unit(), Outcome::Done, 0);
+    assert_eq!(only(a.step(0)), None, "without a lease there is nothing to claim with");
+    a.members(alive(&[("a", 2)]));
+    a.registered(2);
+    let Some(Act::Claim { claim: again, found, gone }) = only(a.step(0)) else { panic!("no claim") };
+    assert_eq!((again.epoch, found, gone), (claim.epoch + 1, Some(claim.revision), None));
+    assert!(again.fence.is_empty(), "it is the same writer");
+}
+
+#[test]
+fn clu_2_a_unit_without_an_owner_is_told_with_the_time_since_when() {
+    let mut a = Ownership::new(holder("a", 1));
+    a.planned(planned(&["a"], &Plan::default()));
+    assert_eq!(a.unowned(7), [(unit(), 7)].into());
+    assert_eq!(a.unowned(9), [(unit(), 7)].into());
+    let (mut a, _) = owner("a", &planned(&["a"], &Plan::default()), &[("a", 1)]);
+    assert_eq!(a.unowned(9), [].into());
+}
+
+#[test]
+fn a_node_that_leaves_gives_everything_up_and_nobody_has_to_fence_it_off() {
+    let plan = planned(&["a"], &Plan::default());
+    let (mut a, claim) = owner("a", &plan, &[("a", 1), ("b", 1)]);
+    a.leave();
+    assert_eq!(only(a.step(0)), Some(Act::Shut));
+    a.done(&unit(), Outcome::Done, 0);
+    assert_eq!(only(a.step(0)), Some(Act::Release(claim.clone())));
+    let free = Claim { holder: None, revision: 11, ..claim };
+    a.done(&unit(), Outcome::Stored(Some(free.clone())), 0);
+    assert_eq!(only(a.step(0)), None);
+    assert!(a.is_idle());
+    let mut b = Ownership::new(holder("b", 1));
+    b.planned(planned(&["b"], &plan));
+    b.claimed(&unit(), Some(free));
+    let Some(Act::Claim { claim, gone: None, .. }) = only(b.step(0)) else { panic!("no claim") };
+    assert_eq!((claim.epoch, claim.fence.len()), (2, 0));
+}
