@@ -150,4 +150,12 @@ impl Log for FaultyLog {
     fn trim(&self, at: StreamPartition, before: Offset) -> BoxFuture<'_, Result<()>> {
         self.log.trim(at, before)
     }
+
+    fn refresh<'a>(&'a self, at: &'a [StreamPartition]) -> BoxFuture<'a, Result<()>> {
+        self.log.refresh(at)
+    }
+
+    fn fence<'a>(&'a self, writer: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.log.fence(writer)
+    }
 }

@@ -94,6 +94,30 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// [`Error::BeyondEnd`], [`Error::NoPartition`], or whatever stops an append.
     fn trim(&self, at: StreamPartition, before: Offset) -> BoxFuture<'_, Result<()>>;
+
+    /// Learns what other processes have written to these partitions: when it resolves, [`Log::bounds`],
+    /// [`Log::end_signal`] and [`Log::read`] show at least everything that was committed before the call. There is
+    /// nothing to learn where one process has the log to itself, which is what an engine says that does not implement
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::NoStreamId`], [`Error::NoPartition`], or why the log's servers cannot be asked.
+    fn refresh<'a>(&'a self, at: &'a [StreamPartition]) -> BoxFuture<'a, Result<()>> {
+        let _nobody_else_writes = at;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Shuts out the process that writes as `writer`, for ever: when it resolves, nothing that `writer` has not been
+    /// told is written will ever be, and its appends are refused. A process that is started anew under this name may
+    /// write again. Where one process has the log to itself, as in an engine that does not implement it, there is
+    /// nobody to shut out.
+    ///
+    /// # Errors
+    /// Why the log's servers cannot do it now: `writer` may or may not have been shut out, so call it again.
+    fn fence<'a>(&'a self, writer: &'a str) -> BoxFuture<'a, Result<()>> {
+        let _nobody_else_writes = writer;
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// One partition's share of an append.
