@@ -6,6 +6,7 @@
 mod bundles;
 mod debian;
 mod etcd;
+mod kafka;
 mod postgres;
 mod toolchain;
 
@@ -22,6 +23,7 @@ const SERVICES: &[Service] = &[
     Service { name: "C and C++ compiler", provide: toolchain::provide },
     Service { name: "PostgreSQL", provide: postgres::provide },
     Service { name: "etcd", provide: etcd::provide },
+    Service { name: "Kafka", provide: kafka::provide },
 ];
 
 /// An environment variable for the tests.

@@ -1,7 +1,7 @@
 //! A private etcd server.
 
 use crate::install::etcd_program;
-use crate::process::{end, free_port, send, spawn};
+use crate::process::{end, free_port, pause, send, spawn};
 use crate::wait::eventually;
 use rustix::process::Signal;
 use std::fs;
@@ -116,23 +116,12 @@ impl Etcd {
 
     /// Stops it in its tracks (SIGSTOP): connections stay open, and nobody answers.
     pub fn pause(&mut self) {
-        self.signal(Signal::STOP);
-        eventually(|| self.is_paused().then_some(()), || "etcd goes on in spite of SIGSTOP".into());
-    }
-
-    /// Whether each of its threads has stopped: they do so one after the other.
-    fn is_paused(&self) -> bool {
-        let id = self.process.as_ref().map_or(0, Child::id);
-        let threads = fs::read_dir(format!("/proc/{id}/task")).expect("the server's threads");
-        threads.flatten().all(|thread| {
-            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
-        })
+        pause(self.process());
     }
 
     /// Lets it go on (SIGCONT).
     pub fn resume(&mut self) {
-        self.signal(Signal::CONT);
+        send(self.process(), Signal::CONT);
     }
 
     /// Throws its data away; stop it first. The next start makes a new cluster.
@@ -141,8 +130,8 @@ impl Etcd {
         fs::remove_dir_all(self.folder.path().join("data")).expect("remove the data");
     }
 
-    fn signal(&self, signal: Signal) {
-        send(self.process.as_ref().expect("the server does not run"), signal);
+    fn process(&self) -> &Child {
+        self.process.as_ref().expect("the server does not run")
     }
 
     fn end(&mut self, signal: Signal) {

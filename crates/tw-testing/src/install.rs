@@ -97,3 +97,52 @@ fn debian() -> Option<Install> {
         .max()?;
     Some(Install::at(&Path::new(DEBIAN).join(newest.to_string()).join("bin")))
 }
+
+/// The folder with the jars of a Kafka broker.
+pub const KAFKA_LIBRARIES_VARIABLE: &str = "TRADEWIND_TEST_KAFKA_LIBS";
+/// The program `java` that runs it; the one in `PATH` if it is not set.
+pub const JAVA_VARIABLE: &str = "TRADEWIND_TEST_JAVA";
+
+/// The Kafka that tests use.
+#[derive(Debug, Clone)]
+pub(crate) struct KafkaInstall {
+    libraries: PathBuf,
+    java: PathBuf,
+}
+
+impl KafkaInstall {
+    /// What the variables name.
+    ///
+    /// # Panics
+    /// When there is none, saying what to do.
+    pub(crate) fn find() -> Self {
+        let libraries = std::env::var_os(KAFKA_LIBRARIES_VARIABLE).filter(|folder| !folder.is_empty());
+        let libraries = libraries.map(PathBuf::from).unwrap_or_else(|| {
+            panic!(
+                "there is no Kafka for the tests: run `eval \"$(cargo xtask services)\"`, or set \
+                 {KAFKA_LIBRARIES_VARIABLE} to the folder `libs` of a Kafka 4 distribution"
+            )
+        });
+        let java = std::env::var_os(JAVA_VARIABLE).filter(|java| !java.is_empty());
+        Self { libraries, java: java.unwrap_or_else(|| "java".into()).into() }
+    }
+
+    /// The folder with the jars.
+    pub(crate) fn libraries(&self) -> &Path {
+        &self.libraries
+    }
+
+    /// The program `java`.
+    pub(crate) fn java_program(&self) -> &Path {
+        &self.java
+    }
+
+    /// The name and version of the broker's jar, as part of a file name.
+    pub(crate) fn identity(&self) -> String {
+        let jars = std::fs::read_dir(&self.libraries)
+            .unwrap_or_else(|error| panic!("cannot read `{}`: {error}", self.libraries.display()));
+        let mut names = jars.filter_map(|jar| jar.ok()?.file_name().into_string().ok());
+        let name = names.find(|name| name.starts_with("kafka_2.") && name.ends_with(".jar"));
+        name.unwrap_or_else(|| panic!("`{}` holds no broker of Kafka", self.libraries.display()))
+    }
+}

@@ -1,17 +1,21 @@
 //! Real servers for tests: private to one test, on a free port, in a temporary folder, gone when the test ends.
 //!
 //! A development dependency only. There are no mock servers in Tradewind's tests; this crate is why that is cheap:
-//! a PostgreSQL server starts in about a third of a second from a template that is made once, an etcd server in less.
+//! a PostgreSQL server starts in about a third of a second from a template that is made once, an etcd server in less, a
+//! Kafka broker in some seconds, which is why tests that do not disturb it share one.
 #![expect(clippy::expect_used, reason = "this crate serves tests, which stop at the first surprise")]
 
 mod etcd;
+mod files;
 mod install;
+mod kafka;
 mod postgres;
 mod process;
 mod user;
 mod wait;
 
 pub use etcd::Etcd;
-pub use install::{ETCD_VARIABLE, Install, POSTGRES_BIN_VARIABLE};
+pub use install::{ETCD_VARIABLE, Install, JAVA_VARIABLE, KAFKA_LIBRARIES_VARIABLE, POSTGRES_BIN_VARIABLE};
+pub use kafka::{Broker, Kafka, KafkaBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
 pub use wait::{PATIENCE, eventually};

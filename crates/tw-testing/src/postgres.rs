@@ -1,6 +1,7 @@
 //! A private PostgreSQL server.
 
 use crate::Install;
+use crate::files::{copy_tree, templates};
 use crate::process::{end, free_port, spawn};
 use crate::user::User;
 use crate::wait::eventually;
@@ -244,25 +245,11 @@ fn append_setting(data: &Path, name: &str, value: &str) {
     writeln!(file.expect("postgresql.conf"), "{name} = '{value}'").expect("postgresql.conf");
 }
 
-fn copy_tree(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir(to).expect("create folder");
-        fs::set_permissions(to, fs::Permissions::from_mode(0o700)).expect("permissions");
-        for entry in fs::read_dir(from).expect("list") {
-            let entry = entry.expect("list");
-            copy_tree(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::copy(from, to).expect("copy");
-    }
-}
-
 /// A folder as `initdb` makes it, made once per version and kept beside the tests' programs.
 fn template(install: &Install) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MAKING.lock();
-    let program = std::env::current_exe().expect("this program's path");
-    let build = program.ancestors().nth(2).expect("a build folder").join("tw-testing");
+    let build = templates();
     let kept = build.join(format!("postgres-{}-small", identity(install)));
     if kept.exists() {
         return kept;

@@ -1,7 +1,8 @@
 //! Processes of servers: started so that they never outlive the tests, ended with a deadline.
 
-use crate::wait::within;
+use crate::wait::{eventually, within};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::sync::mpsc;
@@ -22,6 +23,21 @@ pub(crate) fn send(process: &Child, signal: Signal) {
     if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
         let _gone = kill_process(pid, signal);
     }
+}
+
+/// Stops a process in its tracks (SIGSTOP), and returns once it has stopped.
+pub(crate) fn pause(process: &Child) {
+    send(process, Signal::STOP);
+    eventually(|| is_paused(process).then_some(()), || "a server goes on in spite of SIGSTOP".into());
+}
+
+/// Whether each thread has stopped: they do so one after the other.
+fn is_paused(process: &Child) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.id())).expect("the server's threads");
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    })
 }
 
 /// Ends a process with a signal, and with `kill -9` if it takes too long.
