@@ -126,6 +126,25 @@ pub enum Error {
         /// The region in the options.
         wanted: RegionId,
     },
+    /// Another process has taken over the name under which this one writes.
+    #[error(
+        "another process writes as `{writer}` now, and this one was shut out: start it again if it should go on"
+    )]
+    Fenced {
+        /// The name.
+        writer: String,
+    },
+    /// The servers that hold the log do not answer, or refuse.
+    #[error("the servers of the log at `{servers}` cannot {action} now")]
+    Unavailable {
+        /// What was asked of them.
+        action: &'static str,
+        /// Where they are.
+        servers: String,
+        /// Why not.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// The log is being closed.
     #[error("the log is shutting down")]
     Closed,

@@ -184,6 +184,11 @@ impl Streams {
         Ok(ConfigChange::Dropped(StreamDef::clone(def)))
     }
 
+    /// The number that the next new stream gets; all lower ones were given out.
+    pub fn next_id(&self) -> StreamId {
+        StreamId(self.next_id)
+    }
+
     /// The version in its subject's history that the event of the next change of `name` gets.
     pub fn next_version(&self, name: &StreamName) -> Version {
         Version(self.versions.get(name).copied().unwrap_or_default()).next()
@@ -224,7 +229,10 @@ impl Streams {
 }
 
 /// Refuses events that define streams when they come as a plain append to `$config`: only an engine writes those.
-pub(crate) fn check_append(at: StreamPartition, batch: &Batch) -> Result<()> {
+///
+/// # Errors
+/// [`Error::InvalidStream`] for such an event; [`Error::Wire`] when the batch does not read.
+pub fn check_append(at: StreamPartition, batch: &Batch) -> Result<()> {
     if at.stream != CONFIG_STREAM {
         return Ok(());
     }
@@ -249,7 +257,10 @@ pub(crate) fn check_append(at: StreamPartition, batch: &Batch) -> Result<()> {
 }
 
 /// Refuses a trim of `$config`.
-pub(crate) fn check_trim(at: StreamPartition) -> Result<()> {
+///
+/// # Errors
+/// [`Error::InvalidStream`].
+pub fn check_trim(at: StreamPartition) -> Result<()> {
     if at.stream == CONFIG_STREAM {
         return protected("it holds all definitions and cannot be trimmed".to_owned());
     }

@@ -26,10 +26,10 @@ impl From<tw_log::Error> for Problem {
             Error::Trimmed { .. } => Code::EventsRemoved,
             Error::BeyondEnd { .. } => Code::BeyondEnd,
             Error::TooLarge { .. } | Error::Wire(tw_wire::Error::TooLarge { .. }) => Code::BodyTooLarge,
-            Error::Busy => Code::Busy,
+            Error::Busy | Error::Unavailable { .. } => Code::Busy,
             Error::DiskFull { .. } => Code::DiskFull,
             Error::Damaged { .. } => Code::Damaged,
-            Error::Stopped(_) => Code::LogStopped,
+            Error::Stopped(_) | Error::Fenced { .. } => Code::LogStopped,
             Error::Unknown(_) => Code::OutcomeUnknown,
             Error::Closed => Code::ShuttingDown,
             Error::WrongEnd { .. }
