@@ -146,6 +146,9 @@ pub enum Error {
         /// The first and the last version that are kept, if any.
         kept: Option<(u64, u64)>,
     },
+    /// An option of placement is outside its bounds.
+    #[error("placement: {0}")]
+    InvalidPlacement(String),
     /// An option is outside its bounds.
     #[error("option `{option}` of coordination is `{value}`: {rule}")]
     InvalidOption {

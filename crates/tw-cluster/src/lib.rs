@@ -4,7 +4,7 @@
 //! watches. [`MemoryCoordination`] is the engine of a single process, and the reference; [`EtcdCoordination`] is etcd. One
 //! conformance suite holds both to the same promises. On top, and knowing of no engine: [`Lease`] (kept, and given up in time),
 //! [`Election`], [`Locks`], [`Members`] and [`Configuration`]. Coordination is never in the path of an event: it says who
-//! owns what, under which fencing token, and until when.
+//! owns what, under which fencing token, and until when; [`Owners`] carries that out.
 
 mod configuration;
 #[cfg(feature = "conformance")]
@@ -20,6 +20,7 @@ mod locks;
 mod members;
 mod memory;
 mod mirror;
+mod ownership;
 mod record;
 mod time;
 mod transaction;
@@ -35,6 +36,7 @@ pub use line::Waiter;
 pub use locks::{Lock, Locks};
 pub use members::{Capacity, Load, Member, MemberEvent, Members, Membership, Registration, Roster, Standing};
 pub use memory::{MemoryCoordination, MemoryOptions};
+pub use ownership::{Owner, Owners, OwnersOptions, Units};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};
 

@@ -33,6 +33,11 @@ impl Members {
         Ok(Self { coordination, parent: Key::new(["members"])? })
     }
 
+    /// The key of a node.
+    pub(crate) fn key(&self, node: &str) -> Result<Key> {
+        self.parent.child(node)
+    }
+
     /// Registers a node for as long as the lease lasts.
     ///
     /// A node that was killed is registered until its lease has ended. Whoever starts it again, and is certain that it is the
@@ -42,7 +47,7 @@ impl Members {
     /// [`Error::NodeTaken`] while another lease holds the name, [`Error::NoLease`], [`Error::InvalidKey`],
     /// [`Error::TooLarge`], [`Error::Unavailable`], [`Error::Unknown`] (join again), [`Error::Refused`].
     pub async fn join(&self, lease: &Lease, registration: &Registration) -> Result<Membership> {
-        let key = self.parent.child(&registration.node)?;
+        let key = self.key(&registration.node)?;
         let joined_ms = self.coordination.time().clock().now_ms();
         let record = MemberV1::new(registration, Standing::Active, joined_ms);
         let join = Transaction::new().when(Guard::Absent(key.clone()));
@@ -82,7 +87,7 @@ impl Members {
     /// # Errors
     /// [`Error::NoMember`], [`Error::InvalidKey`], and those of [`Coordination::commit`].
     pub async fn set_standing(&self, node: &str, standing: Standing) -> Result<bool> {
-        let key = self.parent.child(node)?;
+        let key = self.key(node)?;
         loop {
             let read = self.coordination.read(key.alone(), None).await?;
             let no_member = || Error::NoMember { node: node.to_owned() };

@@ -26,7 +26,7 @@ mod tests;
 pub use act::{Act, Outcome};
 pub use claim::{Claim, Holder};
 
-use crate::placement::{Plan, Unit};
+use crate::placement::{Assignment, Plan, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tw_types::NodeId;
@@ -207,6 +207,27 @@ impl Ownership {
             is_planned || state.open.is_some() || self.is_mine(state)
         };
         self.units.iter().filter(mine).map(|(unit, _)| unit.clone()).collect()
+    }
+
+    /// The units that this node is to take over from another one, and has not said to be warm.
+    pub fn awaited(&self) -> Vec<Unit> {
+        let is_awaited = |(unit, state): &(&Unit, &State)| {
+            let is_planned = self.plan.owner(unit) == Some(&self.me.node);
+            let is_held = state.claim.as_ref().is_some_and(|claim| self.is_in_force(claim));
+            is_planned && is_held && !self.is_mine(state) && state.ready.as_ref() != Some(&self.me.node)
+        };
+        self.units.iter().filter(is_awaited).map(|(unit, _)| unit.clone()).collect()
+    }
+
+    /// How many units are not where the plan has them.
+    pub fn in_transit(&self) -> usize {
+        let is_there = |unit: &Unit, one: &Assignment| {
+            let claim = self.units.get(unit).and_then(|state| state.claim.as_ref());
+            let holder =
+                claim.filter(|claim| self.is_in_force(claim)).and_then(|claim| claim.holder.as_ref());
+            holder.is_some_and(|holder| holder.node == one.owner)
+        };
+        self.plan.iter().filter(|(unit, one)| !is_there(unit, one)).count()
     }
 
     /// Who takes the writes of a unit.

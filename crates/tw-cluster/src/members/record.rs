@@ -10,6 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Registration {
     /// Its name, which no other node has.
     pub node: String,
+    /// Which installation it is, whatever it is called: drawn once for its data folder, which one process at a time has.
+    pub instance: String,
+    /// The name in which this process writes to the log, and is fenced off there.
+    pub writer: String,
     /// What it does, such as `data` or `gateway`.
     pub roles: BTreeSet<String>,
     /// What it has.
@@ -80,6 +84,8 @@ pub struct Member {
 pub(super) struct MemberV1 {
     v: u32,
     node: String,
+    instance: String,
+    writer: String,
     pub(super) standing: Standing,
     roles: BTreeSet<String>,
     capacity: Capacity,
@@ -90,8 +96,9 @@ pub(super) struct MemberV1 {
 
 impl MemberV1 {
     pub(super) fn new(registration: &Registration, standing: Standing, joined_ms: u64) -> Self {
-        let Registration { node, roles, capacity, addresses, version } = registration.clone();
-        Self { v: 1, node, standing, roles, capacity, addresses, version, joined_ms }
+        let Registration { node, instance, writer, roles, capacity, addresses, version } =
+            registration.clone();
+        Self { v: 1, node, instance, writer, standing, roles, capacity, addresses, version, joined_ms }
     }
 
     pub(super) fn encode(&self, key: &Key) -> Result<Vec<u8>> {
@@ -103,8 +110,9 @@ impl MemberV1 {
     }
 
     pub(super) fn member(self, entry: &Entry) -> Member {
-        let Self { v: _, node, standing, roles, capacity, addresses, version, joined_ms } = self;
-        let registration = Registration { node, roles, capacity, addresses, version };
+        let Self { v: _, node, instance, writer, standing, roles, capacity, addresses, version, joined_ms } =
+            self;
+        let registration = Registration { node, instance, writer, roles, capacity, addresses, version };
         Member { registration, standing, joined_ms, epoch: entry.created, lease: entry.lease, load: None }
     }
 }
@@ -176,6 +184,8 @@ mod tests {
     fn version_1_is_stored_like_this() {
         let registration = Registration {
             node: "n1".into(),
+            instance: "i1".into(),
+            writer: "n1-w".into(),
             roles: ["data".into(), "api".into()].into(),
             capacity: Capacity { cpu_millicores: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
             addresses: [("http".into(), "10.0.0.1:7070".into())].into(),
@@ -183,7 +193,7 @@ mod tests {
         };
         let record = MemberV1::new(&registration, Standing::Draining, 1_700_000_000_000);
         let golden = concat!(
-            r#"{"v":1,"node":"n1","standing":"draining","roles":["api","data"],"#,
+            r#"{"v":1,"node":"n1","instance":"i1","writer":"n1-w","standing":"draining","roles":["api","data"],"#,
             r#""capacity":{"cpu_millicores":2000,"memory_bytes":1073741824,"disk_bytes":1099511627776},"#,
             r#""addresses":{"http":"10.0.0.1:7070"},"version":"0.1.0","joined_ms":1700000000000}"#
         );
@@ -211,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_a_newer_node_adds_is_passed_over_and_what_is_missing_is_an_error() {
-        let newer = r#"{"v":1,"node":"n1","standing":"active","roles":[],"zone":"b","addresses":{},"version":"9",
+        let newer = r#"{"v":1,"node":"n1","instance":"i","writer":"w","standing":"active","roles":[],"zone":"b","addresses":{},"version":"9",
             "joined_ms":0,"capacity":{"cpu_millicores":1,"memory_bytes":1,"disk_bytes":1,"gpus":8}}"#;
         assert_eq!(MemberV1::decode(&entry(newer)).unwrap().version, "9");
         let error = MemberV1::decode(&entry(r#"{"v":1}"#)).unwrap_err().to_string();

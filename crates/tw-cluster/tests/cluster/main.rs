@@ -9,6 +9,7 @@ mod faulty;
 mod leases;
 mod locks;
 mod members;
+mod ownership;
 mod support;
 
 mod memory_conformance {

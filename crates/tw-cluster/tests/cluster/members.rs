@@ -17,6 +17,8 @@ on_both_engines!(
 fn registration(node: &str) -> Registration {
     Registration {
         node: node.into(),
+        instance: "i".into(),
+        writer: node.into(),
         roles: ["data".into(), "gateway".into()].into(),
         capacity: Capacity { cpu_millicores: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
         addresses: [("http".into(), format!("{node}:7070"))].into(),

@@ -1,0 +1,196 @@
+//! Ownership: nodes that join, leave and fall silent, and who has what then.
+
+use crate::support::{in_time, on_both_engines};
+use futures_util::future::FutureExt;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tw_cluster::conformance::{Disturbance, Engine};
+use tw_cluster::{
+    BoxFuture, Capacity, Coordination, LeaseOptions, Members, Owner, Owners, OwnersOptions, Registration,
+    Standing, Units,
+};
+use tw_plan::placement::{self, Unit};
+
+on_both_engines!(
+    clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_leaves,
+    clu_1_clu_3_a_node_that_falls_silent_is_fenced_off_and_what_others_have_stays_open,
+    a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself,
+);
+
+const UNITS: u32 = 12;
+
+/// What all nodes have in common: who has which unit open, and what was fenced off.
+#[derive(Default)]
+struct World {
+    open: Mutex<BTreeMap<Unit, (String, u64)>>,
+    fenced: Mutex<BTreeSet<String>>,
+    /// How often each unit was opened.
+    opened: Mutex<BTreeMap<Unit, u32>>,
+}
+
+/// A node's units: it is as warm as it is told to be.
+struct Host {
+    node: String,
+    world: Arc<World>,
+    kept: Mutex<BTreeSet<Unit>>,
+}
+
+impl Units for Host {
+    fn all(&self) -> BTreeSet<Unit> {
+        (0..UNITS).map(|number| Unit::new(&format!("7/{number}")).unwrap()).collect()
+    }
+
+    fn keep(&self, kept: &BTreeSet<Unit>) {
+        *self.kept.lock() = kept.clone();
+    }
+
+    fn is_warm(&self, unit: &Unit) -> bool {
+        self.kept.lock().contains(unit)
+    }
+
+    fn open<'a>(
+        &'a self,
+        unit: &'a Unit,
+        epoch: u64,
+        fence: &'a [String],
+    ) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            self.world.fenced.lock().extend(fence.iter().cloned());
+            let mut open = self.world.open.lock();
+            if let Some((other, before)) = open.insert(unit.clone(), (self.node.clone(), epoch)) {
+                assert!(
+                    self.world.fenced.lock().contains(&format!("{other}-w")),
+                    "{unit} is open at {other}"
+                );
+                assert!(before < epoch, "{unit} goes back to epoch {epoch}");
+            }
+            *self.world.opened.lock().entry(unit.clone()).or_default() += 1;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn shut<'a>(&'a self, unit: &'a Unit) -> BoxFuture<'a, ()> {
+        async move {
+            let mut open = self.world.open.lock();
+            if open.get(unit).is_some_and(|(node, _)| *node == self.node) {
+                open.remove(unit);
+            }
+        }
+        .boxed()
+    }
+}
+
+async fn join(on: Arc<dyn Coordination>, node: &str, world: &Arc<World>) -> Owners {
+    let registration = Registration {
+        node: node.into(),
+        instance: format!("{node}-i"),
+        writer: format!("{node}-w"),
+        roles: ["data".into()].into(),
+        capacity: Capacity { cpu_millicores: 1000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
+        addresses: [("http".into(), format!("{node}:7070"))].into(),
+        version: "0.1.0".into(),
+    };
+    let host = Host { node: node.into(), world: world.clone(), kept: Mutex::default() };
+    let placement = placement::Options { cooldown_ms: 0, ..placement::Options::default() };
+    let lease = LeaseOptions { ttl_ms: 4_000, margin_percent: 10 };
+    let options =
+        OwnersOptions { lease, placement, settle_ms: 50, review_ms: 500, ..OwnersOptions::default() };
+    Owners::join(on, registration, Arc::new(host), options).await.unwrap()
+}
+
+/// Waits until these nodes agree that each unit is open at one of them, with at least so many at each.
+async fn shared_among(engine: &dyn Engine, nodes: &[(&str, &Owners)], world: &World, each_min: usize) {
+    let is_so = || {
+        let open = world.open.lock().clone();
+        let here = |name: &str| open.values().filter(|(node, _)| node == name).count();
+        let agrees = |(name, owners): &(&str, &Owners)| {
+            open.iter().all(|(unit, (node, epoch))| match owners.owner(unit) {
+                Owner::Here(here) => node == name && here == *epoch,
+                Owner::Node(other) => node == other.as_str(),
+                Owner::Nobody => false,
+            })
+        };
+        open.len() == UNITS as usize
+            && nodes.iter().all(|(name, _)| here(name) >= each_min)
+            && nodes.iter().map(|(name, _)| here(name)).sum::<usize>() == UNITS as usize
+            && nodes.iter().all(agrees)
+    };
+    let agreed = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    in_time(engine, agreed).await;
+}
+
+async fn clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_leaves(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join(engine.connect(), "a", &world)).await;
+    shared_among(engine, &[("a", &a)], &world, 12).await;
+    let b = in_time(engine, join(engine.connect(), "b", &world)).await;
+    let c = in_time(engine, join(engine.connect(), "c", &world)).await;
+    shared_among(engine, &[("a", &a), ("b", &b), ("c", &c)], &world, 3).await;
+    assert_eq!(*world.fenced.lock(), BTreeSet::new(), "a hand-over between the living fences nobody off");
+    assert_eq!(a.address(&tw_types::NodeId::new("b").unwrap(), "http").as_deref(), Some("b:7070"));
+    Members::new(engine.connect()).unwrap().set_standing("b", Standing::Draining).await.unwrap();
+    let drained = async {
+        while world.open.lock().values().any(|(node, _)| node == "b") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    in_time(engine, drained).await;
+    in_time(engine, a.leave()).await.unwrap();
+    in_time(engine, b.leave()).await.unwrap();
+    shared_among(engine, &[("c", &c)], &world, 12).await;
+    assert_eq!(*world.fenced.lock(), BTreeSet::new(), "who leaves has shut what it had");
+}
+
+async fn clu_1_clu_3_a_node_that_falls_silent_is_fenced_off_and_what_others_have_stays_open(
+    engine: &dyn Engine,
+) {
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join(engine.connect(), "a", &world)).await;
+    let b = in_time(engine, join(engine.connect(), "b", &world)).await;
+    let c = in_time(engine, join(engine.connect(), "c", &world)).await;
+    shared_among(engine, &[("a", &a), ("b", &b), ("c", &c)], &world, 3).await;
+    let stays: Vec<Unit> = {
+        let open = world.open.lock();
+        open.iter().filter(|(_, (node, _))| node != "c").map(|(unit, _)| unit.clone()).collect()
+    };
+    let before = world.opened.lock().clone();
+    // It is gone, and has shut nothing.
+    drop(c);
+    shared_among(engine, &[("a", &a), ("b", &b)], &world, 4).await;
+    assert_eq!(*world.fenced.lock(), BTreeSet::from(["c-w".to_owned()]));
+    let after = world.opened.lock().clone();
+    for unit in stays {
+        assert_eq!(before.get(&unit), after.get(&unit), "{unit} was touched");
+    }
+}
+
+async fn a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join(engine.connect(), "a", &world)).await;
+    shared_among(engine, &[("a", &a)], &world, 12).await;
+    let lease = a.lease();
+    engine.disturb(Disturbance::Pause);
+    engine.connect().revoke(lease.id()).now_or_never();
+    if engine.connect().read(tw_cluster::Key::new(["x"]).unwrap().alone(), None).now_or_never().is_none() {
+        // A server that is paused: nothing is written any more once the lease may have ended.
+        in_time(engine, lease.lost()).await;
+        let unit = Unit::new("7/0").unwrap();
+        assert_eq!(a.owner(&unit), Owner::Nobody);
+        engine.disturb(Disturbance::Resume);
+    }
+    let again = async {
+        while a.lease().id() == lease.id() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    in_time(engine, again).await;
+    shared_among(engine, &[("a", &a)], &world, 12).await;
+    assert_eq!(*world.fenced.lock(), BTreeSet::new(), "it is the same writer");
+}
