@@ -7,6 +7,7 @@ use crate::sources::Sources;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tw_cluster::Coordination;
 use tw_env::Env;
 use tw_log::Log;
 use tw_log::store::EventStore;
@@ -17,6 +18,9 @@ pub(crate) struct Core {
     pub(crate) options: NodeOptions,
     pub(crate) folder: Folder,
     pub(crate) env: Env,
+    /// What the nodes of a cluster agree on; of a node that is alone, what its clients do.
+    #[allow(dead_code, reason = "locks are the first to use it")]
+    pub(crate) coordination: Arc<dyn Coordination>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) events: EventStore,
     pub(crate) workers: tw_process::Handle,

@@ -51,6 +51,9 @@ pub enum Error {
     /// The definitions in `$config` cannot be followed.
     #[error(transparent)]
     Project(#[from] tw_project::Error),
+    /// Coordination does not start.
+    #[error(transparent)]
+    Coordination(#[from] tw_cluster::Error),
     /// The interface does not start.
     #[error(transparent)]
     Server(#[from] tw_api::Error),

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tw_api::{Parts, Server};
 use tw_capture::Place;
+use tw_cluster::{MemoryCoordination, MemoryOptions, SystemTime};
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{CONFIG_STREAM, EmbeddedLog, Log};
@@ -72,10 +73,13 @@ impl Node {
         );
         let definitions = Arc::new(definitions);
         definitions.follow().await?;
+        let time = Arc::new(SystemTime::new(&env));
+        let coordination = Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?);
         let core = Arc::new(Core {
             options: config.node,
             folder,
             env,
+            coordination,
             log: shared,
             events,
             workers,
