@@ -43,6 +43,7 @@ impl Node {
             sql: Arc::new(Nothing),
             control: Arc::new(Nothing),
             parked: Arc::new(Nothing),
+            routes: Arc::new(tw_api::parts::Alone),
             metrics: PrometheusBuilder::new().install_recorder()?,
             env: Env::real(),
         };

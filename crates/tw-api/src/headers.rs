@@ -13,6 +13,12 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Says that another node has sent the request here, or that it is not this node's business.
+pub(crate) const HOP: HeaderName = HeaderName::from_static("tradewind-hop");
+/// How long a forwarded request may take still, in milliseconds.
+pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("tradewind-deadline-ms");
+/// The partitions of which a forwarded append takes the events, and leaves out all others.
+pub(crate) const SHARE: HeaderName = HeaderName::from_static("tradewind-share");
 /// Where a reader of a `text/event-stream` left off.
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 

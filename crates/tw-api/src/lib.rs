@@ -11,6 +11,7 @@
 mod body;
 mod cursor;
 mod endpoints;
+mod forward;
 mod headers;
 mod openapi;
 mod options;

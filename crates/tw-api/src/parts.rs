@@ -3,10 +3,12 @@
 
 mod control;
 mod parked;
+mod routes;
 mod sql;
 
 pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
+pub use routes::{Alone, Pass, Reply, Routes, Unanswered, Way};
 pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -26,6 +28,8 @@ pub struct Parts {
     pub control: Arc<dyn Control>,
     /// Events that could not be processed.
     pub parked: Arc<dyn Parked>,
+    /// Who takes what, if this node is one of many: [`Alone`] if it is not.
+    pub routes: Arc<dyn Routes>,
     /// The metrics of the whole process.
     pub metrics: PrometheusHandle,
     /// Time and randomness.

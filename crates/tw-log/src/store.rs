@@ -57,7 +57,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use tw_env::Env;
 use tw_order::{KeyTable, SubjectHash, partition_of};
-use tw_types::{Offset, Stored, StreamId, StreamPartition, Timestamp, Version};
+use tw_types::{Offset, PartitionId, Stored, StreamDef, StreamId, StreamPartition, Timestamp, Version};
 use usage::Usage;
 
 /// The result of an operation on the event store.
@@ -142,6 +142,19 @@ impl EventStore {
     /// The log.
     pub fn log(&self) -> &Arc<dyn Log> {
         &self.core.log
+    }
+
+    /// The partition in which a subject is.
+    pub fn partition_of(&self, stream: &StreamDef, subject: &str) -> PartitionId {
+        partition_of(subject, stream.partitions)
+    }
+
+    /// Brings one partition up to the log, so that nobody has to wait for that later.
+    ///
+    /// # Errors
+    /// [`Error::Log`], [`Error::Index`], [`Error::DamagedIndex`].
+    pub async fn catch_up(&self, at: StreamPartition) -> Result<()> {
+        self.core.current(&self.core.partition(at)?).await
     }
 
     /// Starts a write.
@@ -237,8 +250,8 @@ impl EventStore {
         let streams = self.core.log.streams();
         for def in streams.iter() {
             for partition in 0..def.partitions {
-                let at = StreamPartition::new(def.id, tw_types::PartitionId(partition));
-                self.core.current(&self.core.partition(at)?).await?;
+                let at = StreamPartition::new(def.id, PartitionId(partition));
+                self.catch_up(at).await?;
             }
         }
         Ok(())

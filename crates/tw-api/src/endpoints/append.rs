@@ -1,6 +1,7 @@
 //! POST …/events: events in.
 
 mod format;
+mod shares;
 
 use super::{JSON, Outcome, answer};
 use crate::headers::{self, TOKEN, etag};
@@ -14,9 +15,10 @@ use http::header::ETAG;
 use hyper::body::Incoming;
 use serde::Serialize;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tw_log::store::{Appended, Write};
-use tw_types::{Extension, ExtensionValue, StreamDef};
+use tw_types::{ExpectedVersion, Extension, ExtensionValue, PartitionId, StreamDef};
 use tw_wire::cloudevents::{self, CloudEvent, Place};
 use utoipa::ToSchema;
 
@@ -77,25 +79,61 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     let key = headers::idempotency_key(&call.headers)?;
     let format = Format::of(&call.headers)?;
     let body = call.api.bodies.read(body).await?;
-
-    let mut write = call.api.parts.events.write();
-    if let (Some(expected), Some(subject)) = (expected, subject) {
-        write.expect(&stream, subject, expected);
-    }
-    if let Some(key) = key {
-        write.idempotency_key(key);
-    }
-    write.dedup_by_id(dedup);
-    let trace = headers::traceparent(&call.headers);
-    let mut door = Door { call, stream: &stream, subject, trace, write, count: 0 };
-    door.take_all(format, &body).await?;
-    let Door { write, count, .. } = door;
-    if count == 0 {
-        return Ok(answer(JSON, r#"{"events":[],"token":"tw1"}"#.as_bytes()));
-    }
-    let appended = in_time(call, call.api.parts.events.append(write)).await?;
+    let request = Request { call, stream: &stream, subject, expected, key, dedup, format, body: &body };
+    let appended = if call.api.parts.routes.is_alone() {
+        let write = request.write(None).await?;
+        if write.is_empty() {
+            return Ok(answer(JSON, r#"{"events":[],"token":"tw1"}"#.as_bytes()));
+        }
+        in_time(call, call.api.parts.events.append(write)).await?
+    } else {
+        match Box::pin(shares::append(&request)).await? {
+            shares::Done::Appended(appended) => appended,
+            shares::Done::Answered(response) => return Ok(response),
+        }
+    };
     call.api.telemetry.appended.increment(appended.events.len() as u64);
     respond(call, &appended, subject.is_some())
+}
+
+/// An append as it was asked for.
+struct Request<'r> {
+    call: &'r Call,
+    stream: &'r Arc<StreamDef>,
+    subject: Option<&'r str>,
+    expected: Option<ExpectedVersion>,
+    key: Option<&'r str>,
+    dedup: bool,
+    format: Format,
+    body: &'r [u8],
+}
+
+impl Request<'_> {
+    /// Its events as one write: all of them, or those of some partitions.
+    async fn write(&self, only: Option<&BTreeSet<PartitionId>>) -> Result<Write, Problem> {
+        let Self { call, stream, subject, .. } = *self;
+        let mut write = call.api.parts.events.write();
+        if let (Some(expected), Some(subject)) = (self.expected, subject) {
+            write.expect(stream, subject, expected);
+        }
+        match (self.key, only) {
+            (None, _) => {}
+            (Some(key), None) => write.idempotency_key(key),
+            // Whoever has the other partitions keeps keys of its own.
+            (Some(key), Some(only)) => write.idempotency_key(&key_of_share(key, only)),
+        }
+        write.dedup_by_id(self.dedup);
+        let trace = headers::traceparent(&call.headers);
+        let mut door = Door { call, stream, subject, trace, write, only, count: 0 };
+        door.take_all(self.format, self.body).await?;
+        Ok(door.write)
+    }
+}
+
+/// The name of a write's share of some partitions.
+fn key_of_share(key: &str, only: &BTreeSet<PartitionId>) -> String {
+    let partitions: Vec<String> = only.iter().map(PartitionId::to_string).collect();
+    format!("{key}\\{}", partitions.join(","))
 }
 
 /// Waits for an append, at most as long as a request may wait.
@@ -160,6 +198,8 @@ struct Door<'c> {
     subject: Option<&'c str>,
     trace: Option<&'c str>,
     write: Write,
+    /// The partitions of which events are taken; None: of all.
+    only: Option<&'c BTreeSet<PartitionId>>,
     count: u32,
 }
 
@@ -231,6 +271,11 @@ impl<'c> Door<'c> {
 
     fn admit(&mut self, event: &CloudEvent<'_>) -> Result<(), Problem> {
         let event = event.as_ref();
+        if let Some(only) = self.only
+            && !only.contains(&Write::partition_of(self.stream, &event))
+        {
+            return Ok(());
+        }
         // The store first: it says at a glance that an event is too large, while columns take a look at all of the data.
         self.write.push(self.stream, &event)?;
         self.call.api.parts.control.admit(self.stream, &event)

@@ -2,6 +2,7 @@
 
 use super::events::{FORMATS, Format, see};
 use super::{JSON, NDJSON, Outcome, answer};
+use crate::forward;
 use crate::headers::{self, etag};
 use crate::options::ms;
 use crate::query::Query;
@@ -10,7 +11,7 @@ use crate::{Code, Problem};
 use http::header::ETAG;
 use http::{HeaderValue, StatusCode};
 use std::time::Duration;
-use tw_types::{Stored, StoredRef, StreamDef, Version};
+use tw_types::{Stored, StoredRef, StreamDef, StreamPartition, Version};
 use tw_wire::cloudevents::{BATCH, write_event, write_event_on_one_line};
 use utoipa::ToSchema;
 
@@ -34,6 +35,11 @@ pub(crate) struct HistoryPage {
 pub(crate) async fn read(call: &Call) -> Outcome {
     let stream = call.stream()?;
     let subject = call.capture(1)?;
+    let at = StreamPartition::new(stream.id, call.api.parts.events.partition_of(&stream, &subject));
+    let what = format!("partition {} of stream `{}`", at.partition, stream.name);
+    if let Some(answer) = forward::read(call, &what, || call.api.parts.routes.partition(at)).await? {
+        return Ok(answer);
+    }
     let query = Query::read(call.uri.query(), &["from_version", "limit", "timeout_ms"])?;
     let options = &call.api.options;
     let from = Version(query.number("from_version", 1..=u64::MAX)?.unwrap_or(1));

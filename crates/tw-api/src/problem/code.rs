@@ -108,6 +108,8 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "too many requests are under way";
     /// Enough writes are waiting.
     Busy = "busy", SERVICE_UNAVAILABLE, "too many writes are waiting";
+    /// Nobody takes writes to a partition at the moment.
+    NoOwner = "no_owner", SERVICE_UNAVAILABLE, "a partition has no owner";
     /// The log has stopped after a failed write.
     LogStopped = "log_stopped", SERVICE_UNAVAILABLE, "the log accepts no events";
     /// The server ends.
@@ -131,7 +133,7 @@ impl Code {
     /// After how many seconds trying again makes sense by itself.
     pub const fn retry_after_s(self) -> Option<u32> {
         match self {
-            Self::Overloaded | Self::Busy => Some(1),
+            Self::Overloaded | Self::Busy | Self::NoOwner => Some(1),
             Self::TooManyReaders | Self::ShuttingDown | Self::NotReady => Some(5),
             Self::LogStopped | Self::DiskFull => Some(30),
             _ => None,

@@ -63,6 +63,7 @@ impl World {
             sql: Arc::new(sql::Queries::new(log.clone(), control.clone())),
             control: control.clone(),
             parked: Arc::new(parked::Shelf::default()),
+            routes: Arc::new(tw_api::parts::Alone),
             metrics: metrics(),
             env: Env::real(),
         };

@@ -77,8 +77,13 @@ impl Write {
     /// over the stream's `event_bytes_max`; [`Error::InvalidWrite`] when the write gets too large, or has too many
     /// different texts of those that are stored once. The event is then not in it, the write can go on without it.
     pub fn push(&mut self, stream: &Arc<StreamDef>, event: &EventRef<'_>) -> Result<()> {
+        self.add(stream, Self::partition_of(stream, event), event)
+    }
+
+    /// The partition to which [`Write::push`] adds an event.
+    pub fn partition_of(stream: &StreamDef, event: &EventRef<'_>) -> PartitionId {
         let key = event.subject.unwrap_or_else(|| partition_key(event).unwrap_or(event.id));
-        self.add(stream, partition_of(key, stream.partitions), event)
+        partition_of(key, stream.partitions)
     }
 
     /// Adds an event without a subject to a certain partition: how something is told to all partitions of a stream.
@@ -161,6 +166,19 @@ impl Write {
     /// stored again. On unless it is switched off.
     pub fn dedup_by_id(&mut self, on: bool) {
         self.dedup = on;
+    }
+
+    /// The partition of each event, in the order in which they were pushed.
+    pub fn places(&self) -> impl Iterator<Item = StreamPartition> + '_ {
+        let part = |index: usize| self.order.get(index).map_or(0, |part| *part as usize);
+        (0..self.count).filter_map(move |index| Some(self.parts.get(part(index))?.at))
+    }
+
+    /// Whether it can be stored again without harm, when nobody knows whether it was: what is there already is not stored
+    /// again. So it is if every event has a subject, and ids are looked at.
+    pub fn can_repeat(&self) -> bool {
+        let mut events = self.parts.iter().flat_map(|part| &part.events);
+        self.dedup && events.all(|event| event.subject.is_some())
     }
 
     /// How many events it has.

@@ -1,0 +1,225 @@
+//! Appends where partitions have owners: each owner stores its share.
+//!
+//! What goes to partitions of one owner is stored as a whole or not at all, there. A request for several owners is taken
+//! apart, and its answers are put together; with an idempotency key, each partition is a share of its own, so that it is the
+//! same one whoever owns it when the request comes again.
+
+use super::{Request, in_time};
+use crate::Problem;
+use crate::body::Body;
+use crate::forward::{Forward, Tried, collect, unknown};
+use crate::headers::{self, SHARE};
+use crate::options::ms;
+use crate::parts::{Unanswered, Way};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use tw_log::store::{Appended, AppendedEvent, Write};
+use tw_types::{Offset, PartitionId, Position, StreamPartition, Token, Version};
+
+/// What became of an append.
+pub(super) enum Done {
+    /// It is durable.
+    Appended(Appended),
+    /// This is the answer: of another node, or to nothing.
+    Answered(Response<Body>),
+}
+
+/// What became of one share.
+enum Share {
+    Appended(Appended),
+    /// Another node's answer that is not a success.
+    Refused(Response<Body>),
+    /// Not here, not there: once more.
+    Elsewhere,
+}
+
+/// What another node answers to an append.
+#[derive(Deserialize)]
+struct Answer {
+    events: Vec<AnswerEvent>,
+    token: Token,
+}
+
+#[derive(Deserialize)]
+struct AnswerEvent {
+    position: String,
+    #[serde(default)]
+    version: u64,
+    #[serde(default)]
+    duplicate: bool,
+}
+
+/// Has each owner store its share.
+pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
+    let call = request.call;
+    let forward = Forward::new(call, ms(call.api.options.request_timeout_ms));
+    if forward.is_hop() {
+        return here(request, &forward).await;
+    }
+    let write = request.write(None).await?;
+    if write.is_empty() {
+        let nothing = super::answer(super::JSON, r#"{"events":[],"token":"tw1"}"#.as_bytes());
+        return Ok(Done::Answered(nothing));
+    }
+    let places: Vec<PartitionId> = write.places().map(|at| at.partition).collect();
+    let mut left: BTreeSet<PartitionId> = places.iter().copied().collect();
+    let can_repeat = write.can_repeat() || request.key.is_some();
+    let mut whole = Some(write);
+    let mut events: Vec<Option<AppendedEvent>> = vec![None; places.len()];
+    let mut token = Token::new();
+    let mut refused = None;
+    loop {
+        let groups = groups(request, &left);
+        let all_here = groups.len() == 1 && groups.iter().all(|(way, _)| *way == Way::Here);
+        let ready = whole.take().filter(|_| all_here && request.key.is_none());
+        let carried = groups.into_iter().zip(std::iter::once(ready).chain(std::iter::repeat_with(|| None)));
+        let carried =
+            carried.map(|((way, only), ready)| carry(request, &forward, way, only, ready, can_repeat));
+        for (only, share) in join_all(carried).await {
+            match share? {
+                Share::Elsewhere => {}
+                Share::Refused(response) => refused = Some(response),
+                Share::Appended(appended) => {
+                    let indices = (0..places.len())
+                        .filter(|index| places.get(*index).is_some_and(|at| only.contains(at)));
+                    for (index, event) in indices.zip(appended.events) {
+                        if let Some(slot) = events.get_mut(index) {
+                            *slot = Some(event);
+                        }
+                    }
+                    token.merge(&appended.token);
+                    left.retain(|at| !only.contains(at));
+                }
+            }
+        }
+        if let Some(response) = refused {
+            return Ok(Done::Answered(response));
+        }
+        if left.is_empty() {
+            return Ok(Done::Appended(Appended { events: events.into_iter().flatten().collect(), token }));
+        }
+        forward.pause(&name(request, &left)).await?;
+    }
+}
+
+/// A share that another node has sent here, or a whole request that is for this node.
+async fn here(request: &Request<'_>, forward: &Forward<'_>) -> Result<Done, Problem> {
+    let call = request.call;
+    let only = share(call)?;
+    let write = request.write(only.as_ref()).await?;
+    let places: BTreeSet<StreamPartition> = write.places().collect();
+    let places: Vec<StreamPartition> = places.into_iter().collect();
+    let routes = &call.api.parts.routes;
+    let what = name(request, &places.iter().map(|at| at.partition).collect());
+    forward.arrive(&what, || places.iter().all(|at| routes.partition(*at) == Way::Here)).await?;
+    let Some(pass) = routes.enter(&places) else {
+        return forward.arrive(&what, || false).await.map(|()| Done::Answered(super::super::no_content()));
+    };
+    let appended = in_time(call, call.api.parts.events.append(write)).await;
+    drop(pass);
+    appended.map(Done::Appended)
+}
+
+/// Who takes which partitions.
+fn groups(request: &Request<'_>, left: &BTreeSet<PartitionId>) -> Vec<(Way, BTreeSet<PartitionId>)> {
+    let routes = &request.call.api.parts.routes;
+    let way = |partition: &PartitionId| routes.partition(StreamPartition::new(request.stream.id, *partition));
+    if request.key.is_some() {
+        return left.iter().map(|partition| (way(partition), BTreeSet::from([*partition]))).collect();
+    }
+    let mut groups: BTreeMap<Way, BTreeSet<PartitionId>> = BTreeMap::new();
+    for partition in left {
+        groups.entry(way(partition)).or_default().insert(*partition);
+    }
+    groups.into_iter().collect()
+}
+
+/// Has one share stored. `ready` is the write, if it has been made already.
+async fn carry(
+    request: &Request<'_>,
+    forward: &Forward<'_>,
+    way: Way,
+    only: BTreeSet<PartitionId>,
+    ready: Option<Write>,
+    can_repeat: bool,
+) -> (BTreeSet<PartitionId>, Result<Share, Problem>) {
+    let share = match way {
+        Way::Nobody => Ok(Share::Elsewhere),
+        Way::Here => store(request, &only, ready).await,
+        Way::Node(node) => {
+            let list: Vec<String> = only.iter().map(PartitionId::to_string).collect();
+            let list = HeaderValue::from_str(&list.join(",")).unwrap_or(HeaderValue::from_static(""));
+            // Each event's place is needed here.
+            let prefer =
+                (HeaderName::from_static("prefer"), HeaderValue::from_static("return=representation"));
+            let body = Bytes::copy_from_slice(request.body);
+            match forward.send(&node, body, &[(SHARE, list), prefer]).await {
+                Tried::Elsewhere => Ok(Share::Elsewhere),
+                Tried::Unknown(_) if can_repeat => Ok(Share::Elsewhere),
+                Tried::Unknown(unanswered) => Err(unknown(&unanswered)),
+                Tried::Answered(answer) => match read(answer).await {
+                    Err(_) if can_repeat => Ok(Share::Elsewhere),
+                    Err(unanswered) => Err(unknown(&unanswered)),
+                    Ok(share) => Ok(share),
+                },
+            }
+        }
+    };
+    (only, share)
+}
+
+async fn store(
+    request: &Request<'_>,
+    only: &BTreeSet<PartitionId>,
+    ready: Option<Write>,
+) -> Result<Share, Problem> {
+    let parts = &request.call.api.parts;
+    let places: Vec<StreamPartition> =
+        only.iter().map(|partition| StreamPartition::new(request.stream.id, *partition)).collect();
+    let write = match ready {
+        Some(write) => write,
+        None => request.write(Some(only)).await?,
+    };
+    let Some(_pass) = parts.routes.enter(&places) else { return Ok(Share::Elsewhere) };
+    in_time(request.call, parts.events.append(write)).await.map(Share::Appended)
+}
+
+async fn read(answer: Response<crate::parts::Reply>) -> Result<Share, Unanswered> {
+    let (head, body) = answer.into_parts();
+    let bytes = collect(body).await?;
+    if head.status != StatusCode::OK {
+        return Ok(Share::Refused(Response::from_parts(head, Body::full(bytes))));
+    }
+    let malformed = |cause: String| Unanswered { was_sent: true, cause };
+    let answer: Answer = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let events = answer.events.iter().map(AnswerEvent::event).collect::<Option<_>>();
+    let events = events.ok_or_else(|| malformed("a position does not read".into()))?;
+    Ok(Share::Appended(Appended { events, token: answer.token }))
+}
+
+impl AnswerEvent {
+    fn event(&self) -> Option<AppendedEvent> {
+        let (partition, offset) = self.position.split_once(':')?;
+        let (partition, offset) = (PartitionId(partition.parse().ok()?), Offset(offset.parse().ok()?));
+        let position = Position { partition, offset };
+        Some(AppendedEvent { position, version: Version(self.version), duplicate: self.duplicate })
+    }
+}
+
+/// The partitions of a share that another node has sent; None: it is the whole request.
+fn share(call: &crate::service::Call) -> Result<Option<BTreeSet<PartitionId>>, Problem> {
+    let Some(list) = headers::text(&call.headers, &SHARE)? else { return Ok(None) };
+    let partitions = list.split(',').map(|number| number.parse().map(PartitionId)).collect::<Result<_, _>>();
+    partitions.map(Some).map_err(|_| {
+        Problem::parameter(SHARE.as_str(), format!("`{list}` is not a list of partitions: use `0,3`"))
+    })
+}
+
+fn name(request: &Request<'_>, partitions: &BTreeSet<PartitionId>) -> String {
+    let list: Vec<String> = partitions.iter().take(8).map(PartitionId::to_string).collect();
+    let more = if partitions.len() > 8 { " and others" } else { "" };
+    format!("partition {}{more} of stream `{}`", list.join(", "), request.stream.name)
+}

@@ -1,0 +1,227 @@
+//! Forwarding: a request that another node has to carry out goes there, in one hop, and its answer comes back.
+//!
+//! ```text
+//! client ──▶ any node ──▶ the owner, by what this node knows ──▶ answer
+//!               ▲   `not_owner`: it has just moved │
+//!               └──── waits for news, tries again ◀┘   until the deadline
+//! ```
+//!
+//! A request that came by a hop is never sent on: who asked knows more by then. What can be said twice without harm is
+//! repeated when a connection breaks; what cannot ends as `outcome_unknown`.
+
+use crate::body::{Body, CutOff};
+use crate::headers::{DEADLINE, HOP};
+use crate::options::ms;
+use crate::parts::{Reply, Unanswered, Way};
+use crate::service::Call;
+use crate::{Code, Problem};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Request, Response};
+use std::time::Duration;
+use tw_types::NodeId;
+
+/// The pause before a node is asked again, if nothing is heard meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a request that came by a hop waits for what has just been given to this node.
+const HOP_WAIT: Duration = Duration::from_millis(500);
+/// The largest answer to a part of a request, in bytes.
+const PART_BYTES_MAX: usize = 64 << 20;
+
+/// A request on its way to whoever has to carry it out.
+pub(crate) struct Forward<'c> {
+    call: &'c Call,
+    /// On the clock that only rises.
+    deadline: Duration,
+}
+
+/// What became of one try.
+pub(crate) enum Tried<T> {
+    /// It was answered.
+    Answered(T),
+    /// It was not carried out there: somebody else has to, or the same node later.
+    Elsewhere,
+    /// It may have been carried out.
+    Unknown(Unanswered),
+}
+
+impl<'c> Forward<'c> {
+    /// Gives a request as long as it may take, and no longer than who forwarded it gives it.
+    pub(crate) fn new(call: &'c Call, timeout: Duration) -> Self {
+        let left = call.headers.get(&DEADLINE).and_then(|value| value.to_str().ok()?.parse().ok());
+        let timeout = left.map_or(timeout, |left_ms| timeout.min(Duration::from_millis(left_ms)));
+        Self { call, deadline: call.api.parts.env.clock.monotonic() + timeout }
+    }
+
+    /// How long it may take still.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_sub(self.call.api.parts.env.clock.monotonic())
+    }
+
+    /// Whether another node has sent it here.
+    pub(crate) fn is_hop(&self) -> bool {
+        self.call.headers.contains_key(&HOP)
+    }
+
+    /// Waits for news about who has what, and no longer than a moment.
+    ///
+    /// # Errors
+    /// `no_owner` when the time is over; `not_owner` for a request that came by a hop.
+    pub(crate) async fn pause(&self, what: &str) -> Result<(), Problem> {
+        let left = self.left();
+        if left.is_zero() {
+            return Err(no_owner(what));
+        }
+        let news = self.call.api.parts.routes.changed();
+        let _either = tokio::time::timeout(PAUSE.min(left), news).await;
+        Ok(())
+    }
+
+    /// For a request that came by a hop: waits a moment until it is for this node.
+    ///
+    /// # Errors
+    /// `not_owner`.
+    pub(crate) async fn arrive(&self, what: &str, is_here: impl Fn() -> bool) -> Result<(), Problem> {
+        let limit = HOP_WAIT.min(self.left());
+        let arrived = async {
+            while !is_here() {
+                let news = self.call.api.parts.routes.changed();
+                let _either = tokio::time::timeout(PAUSE, news).await;
+            }
+        };
+        tokio::time::timeout(limit, arrived).await.map_err(|_| not_owner(what))
+    }
+
+    /// Sends the request to a node, with this body and these headers besides its own.
+    pub(crate) async fn send(
+        &self,
+        node: &NodeId,
+        body: Bytes,
+        more: &[(HeaderName, HeaderValue)],
+    ) -> Tried<Response<Reply>> {
+        let request = self.request(body, more);
+        let sent = self.call.api.parts.routes.send(node, request);
+        match tokio::time::timeout(self.left(), sent).await {
+            Ok(Ok(answer)) if is_elsewhere(&answer) => Tried::Elsewhere,
+            Ok(Ok(answer)) => Tried::Answered(answer),
+            Ok(Err(unanswered)) if !unanswered.was_sent => Tried::Elsewhere,
+            Ok(Err(unanswered)) => Tried::Unknown(unanswered),
+            Err(_) => {
+                let cause = format!("node `{node}` did not answer in time");
+                Tried::Unknown(Unanswered { was_sent: true, cause })
+            }
+        }
+    }
+
+    fn request(&self, body: Bytes, more: &[(HeaderName, HeaderValue)]) -> Request<Bytes> {
+        let Call { uri, headers, route, .. } = self.call;
+        let mut request = Request::new(body);
+        *request.method_mut() = route.method();
+        *request.uri_mut() = uri.clone();
+        for (name, value) in headers {
+            if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+                request.headers_mut().append(name, value.clone());
+            }
+        }
+        let left = HeaderValue::from(u64::try_from(self.left().as_millis()).unwrap_or(u64::MAX));
+        request.headers_mut().insert(DEADLINE, left);
+        request.headers_mut().insert(HOP, HeaderValue::from_static("1"));
+        for (name, value) in more {
+            request.headers_mut().insert(name, value.clone());
+        }
+        request
+    }
+}
+
+/// Has a request that changes nothing answered by whoever `way` names; None if that is this node.
+///
+/// # Errors
+/// `no_owner` when nobody takes it in time, `not_owner`.
+pub(crate) async fn read(
+    call: &Call,
+    what: &str,
+    way: impl Fn() -> Way,
+) -> Result<Option<Response<Body>>, Problem> {
+    carry(call, what, Bytes::new(), true, way).await
+}
+
+/// Has a request answered by whoever `way` names; None if that is this node. One that `can_repeat` is sent again when a
+/// connection breaks.
+///
+/// # Errors
+/// `no_owner` when nobody takes it in time, `not_owner`, `outcome_unknown`.
+pub(crate) async fn carry(
+    call: &Call,
+    what: &str,
+    body: Bytes,
+    can_repeat: bool,
+    way: impl Fn() -> Way,
+) -> Result<Option<Response<Body>>, Problem> {
+    if call.api.parts.routes.is_alone() {
+        return Ok(None);
+    }
+    let forward = Forward::new(call, ms(call.api.options.request_timeout_ms));
+    if forward.is_hop() {
+        return forward.arrive(what, || way() == Way::Here).await.map(|()| None);
+    }
+    loop {
+        match way() {
+            Way::Here => return Ok(None),
+            Way::Nobody => {}
+            Way::Node(node) => match forward.send(&node, body.clone(), &[]).await {
+                Tried::Answered(answer) => return Ok(Some(stream(answer))),
+                Tried::Elsewhere => {}
+                Tried::Unknown(_) if can_repeat => {}
+                Tried::Unknown(unanswered) => return Err(unknown(&unanswered)),
+            },
+        }
+        forward.pause(what).await?;
+    }
+}
+
+/// An answer of another node as this node's own.
+fn stream(answer: Response<Reply>) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
+        head.headers.remove(name);
+    }
+    let broken = |error| CutOff(Problem::new(Code::Internal, format!("another node broke off: {error}")));
+    Response::from_parts(head, Body::stream(body.map_err(broken)))
+}
+
+/// The whole body of another node's answer.
+pub(crate) async fn collect(mut reply: Reply) -> Result<Bytes, Unanswered> {
+    let broken = |cause: String| Unanswered { was_sent: true, cause };
+    let mut whole = BytesMut::new();
+    while let Some(piece) = reply.next().await {
+        let piece = piece.map_err(|error| broken(error.to_string()))?;
+        if whole.len() + piece.len() > PART_BYTES_MAX {
+            return Err(broken(format!("the answer has over {PART_BYTES_MAX} bytes")));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// Whether a node says that it is not its business.
+fn is_elsewhere(answer: &Response<Reply>) -> bool {
+    answer.headers().get(&HOP).is_some_and(|value| value == "not-owner")
+}
+
+pub(crate) fn unknown(unanswered: &Unanswered) -> Problem {
+    let detail = format!(
+        "the events may be stored, because the answer of their owner did not come ({unanswered}): send them again with the same ids"
+    );
+    Problem::new(Code::OutcomeUnknown, detail)
+}
+
+fn no_owner(what: &str) -> Problem {
+    let detail = format!("{what} has no owner at the moment: try again; `tradewind cluster status` says why");
+    Problem::new(Code::NoOwner, detail)
+}
+
+/// That another node sent a request to the wrong one. Only nodes see it.
+fn not_owner(what: &str) -> Problem {
+    Problem::new(Code::NoOwner, format!("{what} is not here: it has moved")).header(HOP, "not-owner")
+}
