@@ -61,6 +61,8 @@ struct State {
     open: Option<u64>,
     /// What is being done about it.
     busy: Option<Act>,
+    /// The revision of the record that was to be given away, when nobody knows whether it was, or still will be.
+    offered: Option<u64>,
     /// Not before.
     retry_at_ms: u64,
     /// Since when nobody has had it open, as far as can be seen from here.
@@ -185,7 +187,12 @@ impl Ownership {
         let Some(state) = self.units.get_mut(unit) else { return };
         let Some(act) = state.busy.take() else { return };
         match outcome {
-            Outcome::Failed => state.retry_at_ms = now_ms + RETRY_MS,
+            Outcome::Failed => {
+                state.retry_at_ms = now_ms + RETRY_MS;
+                if let Act::Transfer { claim, .. } | Act::Release(claim) = act {
+                    state.offered = Some(claim.revision);
+                }
+            }
             Outcome::Stored(claim) => state.store(claim),
             Outcome::Done => match act {
                 Act::Open { epoch, .. } => state.open = Some(epoch),

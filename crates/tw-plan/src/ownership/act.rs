@@ -6,7 +6,7 @@ use tw_types::NodeId;
 /// What a node does about one unit. At a time, one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Stores this claim, if the record is as it was: at revision `found`, or absent.
+    /// Stores this claim, if this node is registered still and the record is as it was: at revision `found`, or absent.
     Claim {
         /// What is stored.
         claim: Claim,
@@ -28,7 +28,8 @@ pub enum Act {
     Shut,
     /// Says that the state is warm here.
     Announce,
-    /// Gives the unit, which is shut, to the node that the plan names.
+    /// Gives the unit, which is shut, to the node that the plan names: in the next epoch, with the same writers to be fenced
+    /// off.
     Transfer {
         /// The record as it is.
         claim: Claim,
@@ -37,7 +38,7 @@ pub enum Act {
         /// That node's incarnation, which must be registered still.
         incarnation: u64,
     },
-    /// Gives the unit, which is shut, to nobody.
+    /// Gives the unit, which is shut, to nobody, and leaves the rest of the record as it is.
     Release(Claim),
 }
 

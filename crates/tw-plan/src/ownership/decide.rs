@@ -77,6 +77,11 @@ impl Ownership {
                 Some(_) => Act::Shut,
                 None => Act::Release(claim.clone()),
             }),
+            // A transaction that gives it away may still be on its way: from here on, that one fails.
+            (None, Some(_)) if state.open.is_none() && state.offered == Some(claim.revision) => {
+                let again = Claim { epoch: claim.epoch + 1, revision: 0, ..claim.clone() };
+                Some(Act::Claim { claim: again, found: Some(claim.revision), gone: None })
+            }
             (None, Some(_)) if state.open.is_none() => {
                 Some(Act::Open { epoch: claim.epoch, fence: claim.fence.clone() })
             }

@@ -167,3 +167,24 @@ fn a_node_that_leaves_gives_everything_up_and_nobody_has_to_fence_it_off() {
     let Some(Act::Claim { claim, gone: None, .. }) = only(b.step(0)) else { panic!("no claim") };
     assert_eq!((claim.epoch, claim.fence.len()), (2, 0));
 }
+
+#[test]
+fn clu_1_a_unit_that_may_have_been_given_away_is_claimed_anew_before_it_opens_again() {
+    let first = planned(&["a"], &Plan::default());
+    let (mut a, claim) = owner("a", &first, &[("a", 1), ("b", 1)]);
+    a.ready(&unit(), Some(node("b")));
+    let second = planned(&["b"], &first);
+    a.planned(second.clone());
+    assert_eq!(only(a.step(0)), Some(Act::Shut));
+    a.done(&unit(), Outcome::Done, 0);
+    assert!(matches!(only(a.step(0)), Some(Act::Transfer { .. })));
+    // The answer is lost, and the plan has the unit here again. The transaction may be on its way still.
+    a.done(&unit(), Outcome::Failed, 0);
+    a.planned(planned(&["a"], &second));
+    let Some(Act::Claim { claim: again, found, gone: None }) = only(a.step(RETRY_MS)) else {
+        panic!("not claimed anew")
+    };
+    assert_eq!((again.epoch, found, &again.holder), (2, Some(claim.revision), &claim.holder));
+    stored(&mut a, again, 30);
+    assert_eq!(only(a.step(RETRY_MS)), Some(Act::Open { epoch: 2, fence: Vec::new() }));
+}
