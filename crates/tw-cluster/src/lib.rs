@@ -35,7 +35,7 @@ pub use lease::{Lease, LeaseOptions};
 pub use line::Waiter;
 pub use locks::{Lock, Locks};
 pub use members::{Capacity, Load, Member, MemberEvent, Members, Membership, Registration, Roster, Standing};
-pub use memory::{MemoryCoordination, MemoryOptions};
+pub use memory::{KeySpace, MemoryCoordination, MemoryOptions};
 pub use ownership::{Owner, Owners, OwnersOptions, Units};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};

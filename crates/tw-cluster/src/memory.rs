@@ -5,11 +5,12 @@
 
 mod state;
 
+pub use state::KeySpace;
+
 use crate::coordination::{Changes, Coordination, Grant, LeaseId, Revision, Snapshot, Watch};
 use crate::{BoxFuture, Error, Outcome, Range, Result, Time, Transaction};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use state::State;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ pub struct MemoryCoordination {
 #[derive(Debug)]
 struct Shared {
     time: Arc<dyn Time>,
-    state: Mutex<State>,
+    state: Mutex<KeySpace>,
     /// The revision, and when the next lease ends: what watches and the task of expiry wait for.
     progress: watch::Sender<(Revision, Option<Duration>)>,
 }
@@ -55,7 +56,7 @@ impl MemoryCoordination {
             let value = options.history_max.to_string();
             return Err(Error::InvalidOption { option: "history_max", value, rule: "1 to 10,000,000" });
         }
-        let state = State::new(options.history_max as usize);
+        let state = KeySpace::new(options.history_max as usize);
         let progress = watch::Sender::new((state.revision(), None));
         let shared = Arc::new(Shared { time, state: Mutex::new(state), progress });
         let expiry = tokio::spawn(expire(Arc::downgrade(&shared))).abort_handle();
@@ -96,7 +97,7 @@ async fn expire(shared: Weak<Shared>) {
 
 impl Shared {
     /// Does something to the state as it is now, and wakes whoever waits for what came of it.
-    fn with<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut KeySpace, Duration) -> T) -> T {
         let mut state = self.state.lock();
         let now = self.time.now();
         state.expire(now);
@@ -110,7 +111,7 @@ impl Shared {
     /// The same as a future, which does nothing before it is polled.
     fn done<'a, T: Send + 'a>(
         &'a self,
-        act: impl FnOnce(&mut State, Duration) -> Result<T> + Send + 'a,
+        act: impl FnOnce(&mut KeySpace, Duration) -> Result<T> + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move { self.with(act) })
     }

@@ -1,4 +1,5 @@
-//! The key space as a pure state machine: `(state, request, now) -> outcome`. No clock, no waiting.
+//! The key space as a pure state machine: `(state, request, now) -> outcome`. No clock, no waiting. The engine in process is
+//! a shell around it, and simulations step it by themselves.
 
 use crate::coordination::{Change, Entry, Grant, LeaseId, Revision, Snapshot};
 use crate::{Error, Key, Operation, Outcome, Range, Result, Transaction};
@@ -8,9 +9,9 @@ use std::time::Duration;
 /// The shortest lease.
 const TTL_MIN: Duration = Duration::from_secs(1);
 
-/// The key space.
+/// A key space with leases. Times are of any clock that only rises.
 #[derive(Debug)]
-pub(super) struct State {
+pub struct KeySpace {
     revision: Revision,
     entries: BTreeMap<Key, Entry>,
     /// How it was at `compacted`.
@@ -31,9 +32,9 @@ struct Lease {
     keys: BTreeSet<Key>,
 }
 
-impl State {
-    /// An empty key space. Its revision is 1, as etcd's is.
-    pub(super) fn new(history_max: usize) -> Self {
+impl KeySpace {
+    /// An empty key space, whose revision is 1, as etcd's is. It remembers so many changes.
+    pub fn new(history_max: usize) -> Self {
         Self {
             revision: Revision(1),
             entries: BTreeMap::new(),
@@ -46,17 +47,18 @@ impl State {
         }
     }
 
-    pub(super) fn revision(&self) -> Revision {
+    /// The revision of the last change.
+    pub fn revision(&self) -> Revision {
         self.revision
     }
 
     /// When the next lease ends.
-    pub(super) fn next_expiry(&self) -> Option<Duration> {
+    pub fn next_expiry(&self) -> Option<Duration> {
         self.leases.values().map(|lease| lease.until).min()
     }
 
     /// Ends the leases whose time has come, each at a revision of its own.
-    pub(super) fn expire(&mut self, now: Duration) {
+    pub fn expire(&mut self, now: Duration) {
         let due = |lease: &Lease| lease.until <= now;
         let mut ended: Vec<(Duration, LeaseId)> = self
             .leases
@@ -70,7 +72,11 @@ impl State {
         }
     }
 
-    pub(super) fn read(&self, range: &Range, at: Option<Revision>) -> Result<Snapshot> {
+    /// The entries of a range, now or as they were at a revision.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::NotYet`].
+    pub fn read(&self, range: &Range, at: Option<Revision>) -> Result<Snapshot> {
         let wanted = at.unwrap_or(self.revision);
         if wanted > self.revision {
             return Err(Error::NotYet { wanted });
@@ -95,7 +101,11 @@ impl State {
         Ok(Snapshot { revision: wanted, entries })
     }
 
-    pub(super) fn commit(&mut self, transaction: Transaction) -> Result<Outcome> {
+    /// Carries out all operations of the transaction at one revision if all its guards hold, and nothing otherwise.
+    ///
+    /// # Errors
+    /// [`Error::NoLease`], [`Error::TooLarge`], [`Error::TooManyOperations`], [`Error::WrittenTwice`].
+    pub fn commit(&mut self, transaction: Transaction) -> Result<Outcome> {
         transaction.check()?;
         let found = |key: &Key| self.entries.get(key);
         if !transaction.guards.iter().all(|guard| guard.holds(found(guard.key()))) {
@@ -158,8 +168,11 @@ impl State {
         }
     }
 
-    /// The changes of a range from a revision on.
-    pub(super) fn changes(&self, range: &Range, from: Revision) -> Result<Vec<Change>> {
+    /// The changes of a range from a revision on (inclusive).
+    ///
+    /// # Errors
+    /// [`Error::Compacted`].
+    pub fn changes(&self, range: &Range, from: Revision) -> Result<Vec<Change>> {
         // Revision 1 is the empty key space.
         if from.max(Revision(2)) <= self.compacted {
             return Err(Error::Compacted { range: range.clone(), wanted: from });
@@ -169,7 +182,8 @@ impl State {
         Ok(changes.cloned().collect())
     }
 
-    pub(super) fn grant(&mut self, ttl: Duration, now: Duration) -> Grant {
+    /// Makes a lease, of whole seconds.
+    pub fn grant(&mut self, ttl: Duration, now: Duration) -> Grant {
         self.last_lease += 1;
         let id = LeaseId(self.last_lease);
         // Whole seconds, as etcd counts them.
@@ -179,19 +193,28 @@ impl State {
         Grant { id, ttl, until }
     }
 
-    pub(super) fn renew(&mut self, id: LeaseId, now: Duration) -> Result<Grant> {
+    /// Starts a lease's time anew.
+    ///
+    /// # Errors
+    /// [`Error::NoLease`].
+    pub fn renew(&mut self, id: LeaseId, now: Duration) -> Result<Grant> {
         let lease = self.leases.get_mut(&id).ok_or(Error::NoLease(id))?;
         lease.until = now.saturating_add(lease.ttl);
         Ok(Grant { id, ttl: lease.ttl, until: lease.until })
     }
 
-    pub(super) fn revoke(&mut self, id: LeaseId) {
+    /// Ends a lease and deletes its keys, at one revision.
+    pub fn revoke(&mut self, id: LeaseId) {
         let Some(lease) = self.leases.remove(&id) else { return };
         let revision = self.revision.next();
         self.record(lease.keys.into_iter().map(|key| Change::Delete { key, revision }).collect());
     }
 
-    pub(super) fn compact(&mut self, before: Revision) -> Result<()> {
+    /// Forgets what was before a revision.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`].
+    pub fn compact(&mut self, before: Revision) -> Result<()> {
         if before > self.revision {
             return Err(Error::NotYet { wanted: before });
         }
