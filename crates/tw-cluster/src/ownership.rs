@@ -20,7 +20,7 @@ mod record;
 pub use options::OwnersOptions;
 pub use tw_plan::ownership::Owner;
 
-use crate::{BoxFuture, Coordination, Error, Lease, Member, Members, Registration, Result};
+use crate::{BoxFuture, Coordination, Error, Lease, Load, Member, Members, Membership, Registration, Result};
 use keeper::Keeper;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,13 +77,15 @@ struct Shared {
     units_changed: Notify,
     /// The node is to give up all that it has.
     leaving: watch::Sender<bool>,
+    /// Nothing is held any more, and nothing will be.
+    ended: watch::Sender<bool>,
 }
 
 /// What is known here.
 struct Known {
     core: Ownership,
     members: BTreeMap<String, Member>,
-    lease: Lease,
+    membership: Arc<Membership>,
     /// Who makes the plans, as far as this node knows: itself or not.
     leads: bool,
 }
@@ -108,9 +110,10 @@ impl Owners {
             rule: "1 to 100 letters, digits, `_`, `-` and `.`, with a letter or a digit at its start",
         })?;
         let members = Members::new(coordination.clone())?;
-        let (lease, incarnation) = register(&coordination, &members, &registration, &options).await?;
+        let membership = register(&coordination, &members, &registration, &options).await?;
+        let incarnation = membership.epoch().0;
         let me = Holder { node: node.clone(), incarnation, writer: registration.writer.clone() };
-        let known = Known { core: Ownership::new(me), members: BTreeMap::new(), lease, leads: false };
+        let known = Known { core: Ownership::new(me), members: BTreeMap::new(), membership, leads: false };
         let shared = Arc::new(Shared {
             coordination,
             members,
@@ -122,6 +125,7 @@ impl Owners {
             changed: watch::Sender::new(0),
             units_changed: Notify::new(),
             leaving: watch::Sender::new(false),
+            ended: watch::Sender::new(false),
         });
         let keeper = tokio::spawn(Keeper::new(shared.clone())?.run());
         let planner = tokio::spawn(planner::run(shared.clone()));
@@ -132,7 +136,7 @@ impl Owners {
     pub fn owner(&self, unit: &Unit) -> Owner {
         let known = self.shared.known.read();
         match known.core.owner(unit) {
-            Owner::Here(_) if !known.lease.is_held() => Owner::Nobody,
+            Owner::Here(_) if !known.membership.lease().is_held() => Owner::Nobody,
             owner => owner,
         }
     }
@@ -182,7 +186,7 @@ impl Owners {
 
     /// The lease on which everything rests now; another one after it was lost.
     pub fn lease(&self) -> Lease {
-        self.shared.known.read().lease.clone()
+        self.shared.known.read().lease()
     }
 
     /// Where all of this is stored.
@@ -194,16 +198,26 @@ impl Owners {
     ///
     /// # Errors
     /// Those of [`Lease::revoke`]: then others wait until the lease has ended.
-    pub async fn leave(mut self) -> Result<()> {
+    pub async fn leave(&self) -> Result<()> {
         self.shared.leaving.send_replace(true);
-        let waiting = self.shared.coordination.time();
-        let limit = waiting.now() + self.shared.options.leave_max();
+        let time = self.shared.coordination.time();
+        let limit = time.now() + self.shared.options.leave_max();
+        let mut ended = self.shared.ended.subscribe();
         tokio::select! {
-            _ended = &mut self.keeper => {}
-            () = waiting.sleep_until(limit) => tracing::warn!("the node did not give up its units in time"),
+            _ended = ended.wait_for(|ended| *ended) => {}
+            () = time.sleep_until(limit) => tracing::warn!("the node did not give up its units in time"),
         }
-        let lease = self.lease();
-        lease.revoke().await
+        self.planner.abort();
+        self.lease().revoke().await
+    }
+
+    /// Tells the other nodes how busy this one is.
+    ///
+    /// # Errors
+    /// Those of [`Membership::report`].
+    pub async fn report(&self, load: &Load) -> Result<()> {
+        let membership = self.shared.known.read().membership.clone();
+        membership.report(load).await
     }
 }
 
@@ -220,6 +234,12 @@ impl fmt::Debug for Owners {
     }
 }
 
+impl Known {
+    fn lease(&self) -> Lease {
+        self.membership.lease().clone()
+    }
+}
+
 impl Shared {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.coordination.time().now().as_millis()).unwrap_or(u64::MAX)
@@ -233,13 +253,13 @@ impl Shared {
     }
 }
 
-/// A lease, and a registration under it.
+/// A registration, under a lease of its own.
 async fn register(
     coordination: &Arc<dyn Coordination>,
     members: &Members,
     registration: &Registration,
     options: &OwnersOptions,
-) -> Result<(Lease, u64)> {
+) -> Result<Arc<Membership>> {
     let lease = Lease::new(coordination.clone(), &options.lease).await?;
     let joined = match members.join(&lease, registration).await {
         Err(Error::NodeTaken { node, lease: Some(other) }) => {
@@ -256,5 +276,5 @@ async fn register(
         }
         joined => joined?,
     };
-    Ok((lease, joined.epoch().0))
+    Ok(Arc::new(joined))
 }

@@ -37,7 +37,7 @@ async fn store(shared: &Shared, keys: &Keys, unit: &Unit, act: &Act) -> Result<O
     let key = keys.claim(unit)?;
     let (lease, incarnation) = {
         let known = shared.known.read();
-        (known.lease.id(), known.core.me().incarnation)
+        (known.membership.lease().id(), known.core.me().incarnation)
     };
     // Whatever this node stores it stores only while it is registered.
     let here = registered(shared, &shared.node, incarnation)?;

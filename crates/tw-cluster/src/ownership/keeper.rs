@@ -61,9 +61,10 @@ impl Keeper {
                 acts.push(carry::carry_out(self.shared.clone(), self.keys.clone(), unit, act));
             }
             if is_leaving && acts.is_empty() && self.shared.known.read().core.is_idle() {
+                self.shared.ended.send_replace(true);
                 return;
             }
-            let lease = self.shared.known.read().lease.clone();
+            let lease = self.shared.known.read().lease();
             let news = tokio::select! {
                 biased;
                 () = lease.lost(), if is_registered => News::LeaseLost,
@@ -175,10 +176,11 @@ async fn register_again(shared: &Shared) -> bool {
         () = time.sleep_until(time.now() + limit) => return false,
     };
     match again {
-        Ok((lease, incarnation)) => {
+        Ok(membership) => {
+            let incarnation = membership.epoch().0;
             tracing::info!(node = %shared.node, incarnation, "the node is registered again");
             shared.with(|known| {
-                known.lease = lease;
+                known.membership = membership;
                 known.core.registered(incarnation);
             });
             true

@@ -36,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn lead(shared: &Arc<Shared>) -> Result<()> {
     let election = Election::new(shared.coordination.clone(), "planner")?;
-    let lease = shared.known.read().lease.clone();
+    let lease = shared.known.read().lease();
     let leadership = election.campaign(&lease, shared.node.as_str()).await?;
     tracing::info!(node = %shared.node, token = %leadership.token(), "this node makes the plans");
     shared.with(|known| known.leads = true);

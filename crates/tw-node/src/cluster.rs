@@ -1,0 +1,121 @@
+//! A node as one of many: what it has of the cluster's units, and where the others are.
+//!
+//! ```text
+//! plan, claims ──▶ Owners ──open, shut, keep──▶ Host ──▶ gates (writes), workers (views), sources
+//!                     ▲                          │
+//!  requests ──▶ Ways ─┘ who has what             └─▶ log: fence, refresh
+//! ```
+//!
+//! A unit is a partition of a stream (`7/0`) or a source (`source/shop`). Its owner takes writes to the partition, or runs the
+//! source; owner and standbys keep the views of the partition up to date.
+
+mod gates;
+mod host;
+mod load;
+mod options;
+mod units;
+mod ways;
+mod wire;
+
+pub use options::ClusterOptions;
+pub(crate) use host::Host;
+pub(crate) use units::Subject;
+pub(crate) use ways::Ways;
+
+use crate::core::Core;
+use crate::Error;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use tokio::task::JoinHandle;
+use tw_cluster::{Capacity, Coordination, Owners, Registration};
+
+/// The name under which a node's interface is registered.
+const PROTOCOL: &str = "http";
+
+/// A node's part in its cluster. Empty until it has joined.
+#[derive(Default)]
+pub(crate) struct Cluster {
+    joined: OnceLock<Joined>,
+}
+
+struct Joined {
+    owners: Owners,
+    host: Arc<Host>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Cluster {
+    /// The units of the nodes, once this one has joined.
+    pub(crate) fn owners(&self) -> Option<&Owners> {
+        self.joined.get().map(|joined| &joined.owners)
+    }
+
+    /// What this node has.
+    pub(crate) fn host(&self) -> Option<&Arc<Host>> {
+        self.joined.get().map(|joined| &joined.host)
+    }
+
+    /// Registers the node, which others reach at `address`, and takes its share.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`].
+    pub(crate) async fn join(
+        &self,
+        core: &Arc<Core>,
+        coordination: Arc<dyn Coordination>,
+        identity: &Identity,
+        address: String,
+    ) -> Result<(), Error> {
+        let options = &core.cluster_options;
+        let registration = Registration {
+            node: identity.node.clone(),
+            instance: identity.instance.clone(),
+            writer: identity.writer.clone(),
+            roles: BTreeSet::from(["data".to_owned()]),
+            capacity: capacity(options, &core.folder),
+            addresses: BTreeMap::from([(PROTOCOL.to_owned(), address)]),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let host = Arc::new(Host::new(core));
+        let owners =
+            Owners::join(coordination, registration, host.clone(), options.ownership.clone()).await?;
+        let tasks = vec![tokio::spawn(load::tell(Arc::downgrade(core), options.report_ms))];
+        let joined = Joined { owners, host, tasks };
+        // Only this function sets it, and a node joins once.
+        let _first = self.joined.set(joined);
+        Ok(())
+    }
+
+    /// Gives up what this node has, in order: others take it over at once.
+    pub(crate) async fn leave(&self) {
+        let Some(joined) = self.joined.get() else { return };
+        joined.tasks.iter().for_each(JoinHandle::abort);
+        if let Err(error) = joined.owners.leave().await {
+            tracing::warn!(%error, "the node is registered until its lease has ended");
+        }
+    }
+}
+
+/// Who a node is among the others.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// Its name.
+    pub(crate) node: String,
+    /// Its folder, whatever the node is called.
+    pub(crate) instance: String,
+    /// The name in which this process writes to the log. No other process ever has it.
+    pub(crate) writer: String,
+}
+
+fn capacity(options: &ClusterOptions, folder: &crate::Folder) -> Capacity {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let cpu_millicores = match options.capacity_millicores {
+        0 => processors * 1_000,
+        millicores => millicores,
+    };
+    Capacity {
+        cpu_millicores,
+        memory_bytes: load::memory().map_or(0, |memory| memory.total),
+        disk_bytes: folder.free_bytes().unwrap_or_default(),
+    }
+}

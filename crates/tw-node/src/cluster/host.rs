@@ -1,0 +1,142 @@
+//! What this node has: the other end of the cluster's decisions.
+
+use super::Subject;
+use super::gates::Gates;
+use crate::core::Core;
+use crate::error::chain;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use tokio::sync::watch;
+use tw_cluster::Units;
+use tw_log::CONFIG_STREAM;
+use tw_plan::placement::Unit;
+use tw_process::Assigned;
+use tw_types::{PartitionId, StreamPartition};
+
+/// Carries out what the node's part in the cluster demands.
+pub(crate) struct Host {
+    core: Weak<Core>,
+    pub(crate) gates: Arc<Gates>,
+    /// The writers that are shut out already.
+    fenced: Mutex<BTreeSet<String>>,
+    /// The partitions whose views are to be kept up to date here.
+    kept: watch::Sender<BTreeSet<StreamPartition>>,
+}
+
+impl Host {
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        let (kept, changes) = watch::channel(BTreeSet::new());
+        tokio::spawn(assign(core.workers.clone(), changes));
+        Self { core: Arc::downgrade(core), gates: Arc::default(), fenced: Mutex::default(), kept }
+    }
+
+    fn core(&self) -> Result<Arc<Core>, String> {
+        self.core.upgrade().ok_or_else(|| "the node is shutting down".to_owned())
+    }
+
+    /// Shuts these writers out, each once.
+    async fn fence(&self, core: &Core, writers: &[String]) -> Result<(), String> {
+        for writer in writers {
+            if self.fenced.lock().contains(writer) {
+                continue;
+            }
+            core.log.fence(writer).await.map_err(|error| chain(&error))?;
+            tracing::info!(writer, "the writer is shut out of the log");
+            self.fenced.lock().insert(writer.clone());
+        }
+        Ok(())
+    }
+
+    async fn open_unit(&self, unit: &Unit, fence: &[String]) -> Result<(), String> {
+        let core = self.core()?;
+        self.fence(&core, fence).await?;
+        match Subject::of(unit) {
+            Some(Subject::Partition(at)) => {
+                // Not known here yet, if it was made a moment ago.
+                if core.log.bounds(at).is_err() {
+                    let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
+                    core.log.refresh(&[config]).await.map_err(|error| chain(&error))?;
+                }
+                core.log.refresh(&[at]).await.map_err(|error| chain(&error))?;
+                core.events.catch_up(at).await.map_err(|error| chain(&error))?;
+                self.gates.open(at);
+            }
+            Some(Subject::Source(name)) => {
+                core.sources.allow(&name);
+                core.definitions.follow().await.map_err(|error| chain(&error))?;
+            }
+            None => return Err(format!("`{unit}` is of a later version: upgrade this node")),
+        }
+        Ok(())
+    }
+}
+
+impl Units for Host {
+    fn all(&self) -> BTreeSet<Unit> {
+        let Ok(core) = self.core() else { return BTreeSet::new() };
+        let mut units = BTreeSet::new();
+        for stream in core.log.streams().iter() {
+            let partitions = (0..stream.partitions).map(PartitionId);
+            units.extend(partitions.map(|partition| Unit::from(StreamPartition::new(stream.id, partition))));
+        }
+        units.extend(core.engine.catalog().sources().filter_map(|source| Subject::source(&source.def.name)));
+        units
+    }
+
+    fn keep(&self, kept: &BTreeSet<Unit>) {
+        let partition = |unit: &Unit| match Subject::of(unit) {
+            Some(Subject::Partition(at)) => Some(at),
+            _ => None,
+        };
+        self.kept.send_replace(kept.iter().filter_map(partition).collect());
+    }
+
+    fn is_warm(&self, unit: &Unit) -> bool {
+        let Ok(core) = self.core() else { return false };
+        match Subject::of(unit) {
+            Some(Subject::Partition(at)) => {
+                let warmth = core.workers.warmth(at);
+                warmth.views == 0 || warmth.is_within(core.cluster_options.warm_events_max)
+            }
+            // What a source needs is in its database and in the log.
+            Some(Subject::Source(_)) => true,
+            None => false,
+        }
+    }
+
+    fn open<'a>(&'a self, unit: &'a Unit, epoch: u64, fence: &'a [String]) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            self.open_unit(unit, fence).await?;
+            tracing::debug!(%unit, epoch, "this node owns the unit");
+            Ok(())
+        })
+    }
+
+    fn shut<'a>(&'a self, unit: &'a Unit) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            match (Subject::of(unit), self.core()) {
+                (Some(Subject::Partition(at)), _) => self.gates.shut(at).await,
+                (Some(Subject::Source(name)), Ok(core)) => core.sources.disallow(&name).await,
+                _ => {}
+            }
+            tracing::debug!(%unit, "this node gives the unit up");
+        })
+    }
+}
+
+/// Has the workers process what is kept here, one change after the other; only the latest counts.
+async fn assign(workers: tw_process::Handle, mut kept: watch::Receiver<BTreeSet<StreamPartition>>) {
+    while kept.changed().await.is_ok() {
+        let partitions = kept.borrow_and_update().clone();
+        let workers = workers.clone();
+        // The store is asked: not in a task.
+        let assigned = tokio::task::spawn_blocking(move || workers.assign(Assigned::Only(partitions))).await;
+        match assigned {
+            Ok(Ok(())) => {}
+            Ok(Err(tw_process::Error::Closed)) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "partitions are not processed as they are placed"),
+        }
+    }
+}
