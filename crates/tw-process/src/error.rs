@@ -65,6 +65,19 @@ pub enum Error {
         /// How many there are.
         partitions: u32,
     },
+    /// A partition is not this node's business.
+    #[error(
+        "partition {at} of view `{view}` is not processed on this node: ask the one that it is assigned to"
+    )]
+    NotAssigned {
+        /// The view.
+        view: String,
+        /// The partition.
+        at: StreamPartition,
+    },
+    /// What a node works with cannot be forgotten.
+    #[error("partition {0} is assigned to this node: take it away first")]
+    Assigned(StreamPartition),
     /// No event is parked there.
     #[error("no parked event is at `{0}`: `tradewind parked ls` lists those that are")]
     NotParked(ParkedId),

@@ -5,7 +5,7 @@ use crate::parked::{Desk, Parked, ParkedWriter};
 use crate::pipeline::Deps;
 use crate::record::Cursor;
 use crate::schedule::Scheduler;
-use crate::views::{Reading, Steward, ViewStatus, Views};
+use crate::views::{Assigned, Reading, Steward, ViewStatus, Views, Warmth};
 use crate::{Error, Options, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tw_env::Env;
 use tw_log::{Log, Signal};
 use tw_state::{Keyspace, Snapshot, Store};
-use tw_types::{Offset, PartitionId, Token};
+use tw_types::{Offset, PartitionId, StreamPartition, Token};
 
 /// The workers of a node: threads that process every partition of every view.
 pub struct Workers;
@@ -44,7 +44,8 @@ impl Workers {
         let desk = Arc::new(desk);
         let (index, outboxes) = (desk.index.clone(), desk.outboxes());
         let drain_ms_max = options.drain_ms_max;
-        let deps = Arc::new(Deps { options, log, store, env, index, outboxes });
+        let moved = Arc::default();
+        let deps = Arc::new(Deps { options, log, store, env, index, outboxes, moved });
         let views = Arc::new(Views::open(deps, desk.clone(), scheduler)?);
         Steward::start(&views);
         let desk_thread = desk.start().map_err(thread)?;
@@ -117,6 +118,37 @@ impl Handle {
         self.0.views.remove(name)
     }
 
+    /// Processes these partitions and no others from now on, of all views, also of those that are added later. One that is
+    /// new goes on from the state that an earlier assignment has left, or begins anew; one that is no longer among them
+    /// commits what is under way and ends, soon after this returns, and its state stays; all others go on without a
+    /// pause (CLU-3). At the start every partition is assigned.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn assign(&self, assigned: Assigned) -> Result<(), Error> {
+        self.0.views.assign(assigned)
+    }
+
+    /// Removes the state of a partition that is not assigned any more, of all views. From when this returns none of it is used
+    /// again; it is removed soon after, once nobody reads it.
+    ///
+    /// # Errors
+    /// [`Error::Assigned`], [`Error::Closed`], those of the store.
+    pub fn forget(&self, at: StreamPartition) -> Result<(), Error> {
+        self.0.views.forget(at)
+    }
+
+    /// How far the views of a partition are on this node. When a partition that was just assigned is near the end of the log,
+    /// this node can take it over.
+    pub fn warmth(&self, at: StreamPartition) -> Warmth {
+        self.0.views.warmth(at)
+    }
+
+    /// A signal that rises when [`Handle::warmth`] of some partition may have got better.
+    pub fn moved(&self) -> Arc<Signal> {
+        self.0.views.moved()
+    }
+
     /// Lets a view rest after what is under way. This is not remembered over a restart.
     ///
     /// # Errors
@@ -168,14 +200,14 @@ impl Handle {
     /// Call it in a task of a tokio runtime that has timers.
     ///
     /// # Errors
-    /// [`Error::Timeout`]; [`Error::Stopped`] when a demanded partition stands still; [`Error::NoView`],
-    /// [`Error::NoPartition`], [`Error::Closed`].
+    /// [`Error::Timeout`]; [`Error::Stopped`] when a demanded partition stands still; [`Error::NotAssigned`], also when it is
+    /// taken away meanwhile; [`Error::NoView`], [`Error::NoPartition`], [`Error::Closed`].
     pub async fn wait_for(&self, name: &str, token: &Token, timeout: Duration) -> Result<(), Error> {
         self.0.views.wait_for(name, token, timeout).await
     }
 
     /// Where a view's state is to be read now. Take it first and the snapshot of the store second; how far the state of
-    /// that snapshot is says [`committed_offset`].
+    /// that snapshot is says [`committed_offset`]. Of the partitions, only those count that [`Reading::check`] allows.
     ///
     /// # Errors
     /// [`Error::NoView`], [`Error::NotBuilt`].

@@ -8,6 +8,7 @@
 //! 0 5 partition lane           why the lane's head could not be processed
 //! 0 6 partition offset         an event of which was told that it is parked
 //! 0 7 partition number         an event for `$parked` that is still to be written
+//! 0 8 partition                nothing that is stored of the partition counts: it is to be removed
 //! ```
 //!
 //! The first byte is [`WORKER_KEY`], the second the [`Kind`]; partitions take 4 bytes, lanes 16, offsets and numbers 8, all
@@ -15,8 +16,9 @@
 
 use crate::WORKER_KEY;
 use bytes::Bytes;
+use std::ops::Bound;
 use tw_order::gate::LaneKey;
-use tw_state::Range;
+use tw_state::{Keyspace, Range, Snapshot};
 use tw_types::{Offset, PartitionId};
 
 /// What a key is for.
@@ -30,7 +32,12 @@ pub(crate) enum Kind {
     Note = 5,
     Told = 6,
     Outbox = 7,
+    Void = 8,
 }
+
+/// The kinds of what is stored of a partition, but for [`Kind::Void`], in ascending order.
+const STORED: [Kind; 7] =
+    [Kind::Cursor, Kind::Retrying, Kind::Parked, Kind::Queue, Kind::Note, Kind::Told, Kind::Outbox];
 
 /// Bytes before the part that differs within a kind.
 pub(crate) const PREFIX_BYTES: usize = 6;
@@ -73,15 +80,47 @@ pub(crate) fn number(kind: Kind, partition: PartitionId, number: u64) -> Bytes {
 /// The waiting events of a lane from `from` (inclusive) on.
 pub(crate) fn queue_from(partition: PartitionId, key: LaneKey, from: Offset) -> Range {
     let mut range = Range::prefix(&join(Kind::Queue, partition, &[&key.to_bytes()]));
-    range.start = std::ops::Bound::Included(queue(partition, key, from));
+    range.start = Bound::Included(queue(partition, key, from));
     range
 }
 
 /// The entries of a kind, from the number `from` (inclusive) on.
 pub(crate) fn numbers_from(kind: Kind, partition: PartitionId, from: u64) -> Range {
     let mut range = Range::prefix(&prefix(kind, partition));
-    range.start = std::ops::Bound::Included(number(kind, partition, from));
+    range.start = Bound::Included(number(kind, partition, from));
     range
+}
+
+/// The key that says that nothing that is stored of a partition counts.
+pub(crate) fn void(partition: PartitionId) -> Bytes {
+    join(Kind::Void, partition, &[])
+}
+
+/// The partitions of a keyspace of which nothing counts that is stored.
+pub(crate) fn voids(snapshot: &dyn Snapshot, keyspace: Keyspace) -> tw_state::Result<Vec<PartitionId>> {
+    let entries = snapshot.range(keyspace, Range::prefix(&[WORKER_KEY, Kind::Void as u8]));
+    let partition = |key: &[u8]| key.last_chunk().copied().map(u32::from_be_bytes).map(PartitionId);
+    entries.map(|entry| entry.map(|(key, _)| partition(&key))).filter_map(Result::transpose).collect()
+}
+
+/// Where everything of a partition is, in ascending order; [`void`] is not among it. The processors keep to the rule at
+/// [`WORKER_KEY`].
+pub(crate) fn all(
+    snapshot: &dyn Snapshot,
+    keyspace: Keyspace,
+    partition: PartitionId,
+) -> tw_state::Result<Vec<Range>> {
+    let mut ranges: Vec<_> = STORED.iter().map(|kind| Range::prefix(&prefix(*kind, partition))).collect();
+    let mut kind = Some(WORKER_KEY + 1);
+    while let Some(from) = kind {
+        let rest = Range { start: Bound::Included(Bytes::copy_from_slice(&[from])), end: Bound::Unbounded };
+        let first = snapshot.range(keyspace, rest).next().transpose()?;
+        let Some(found) = first.and_then(|(key, _)| key.first().copied()) else { break };
+        let [a, b, c, d] = partition.0.to_be_bytes();
+        ranges.push(Range::prefix(&[found, a, b, c, d]));
+        kind = found.checked_add(1);
+    }
+    Ok(ranges)
 }
 
 /// The lane that a key of [`Kind::Retrying`], [`Kind::Parked`], [`Kind::Queue`] or [`Kind::Note`] is about.

@@ -13,6 +13,7 @@
 //! pipeline, and only this one.
 
 mod apply;
+pub(crate) mod clear;
 mod commit;
 mod decide;
 mod fetch;
@@ -28,13 +29,14 @@ use crate::error::chain;
 use crate::parked::{Index, ViewKey};
 use crate::progress::{Control, Progress, Standing};
 use crate::{Options, View};
+use clear::Clearing;
 use commit::Work;
 use input::{Reader, Reading};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 use tw_env::Env;
-use tw_log::Log;
+use tw_log::{Log, Signal};
 use tw_state::{Keyspace, Store};
 use tw_types::StreamPartition;
 
@@ -46,6 +48,8 @@ pub(crate) struct Deps {
     pub(crate) env: Env,
     pub(crate) index: Arc<Index>,
     pub(crate) outboxes: Arc<Outboxes>,
+    /// Rises with every commit of any partition, and with whatever else a partition does.
+    pub(crate) moved: Arc<Signal>,
 }
 
 /// When the next turn is wanted.
@@ -68,6 +72,8 @@ pub(crate) struct Pipeline {
     keyspace: Keyspace,
     progress: Arc<Progress>,
     state: State,
+    /// What was stored before and does not count any more.
+    clearing: Clearing,
     /// Failures since the last commit.
     failures: u32,
 }
@@ -128,7 +134,8 @@ impl Pipeline {
     ) -> Self {
         let view_key = ViewKey::new(view.name());
         let state = State::Closed { at: Duration::ZERO };
-        Self { deps, view, view_key, at, keyspace, progress, state, failures: 0 }
+        let clearing = Clearing::new(deps.store.clone(), keyspace, at.partition);
+        Self { deps, view, view_key, at, keyspace, progress, state, clearing, failures: 0 }
     }
 
     /// Works for a while. Whatever it waits for wakes the waker of `cx`.
@@ -156,6 +163,9 @@ impl Pipeline {
         if let State::Closed { at } = self.state {
             if now < at {
                 return Ok(Turn::Wait(Some(at)));
+            }
+            if self.clearing.is_due()? && !self.clearing.step()? {
+                return Ok(Turn::Again);
             }
             self.state = State::Open(Box::new(self.open()?));
             self.progress.set_standing(Standing::Running);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tw_state::{Batch, Keyspace, Store};
 use tw_types::{PartitionId, StoredRef, StreamId};
 
-/// Keys that start with this byte belong to the worker: input offset, blocked subjects. A processor's keys start
-/// with a higher byte, and name the partition, because all partitions of a view share one keyspace.
+/// Keys that start with this byte belong to the worker: input offset, blocked subjects. All partitions of a view share one
+/// keyspace, so a processor's keys start with a higher byte of its choice and the partition's number (4 bytes,
+/// big-endian): that is how the worker finds everything of a partition.
 pub const WORKER_KEY: u8 = 0;
 
 /// Something derived from one stream, partition by partition: a projection, a table of latest rows.

@@ -57,6 +57,8 @@ pub(crate) struct Progress {
     pub(crate) committed: Arc<Signal>,
     /// Rises when something of the view changed that is not a commit.
     changed: Arc<Signal>,
+    /// Rises with every commit of any partition, and with whatever else a partition does.
+    moved: Arc<Signal>,
     wishes: AtomicU8,
     held: AtomicBool,
     drained: AtomicBool,
@@ -71,6 +73,10 @@ pub(crate) struct Report {
     pub(crate) cursor: Cursor,
     /// Whether the cursor is that of the store.
     pub(crate) opened: bool,
+    /// Whether an event that clears all could not be processed: nothing behind it is, until a person decides.
+    pub(crate) walled: bool,
+    /// Failures since the last commit.
+    pub(crate) failures: u32,
     /// Events processed since the process started.
     pub(crate) events: u64,
     pub(crate) rate: Rate,
@@ -112,11 +118,12 @@ impl Rate {
 }
 
 impl Progress {
-    pub(crate) fn new(at: StreamPartition, changed: Arc<Signal>, now: Duration) -> Self {
+    pub(crate) fn new(at: StreamPartition, changed: Arc<Signal>, moved: Arc<Signal>, now: Duration) -> Self {
         Self {
             at,
             committed: Arc::default(),
             changed,
+            moved,
             wishes: AtomicU8::new(0),
             held: AtomicBool::new(false),
             drained: AtomicBool::new(false),
@@ -125,6 +132,8 @@ impl Progress {
                 standing: Standing::Starting,
                 cursor: Cursor::default(),
                 opened: false,
+                walled: false,
+                failures: 0,
                 events: 0,
                 rate: Rate { at: now, ..Rate::default() },
                 failure: None,
@@ -165,7 +174,7 @@ impl Progress {
     /// Everything that was processed is committed, and nothing more is while it is held.
     pub(crate) fn set_held(&self) {
         self.held.store(true, Ordering::Release);
-        self.changed.increment();
+        self.tell();
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -196,29 +205,44 @@ impl Progress {
             report.failure = None;
         }
         drop(report);
-        self.changed.increment();
+        self.tell();
     }
 
     pub(crate) fn fail(&self, standing: Standing, reason: String) {
         let mut report = self.report.lock();
         (report.standing, report.failure) = (standing, Some(reason));
+        report.failures = report.failures.saturating_add(1);
         drop(report);
+        self.tell();
+    }
+
+    /// Something changed that is not a commit.
+    fn tell(&self) {
         self.changed.increment();
+        self.moved.increment();
     }
 
     pub(crate) fn note_rejected(&self, offset: Offset, why: &str) {
         self.report.lock().rejected = Some((offset, why.to_owned()));
     }
 
-    pub(crate) fn committed(&self, cursor: &Cursor, events: u64, now: Duration) {
+    /// It goes on from this cursor.
+    pub(crate) fn opened(&self, cursor: &Cursor, walled: bool) {
         let mut report = self.report.lock();
-        report.cursor = *cursor;
-        report.opened = true;
+        (report.cursor, report.opened, report.walled) = (*cursor, true, walled);
+        drop(report);
+        self.committed.raise(cursor.position.0);
+        self.moved.increment();
+    }
+
+    pub(crate) fn committed(&self, cursor: &Cursor, walled: bool, events: u64, now: Duration) {
+        let mut report = self.report.lock();
         report.events += events;
+        report.failures = 0;
         let total = report.events;
         report.rate.update(total, now);
         drop(report);
-        self.committed.raise(cursor.position.0);
+        self.opened(cursor, walled);
     }
 
     pub(crate) fn position(&self) -> Offset {

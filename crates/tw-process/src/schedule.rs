@@ -3,7 +3,10 @@
 //! A job that wants another turn goes to the end of the queue; one that waits comes back when its waker is woken or
 //! when its time has come. Nothing here knows what a turn does.
 
+mod after;
+
 use crate::pipeline::Turn;
+use after::After;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -241,11 +244,22 @@ impl Scheduler {
         let (state, job) = (AtomicU8::new(IDLE), Mutex::new(Some(job)));
         let task = Arc::new(Task { number, state, job, shared: self.shared.clone() });
         let mut tasks = self.tasks.lock();
-        tasks.retain(|task| task.strong_count() > 0);
+        // Only when it is about to grow, so that many tasks are started in a time that grows with their number.
+        if tasks.len() == tasks.capacity() {
+            tasks.retain(|task| task.strong_count() > 0);
+        }
         tasks.push(Arc::downgrade(&task));
         drop(tasks);
         task.rouse();
         task
+    }
+
+    /// As [`Scheduler::spawn`], but the first turn comes after the last one of `before`.
+    pub(crate) fn spawn_after(&self, before: Option<Arc<Task>>, job: Box<dyn Job>) -> Arc<Task> {
+        match before {
+            Some(before) => self.spawn(Box::new(After::new(before, self.finished(), job))),
+            None => self.spawn(job),
+        }
     }
 
     /// Rises when a task has had its last turn.

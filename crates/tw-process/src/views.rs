@@ -5,12 +5,15 @@
 //! over in one commit ([`steward`]) and the old keyspace is dropped when nobody reads it any more. What is the case is in
 //! the store ([`meta`]), so a restart goes on where it was.
 
+mod assigned;
+mod forgetting;
 mod generation;
 mod meta;
 mod status;
 mod steward;
 mod waiting;
 
+pub use assigned::{Assigned, Warmth};
 pub use generation::Reading;
 pub use status::{BuildStatus, PartitionStatus, ViewStatus};
 pub(crate) use steward::Steward;
@@ -46,6 +49,8 @@ struct State {
     views: BTreeMap<String, Entry>,
     /// Generations that are not used any more; their keyspaces are still there.
     leaving: Vec<Leaving>,
+    /// The partitions that are this node's business.
+    assigned: Assigned,
     closed: bool,
 }
 
@@ -96,7 +101,7 @@ impl Views {
             leaving.push(Leaving { number: retired.number, generation: None, said: false });
             desk.retire(meta.retired_of(&retired)?);
         }
-        let state = State { meta, views: BTreeMap::new(), leaving, closed: false };
+        let state = State { meta, views: BTreeMap::new(), leaving, assigned: Assigned::All, closed: false };
         Ok(Self { deps, desk, scheduler, state: Mutex::new(state), steward: Mutex::default() })
     }
 
@@ -114,11 +119,12 @@ impl Views {
         let Added { record, retired, read } = self.added(&state.meta, &view, earlier, stored)?;
         self.store_record(&mut state, &name, &record, retired)?;
         let changed = Arc::new(Signal::default());
-        let active = self.start(&read, &record.active, &changed)?;
+        let active = self.start(&read, &record.active, &changed, (&state.assigned, false))?;
         let mut entry = Entry { view: read, active, building: None, orphan: None, paused: false, changed };
         match record.building {
             Some(building) if building.fits(view.as_ref()) => {
-                entry.building = Some(self.build(&view, &building, &entry.changed)?);
+                entry.building =
+                    Some(self.build(&view, &building, &entry.changed, (&state.assigned, false))?);
             }
             other => entry.orphan = other,
         }
@@ -167,7 +173,7 @@ impl Views {
     /// Builds a view anew beside the running generation, of this definition or of another one.
     pub(crate) fn rebuild(&self, name: &str, new: Option<Arc<dyn View>>) -> Result<(), Error> {
         let mut state = self.open_state()?;
-        let State { meta, views, .. } = &mut *state;
+        let State { meta, views, assigned, .. } = &mut *state;
         let entry = views.get_mut(name).ok_or_else(|| Error::NoView(name.to_owned()))?;
         let view = new.unwrap_or_else(|| entry.view.clone());
         let stream = self.deps.log.streams().by_id(view.stream())?.clone();
@@ -182,11 +188,8 @@ impl Views {
         let aborted = entry.building.take().map(|building| building.generation);
         retired.extend(aborted.as_ref().map(|generation| generation.record.clone()));
         let view_record = ViewRecord { active: entry.active.record.clone(), building: Some(record.clone()) };
-        let rows = meta.put_view(name, &view_record, &retired)?;
-        entry.building = Some(self.build(&view, &record, &entry.changed)?);
-        if entry.paused {
-            entry.wish(Wish::Pause, true);
-        }
+        let rows = meta.put_view(name, &view_record, &retired, assigned)?;
+        entry.building = Some(self.build(&view, &record, &entry.changed, (assigned, entry.paused))?);
         entry.changed.increment();
         self.hand_over(&mut state, rows)?;
         if let Some(generation) = aborted {
@@ -261,13 +264,14 @@ impl Views {
             state.closed = true;
             for entry in state.views.values() {
                 entry.wish(Wish::Drain, true);
-                parts.extend(entry.generations().flat_map(|generation| generation.parts.iter().cloned()));
+                let jobs = entry.generations().flat_map(Generation::jobs);
+                parts.extend(jobs.map(|(progress, task)| (progress.clone(), task.clone())));
             }
         }
         let finished = self.scheduler.finished();
         loop {
             let seen = finished.get();
-            let waiting = parts.iter().filter(|part| !part.task.is_done()).count();
+            let waiting = parts.iter().filter(|(_, task)| !task.is_done()).count();
             let now = self.deps.env.clock.monotonic();
             if waiting == 0 || now >= deadline {
                 break;
@@ -280,7 +284,7 @@ impl Views {
         for entry in self.state.lock().views.values() {
             entry.changed.increment();
         }
-        let partitions = parts.iter().filter(|part| !part.progress.is_drained()).count();
+        let partitions = parts.iter().filter(|(progress, _)| !progress.is_drained()).count();
         if partitions > 0 {
             let drain_ms_max = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             return Err(Error::NotDrained { partitions, drain_ms_max });
@@ -294,7 +298,8 @@ impl Views {
             view: name.clone(),
             stream: entry.active.record.stream.clone(),
             stream_id: entry.active.record.stream_id,
-            partitions: entry.active.record.partitions,
+            partitions: entry.active.partitions(),
+            partitions_all: entry.active.record.partitions,
             active: entry.active.keyspace,
             building: entry.building.as_ref().map(|building| building.generation.keyspace),
         };
@@ -333,7 +338,7 @@ impl Views {
         record: &ViewRecord,
         retired: Vec<GenerationRecord>,
     ) -> Result<(), Error> {
-        let rows = state.meta.put_view(name, record, &retired)?;
+        let rows = state.meta.put_view(name, record, &retired, &state.assigned)?;
         self.hand_over(state, rows)
     }
 
@@ -350,8 +355,9 @@ impl Views {
         view: &Arc<dyn View>,
         record: &GenerationRecord,
         changed: &Arc<Signal>,
+        how: (&Assigned, bool),
     ) -> Result<Generation, Error> {
-        Generation::start(&self.deps, &self.scheduler, view, record, changed)
+        Generation::start(&self.deps, &self.scheduler, view, record, changed, how)
     }
 
     fn build(
@@ -359,8 +365,9 @@ impl Views {
         view: &Arc<dyn View>,
         record: &GenerationRecord,
         changed: &Arc<Signal>,
+        how: (&Assigned, bool),
     ) -> Result<Building, Error> {
-        let generation = self.start(view, record, changed)?;
+        let generation = self.start(view, record, changed, how)?;
         Ok(Building { generation, holding_since: None, not_before: Duration::ZERO })
     }
 
@@ -385,6 +392,20 @@ impl Entry {
     fn generations(&self) -> impl Iterator<Item = &Generation> {
         let building = self.building.as_ref().map(|building| &building.generation);
         std::iter::once(&self.active).chain(building)
+    }
+
+    fn generations_mut(&mut self) -> impl Iterator<Item = &mut Generation> {
+        let building = self.building.as_mut().map(|building| &mut building.generation);
+        std::iter::once(&mut self.active).chain(building)
+    }
+
+    /// Lets the running generation go on that is held for a switch; the switch is tried again.
+    fn let_go(&mut self) {
+        if let Some(building) = &mut self.building
+            && building.holding_since.take().is_some()
+        {
+            self.active.wish(Wish::Switch, false);
+        }
     }
 
     fn wish(&self, wish: Wish, on: bool) {

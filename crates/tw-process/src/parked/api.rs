@@ -10,11 +10,11 @@ use crate::record::{Note, Told, decode_lane};
 use crate::views::Views;
 use crate::{Error, parked::Desk};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tw_order::gate::{LaneKey, Phase};
 use tw_state::{Keyspace, Snapshot};
-use tw_types::{Event, Offset, Stored, StreamId, StreamName, StreamPartition};
+use tw_types::{Event, Offset, PartitionId, Stored, StreamId, StreamName, StreamPartition};
 use tw_wire::Block;
 
 /// Parked events looked at for one page at most.
@@ -90,7 +90,10 @@ pub(crate) struct Source {
     pub(crate) view: String,
     pub(crate) stream: StreamName,
     pub(crate) stream_id: StreamId,
-    pub(crate) partitions: u32,
+    /// Those that are assigned to this node.
+    pub(crate) partitions: BTreeSet<PartitionId>,
+    /// How many the stream has.
+    pub(crate) partitions_all: u32,
     /// The generation that is read.
     pub(crate) active: Keyspace,
     /// The one that is to take over.
@@ -314,19 +317,24 @@ impl Parked {
         let missing = || Error::NotParked(id.clone());
         let sources = self.views.sources();
         let source = sources.iter().find(|source| source.view == id.view && source.stream == id.stream);
-        let places = source.ok_or_else(missing)?.places(snapshot, id.partition.0, id.offset.0, 1)?;
+        let source = source.ok_or_else(missing)?;
+        if id.partition.0 < source.partitions_all && !source.partitions.contains(&id.partition) {
+            let at = StreamPartition::new(source.stream_id, id.partition);
+            return Err(Error::NotAssigned { view: id.view.clone(), at });
+        }
+        let places = source.places(snapshot, id.partition, id.offset.0, 1)?;
         places.into_iter().find(|place| place.id == *id).ok_or_else(missing)
     }
 }
 
 impl Source {
-    fn partitions_from(&self, after: Option<&ParkedId>) -> std::ops::Range<u32> {
+    fn partitions_from(&self, after: Option<&ParkedId>) -> impl Iterator<Item = PartitionId> {
         let first = after.filter(|after| after.view == self.view).map_or(0, |after| after.partition.0);
-        first..self.partitions
+        self.partitions.range(PartitionId(first)..).copied()
     }
 
-    fn offset_from(&self, partition: u32, after: Option<&ParkedId>) -> u64 {
-        let same = after.filter(|after| after.view == self.view && after.partition.0 == partition);
+    fn offset_from(&self, partition: PartitionId, after: Option<&ParkedId>) -> u64 {
+        let same = after.filter(|after| after.view == self.view && after.partition == partition);
         same.map_or(0, |after| after.offset.0.saturating_add(1))
     }
 
@@ -334,11 +342,11 @@ impl Source {
     fn places(
         &self,
         snapshot: &dyn Snapshot,
-        partition: u32,
+        partition: PartitionId,
         from: u64,
         limit: usize,
     ) -> Result<Vec<Place>, Error> {
-        let at = StreamPartition::new(self.stream_id, tw_types::PartitionId(partition));
+        let at = StreamPartition::new(self.stream_id, partition);
         let mut places = BTreeMap::new();
         let building = self.building.map(|keyspace| (keyspace, true));
         for (keyspace, building) in [(self.active, false)].into_iter().chain(building) {

@@ -336,7 +336,7 @@ impl Work {
         self.commit_took = self.last_commit.saturating_sub(start);
         self.commits += 1;
         let events = std::mem::take(&mut self.events);
-        self.progress.committed(&self.cursor, events, self.last_commit);
+        self.progress.committed(&self.cursor, self.gate.is_walled(), events, self.last_commit);
         if std::mem::take(&mut self.has_letters) {
             self.deps.outboxes.add(self.keyspace, self.at);
         }

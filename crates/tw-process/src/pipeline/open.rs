@@ -28,7 +28,7 @@ impl Pipeline {
             work.touch();
         } else {
             deps.outboxes.add(self.keyspace, self.at);
-            self.progress.committed(&cursor, 0, deps.env.clock.monotonic());
+            self.progress.opened(&cursor, work.gate.is_walled());
         }
         let processor = self.view.open(partition, self.keyspace, &deps.store)?;
         let reader = Reader::new(deps.log.clone(), self.at, deps.options.read_bytes_max)?;

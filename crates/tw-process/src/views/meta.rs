@@ -6,6 +6,7 @@
 //! 2 number     a generation that is not used any more, but whose keyspace is still there
 //! ```
 
+use super::Assigned;
 use crate::parked::Retired;
 use crate::{Error, View};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,10 @@ impl ViewRecord {
     pub(super) fn new(active: GenerationRecord) -> Self {
         Self { active, building: None }
     }
+
+    pub(super) fn into_generations(self) -> impl Iterator<Item = GenerationRecord> {
+        std::iter::once(self.active).chain(self.building)
+    }
 }
 
 /// A generation that is not used any more.
@@ -80,6 +85,19 @@ pub(super) struct RetiredRecord {
     /// The generation that took over, if the view is still there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) heir: Option<u64>,
+    /// The partitions that were assigned to this node then; None: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) assigned: Option<BTreeSet<PartitionId>>,
+}
+
+impl RetiredRecord {
+    /// The partitions about which this node has to say that they are not parked any more.
+    fn partitions(&self) -> impl Iterator<Item = StreamPartition> {
+        let is_assigned = |at: &StreamPartition| {
+            self.assigned.as_ref().is_none_or(|assigned| assigned.contains(&at.partition))
+        };
+        self.generation.partitions().filter(is_assigned)
+    }
 }
 
 /// See the module's text.
@@ -171,10 +189,11 @@ impl Meta {
         name: &str,
         record: &ViewRecord,
         retired: &[GenerationRecord],
+        assigned: &Assigned,
     ) -> Result<Vec<RetiredRecord>, Error> {
         let mut batch = Batch::new();
         batch.put(self.keyspace, key(VIEW, name.as_bytes()), write(record));
-        self.retire(batch, name, retired, Some(record.active.number))
+        self.retire(batch, name, retired, Some(record.active.number), assigned)
     }
 
     /// Forgets a view, all of whose generations are `retired`.
@@ -185,7 +204,7 @@ impl Meta {
     ) -> Result<Vec<RetiredRecord>, Error> {
         let mut batch = Batch::new();
         batch.remove(self.keyspace, key(VIEW, name.as_bytes()));
-        self.retire(batch, name, retired, None)
+        self.retire(batch, name, retired, None, &Assigned::All)
     }
 
     fn retire(
@@ -194,12 +213,20 @@ impl Meta {
         view: &str,
         retired: &[GenerationRecord],
         heir: Option<u64>,
+        assigned: &Assigned,
     ) -> Result<Vec<RetiredRecord>, Error> {
+        let assigned = |generation: &GenerationRecord| match assigned {
+            Assigned::All => None,
+            Assigned::Only(_) => Some(
+                generation.partitions().filter(|at| assigned.holds(*at)).map(|at| at.partition).collect(),
+            ),
+        };
         let row = |generation: &GenerationRecord| RetiredRecord {
             view: view.to_owned(),
             number: generation.number,
             generation: generation.clone(),
             heir,
+            assigned: assigned(generation),
         };
         let rows: Vec<_> = retired.iter().map(row).collect();
         for row in &rows {
@@ -224,7 +251,7 @@ impl Meta {
         Ok(Retired {
             view: row.view.clone(),
             stream: row.generation.stream.clone(),
-            at: row.generation.partitions().collect(),
+            at: row.partitions().collect(),
             keyspace: self.store.keyspace(&row.generation.keyspace())?,
             number: row.number,
             heir,

@@ -21,7 +21,7 @@ pub struct ViewStatus {
     pub paused: bool,
     /// How much room its state takes, in bytes, all generations together.
     pub state_bytes: u64,
-    /// Its partitions, in their order.
+    /// Those of its partitions that are assigned to this node, in their order.
     pub partitions: Vec<PartitionStatus>,
     /// The generation that is to take over.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,9 +88,8 @@ impl Views {
 }
 
 fn view(deps: &Deps, name: &str, entry: &Entry) -> ViewStatus {
-    let partitions = |generation: &Generation| {
-        generation.parts.iter().map(|part| partition(deps, part)).collect::<Vec<_>>()
-    };
+    let partitions =
+        |generation: &Generation| generation.parts().map(|part| partition(deps, part)).collect::<Vec<_>>();
     let building = entry.building.as_ref().map(|building| {
         let partitions = partitions(&building.generation);
         let sum = |of: fn(&PartitionStatus) -> u64| partitions.iter().map(of).sum::<u64>() as f64;

@@ -95,7 +95,7 @@ impl Views {
             return Ok(true);
         }
         let deps = &self.deps;
-        let pairs = || active.parts.iter().zip(&generation.parts);
+        let pairs = || active.parts().zip(generation.parts());
         match *holding_since {
             None => {
                 let near = deps.options.switch_events_max;
@@ -105,13 +105,13 @@ impl Views {
                     active.wish(Wish::Switch, true);
                     *holding_since = Some(now);
                 } else if !has_same_parts(active, generation)
-                    && generation.parts.iter().all(|new| distance(deps, new, new) == Some(0))
+                    && generation.parts().all(|new| distance(deps, new, new) == Some(0))
                 {
                     return self.switch(state, name).map(|()| true);
                 }
             }
             Some(since) => {
-                let still = active.parts.iter().all(|old| old.progress.is_held() || !runs(old));
+                let still = active.parts().all(|old| old.progress.is_held() || !runs(old));
                 if still && pairs().all(|(old, new)| distance(deps, old, new) == Some(0)) {
                     return self.switch(state, name).map(|()| true);
                 }
@@ -125,11 +125,11 @@ impl Views {
     }
 
     fn switch(&self, state: &mut State, name: &str) -> Result<(), Error> {
-        let State { views, meta, .. } = state;
+        let State { views, meta, assigned, .. } = state;
         let Some(entry) = views.get_mut(name) else { return Ok(()) };
         let Some(building) = &entry.building else { return Ok(()) };
         let record = ViewRecord::new(building.generation.record.clone());
-        let rows = meta.put_view(name, &record, std::slice::from_ref(&entry.active.record))?;
+        let rows = meta.put_view(name, &record, std::slice::from_ref(&entry.active.record), assigned)?;
         // From here on it has happened.
         let Some(building) = entry.building.take() else { return Ok(()) };
         tracing::info!(
@@ -154,7 +154,7 @@ impl Leaving {
 
 /// Notes that a view that could not be read can be read from now on; says whether that is still to come.
 fn settle(state: &mut State, name: &str) -> Result<bool, Error> {
-    let State { views, meta, .. } = state;
+    let State { views, meta, assigned, .. } = state;
     let Some(entry) = views.get_mut(name) else { return Ok(false) };
     if entry.active.record.readable_from.is_empty() {
         return Ok(false);
@@ -165,7 +165,7 @@ fn settle(state: &mut State, name: &str) -> Result<bool, Error> {
     let active = GenerationRecord { readable_from: Vec::new(), ..entry.active.record.clone() };
     let building = entry.building.as_ref().map(|building| building.generation.record.clone());
     let building = building.or_else(|| entry.orphan.clone());
-    meta.put_view(name, &ViewRecord { active: active.clone(), building }, &[])?;
+    meta.put_view(name, &ViewRecord { active: active.clone(), building }, &[], assigned)?;
     entry.active.record = active;
     entry.changed.increment();
     Ok(false)
@@ -173,7 +173,7 @@ fn settle(state: &mut State, name: &str) -> Result<bool, Error> {
 
 /// Another definition may read another stream; then there is nothing to compare.
 fn has_same_parts(old: &Generation, new: &Generation) -> bool {
-    old.record.stream_id == new.record.stream_id && old.parts.len() == new.parts.len()
+    old.record.stream_id == new.record.stream_id && old.partitions() == new.partitions()
 }
 
 /// Whether a partition goes on by itself.

@@ -44,9 +44,7 @@ impl Views {
         let seen = entry.changed.get();
         let generation = &entry.active;
         for (at, end) in token.iter().filter(|(at, _)| at.stream == generation.record.stream_id) {
-            let partitions = generation.record.partitions;
-            let part = usize::try_from(at.partition.0).ok().and_then(|index| generation.parts.get(index));
-            let progress = &part.ok_or(Error::NoPartition { at, partitions })?.progress;
+            let progress = &generation.part(at.partition)?.progress;
             if progress.committed.get() >= end.0 {
                 continue;
             }

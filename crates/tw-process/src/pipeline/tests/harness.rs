@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use tw_env::Env;
 use tw_env::sim::{Sim, SimClock};
-use tw_log::{Append, Log, MemoryLog, Signal};
+use tw_log::{Append, Log, MemoryLog};
 use tw_state::{Batch, Keyspace, MemoryStore, Range, Store};
 use tw_types::{Compression, Offset, PartitionId, StreamDef, StreamPartition};
 use tw_wire::BatchBuilder;
@@ -298,9 +298,10 @@ fn open(
         env: env.clone(),
         index: Arc::new(Index::open(store.clone()).unwrap()),
         outboxes: Arc::new(Outboxes::default()),
+        moved: Arc::default(),
     });
     let at = StreamPartition::new(view.stream(), PartitionId(0));
-    let progress = Arc::new(Progress::new(at, Arc::new(Signal::default()), env.clock.monotonic()));
+    let progress = Arc::new(Progress::new(at, Arc::default(), Arc::default(), env.clock.monotonic()));
     let pipeline = Pipeline::new(deps.clone(), view.clone(), at, keyspace, progress.clone());
     (deps, progress, pipeline)
 }

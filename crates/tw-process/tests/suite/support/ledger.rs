@@ -5,7 +5,7 @@
 //! written, so an event that is applied twice or out of its subject's order is noticed at once, also across restarts.
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,11 +25,33 @@ pub struct Health {
     pub broken: Mutex<Vec<String>>,
     /// Events applied, rolled back ones included.
     pub applied: AtomicU64,
+    /// Events at which processing panics.
+    pub panics: Mutex<BTreeSet<(PartitionId, Offset)>>,
+    /// How often each partition was opened.
+    pub opened: Mutex<BTreeMap<PartitionId, u64>>,
+    /// The processors that there are, by store, keyspace and partition: never two at once.
+    alive: Mutex<BTreeSet<(usize, Keyspace, PartitionId)>>,
+    /// Partitions that cannot flush what they have applied.
+    held: Mutex<BTreeSet<PartitionId>>,
+    /// Those of them that stand still.
+    pub stuck: Mutex<BTreeSet<PartitionId>>,
+    released: Condvar,
 }
 
 impl Health {
     pub fn check(&self) {
         assert!(self.broken.lock().is_empty(), "{:?}", self.broken.lock());
+    }
+
+    /// Lets a partition stand still, with its thread, as soon as it is to flush.
+    pub fn hold(&self, partition: PartitionId) {
+        self.held.lock().insert(partition);
+    }
+
+    /// Lets all go on.
+    pub fn release(&self) {
+        self.held.lock().clear();
+        self.released.notify_all();
     }
 }
 
@@ -67,7 +89,12 @@ impl View for Ledger {
         store: &Arc<dyn Store>,
     ) -> Result<Box<dyn Processor>, tw_state::Error> {
         let (store, health) = (store.clone(), self.health.clone());
-        Ok(Box::new(Page { partition, keyspace, store, health, changes: BTreeMap::new() }))
+        *health.opened.lock().entry(partition).or_default() += 1;
+        let place = (Arc::as_ptr(&store).cast::<()>() as usize, keyspace, partition);
+        if !health.alive.lock().insert(place) {
+            health.broken.lock().push(format!("{partition}: two processors at once"));
+        }
+        Ok(Box::new(Page { partition, keyspace, store, health, place, changes: BTreeMap::new() }))
     }
 }
 
@@ -76,7 +103,14 @@ struct Page {
     keyspace: Keyspace,
     store: Arc<dyn Store>,
     health: Arc<Health>,
+    place: (usize, Keyspace, PartitionId),
     changes: BTreeMap<Bytes, u64>,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.health.alive.lock().remove(&self.place);
+    }
 }
 
 /// The key of an entry.
@@ -102,6 +136,8 @@ impl Processor for Page {
         }
         drop(sick);
         for event in events {
+            let panics = self.health.panics.lock().contains(&(self.partition, event.offset));
+            assert!(!panics, "event {} is terrible", event.offset);
             let place = key(1, self.partition, &event.offset.0.to_be_bytes());
             if self.get(&place)?.is_some() {
                 self.health
@@ -136,6 +172,15 @@ impl Processor for Page {
     }
 
     fn flush(&mut self, batch: &mut Batch) -> Result<(), tw_state::Error> {
+        let mut held = self.health.held.lock();
+        self.health.released.wait_while(&mut held, |held| {
+            let holds = held.contains(&self.partition);
+            if holds {
+                self.health.stuck.lock().insert(self.partition);
+            }
+            holds
+        });
+        drop(held);
         for (key, value) in std::mem::take(&mut self.changes) {
             batch.put(self.keyspace, key, value.to_be_bytes().to_vec());
         }

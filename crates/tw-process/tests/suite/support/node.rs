@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tw_env::Env;
 use tw_log::{BoxFuture, Log, MemoryLog, Signal};
-use tw_process::{Error, Handle, LogWriter, Options, PARKED_STREAM, ParkedWriter, Workers};
+use tw_process::{Assigned, Error, Handle, LogWriter, Options, PARKED_STREAM, ParkedWriter, Workers};
 use tw_state::MemoryStore;
 use tw_types::{Event, Offset, PartitionId, StreamDef, StreamPartition, Token};
 
@@ -148,6 +148,19 @@ impl Node {
 
     pub fn at(&self, partition: u32) -> StreamPartition {
         StreamPartition::new(self.stream.id, PartitionId(partition))
+    }
+
+    /// Lets the node process these partitions of its stream, and no others.
+    pub fn assign(&self, partitions: &[u32]) {
+        let partitions = partitions.iter().map(|partition| self.at(*partition)).collect();
+        self.handle().assign(Assigned::Only(partitions)).unwrap();
+    }
+
+    /// Waits until a view has seen everything of one partition.
+    pub fn wait_at(&self, name: &str, partition: u32) -> Result<(), Error> {
+        let at = self.at(partition);
+        let token = [(at, self.log.bounds(at).unwrap().end)].into_iter().collect();
+        self.wait_for(name, &token, LONG)
     }
 
     /// The end of every partition.
