@@ -120,7 +120,7 @@ impl KafkaInstall {
         let libraries = libraries.map(PathBuf::from).unwrap_or_else(|| {
             panic!(
                 "there is no Kafka for the tests: run `eval \"$(cargo xtask services)\"`, or set \
-                 {KAFKA_LIBRARIES_VARIABLE} to the folder `libs` of a Kafka 4 distribution"
+                 {KAFKA_LIBRARIES_VARIABLE} to the folder `libs` of a Kafka 4.1 distribution"
             )
         });
         let java = std::env::var_os(JAVA_VARIABLE).filter(|java| !java.is_empty());

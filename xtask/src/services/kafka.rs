@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 const LIBRARIES: &str = "TRADEWIND_TEST_KAFKA_LIBS";
 const JAVA: &str = "TRADEWIND_TEST_JAVA";
 
-const VERSION: &str = "4.4.0";
+/// Not a later one: 4.2 to 4.4 lose the markers of transactions when a broker is killed (KAFKA-20734, see ADR 0009).
+const VERSION: &str = "4.1.2";
 /// The logging that the broker is compiled against, in the version that it brings.
-const LOG4J: &str = "2.25.5";
+const LOG4J: &str = "2.25.3";
 /// The SHA-256 of what `sha256sum` prints of all jars in the order of their names.
-const SHA256: &str = "a0fcd1a3229cb9d6555860e9ddc320c90217e0239393467e2723371e262b10cf";
+const SHA256: &str = "c15dbfb9b467ce88563a904e698347101ba43ffcb2f5bcb33e51c9a1f38b6dc0";
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 /// What a broker of this version needs (KIP-750, KIP-1013).
 const JAVA_MIN: u32 = 17;
