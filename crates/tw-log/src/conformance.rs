@@ -53,6 +53,7 @@ macro_rules! conformance {
             streams_are_created_altered_and_dropped,
             definitions_are_events_and_survive_a_reopen,
             the_config_stream_is_protected,
+            refreshing_and_fencing_others_leaves_a_log_as_it_is,
             signals_rise_with_what_they_count
         );
     };

@@ -4,7 +4,7 @@ use super::{
     Engine, append, batch, by_partition, check_dense, event, events_of, ids, ok, partition, put, read_all,
     stream,
 };
-use crate::{Append, Error};
+use crate::{Append, Bounds, Error, Placed};
 use futures_util::future::join_all;
 use tw_types::{Compression, Data, Event, Extension, ExtensionValue, Offset, Timestamp, Version};
 use tw_wire::BatchBuilder;
@@ -206,4 +206,21 @@ pub async fn versioned_and_plain_batches_keep_their_versions(engine: &dyn Engine
     }
     let blocks = ok(log.read(at, Offset(30), 1).await);
     assert!(blocks.iter().flat_map(events_of).any(|read| read.offset == Offset(30)));
+}
+
+/// What several processes need does no harm to one.
+pub async fn refreshing_and_fencing_others_leaves_a_log_as_it_is(engine: &dyn Engine) {
+    let log = engine.create().await;
+    let def = stream(&*log, "alone", 1).await;
+    let at = partition(&def, 0);
+    let placed = put(&*log, at, ["1", "2"]).await;
+    ok(log.refresh(&[at]).await);
+    ok(log.refresh(&[]).await);
+    assert_eq!(ok(log.bounds(at)), Bounds { start: Offset::ZERO, end: placed.end() });
+    ok(log.fence("a-process-that-never-was").await);
+    let third = ok(append(&*log, vec![(at, batch(["3"], Compression::None), Some(placed.end()))]).await);
+    ok(log.refresh(&[at]).await);
+    assert_eq!(third.last().map(Placed::end), Some(ok(log.bounds(at)).end));
+    assert_eq!(ids(&read_all(&*log, at, Offset::ZERO).await), ["1", "2", "3"]);
+    assert!(log.refusal().is_none());
 }
