@@ -1,0 +1,304 @@
+//! Definitions of streams, and the topics that belong to them.
+//!
+//! A definition is an event of `$config`; it counts as soon as it is there. The topic follows: whoever opens the log makes
+//! what is missing, and removes what was dropped.
+
+use crate::queue::Request;
+use crate::reader::{Job, Readers};
+use crate::shared::{CONFIG, Shared};
+use crate::{Options, client, topics};
+use parking_lot::Mutex;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::collections::BTreeSet;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tw_log::{Ack, Append, ConfigChange, Error, NewStream, Permit, Result, Streams};
+use tw_types::{Compression, Offset, StreamDef, StreamId, StreamName, StreamPartition};
+use tw_wire::BatchBuilder;
+
+/// A change of a definition that is asked for.
+#[derive(Debug, Clone)]
+pub(crate) enum Definition {
+    Create(NewStream),
+    Alter(NewStream),
+    Drop(StreamName),
+}
+
+/// What is asked of the thread that manages topics.
+pub(crate) enum Order {
+    Define(Definition, oneshot::Sender<Result<Arc<StreamDef>>>),
+    Trim(StreamPartition, Offset, oneshot::Sender<Result<()>>),
+}
+
+/// How far `$config` has been followed.
+pub(crate) struct Followed {
+    next: Offset,
+    streams: Streams,
+}
+
+/// Manages definitions and topics.
+pub(crate) struct Definitions {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) admin: AdminClient<client::Quiet>,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) followed: Mutex<Followed>,
+}
+
+impl Followed {
+    pub(crate) fn new() -> Self {
+        Self { next: Offset::ZERO, streams: Streams::new() }
+    }
+}
+
+impl Definitions {
+    /// Serves orders until nobody can give any more.
+    pub(crate) fn run(&self, orders: mpsc::Receiver<Order>) {
+        for order in orders {
+            match order {
+                Order::Define(definition, reply) => {
+                    let _nobody_listens = reply.send(self.define(&definition));
+                }
+                Order::Trim(at, before, reply) => {
+                    let _nobody_listens = reply.send(self.trim(at, before));
+                }
+            }
+        }
+    }
+
+    /// Takes over the changes that `$config` has and nobody here knows of.
+    pub(crate) fn follow(&self) -> Result<()> {
+        let mut followed = self.followed.lock();
+        let end = self.shared.partition(CONFIG)?.bounds().end;
+        let mut changed = false;
+        while followed.next < end {
+            let blocks = self.read(CONFIG, followed.next, 1 << 20)?;
+            if blocks.is_empty() {
+                break;
+            }
+            for block in blocks {
+                for record in block.records()?.iter()? {
+                    let record = record?;
+                    if record.offset < followed.next {
+                        continue;
+                    }
+                    let change = ConfigChange::from_event(record.event.ty, record.event.data.bytes());
+                    match change {
+                        Ok(Some(change)) => {
+                            followed.streams.apply(change);
+                            changed = true;
+                        }
+                        Ok(None) => {}
+                        Err(error) => return Err(unreadable(record.offset, &error)),
+                    }
+                }
+                followed.next = block.header().end_offset();
+            }
+        }
+        if changed {
+            self.shared.set_streams(Arc::new(followed.streams.clone()));
+        }
+        Ok(())
+    }
+
+    /// Reads from memory or from Kafka; blocks the thread.
+    fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> Result<Vec<tw_wire::Block>> {
+        let partition = self.shared.partition(at)?;
+        match partition.plan_read(from, bytes_max)? {
+            crate::partition::Plan::Done(blocks) => Ok(blocks),
+            crate::partition::Plan::Ask { end, record } => {
+                let (reply, outcome) = oneshot::channel();
+                let job = Job { partition, from, end, record, bytes_max, reply };
+                self.readers.send(job)?;
+                pollster::block_on(outcome).unwrap_or(Err(Error::Closed))
+            }
+        }
+    }
+
+    fn define(&self, definition: &Definition) -> Result<Arc<StreamDef>> {
+        loop {
+            self.follow()?;
+            let (next, streams) = {
+                let followed = self.followed.lock();
+                (followed.next, followed.streams.clone())
+            };
+            let change = match definition {
+                Definition::Create(new) => streams.create(new.clone()),
+                Definition::Alter(changed) => streams.alter(changed.clone()),
+                Definition::Drop(name) => streams.drop_stream(name),
+            }?;
+            match self.append(&change, &streams, next) {
+                // Somebody else has changed something: once more from there.
+                Err(Error::WrongEnd { .. }) => continue,
+                outcome => outcome?,
+            }
+            // Before anybody learns of it here.
+            self.carry_out(&change)?;
+            self.follow()?;
+            return Ok(Arc::new(change.definition().clone()));
+        }
+    }
+
+    fn append(&self, change: &ConfigChange, streams: &Streams, expected: Offset) -> Result<()> {
+        let mut builder = BatchBuilder::new();
+        let event = change.to_event(format!("{:016x}", self.shared.env.random.next_u64()));
+        builder.push_versioned(&event.as_ref(), streams.next_version(&change.definition().name));
+        let batch = builder.finish(Compression::None)?;
+        let (bytes, bytes_max) = (batch.bytes(), self.shared.options.append_bytes_max as usize);
+        if bytes > bytes_max {
+            return Err(Error::TooLarge { bytes, bytes_max });
+        }
+        let parts = vec![Append { at: CONFIG, batch, expected_end: Some(expected) }];
+        let (sender, ack) = Ack::channel();
+        let permit = Permit::unlimited();
+        self.shared.queue.push(Request::Append { parts, bytes: bytes as u64, permit, ack: sender });
+        ack.wait().map(drop)
+    }
+
+    /// Makes the topics what a definition says.
+    fn carry_out(&self, change: &ConfigChange) -> Result<()> {
+        let topic = topics::of_stream(&self.shared.options, change.definition());
+        match change {
+            ConfigChange::Created(def) => self.create(&topic, def.partitions, topics::settings(def)),
+            ConfigChange::Altered(def) => {
+                let settings = topics::settings(def);
+                let config = settings
+                    .iter()
+                    .fold(AlterConfig::new(ResourceSpecifier::Topic(&topic)), |config, (name, value)| {
+                        config.set(name, value)
+                    });
+                let altered = pollster::block_on(self.admin.alter_configs([&config], &self.limits()));
+                let altered = altered.map_err(|cause| self.failed("alter a topic", cause))?;
+                let refused = altered.into_iter().find_map(std::result::Result::err);
+                refused
+                    .map_or(Ok(()), |(_, code)| Err(self.failed("alter a topic", KafkaError::AdminOp(code))))
+            }
+            ConfigChange::Dropped(_) => self.delete(&topic),
+        }
+    }
+
+    fn limits(&self) -> AdminOptions {
+        let limit = Duration::from_millis(self.shared.options.request_ms_max);
+        AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit))
+    }
+
+    fn failed(&self, action: &'static str, cause: KafkaError) -> Error {
+        client::unavailable(&self.shared.options, action, cause)
+    }
+
+    /// Makes a topic, unless it is there.
+    pub(crate) fn create(
+        &self,
+        topic: &str,
+        partitions: u32,
+        settings: Vec<(&'static str, String)>,
+    ) -> Result<()> {
+        let Options { replicas, request_ms_max, .. } = self.shared.options;
+        let replicas = if replicas == 0 { -1 } else { replicas as i32 };
+        let new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(replicas));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+        let deadline = Instant::now() + Duration::from_millis(request_ms_max);
+        loop {
+            let made = pollster::block_on(self.admin.create_topics([&new], &self.limits()));
+            let made = made.map_err(|cause| self.failed("make a topic", cause))?;
+            match made.into_iter().find_map(std::result::Result::err) {
+                None | Some((_, RDKafkaErrorCode::TopicAlreadyExists)) => return Ok(()),
+                // Brokers that have just started are not counted yet.
+                Some((_, RDKafkaErrorCode::InvalidReplicationFactor)) if Instant::now() < deadline => {
+                    std::thread::sleep(client::LOOK);
+                }
+                Some((_, code)) => return Err(self.failed("make a topic", KafkaError::AdminOp(code))),
+            }
+        }
+    }
+
+    fn delete(&self, topic: &str) -> Result<()> {
+        let gone = pollster::block_on(self.admin.delete_topics(&[topic], &self.limits()));
+        let gone = gone.map_err(|cause| self.failed("remove a topic", cause))?;
+        match gone.into_iter().find_map(std::result::Result::err) {
+            None | Some((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(()),
+            Some((_, code)) => Err(self.failed("remove a topic", KafkaError::AdminOp(code))),
+        }
+    }
+
+    /// Makes the topics that are missing and removes those of dropped streams, after a crash between a definition and its
+    /// topic.
+    pub(crate) fn put_right(&self) -> Result<()> {
+        let limit = Duration::from_millis(self.shared.options.request_ms_max);
+        let metadata = self.admin.inner().fetch_metadata(None, limit);
+        let metadata = metadata.map_err(|cause| self.failed("list topics", cause))?;
+        let present: BTreeSet<&str> =
+            metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
+        let streams = self.shared.streams();
+        for def in streams.iter() {
+            let topic = topics::of_stream(&self.shared.options, def);
+            if !present.contains(topic.as_str()) {
+                self.create(&topic, def.partitions, topics::settings(def))?;
+            }
+        }
+        let next = self.followed.lock().streams.next_id();
+        let prefix = format!("{}.", self.shared.options.prefix);
+        for topic in present.into_iter().filter(|topic| topic.starts_with(&prefix)) {
+            let number = topic.rsplit_once('.').and_then(|(_, number)| number.parse().ok()).map(StreamId);
+            // A number that was not given out yet may be given out by somebody else right now.
+            if number.is_some_and(|number| number < next && streams.by_id(number).is_err()) {
+                self.delete(topic)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the events before an offset.
+    fn trim(&self, at: StreamPartition, before: Offset) -> Result<()> {
+        let partition = self.shared.partition(at)?;
+        let bounds = partition.bounds();
+        if before > bounds.end {
+            return Err(Error::BeyondEnd { at, from: before, end: bounds.end });
+        }
+        if before <= bounds.start {
+            return Ok(());
+        }
+        let record = if before == bounds.end {
+            let (reply, outcome) = oneshot::channel();
+            self.shared.queue.push(Request::Empty { at, reply });
+            pollster::block_on(outcome).unwrap_or(Err(Error::Closed))?
+        } else {
+            self.locate(&partition, before)?
+        };
+        let mut list = TopicPartitionList::with_capacity(1);
+        let to = rdkafka::Offset::Offset(i64::try_from(record).unwrap_or(i64::MAX));
+        let added = list.add_partition_offset(&partition.topic, partition.number(), to);
+        let removed =
+            added.and_then(|()| pollster::block_on(self.admin.delete_records(&list, &self.limits())));
+        let removed = removed.map_err(|cause| self.failed("remove events", cause))?;
+        for element in removed.elements() {
+            element.error().map_err(|cause| self.failed("remove events", cause))?;
+        }
+        partition.trimmed(before.0);
+        Ok(())
+    }
+
+    /// The record of an event, or of the first one after it.
+    fn locate(&self, partition: &Arc<crate::partition::Partition>, offset: Offset) -> Result<u64> {
+        if let Some(record) = partition.record_of(offset.0) {
+            return Ok(record);
+        }
+        let (end, record) = partition.whereabouts(offset);
+        let (reply, outcome) = oneshot::channel();
+        let job = Job { partition: partition.clone(), from: offset, end, record, bytes_max: 1, reply };
+        self.readers.send(job)?;
+        let blocks = pollster::block_on(outcome).unwrap_or(Err(Error::Closed))?;
+        let found = blocks.first().map_or(offset, |block| block.header().base_offset);
+        partition.record_of(found.0).ok_or(Error::Trimmed { at: partition.at, start: found })
+    }
+}
+
+fn unreadable(offset: Offset, error: &dyn std::error::Error) -> Error {
+    Error::Damaged {
+        file: "kafka:$config".into(),
+        position: offset.0,
+        cause: format!("a definition does not read, a later version may have written it: {error}"),
+    }
+}

@@ -1,0 +1,337 @@
+//! The engine: opening, closing, and the trait.
+
+use crate::client;
+use crate::client::Isolation;
+use crate::definitions::{Definition, Definitions, Followed, Order};
+use crate::partition::Plan;
+use crate::probe::Probe;
+use crate::queue::Request;
+use crate::reader::{Job, Reader, Readers};
+use crate::session::{Refusal, Session};
+use crate::shared::{CONFIG, Shared};
+use crate::watch::{Refresh, Watch};
+use crate::writer::Writer;
+use crate::{Options, topics};
+use parking_lot::Mutex;
+use rdkafka::admin::AdminClient;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot};
+use tw_env::Env;
+use tw_log::{
+    Ack, Append, Bounds, BoxFuture, Error, Log, NewStream, Permit, Result, Signal, Streams, check_append,
+    check_trim,
+};
+use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
+use tw_wire::Block;
+
+/// How long to wait before a writer's name is taken once more.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The log on Apache Kafka.
+///
+/// One topic per stream, one record per event, one transaction per group of appends, in the name of one writer. Offsets are
+/// the platform's own and have no gaps; they are in the records, and Kafka's own offsets, which count its markers too, are
+/// found from them. Needs Kafka 4.0 or 4.1; of later ones see ADR 0009.
+pub struct KafkaLog {
+    shared: Arc<Shared>,
+    readers: Arc<Readers>,
+    orders: Option<mpsc::Sender<Order>>,
+    refreshes: Option<mpsc::Sender<Refresh>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl KafkaLog {
+    /// Opens the log in the name of `options.writer`, and shuts out whoever had the name before; makes it when it is new.
+    /// Blocks the thread.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::Unavailable`]; [`Error::Fenced`] when another process takes the name meanwhile.
+    pub fn open(options: Options, env: Env) -> Result<Self> {
+        options.check()?;
+        let shared = Arc::new(Shared::new(options, env));
+        let admin = admin(&shared.options)?;
+        let readers = Arc::new(Readers::default());
+        let followed = Mutex::new(Followed::new());
+        let definitions =
+            Arc::new(Definitions { shared: shared.clone(), admin, readers: readers.clone(), followed });
+        let config = shared.partition(CONFIG)?;
+        let def = shared.streams().get("$config")?.clone();
+        definitions.create(&config.topic, 1, topics::settings(&def))?;
+        definitions.create(&topics::of_writers(&shared.options), 1, topics::settings_of_writers())?;
+        let claim = format!("{:016x}", shared.env.random.next_u64());
+        let session = begin(&shared.options, &claim, |refusal| matches!(refusal, Refusal::Fenced))?;
+        let (orders, taken) = mpsc::channel();
+        let (refreshes, asked) = mpsc::channel();
+        let mut log = Self {
+            shared: shared.clone(),
+            readers,
+            orders: Some(orders),
+            refreshes: Some(refreshes),
+            threads: Vec::new(),
+        };
+        for number in 0..shared.options.reader_threads {
+            let (reader, jobs) = (Reader::new(shared.clone())?, log.readers.add());
+            log.spawn(format!("kafka-read-{number}"), move || reader.run(jobs))?;
+        }
+        let probe = Probe::new(&shared.options, Isolation::Committed)?;
+        if !probe.load_all(&[config], |_| true)?.unsettled.is_empty() {
+            return Err(probe.unsettled());
+        }
+        definitions.follow()?;
+        definitions.put_right()?;
+        if !probe.load_all(&shared.all(), |_| true)?.unsettled.is_empty() {
+            return Err(probe.unsettled());
+        }
+        shared.observe();
+        let writer = Writer { shared: shared.clone(), session, probe, is_broken: false };
+        log.spawn("kafka-write".to_owned(), move || writer.run())?;
+        log.settle()?;
+        let watch = Watch::new(&shared.options, definitions.clone())?;
+        log.spawn("kafka-watch".to_owned(), move || watch.run(&asked))?;
+        log.spawn("kafka-define".to_owned(), move || definitions.run(taken))?;
+        Ok(log)
+    }
+
+    /// Writes down where partitions end of which nothing in them says it, so that all processes count on from the same
+    /// offset.
+    fn settle(&self) -> Result<()> {
+        let guessed = self.shared.all().into_iter().filter(|partition| partition.is_guess());
+        let outcomes: Vec<_> = guessed
+            .map(|partition| {
+                let (reply, outcome) = oneshot::channel();
+                self.shared.queue.push(Request::Empty { at: partition.at, reply });
+                outcome
+            })
+            .collect();
+        for outcome in outcomes {
+            pollster::block_on(outcome).unwrap_or(Err(Error::Closed))?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.threads.push(start_thread(name, work)?);
+        Ok(())
+    }
+
+    fn define(&self, definition: Definition) -> BoxFuture<'_, Result<Arc<StreamDef>>> {
+        let (reply, outcome) = oneshot::channel();
+        let sent = self.order(Order::Define(definition, reply));
+        Box::pin(async move {
+            sent?;
+            outcome.await.unwrap_or(Err(Error::Closed))
+        })
+    }
+
+    fn order(&self, order: Order) -> Result<()> {
+        let orders = self.orders.as_ref().ok_or(Error::Closed)?;
+        orders.send(order).map_err(|_| Error::Closed)
+    }
+
+    fn permits(&self, bytes: usize) -> Result<u32> {
+        let bytes_max = self.shared.options.append_bytes_max as usize;
+        if bytes > bytes_max {
+            return Err(Error::TooLarge { bytes, bytes_max });
+        }
+        Ok(bytes as u32)
+    }
+}
+
+fn start_thread(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.clone()).spawn(work);
+    thread.map_err(|source| Error::Io {
+        action: "start the thread",
+        path: name.into(),
+        source: Arc::new(source),
+    })
+}
+
+fn admin(options: &Options) -> Result<AdminClient<client::Quiet>> {
+    use rdkafka::config::FromClientConfigAndContext;
+    let admin = AdminClient::from_config_and_context(&client::admin(options), client::Quiet::default());
+    admin.map_err(|cause| client::unavailable(options, "make a client", cause))
+}
+
+/// Takes the name `options.writer`. A process that has the name and has just lost a connection may begin anew in between,
+/// and a broker may be away: what `is_passing` says passes is tried again.
+fn begin(options: &Options, claim: &str, is_passing: impl Fn(&Refusal) -> bool) -> Result<Session> {
+    let deadline = Instant::now() + Duration::from_millis(options.outage_ms_max);
+    loop {
+        match Session::begin(options, claim.to_owned()) {
+            Ok(session) => return Ok(session),
+            Err(refusal) if is_passing(&refusal) && Instant::now() < deadline => {
+                tracing::debug!(writer = options.writer, ?refusal, "a writer is taken once more");
+                std::thread::sleep(AGAIN);
+            }
+            Err(Refusal::Fenced) => return Err(Error::Fenced { writer: options.writer.clone() }),
+            Err(Refusal::Failed(cause)) => return Err(client::unavailable(options, "take a writer", cause)),
+        }
+    }
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        self.shared.queue.close(Error::Closed);
+        self.shared.permits.close();
+        (self.orders, self.refreshes) = (None, None);
+        self.readers.close();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log has panicked");
+            }
+        }
+    }
+}
+
+impl Log for KafkaLog {
+    fn streams(&self) -> Arc<Streams> {
+        self.shared.streams()
+    }
+
+    fn definitions(&self) -> Arc<Signal> {
+        self.shared.definitions.clone()
+    }
+
+    fn create_stream(&self, stream: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>> {
+        self.define(Definition::Create(stream))
+    }
+
+    fn alter_stream(&self, changed: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>> {
+        self.define(Definition::Alter(changed))
+    }
+
+    fn drop_stream<'a>(&'a self, name: &'a StreamName) -> BoxFuture<'a, Result<()>> {
+        let dropped = self.define(Definition::Drop(name.clone()));
+        Box::pin(async { dropped.await.map(drop) })
+    }
+
+    fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Permit>> {
+        let permits = self.permits(bytes);
+        let semaphore: Arc<Semaphore> = self.shared.permits.clone();
+        Box::pin(async move {
+            let permits = semaphore.acquire_many_owned(permits?).await;
+            permits.map(Permit::new).map_err(|_| Error::Closed)
+        })
+    }
+
+    fn try_reserve(&self, bytes: usize) -> Result<Permit> {
+        let permits = self.shared.permits.clone().try_acquire_many_owned(self.permits(bytes)?);
+        permits.map(Permit::new).map_err(|error| match error {
+            TryAcquireError::Closed => Error::Closed,
+            TryAcquireError::NoPermits => Error::Busy,
+        })
+    }
+
+    fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack {
+        if parts.is_empty() {
+            return Ack::ready(Ok(Vec::new()));
+        }
+        let bytes: usize = parts.iter().map(|part| part.batch.bytes()).sum();
+        let checked = self.permits(bytes).and_then(|_| {
+            parts.iter().try_for_each(|part| {
+                check_append(part.at, &part.batch)?;
+                check_writable(part)
+            })
+        });
+        if let Err(error) = checked {
+            return Ack::ready(Err(error));
+        }
+        let (sender, ack) = Ack::channel();
+        self.shared.queue.push(Request::Append { parts, bytes: bytes as u64, permit, ack: sender });
+        ack
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        self.shared.queue.closed()
+    }
+
+    fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
+        let bytes_max = bytes_max.min(self.shared.options.read_bytes_max as usize);
+        Box::pin(async move {
+            let partition = self.shared.partition(at)?;
+            match partition.plan_read(from, bytes_max)? {
+                Plan::Done(blocks) => Ok(blocks),
+                Plan::Ask { end, record } => {
+                    let (reply, outcome) = oneshot::channel();
+                    self.readers.send(Job { partition, from, end, record, bytes_max, reply })?;
+                    outcome.await.unwrap_or(Err(Error::Closed))
+                }
+            }
+        })
+    }
+
+    fn bounds(&self, at: StreamPartition) -> Result<Bounds> {
+        Ok(self.shared.partition(at)?.bounds())
+    }
+
+    fn end_signal(&self, at: StreamPartition) -> Result<Arc<Signal>> {
+        Ok(self.shared.partition(at)?.end.clone())
+    }
+
+    fn commits(&self) -> Arc<Signal> {
+        self.shared.commits.clone()
+    }
+
+    fn trim(&self, at: StreamPartition, before: Offset) -> BoxFuture<'_, Result<()>> {
+        let (reply, outcome) = oneshot::channel();
+        let sent = self
+            .shared
+            .partition(at)
+            .and_then(|_| check_trim(at))
+            .and_then(|()| self.order(Order::Trim(at, before, reply)));
+        Box::pin(async move {
+            sent?;
+            outcome.await.unwrap_or(Err(Error::Closed))
+        })
+    }
+
+    fn refresh<'a>(&'a self, at: &'a [StreamPartition]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (reply, outcome) = oneshot::channel();
+            let refreshes = self.refreshes.as_ref().ok_or(Error::Closed)?;
+            refreshes.send(Refresh { at: at.to_vec(), reply }).map_err(|_| Error::Closed)?;
+            outcome.await.unwrap_or(Err(Error::Closed))
+        })
+    }
+
+    /// A zombie keeps its own view of the log: its reads go on, its appends fail with [`Error::Fenced`] from the next one on.
+    fn fence<'a>(&'a self, writer: &'a str) -> BoxFuture<'a, Result<()>> {
+        let (shared, writer) = (self.shared.clone(), writer.to_owned());
+        Box::pin(async move {
+            let (reply, outcome) = oneshot::channel();
+            let work = move || {
+                let _nobody_listens = reply.send(fence(&shared, &writer));
+            };
+            start_thread("kafka-fence".to_owned(), work)?;
+            outcome.await.unwrap_or(Err(Error::Closed))
+        })
+    }
+}
+
+/// See [`Log::fence`]. Blocks the thread.
+fn fence(shared: &Shared, writer: &str) -> Result<()> {
+    let claim = format!("{} {:016x}", shared.options.writer, shared.env.random.next_u64());
+    let options = Options { writer: writer.to_owned(), ..shared.options.clone() };
+    options.check()?;
+    begin(&options, &claim, |_| true).map(drop)
+}
+
+/// Refuses what a record of Kafka cannot say.
+fn check_writable(part: &Append) -> Result<()> {
+    let place = tw_wire::Placement {
+        at: part.at,
+        base_offset: Offset::ZERO,
+        first_hlc: tw_types::Hlc::ZERO,
+        region: tw_types::RegionId(0),
+        epoch: tw_types::Epoch(1),
+        base_sequence: tw_types::Sequence(1),
+    };
+    for record in Block::new(&part.batch, &place).records()?.iter()? {
+        if !tw_wire::kafka::is_writable(&record?.event) {
+            return Err(tw_wire::Error::Malformed("an extension has no name that Kafka takes").into());
+        }
+    }
+    Ok(())
+}

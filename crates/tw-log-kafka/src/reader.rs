@@ -1,0 +1,184 @@
+//! Reading what is not in memory: threads with a client each, which stays where the last read of a partition ended.
+
+use crate::blocks::Blocks;
+use crate::client::{self, Isolation, Quiet};
+use crate::partition::Partition;
+use crate::record;
+use crate::shared::Shared;
+use parking_lot::RwLock;
+use rdkafka::Offset as At;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tw_log::{Error, Result};
+use tw_types::{Offset, StreamPartition};
+use tw_wire::Block;
+use tw_wire::kafka::Record;
+
+/// Closer than this, records are read over rather than jumped over.
+const JUMP_MIN: u64 = 256;
+
+/// A read that asks Kafka.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) partition: Arc<Partition>,
+    /// The first offset that is wanted.
+    pub(crate) from: Offset,
+    /// The end: something is there before it.
+    pub(crate) end: Offset,
+    /// A record at or before the wanted one.
+    pub(crate) record: u64,
+    pub(crate) bytes_max: usize,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Block>>>,
+}
+
+/// The threads that read.
+#[derive(Debug, Default)]
+pub(crate) struct Readers(RwLock<Vec<mpsc::Sender<Job>>>);
+
+impl Readers {
+    /// Adds a thread, which serves what comes out of the receiver.
+    pub(crate) fn add(&self) -> mpsc::Receiver<Job> {
+        let (sender, receiver) = mpsc::channel();
+        self.0.write().push(sender);
+        receiver
+    }
+
+    /// Hands a read to the thread that reads its partition.
+    pub(crate) fn send(&self, job: Job) -> Result<()> {
+        let at = job.partition.at;
+        let number = (at.stream.0 as usize).wrapping_mul(31).wrapping_add(at.partition.0 as usize);
+        let readers = self.0.read();
+        let reader = readers.get(number % readers.len().max(1)).ok_or(Error::Closed)?;
+        reader.send(job).map_err(|_| Error::Closed)
+    }
+
+    /// Takes no more reads; the threads end.
+    pub(crate) fn close(&self) {
+        self.0.write().clear();
+    }
+}
+
+/// Where a client stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Cursor {
+    at: StreamPartition,
+    /// The offset after the last event that it gave.
+    next: u64,
+}
+
+/// See the module's text.
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    consumer: BaseConsumer<Quiet>,
+    cursor: Option<Cursor>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Result<Self> {
+        let consumer = client::consumer(&shared.options, Isolation::Committed, 50);
+        let consumer =
+            consumer.map_err(|cause| client::unavailable(&shared.options, "make a client", cause))?;
+        Ok(Self { shared, consumer, cursor: None })
+    }
+
+    /// Serves reads until nobody can ask any more.
+    pub(crate) fn run(mut self, jobs: mpsc::Receiver<Job>) {
+        for job in jobs {
+            let outcome = self.read(&job);
+            if outcome.is_err() {
+                self.cursor = None;
+            }
+            let _nobody_listens = job.reply.send(outcome);
+        }
+    }
+
+    fn failed(&self, cause: KafkaError) -> Error {
+        client::unavailable(&self.shared.options, "give events", cause)
+    }
+
+    fn seek(&mut self, partition: &Partition, record: u64) -> Result<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let at = At::Offset(i64::try_from(record).unwrap_or(i64::MAX));
+        let added = list.add_partition_offset(&partition.topic, partition.number(), at);
+        added.and_then(|()| self.consumer.assign(&list)).map_err(|cause| self.failed(cause))
+    }
+
+    fn read(&mut self, job: &Job) -> Result<Vec<Block>> {
+        let wanted = Cursor { at: job.partition.at, next: job.from.0 };
+        if self.cursor.take() != Some(wanted) {
+            self.seek(&job.partition, job.record)?;
+        }
+        let places_max = self.shared.options.places_max as usize;
+        let deadline = Instant::now() + Duration::from_millis(self.shared.options.request_ms_max);
+        let mut blocks = Blocks::new(job.partition.at);
+        let mut next = job.from.0;
+        let mut cause = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+        while next < job.end.0 && (blocks.is_empty() || blocks.bytes() < job.bytes_max) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.failed(cause));
+            }
+            let mut jump = None;
+            match self.consumer.poll(left.min(client::LOOK)) {
+                None => {}
+                // What is acknowledged is there, as soon as Kafka's marker is.
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) if is_removed(&error) => {
+                    let start = job.partition.bounds().start.max(job.from.next());
+                    return Err(Error::Trimmed { at: job.partition.at, start });
+                }
+                Some(Err(error)) if is_damaged(&error) => return Err(damaged(&job.partition, &error)),
+                Some(Err(error)) => cause = error,
+                Some(Ok(message)) if is_of(&message, &job.partition) => {
+                    let at = u64::try_from(message.offset()).unwrap_or_default();
+                    if let Record::Event(place, event) = record::read(&message)? {
+                        let ahead = job.from.0.saturating_sub(place.offset.0);
+                        if ahead > JUMP_MIN {
+                            jump = Some(at + ahead);
+                        } else if ahead == 0 && place.offset.0 < job.end.0 {
+                            if blocks.is_empty() {
+                                job.partition.remember(place.offset.0, at, places_max);
+                            }
+                            blocks.push(&place, &event)?;
+                            next = place.offset.0 + 1;
+                        } else if ahead == 0 {
+                            // Written since; whoever reads on reads it then.
+                            break;
+                        }
+                    }
+                }
+                Some(Ok(_)) => {}
+            }
+            if let Some(record) = jump {
+                self.seek(&job.partition, record)?;
+            }
+        }
+        // A record that was looked at and not given would be missing from the next read.
+        self.cursor = (next < job.end.0).then_some(Cursor { at: job.partition.at, next });
+        Ok(blocks.finish()?)
+    }
+}
+
+fn is_of(message: &BorrowedMessage<'_>, partition: &Partition) -> bool {
+    message.partition() == partition.number() && message.topic() == &*partition.topic
+}
+
+fn is_removed(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange};
+    matches!(error.rdkafka_error_code(), Some(AutoOffsetReset | OffsetOutOfRange))
+}
+
+fn is_damaged(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{BadCompression, BadMessage, InvalidMessage};
+    matches!(error.rdkafka_error_code(), Some(BadCompression | BadMessage | InvalidMessage))
+}
+
+fn damaged(partition: &Partition, error: &KafkaError) -> Error {
+    let file = format!("kafka:{}/{}", partition.topic, partition.number()).into();
+    Error::Damaged { file, position: 0, cause: error.to_string() }
+}
