@@ -110,9 +110,11 @@ impl Ownership {
         self.touch_all();
     }
 
-    /// The node is registered again, in a new incarnation.
-    pub fn registered(&mut self, incarnation: u64) {
+    /// The node is registered again, in a new incarnation, and writes under this name from now on: another one than before, or
+    /// one that others may fence off at any time because they have taken units over meanwhile.
+    pub fn registered(&mut self, incarnation: u64, writer: &str) {
         (self.me.incarnation, self.is_registered) = (incarnation, true);
+        writer.clone_into(&mut self.me.writer);
         self.touch_all();
     }
 

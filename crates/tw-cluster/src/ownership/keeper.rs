@@ -181,7 +181,7 @@ async fn register_again(shared: &Shared) -> bool {
             tracing::info!(node = %shared.node, incarnation, "the node is registered again");
             shared.with(|known| {
                 known.membership = membership;
-                known.core.registered(incarnation);
+                known.core.registered(incarnation, &registration.writer);
             });
             true
         }

@@ -10,7 +10,8 @@ pub struct Holder {
     pub node: NodeId,
     /// The number of its registration: higher with each.
     pub incarnation: u64,
-    /// The name in which it writes to the log, by which it can be fenced off.
+    /// The name in which it writes to the log, by which it can be fenced off. Best another one in each incarnation: whoever
+    /// took a unit over from an earlier one fences that off, and may come late.
     pub writer: String,
 }
 

@@ -83,7 +83,7 @@ impl Ownership {
                 Some(Act::Claim { claim: again, found: Some(claim.revision), gone: None })
             }
             (None, Some(_)) if state.open.is_none() => {
-                Some(Act::Open { epoch: claim.epoch, fence: claim.fence.clone() })
+                Some(Act::Open { epoch: claim.epoch, fence: self.others(claim.fence.clone()) })
             }
             (None, Some(_)) if !claim.fence.is_empty() => {
                 Some(Act::Confirm(Claim { fence: Vec::new(), ..claim.clone() }))
@@ -94,13 +94,10 @@ impl Ownership {
 
     /// A unit that nobody holds and that the plan gives to this node.
     fn take(&self, found: Option<&Claim>) -> Act {
-        let mut fence = found.map(Claim::suspects).unwrap_or_default();
-        // Nobody has to fence itself off.
-        fence.retain(|writer| *writer != self.me.writer);
         let claim = Claim {
             holder: Some(self.me.clone()),
             epoch: found.map_or(0, |claim| claim.epoch) + 1,
-            fence,
+            fence: self.others(found.map(Claim::suspects).unwrap_or_default()),
             revision: 0,
         };
         let holder = found.and_then(|claim| claim.holder.as_ref());
@@ -110,6 +107,12 @@ impl Ownership {
             found: found.map(|claim| claim.revision),
             gone: gone.map(|holder| (holder.node.clone(), holder.incarnation)),
         }
+    }
+
+    /// Writers without this one, which does not have to fence itself off: what is not open here is shut here.
+    fn others(&self, mut writers: Vec<String>) -> Vec<String> {
+        writers.retain(|writer| *writer != self.me.writer);
+        writers
     }
 
     /// What the plan no longer has, and nobody has either, is not remembered.

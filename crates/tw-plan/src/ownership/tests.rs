@@ -133,10 +133,10 @@ fn a_node_whose_lease_is_lost_shuts_everything_and_comes_back_in_a_new_epoch() {
     a.done(&unit(), Outcome::Done, 0);
     assert_eq!(only(a.step(0)), None, "without a lease there is nothing to claim with");
     a.members(alive(&[("a", 2)]));
-    a.registered(2);
+    a.registered(2, "a@2");
     let Some(Act::Claim { claim: again, found, gone }) = only(a.step(0)) else { panic!("no claim") };
     assert_eq!((again.epoch, found, gone), (claim.epoch + 1, Some(claim.revision), None));
-    assert!(again.fence.is_empty(), "it is the same writer");
+    assert_eq!(again.fence, ["a@1"], "what it wrote before is over");
 }
 
 #[test]
@@ -187,4 +187,22 @@ fn clu_1_a_unit_that_may_have_been_given_away_is_claimed_anew_before_it_opens_ag
     assert_eq!((again.epoch, found, &again.holder), (2, Some(claim.revision), &claim.holder));
     stored(&mut a, again, 30);
     assert_eq!(only(a.step(RETRY_MS)), Some(Act::Open { epoch: 2, fence: Vec::new() }));
+}
+
+#[test]
+fn a_writer_that_stays_the_same_does_not_fence_itself_off() {
+    let plan = planned(&["a"], &Plan::default());
+    let (mut a, _) = owner("a", &plan, &[("a", 1)]);
+    a.lost();
+    a.step(0);
+    a.done(&unit(), Outcome::Done, 0);
+    a.registered(2, "a@1");
+    let Some(Act::Claim { claim, .. }) = only(a.step(0)) else { panic!("no claim") };
+    assert!(claim.fence.is_empty());
+    // Somebody who has never opened it gives it back.
+    let holder = Holder { writer: "a@1".into(), ..holder("a", 2) };
+    let fence = vec!["a@1".into(), "b@1".into()];
+    let given = Claim { holder: Some(holder), epoch: 7, fence, revision: 40 };
+    a.done(&unit(), Outcome::Stored(Some(given)), 0);
+    assert_eq!(only(a.step(0)), Some(Act::Open { epoch: 7, fence: vec!["b@1".into()] }));
 }
