@@ -148,6 +148,8 @@ impl Ownership {
     pub fn members(&mut self, members: BTreeMap<NodeId, u64>) {
         if members != self.members {
             self.members = members;
+            // What failed may succeed now.
+            self.units.values_mut().for_each(|state| state.retry_at_ms = 0);
             self.touch_all();
         }
     }
@@ -199,7 +201,8 @@ impl Ownership {
             Outcome::Done => match act {
                 Act::Open { epoch, .. } => state.open = Some(epoch),
                 Act::Shut => state.open = None,
-                Act::Announce => state.ready = Some(self.me.node.clone()),
+                // Seen when it is told like everything else; by now it may be over already. If it was not seen, once more.
+                Act::Announce => state.retry_at_ms = now_ms + RETRY_MS,
                 // Their outcome is a record.
                 Act::Claim { .. } | Act::Confirm(_) | Act::Transfer { .. } | Act::Release(_) => {}
             },
@@ -207,15 +210,11 @@ impl Ownership {
         self.dirty.insert(unit.clone());
     }
 
-    /// The units whose state has to be kept warm here: those that this node owns, is to own, or stands by for.
+    /// The units whose state has to be kept warm here: those that this node owns, is to own, stands by for, or has said to have
+    /// warm.
     pub fn kept(&self) -> BTreeSet<Unit> {
-        let mine = |(unit, state): &(&Unit, &State)| {
-            let planned = self.plan.get(unit);
-            let is_planned =
-                planned.is_some_and(|one| one.owner == self.me.node || one.standbys.contains(&self.me.node));
-            is_planned || state.open.is_some() || self.is_mine(state)
-        };
-        self.units.iter().filter(mine).map(|(unit, _)| unit.clone()).collect()
+        let kept = self.units.iter().filter(|(unit, state)| self.is_kept(unit, state));
+        kept.map(|(unit, _)| unit.clone()).collect()
     }
 
     /// The units that this node is to take over from another one, and has not said to be warm.
@@ -288,6 +287,13 @@ impl Ownership {
             }
             self.members.get(&holder.node) == Some(&holder.incarnation)
         })
+    }
+
+    /// Whether its state has to be kept warm here.
+    fn is_kept(&self, unit: &Unit, state: &State) -> bool {
+        let is_planned = |one: &Assignment| one.owner == self.me.node || one.standbys.contains(&self.me.node);
+        let is_said = state.ready.as_ref() == Some(&self.me.node);
+        self.plan.get(unit).is_some_and(is_planned) || state.open.is_some() || self.is_mine(state) || is_said
     }
 
     /// Whether this node holds it.

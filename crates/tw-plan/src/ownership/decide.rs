@@ -25,7 +25,7 @@ impl Ownership {
                     }
                     acts.push((unit, act));
                 }
-                None => self.forget_if_unused(&unit),
+                None => self.forget(&unit),
             }
         }
         acts
@@ -115,8 +115,12 @@ impl Ownership {
         writers
     }
 
-    /// What the plan no longer has, and nobody has either, is not remembered.
-    fn forget_if_unused(&mut self, unit: &Unit) {
+    /// What is not kept here is not warm any more. What the plan no longer has, and nobody has either, is not remembered.
+    fn forget(&mut self, unit: &Unit) {
+        let is_cold = self.units.get(unit).is_some_and(|state| !self.is_kept(unit, state));
+        if let Some(state) = self.units.get_mut(unit).filter(|_| is_cold) {
+            state.is_warm = false;
+        }
         let is_unused = self.units.get(unit).is_some_and(|state| {
             let is_free = state.claim.is_none() && state.open.is_none() && state.ready.is_none();
             is_free && self.plan.get(unit).is_none()

@@ -75,6 +75,7 @@ fn clu_1_a_unit_goes_to_its_new_owner_only_when_that_is_warm_and_the_old_one_has
     b.warm(&unit(), true);
     assert_eq!(only(b.step(0)), Some(Act::Announce));
     b.done(&unit(), Outcome::Done, 0);
+    b.ready(&unit(), Some(node("b")));
     assert_eq!(only(b.step(0)), None);
     a.ready(&unit(), Some(node("b")));
     assert_eq!(only(a.step(0)), Some(Act::Shut));
@@ -205,4 +206,49 @@ fn a_writer_that_stays_the_same_does_not_fence_itself_off() {
     let given = Claim { holder: Some(holder), epoch: 7, fence, revision: 40 };
     a.done(&unit(), Outcome::Stored(Some(given)), 0);
     assert_eq!(only(a.step(0)), Some(Act::Open { epoch: 7, fence: vec!["b@1".into()] }));
+}
+
+#[test]
+fn an_announcement_that_was_used_up_before_its_answer_came_is_not_taken_for_standing() {
+    let first = planned(&["a"], &Plan::default());
+    let (_, claim) = owner("a", &first, &[("a", 1), ("b", 1)]);
+    let mut b = Ownership::new(holder("b", 1));
+    b.members(alive(&[("a", 1), ("b", 1)]));
+    b.planned(planned(&["b"], &first));
+    b.claimed(&unit(), Some(claim));
+    b.warm(&unit(), true);
+    assert_eq!(only(b.step(0)), Some(Act::Announce));
+    // Announced, given, given back: all of that is told before the answer comes.
+    b.ready(&unit(), Some(node("b")));
+    b.ready(&unit(), None);
+    b.claimed(
+        &unit(),
+        Some(Claim { holder: Some(holder("a", 1)), epoch: 3, fence: Vec::new(), revision: 30 }),
+    );
+    b.done(&unit(), Outcome::Done, 0);
+    assert_eq!(only(b.step(RETRY_MS)), Some(Act::Announce));
+}
+
+#[test]
+fn what_was_warm_and_is_not_kept_any_more_is_not_announced() {
+    let first = planned(&["a"], &Plan::default());
+    let second = planned(&["b"], &first);
+    let (_, claim) = owner("a", &first, &[("a", 1), ("b", 1)]);
+    let mut b = Ownership::new(holder("b", 1));
+    b.members(alive(&[("a", 1), ("b", 1)]));
+    b.planned(second.clone());
+    b.claimed(&unit(), Some(claim));
+    b.warm(&unit(), true);
+    let third = planned(&["a"], &second);
+    b.planned(third.clone());
+    assert_eq!((only(b.step(0)), b.kept().len()), (None, 0));
+    b.planned(planned(&["b"], &third));
+    assert_eq!(only(b.step(0)), None, "it is cold");
+    b.warm(&unit(), true);
+    assert_eq!(only(b.step(0)), Some(Act::Announce));
+    // As long as others are told so, it is true.
+    b.ready(&unit(), Some(node("b")));
+    b.done(&unit(), Outcome::Done, 0);
+    b.planned(planned(&["a"], &planned(&["b"], &third)));
+    assert_eq!((only(b.step(0)), b.kept().len()), (None, 1));
 }
