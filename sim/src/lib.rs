@@ -1,0 +1,109 @@
+//! A whole cluster in simulated time: the pure cores of its nodes, coordination and a log, with faults from a seed.
+//!
+//! [`run`] builds a cluster from a seed, lets it bear pauses, crashes, cut, slow, lost and doubled messages, outages, evictions,
+//! drains and shifting load, and looks at every step whether the [`invariants`] hold; then the faults end, and it must heal
+//! within a bound. The same seed and the same commit are the same run, step by step, so a failure is a number that can be replayed.
+//!
+//! What is real here: the decisions (`tw_plan::ownership`, `tw_plan::placement`), and the key space of `tw-cluster` with its
+//! guards, revisions and leases. What is simulated: time, messages, processes, and a log that fences writers as Kafka does.
+
+mod clock;
+mod coordination;
+mod defect;
+pub mod invariants;
+mod log;
+mod network;
+mod node;
+mod profile;
+mod random;
+mod stored;
+mod trace;
+mod world;
+
+pub use defect::Defect;
+pub use invariants::Violation;
+
+use profile::Profile;
+use random::Random;
+use std::fmt;
+use trace::Trace;
+use world::World;
+
+/// What happened in a run, counted: a simulation in which nothing goes wrong shows nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events of the simulation.
+    pub steps: u64,
+    /// Faults.
+    pub faults: u64,
+    /// Processes that were started.
+    pub processes: u64,
+    /// Leases that their holders gave up in time.
+    pub leases_lost: u64,
+    /// Plans that were stored.
+    pub plans: u64,
+    /// Units that were opened.
+    pub opened: u64,
+    /// Units that were shut in order to be given away.
+    pub offers: u64,
+    /// Appends that were acknowledged.
+    pub acknowledged: u64,
+    /// Appends that the log refused, because their writer was fenced off.
+    pub refused: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.faults += other.faults;
+        self.processes += other.processes;
+        self.leases_lost += other.leases_lost;
+        self.plans += other.plans;
+        self.opened += other.opened;
+        self.offers += other.offers;
+        self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
+    }
+}
+
+/// A run that broke a promise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Failure {
+    /// The seed that replays it.
+    pub seed: u64,
+    /// What was broken.
+    pub violation: Violation,
+    /// The last steps before.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { invariant, what } = &self.violation;
+        for line in &self.trace {
+            writeln!(f, "{line}")?;
+        }
+        write!(f, "{invariant} is broken: {what}\nreplay it with TRADEWIND_SEED={}", self.seed)
+    }
+}
+
+/// Runs the cluster of a seed, with a deliberate error or without.
+///
+/// # Errors
+/// The first promise that was broken, with the steps that led there.
+pub fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, Box<Failure>> {
+    let once = |is_traced: bool| {
+        let mut random = Random::new(seed);
+        let profile = Profile::new(&mut random, defect);
+        let mut world = World::new(profile, random, Trace::new(is_traced));
+        let outcome = world.run();
+        (world.tally, world.trace, outcome)
+    };
+    match once(false) {
+        (tally, _, Ok(())) => Ok(tally),
+        (_, _, Err(violation)) => {
+            let (_, trace, _) = once(true);
+            Err(Box::new(Failure { seed, violation, trace: trace.lines() }))
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a seed makes of a cluster: how large it is, and which faults it has to bear, how often.
+
+use crate::clock::Clock;
+use crate::defect::Defect;
+use crate::node::Shared;
+use crate::random::Random;
+use crate::stored::Keys;
+use std::collections::BTreeMap;
+use tw_plan::placement::{self, Unit};
+use tw_types::NodeId;
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A node stands still for so long, and then goes on where it was.
+    Pause { node: usize, us: u64 },
+    /// A process ends without a word, and another one is started after so long.
+    Crash { node: usize, again_after_us: u64 },
+    /// Nothing passes between a node and coordination: from it, to it.
+    Cut { node: usize, from: bool, to: bool, us: u64 },
+    /// Every message is lost with this chance.
+    Loss { permille: u64, us: u64 },
+    /// Messages take long, some of them very long.
+    Slow { us: u64 },
+    /// What is to be stored arrives late, perhaps after nobody waits for it any more.
+    LateStores { us: u64 },
+    /// The log takes long.
+    SlowLog { us: u64 },
+    /// Transactions arrive twice.
+    Twice { us: u64 },
+    /// Coordination is away.
+    Outage { us: u64 },
+    /// Somebody ends a node's lease: it was taken for dead, and is not.
+    Evict { node: usize },
+    /// A node is to give up its units, or not any more.
+    Drain { node: usize, drains: bool },
+    /// An operator ends a node, and starts it again after so long.
+    Leave { node: usize, again_after_us: u64 },
+    /// Coordination forgets its history.
+    Compact,
+    /// The load of units changes, so that some of them move.
+    Shift,
+    /// There is one unit more, or one less.
+    Units,
+}
+
+/// A cluster and what happens to it.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    pub(crate) nodes: Vec<(NodeId, Clock)>,
+    pub(crate) shared: Shared,
+    /// When, in microseconds since the beginning, and what; in order.
+    pub(crate) faults: Vec<(u64, Fault)>,
+    /// From then on nothing goes wrong.
+    pub(crate) calm_us: u64,
+    /// Then everything must be as it should.
+    pub(crate) healed_us: u64,
+}
+
+const SECOND: u64 = 1_000_000;
+
+/// What healing may take besides two terms of the lease (one for what is registered still, one for who leads): a process that is
+/// started again, a request that was lost, watches that are asked again, planning, units that are warmed and move.
+const HEAL_US: u64 = 14 * SECOND;
+
+impl Profile {
+    pub(crate) fn new(random: &mut Random, defect: Option<Defect>) -> Self {
+        let node =
+            |number: u64| NodeId::new(&format!("n{number}")).unwrap_or_else(|error| unreachable!("{error}"));
+        let nodes: Vec<(NodeId, Clock)> =
+            (0..random.within(2, 5)).map(|number| (node(number), Clock::new(random))).collect();
+        let units: BTreeMap<Unit, u32> = (0..random.within(2, 8)).map(|number| (unit(number), 10)).collect();
+        let ttl_ms = [1_000, 2_000, 3_000, 5_000][random.place(4)];
+        let placement = placement::Options {
+            cooldown_ms: 1_000,
+            standbys: random.below(2) as u32,
+            ..placement::Options::default()
+        };
+        let shared = Shared {
+            keys: Keys::new(),
+            units,
+            ttl_ms,
+            looks_at_the_clock: random.chance(500),
+            renews_writer: random.chance(800),
+            placement,
+            defect,
+        };
+        let calm_us = random.within(10, 25) * SECOND;
+        let healed_us = calm_us + 2 * ttl_ms * 1000 + HEAL_US;
+        let faults = schedule(random, nodes.len(), ttl_ms * 1000, calm_us);
+        Self { nodes, shared, faults, calm_us, healed_us }
+    }
+}
+
+pub(crate) fn unit(number: u64) -> Unit {
+    Unit::new(&format!("1/{number}")).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// Some kinds of faults, and not others: a run in which everything goes wrong gets nowhere.
+fn schedule(random: &mut Random, nodes: usize, ttl_us: u64, calm_us: u64) -> Vec<(u64, Fault)> {
+    let kinds: Vec<u64> = (0..KINDS).filter(|_| random.chance(300)).collect();
+    let pause_us = random.within(300, 3_000) * 1_000;
+    let mut faults = Vec::new();
+    let mut at_us = random.within(500, 3_000) * 1_000;
+    while at_us < calm_us && !kinds.is_empty() {
+        let kind = kinds[random.place(kinds.len())];
+        faults.push((at_us, fault(kind, random, nodes, ttl_us)));
+        at_us += random.within(1, 2 * pause_us);
+    }
+    faults
+}
+
+const KINDS: u64 = 18;
+
+fn fault(kind: u64, random: &mut Random, nodes: usize, ttl_us: u64) -> Fault {
+    let node = random.place(nodes);
+    let us = random.within(200_000, 2 * ttl_us);
+    match kind {
+        0 => Fault::Pause { node, us: random.within(10_000, SECOND) },
+        1 => Fault::Pause { node, us: random.within(ttl_us / 2, 3 * ttl_us) },
+        2 | 3 => Fault::Crash { node, again_after_us: random.within(50_000, 2 * ttl_us) },
+        4 => Fault::Cut { node, from: true, to: true, us },
+        5 => Fault::Cut { node, from: true, to: false, us },
+        6 => Fault::Cut { node, from: false, to: true, us },
+        7 => Fault::Loss { permille: random.within(20, 300), us },
+        8 => Fault::Slow { us },
+        9 => Fault::SlowLog { us },
+        10 => Fault::Twice { us },
+        11 => Fault::Outage { us },
+        12 => Fault::Evict { node },
+        13 => Fault::Drain { node, drains: random.chance(500) },
+        15 => Fault::LateStores { us: random.within(ttl_us, 4 * ttl_us) },
+        16 => Fault::Leave { node, again_after_us: random.within(100_000, 2 * ttl_us) },
+        14 if random.chance(300) => Fault::Compact,
+        14 => Fault::Units,
+        _ => Fault::Shift,
+    }
+}

@@ -1,0 +1,89 @@
+//! What the world sees, told to the invariants and counted.
+
+use super::{Event, World};
+use crate::invariants::{By, Checked};
+use crate::node::Saw;
+use tw_plan::placement::Unit;
+
+impl World {
+    /// Coordination may have changed, through a request of this process on this machine or by itself.
+    pub(super) fn changed(&mut self, by: Option<(usize, u64)>) -> Checked {
+        let (changes, answers) = self.server.progress(&self.shared.keys.ranges());
+        if !changes.is_empty() {
+            let by = by.map(|(node, process)| By { process, node: &self.machines[node].node });
+            self.invariants.stored(&changes, by, &self.shared.keys, self.now_us)?;
+        }
+        for (process, id, reply) in answers {
+            self.reply(process, id, reply);
+        }
+        if let Some(at_us) = self.server.next_expiry_us()
+            && self.expires_us.is_none_or(|known| at_us < known)
+        {
+            self.expires_us = Some(at_us);
+            self.at(at_us.max(self.now_us), Event::Expire);
+        }
+        Ok(())
+    }
+
+    pub(super) fn saw(&mut self, node: usize, process: u64, saw: Saw) -> Checked {
+        let machine = &mut self.machines[node];
+        if !matches!(saw, Saw::Acknowledged { .. } | Saw::Unowned(_)) {
+            self.trace.say(self.now_us, || format!("{}-{process}: {saw:?}", machine.node));
+        }
+        match &saw {
+            Saw::Registered { incarnation } => machine.incarnation = Some(*incarnation),
+            Saw::LostLease => machine.incarnation = None,
+            Saw::Unowned(_) => {
+                let is_fine = !self.server.is_away() && self.network.is_fine(node);
+                if !is_fine || machine.incarnation.is_none() {
+                    machine.in_touch_us = self.now_us;
+                }
+            }
+            _ => {}
+        }
+        self.count(&saw);
+        let machine = &self.machines[node];
+        let by = By { process, node: &machine.node };
+        match saw {
+            Saw::Opened { unit, epoch, .. } => self.invariants.opened(&unit, epoch, by),
+            Saw::Shutting { unit, epoch, is_planned_here: true } => {
+                self.invariants.shuts(&unit, epoch, machine.incarnation, by)
+            }
+            Saw::Acknowledged { unit, offset } => self.invariants.acknowledged(&unit, offset, by, &self.log),
+            Saw::Unowned(units) => self.invariants.unowned(&units, by, machine.in_touch_us, self.now_us),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, saw: &Saw) {
+        let tally = &mut self.tally;
+        match saw {
+            Saw::LostLease => tally.leases_lost += 1,
+            Saw::Opened { .. } => tally.opened += 1,
+            Saw::Offers { .. } => tally.offers += 1,
+            Saw::Acknowledged { .. } => tally.acknowledged += 1,
+            Saw::Planned { .. } => tally.plans += 1,
+            _ => {}
+        }
+    }
+
+    /// The log has refused an append of a process.
+    pub(super) fn refused(
+        &mut self,
+        node: usize,
+        process: u64,
+        unit: &Unit,
+        writer: &str,
+        epoch: u64,
+    ) -> Checked {
+        self.tally.refused += 1;
+        self.trace
+            .say(self.now_us, || format!("the log refuses an append of {writer} to {unit} in epoch {epoch}"));
+        let machine = &self.machines[node];
+        let by = By { process, node: &machine.node };
+        match self.shared.renews_writer {
+            true => self.invariants.refused(unit, epoch, machine.incarnation, by),
+            false => Ok(()),
+        }
+    }
+}
