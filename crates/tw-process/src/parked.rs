@@ -12,6 +12,6 @@ pub use api::{Parked, ParkedDetail, ParkedEvent, ParkedFilter, ParkedPage};
 pub(crate) use event::Change;
 pub(crate) use event::{Fact, How, What};
 pub use event::{InvalidParkedId, PARKED_STREAM, ParkedId};
-pub(crate) use index::{Decision, Index, ViewKey};
+pub(crate) use index::{Decision, Index, Said, ViewKey};
 pub(crate) use service::{Desk, Retired};
 pub use writer::{LogWriter, ParkedWriter};

@@ -145,7 +145,8 @@ impl Views {
     ) -> Result<Added, Error> {
         let stream = self.deps.log.streams().by_id(view.stream())?.clone();
         let Some(ViewRecord { active, building }) = stored else {
-            let record = ViewRecord::new(meta.allocate(view.as_ref(), &stream)?);
+            let record =
+                ViewRecord::new(meta.allocate(view.as_ref(), &stream, self.desk.life(view.name())?)?);
             return Ok(Added { record, retired: Vec::new(), read: view.clone() });
         };
         if active.fits(view.as_ref()) {
@@ -157,7 +158,7 @@ impl Views {
             Some(building) if building.fits(view.as_ref()) => building,
             other => {
                 retired.extend(other);
-                meta.allocate(view.as_ref(), &stream)?
+                meta.allocate(view.as_ref(), &stream, active.life)?
             }
         };
         if let Some(read) = earlier.iter().find(|earlier| active.fits(earlier.as_ref())) {
@@ -182,7 +183,7 @@ impl Views {
             Some(record) if record.fits(view.as_ref()) => record,
             other => {
                 retired.extend(other);
-                meta.allocate(view.as_ref(), &stream)?
+                meta.allocate(view.as_ref(), &stream, entry.active.record.life)?
             }
         };
         let aborted = entry.building.take().map(|building| building.generation);

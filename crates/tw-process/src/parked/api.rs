@@ -284,6 +284,10 @@ impl Parked {
             Some(Said { what: What::Parked | What::Retried, episode: said }) if said >= episode => {
                 episode = said;
             }
+            // That is for good, and about to be carried out.
+            Some(Said { what: What::Dropped, episode: said }) if said >= episode => {
+                return if what == What::Dropped { Ok(()) } else { Err(Error::NotParked(id.clone())) };
+            }
             // That it is parked has not been written yet.
             other => {
                 episode = episode.max(other.map_or(0, |said| said.episode + 1));

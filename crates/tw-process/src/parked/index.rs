@@ -143,9 +143,10 @@ impl Index {
         Ok(bytes.and_then(|bytes| Said::decode(&bytes)))
     }
 
-    /// The episode that an event is in that is parked now: the one that was told and not ended, otherwise the next.
-    pub(crate) fn episode(&self, view: ViewKey, at: StreamPartition, offset: Offset) -> Result<u32> {
-        Ok(match self.said(view, at, offset)? {
+    /// The episode that an event is in that is parked now and of which `said` was said last: the one that was told and not
+    /// ended, otherwise the next.
+    pub(crate) fn episode(&self, view: ViewKey, said: Option<Said>) -> Result<u32> {
+        Ok(match said {
             Some(Said { what: What::Parked, episode }) => episode,
             Some(said) => said.episode + 1,
             None => self.base(view)?,
@@ -289,8 +290,9 @@ impl Fold<'_> {
         let marker = key(DROPPED, view, at, fact.offset.0);
         match what {
             What::Dropped => self.batch.put(keyspace, marker, Bytes::new()),
-            What::Released => self.batch.remove(keyspace, marker),
-            What::Parked | What::Retried => {}
+            // It was not dropped after all; however else an episode ends, a drop is for good.
+            What::Released if fact.how == Some(How::Applied) => self.batch.remove(keyspace, marker),
+            What::Released | What::Parked | What::Retried => {}
         }
         Ok(())
     }

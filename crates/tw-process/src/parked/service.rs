@@ -27,6 +27,8 @@ use tw_types::{Event, Offset, PartitionId, StreamName, StreamPartition};
 
 /// Events written, or entries looked at, at once.
 const CHUNK: usize = 256;
+/// How often it looks what others have written while it cannot write itself.
+const LOOK: Duration = Duration::from_millis(50);
 /// Bytes of `$parked` that are read at once.
 const READ_BYTES: usize = 1 << 20;
 
@@ -38,6 +40,8 @@ pub(crate) struct Retired {
     pub(crate) at: Vec<StreamPartition>,
     pub(crate) keyspace: Keyspace,
     pub(crate) number: u64,
+    /// What [`Desk::life`] said when its view was added.
+    pub(crate) life: Option<u32>,
     /// The generation that took over; None when the view was removed.
     pub(crate) heir: Option<Keyspace>,
 }
@@ -100,6 +104,15 @@ impl Desk {
         self.outboxes.raised().increment();
     }
 
+    /// Where the episodes of a view of this name start that is added now; None while an earlier one is being ended.
+    pub(crate) fn life(&self, view: &str) -> Result<Option<u32>, Error> {
+        let is_ending = |retired: &Retired| retired.heir.is_none() && retired.view == view;
+        if self.retired.lock().iter().any(is_ending) {
+            return Ok(None);
+        }
+        Ok(Some(self.index.base(ViewKey::new(view))?))
+    }
+
     /// The numbers of the generations that were done with since the last call.
     pub(crate) fn take_done(&self) -> Vec<u64> {
         std::mem::take(&mut self.done.lock())
@@ -133,9 +146,8 @@ impl Desk {
     fn run(&self) {
         let mut failures = 0;
         while !self.stopped.load(Ordering::Acquire) {
-            let raised = self.outboxes.raised();
-            let seen = raised.get();
-            match self.work() {
+            let seen = self.outboxes.raised().get();
+            match self.fold().and_then(|()| self.work()) {
                 Ok(()) => {
                     failures = 0;
                     self.failure.lock().take();
@@ -144,12 +156,10 @@ impl Desk {
                 Err(error) => {
                     tracing::warn!(%error, "`$parked` cannot be kept up to date");
                     *self.failure.lock() = Some(chain(&error));
-                    let _tried_again = self.index.refresh();
                     let (min, max) = self.failure_ms;
                     let pause_ms = min.saturating_mul(1 << failures.min(30)).min(max);
                     failures += 1;
-                    // Woken early it tries early, which does no harm.
-                    raised.wait_over(seen, Duration::from_millis(pause_ms));
+                    self.pause(seen, Duration::from_millis(pause_ms));
                 }
             }
         }
@@ -168,8 +178,25 @@ impl Desk {
         pollster::block_on(either);
     }
 
+    /// Writes nothing for a while. What others write is followed all the same.
+    fn pause(&self, seen: u64, pause: Duration) {
+        let deadline = self.env.clock.monotonic() + pause;
+        loop {
+            let _tried_again = self.index.refresh();
+            let followed = self.fold();
+            let left = deadline.saturating_sub(self.env.clock.monotonic()).min(LOOK);
+            // Woken early it tries early, which does no harm.
+            let is_woken = self.outboxes.raised().wait_over(seen, left) > seen;
+            if left.is_zero() || is_woken || self.stopped.load(Ordering::Acquire) {
+                if let Err(error) = followed {
+                    tracing::warn!(%error, "what others have said in `$parked` cannot be followed");
+                }
+                return;
+            }
+        }
+    }
+
     fn work(&self) -> Result<(), Error> {
-        self.fold()?;
         let waiting = self.outboxes.take();
         for (keyspace, at) in &waiting {
             let emptied = self.empty(*keyspace, at.partition);
@@ -263,8 +290,10 @@ impl Desk {
     fn end(&self, retired: &Retired) -> Result<(), Error> {
         let view = ViewKey::new(&retired.view);
         let Some(heir) = retired.heir else {
-            if self.index.knows(view)? {
-                let removal = self.index.base(view)?;
+            let removal = self.index.base(view)?;
+            // Another node may have ended it, and what is known now may be of a later view of its name.
+            let is_ended = retired.life.is_some_and(|life| removal > life);
+            if !is_ended && self.index.knows(view)? {
                 let removed = ViewRemoved { view: retired.view.clone(), removal, how: How::Removed };
                 self.write(vec![removed.to_event(self.env.clock.now_ms())])?;
             }
@@ -326,7 +355,11 @@ fn stream(log: &dyn Log) -> Result<StreamPartition, Error> {
     let def = match (known, StreamName::new(PARKED_STREAM)) {
         (Ok(def), _) => def,
         (Err(tw_log::Error::NoStream(_)), Ok(name)) => {
-            pollster::block_on(log.create_stream(NewStream::plain(name, 1)))?
+            match pollster::block_on(log.create_stream(NewStream::plain(name, 1))) {
+                // Another node was quicker.
+                Err(tw_log::Error::StreamExists(_)) => log.streams().get(PARKED_STREAM).cloned()?,
+                created => created?,
+            }
         }
         (Err(error), _) => return Err(error.into()),
     };

@@ -4,7 +4,7 @@ use super::decide::Sweep;
 use super::{Deps, Fault, Open};
 use crate::Processor;
 use crate::keys::{self, Kind};
-use crate::parked::{Fact, How, ViewKey, What};
+use crate::parked::{Fact, How, Said, ViewKey, What};
 use crate::progress::Progress;
 use crate::record::{Cursor, Note, Told, decode_lane, encode_lane};
 use futures_util::future::BoxFuture;
@@ -248,7 +248,14 @@ impl Work {
         attempts: u32,
         note: Option<&Note>,
     ) -> Result<(), Fault> {
-        let episode = self.deps.index.episode(self.view_key, self.at, offset)?;
+        let place = keys::number(Kind::Told, self.at.partition, offset.0);
+        let said = self.deps.index.said(self.view_key, self.at, offset)?;
+        if let Some(Said { what: What::Dropped, episode }) = said {
+            // A person has decided already, on what another pipeline has told: that is about to be carried out.
+            self.put(place, Told { key, episode }.encode());
+            return Ok(());
+        }
+        let episode = self.deps.index.episode(self.view_key, said)?;
         let mut fact = Fact { attempts: Some(attempts), ..self.fact(offset, episode) };
         if let Some(note) = note {
             fact.why = Some(note.why.clone());
@@ -256,7 +263,7 @@ impl Work {
             fact.event_subject = note.subject.clone();
             fact.event_id = Some(note.id.clone()).filter(|id| !id.is_empty());
         }
-        self.put(keys::number(Kind::Told, self.at.partition, offset.0), Told { key, episode }.encode());
+        self.put(place, Told { key, episode }.encode());
         self.post(Letter { what: What::Parked, fact });
         Ok(())
     }

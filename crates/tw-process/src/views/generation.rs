@@ -87,7 +87,7 @@ impl Generation {
         let mut parts = Parts::new();
         for at in record.partitions().filter(|at| assigned.holds(*at)) {
             // What is stored can be read, unless nothing of it counts.
-            let from = voids.contains(&at.partition).then(|| generation.end(at));
+            let from = if voids.contains(&at.partition) { generation.readable_from(at) } else { None };
             parts.insert(at.partition, generation.start_part(scheduler, at, from, paused));
         }
         generation.parts = Arc::new(parts);
@@ -121,8 +121,12 @@ impl Generation {
         Arc::new(Progress::new(at, self.changed.clone(), self.deps.moved.clone(), now))
     }
 
-    fn end(&self, at: StreamPartition) -> Offset {
-        self.deps.log.bounds(at).map_or(Offset::ZERO, |bounds| bounds.end)
+    /// What a partition that is begun now must have reached before it is read: others may have shown what is in the log by
+    /// now, and nobody is to see less here.
+    fn readable_from(&self, at: StreamPartition) -> Option<Offset> {
+        let end = self.deps.log.bounds(at).map(|bounds| bounds.end);
+        // Of an empty partition nothing can be missing; of one that is not known, everything.
+        end.map_or(Some(Offset::ZERO), |end| Some(end).filter(|end| end.0 > 0))
     }
 
     /// The last job of a partition that is ending.
@@ -148,10 +152,9 @@ impl Generation {
         }
         for partition in wanted {
             let at = StreamPartition::new(self.record.stream_id, partition);
-            // Others may have shown what is in the log by now: nobody is to see less here.
             parts
                 .entry(partition)
-                .or_insert_with(|| self.start_part(scheduler, at, Some(self.end(at)), paused));
+                .or_insert_with(|| self.start_part(scheduler, at, self.readable_from(at), paused));
         }
         self.parts = Arc::new(parts);
         true

@@ -38,6 +38,10 @@ pub(super) struct GenerationRecord {
     /// not go on. Empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) readable_from: Vec<Offset>,
+    /// Where the episodes of parked events started when the view was added, which tells it from an earlier and a later view
+    /// of its name; None when that could not be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) life: Option<u32>,
 }
 
 impl GenerationRecord {
@@ -136,7 +140,12 @@ impl Meta {
     }
 
     /// A new generation of a view, with an empty keyspace.
-    pub(super) fn allocate(&self, view: &dyn View, stream: &StreamDef) -> Result<GenerationRecord, Error> {
+    pub(super) fn allocate(
+        &self,
+        view: &dyn View,
+        stream: &StreamDef,
+        life: Option<u32>,
+    ) -> Result<GenerationRecord, Error> {
         let next = self.store.get(self.keyspace, &[NEXT])?;
         let number = next.and_then(|bytes| bytes.last_chunk().copied()).map_or(1, u64::from_be_bytes);
         let mut batch = Batch::new();
@@ -149,6 +158,7 @@ impl Meta {
             stream: stream.name.clone(),
             partitions: stream.partitions,
             readable_from: Vec::new(),
+            life,
         })
     }
 
@@ -254,6 +264,7 @@ impl Meta {
             at: row.partitions().collect(),
             keyspace: self.store.keyspace(&row.generation.keyspace())?,
             number: row.number,
+            life: row.generation.life,
             heir,
         })
     }

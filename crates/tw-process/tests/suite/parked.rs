@@ -132,6 +132,31 @@ fn a_decision_is_taken_once_however_often_it_is_asked_for() {
 }
 
 #[test]
+fn pro_3_a_drop_that_is_not_carried_out_yet_is_for_good() {
+    let node = with_parked(1, 1);
+    // A paused view carries nothing out.
+    node.handle().pause("v").unwrap();
+    let parked = node.handle().parked();
+    block_on(parked.drop_event(&id("v/orders/0/0"))).unwrap();
+    poll(|| matches!(block_on(parked.retry(&id("v/orders/0/0"))), Err(Error::NotParked(_))));
+    block_on(parked.drop_event(&id("v/orders/0/0"))).unwrap();
+    assert_eq!(block_on(parked.retry_all(&ParkedFilter::default())).unwrap(), 0);
+    node.handle().resume("v").unwrap();
+    wait_until_free(&node);
+    node.handle().rebuild("v").unwrap();
+    let changed = node.handle().changed("v").unwrap();
+    eventually(&changed, || node.handle().status_of("v").unwrap().building.is_none());
+    node.wait("v").unwrap();
+    assert_eq!(node.applied("v", 0), [1].into());
+    let said = node.parked_events(2);
+    assert_eq!(said[..2], ["parked v/orders/0/0", "dropped v/orders/0/0"]);
+    assert!(
+        said[2..].iter().all(|said| said.starts_with("retried")),
+        "what came too late changes nothing: {said:?}"
+    );
+}
+
+#[test]
 fn a_rebuilt_view_ends_what_is_no_longer_parked() {
     let node = with_parked(1, 2);
     node.heal(0, 0);

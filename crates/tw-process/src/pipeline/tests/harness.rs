@@ -227,7 +227,7 @@ impl Harness {
         self.fold();
     }
 
-    fn say(&self, what: What, fact: crate::parked::Fact) {
+    pub(super) fn say(&self, what: What, fact: crate::parked::Fact) {
         let mut batch = BatchBuilder::new();
         batch.push(&fact.to_event(what, 0).as_ref());
         let at = StreamPartition::new(self.parked.id, PartitionId(0));
@@ -248,7 +248,7 @@ impl Harness {
         self.settle();
     }
 
-    fn fold(&self) {
+    pub(super) fn fold(&self) {
         let at = StreamPartition::new(self.parked.id, PartitionId(0));
         loop {
             let from = self.deps.index.folded();

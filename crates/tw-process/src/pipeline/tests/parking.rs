@@ -68,6 +68,28 @@ fn pro_3_a_dropped_event_is_skipped_and_the_queue_goes_on() {
 }
 
 #[test]
+fn pro_3_a_drop_outlives_what_a_slower_pipeline_says_of_the_event() {
+    let mut harness = Harness::new();
+    harness.sick(1);
+    harness.append(&samples(&["a", "b", "c", "b", "a"]));
+    harness.pass(10_000);
+    harness.decide(1, What::Dropped);
+    harness.pass(10);
+    let fact = harness.facts().pop().unwrap().1;
+    let fact = crate::parked::Fact { episode: fact.episode + 1, ..fact };
+    harness.say(What::Parked, fact.clone());
+    harness.fold();
+    assert!(harness.is_dropped(1));
+    harness.say(What::Released, crate::parked::Fact { how: Some(How::Rebuilt), ..fact });
+    harness.fold();
+    assert!(harness.is_dropped(1), "it ended because the other one is not used any more");
+    harness.heal(1);
+    harness.lose_state();
+    harness.pass(10);
+    assert_eq!(harness.applied(), [0, 2, 3, 4].into());
+}
+
+#[test]
 fn pro_1_a_lost_state_makes_the_same_decisions_again() {
     let mut harness = Harness::new();
     harness.sick(1);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tw_env::Env;
+use tw_log::store::EventStore;
 use tw_log::{BoxFuture, Log, MemoryLog, Signal};
 use tw_process::{Assigned, Error, Handle, LogWriter, Options, PARKED_STREAM, ParkedWriter, Workers};
 use tw_state::MemoryStore;
@@ -22,6 +23,8 @@ pub struct Node {
     pub health: Arc<Health>,
     pub stream: Arc<StreamDef>,
     pub options: Options,
+    /// None on a node that is alone: it writes to the log itself.
+    pub events: Option<EventStore>,
     handle: Option<Handle>,
     refusals: Arc<Refusals>,
 }
@@ -45,7 +48,7 @@ struct Refusals {
 
 /// Writes to `$parked`, unless it is told not to.
 struct Writer {
-    inner: LogWriter,
+    inner: Arc<dyn ParkedWriter>,
     refusals: Arc<Refusals>,
 }
 
@@ -63,9 +66,9 @@ fn start(
     options: &Options,
     log: &Arc<MemoryLog>,
     store: &Arc<FaultyStore>,
+    inner: Arc<dyn ParkedWriter>,
     refusals: &Arc<Refusals>,
 ) -> Handle {
-    let inner = LogWriter::new(log.clone());
     let writer = Arc::new(Writer { inner, refusals: refusals.clone() });
     Workers::start(options.clone(), log.clone(), store.clone(), writer, Env::real()).unwrap()
 }
@@ -105,8 +108,27 @@ impl Node {
         let stream = world::create(log.as_ref(), "orders", partitions);
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
         let refusals = Arc::default();
-        let handle = Some(start(&options, &log, &store, &refusals));
-        Self { refusals, log, store, health: Arc::default(), stream, options, handle }
+        let writer = Arc::new(LogWriter::new(log.clone()));
+        let handle = Some(start(&options, &log, &store, writer, &refusals));
+        Self { refusals, log, store, health: Arc::default(), stream, events: None, options, handle }
+    }
+
+    /// Nodes on one log, each with a store and an event store of its own.
+    pub fn many(partitions: u32, count: usize) -> Vec<Self> {
+        let log = Arc::new(MemoryLog::new(Env::real()));
+        let stream = world::create(log.as_ref(), "orders", partitions);
+        let health = Arc::default();
+        let node = |_| {
+            let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+            let index = tw_log::store::Options::default();
+            let events = EventStore::open(log.clone(), store.clone(), Env::real(), index).unwrap();
+            let (options, refusals) = (options(), Arc::default());
+            let handle = start(&options, &log, &store, Arc::new(events.clone()), &refusals);
+            let (log, stream) = (log.clone(), stream.clone());
+            let (health, events, handle) = (Arc::clone(&health), Some(events), Some(handle));
+            Self { log, store, health, stream, options, events, handle, refusals }
+        };
+        (0..count).map(node).collect()
     }
 
     /// Starts anew, as after a crash, with the same state or without.
@@ -115,7 +137,11 @@ impl Node {
         if !keep_state {
             self.store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
         }
-        self.handle = Some(start(&self.options, &self.log, &self.store, &self.refusals));
+        let writer: Arc<dyn ParkedWriter> = match &self.events {
+            Some(events) => Arc::new(events.clone()),
+            None => Arc::new(LogWriter::new(self.log.clone())),
+        };
+        self.handle = Some(start(&self.options, &self.log, &self.store, writer, &self.refusals));
     }
 
     pub fn handle(&self) -> &Handle {
