@@ -3,9 +3,12 @@
 mod decide;
 mod describe;
 mod explain;
+mod gather;
 mod listing;
+mod point;
 mod run;
 mod scope;
+mod serve;
 mod sources;
 mod views;
 mod workers;
@@ -16,6 +19,8 @@ pub use sources::SourceStanding;
 pub use views::{ViewReading, ViewStanding, Views};
 
 use crate::catalog::{Projection, ProjectionDef};
+use crate::gather::hold::Holds;
+use crate::gather::{AllHere, Peers};
 use crate::query::point::PointRead;
 use crate::sql::Statement;
 use crate::view::{view_name_of_latest, view_name_of_projection};
@@ -28,6 +33,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
 use tw_log::Log;
 use tw_state::Store;
 use tw_types::{StreamDef, StreamKind};
@@ -46,6 +52,15 @@ struct Shared {
     epoch: AtomicU64,
     compiled: Mutex<HashMap<String, Compiled>>,
     known: Mutex<HashMap<String, Arc<Known>>>,
+    peers: Arc<dyn Peers>,
+    /// Whether other nodes may have partitions of views.
+    joined: bool,
+    /// What is held for queries of other nodes.
+    holds: Arc<Holds>,
+    /// The queries that may read from other nodes at once.
+    gathers: Arc<Semaphore>,
+    /// The definitions that other nodes read of views of which nothing is here, by their names.
+    agreed: Mutex<HashMap<String, u64>>,
     /// Why views are not as they are defined, by their names.
     broken: RwLock<BTreeMap<String, String>>,
 }
@@ -94,10 +109,37 @@ impl Engine {
         store: Arc<dyn Store>,
         views: Arc<dyn Views>,
     ) -> Result<Self, Error> {
+        Self::open(options, log, store, views, None)
+    }
+
+    /// An engine that has some partitions of views, and asks others for the rest; else as [`Engine::new`].
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn joined(
+        options: Options,
+        log: Arc<dyn Log>,
+        store: Arc<dyn Store>,
+        views: Arc<dyn Views>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, Error> {
+        Self::open(options, log, store, views, Some(peers))
+    }
+
+    fn open(
+        options: Options,
+        log: Arc<dyn Log>,
+        store: Arc<dyn Store>,
+        views: Arc<dyn Views>,
+        peers: Option<Arc<dyn Peers>>,
+    ) -> Result<Self, Error> {
         options.check()?;
         let catalog = RwLock::new(Catalog::new(log.streams()));
         let (compiled, known) = (Mutex::default(), Mutex::default());
+        let joined = peers.is_some();
         Ok(Self(Arc::new(Shared {
+            holds: Holds::new(options.holds_max),
+            gathers: Arc::new(Semaphore::new(options.gathers_max)),
             options,
             log,
             store,
@@ -106,6 +148,9 @@ impl Engine {
             epoch: AtomicU64::new(0),
             compiled,
             known,
+            peers: peers.unwrap_or_else(|| Arc::new(AllHere)),
+            joined,
+            agreed: Mutex::default(),
             broken: RwLock::default(),
         })))
     }

@@ -6,6 +6,7 @@ use crate::rows::RowError;
 use crate::sql::SyntaxError;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
+use tw_types::NodeId;
 
 /// A statement was not carried out, or a result is not there.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,23 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// Nobody can be asked for a part of what is read at the moment: it moves from one node to another.
+    #[error("`{name}` cannot be read: {reason}: try again")]
+    NoOwner {
+        /// The projection, or the table.
+        name: String,
+        /// Of which part.
+        reason: String,
+    },
+    /// A node that has a part of what is read cannot be asked, or has broken off.
+    #[error("node `{node}` does not answer: try again")]
+    Peer {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The query took too long, or what its token demands did not arrive in time.
     #[error("the query did not end within {timeout_ms} ms: ask for less, or raise the timeout")]
     Timeout {
@@ -122,6 +140,8 @@ impl Error {
             Self::Value(_) => "value",
             Self::Row { .. } => "row",
             Self::NotReadable { .. } => "not_readable",
+            Self::NoOwner { .. } => "no_owner",
+            Self::Peer { .. } => "peer",
             Self::Timeout { .. } => "timeout",
             Self::TokenTimeout { .. } => "token_timeout",
             Self::Memory { .. } => "memory",
@@ -244,6 +264,18 @@ fn columns(wanted: &Column, known: &[Column]) -> String {
         few if few.len() <= NAMES_MAX => format!(": there are {}", few.join(", ")),
         _ => ": DESCRIBE and the name of the table list them".to_owned(),
     }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// The first line of a message, starting in lower case as ours do.

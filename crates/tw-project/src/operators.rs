@@ -8,5 +8,6 @@ mod counts;
 pub(crate) mod entries;
 mod exact_sum;
 pub(crate) mod groups;
+pub(crate) mod part;
 pub(crate) mod read;
 pub(crate) mod sums;

@@ -19,6 +19,11 @@ pub struct Options {
     pub plans_max: usize,
     /// Memory for the state of one partition of a projection, in bytes: 64 KiB to 64 GiB. Default 64 MiB.
     pub cache_bytes_max: usize,
+    /// Queries that read from other nodes at once; more of them wait: 1 to 10,000. Default 64.
+    pub gathers_max: usize,
+    /// Queries of other nodes for which what they read is held at once; more of them are told to try again: 1 to 100,000.
+    /// Default 1,000.
+    pub holds_max: usize,
     /// Partitions of a stream that is created without saying how many: 1 to 1,024. Default 4.
     pub stream_partitions: u32,
 }
@@ -32,6 +37,8 @@ impl Default for Options {
             query_ms_max: 60_000,
             plans_max: 1_000,
             cache_bytes_max: 64 << 20,
+            gathers_max: 64,
+            holds_max: 1_000,
             stream_partitions: 4,
         }
     }
@@ -55,6 +62,8 @@ impl Options {
             ("query_ms_max", self.query_ms_max, 1..=86_400_000, "1 to 86400000 ms"),
             ("plans_max", self.plans_max as u64, 0..=100_000, "0 to 100000"),
             ("cache_bytes_max", self.cache_bytes_max as u64, 1 << 16..=1 << 36, "65536 to 68719476736 bytes"),
+            ("gathers_max", self.gathers_max as u64, 1..=10_000, "1 to 10000"),
+            ("holds_max", self.holds_max as u64, 1..=100_000, "1 to 100000"),
             ("stream_partitions", u64::from(self.stream_partitions), 1..=1_024, "1 to 1024"),
         ];
         for (option, value, range, bounds) in checks {

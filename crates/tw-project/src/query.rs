@@ -3,7 +3,7 @@
 mod answer;
 pub(crate) mod history;
 pub(crate) mod point;
-mod prune;
+pub(crate) mod prune;
 pub(crate) mod state;
 mod text;
 

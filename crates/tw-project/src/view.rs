@@ -5,7 +5,7 @@ mod processor;
 mod read;
 mod rows;
 
-pub(crate) use read::ViewReader;
+pub(crate) use read::{RowsCursor, RowsOut, ViewReader, key_start};
 
 use crate::catalog::ProjectionDef;
 use crate::plan::ProjectionPlan;

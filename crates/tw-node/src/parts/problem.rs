@@ -15,6 +15,7 @@ pub(crate) fn of_project(error: tw_project::Error) -> Problem {
         Error::Exists { .. } => Code::AlreadyExists,
         Error::InUse { .. } => Code::InUse,
         Error::NotReadable { .. } => Code::WrongState,
+        Error::NoOwner { .. } | Error::Peer { .. } => Code::NoOwner,
         Error::Timeout { .. } | Error::TokenTimeout { .. } => Code::Timeout,
         Error::Stored(_) => Code::Damaged,
         Error::State(_) | Error::Engine(_) => Code::Internal,

@@ -1,7 +1,7 @@
 //! SHOW and DESCRIBE.
 
-use super::Engine;
 use super::listing::Listing;
+use super::{Engine, ViewStanding};
 use crate::catalog::Table;
 use crate::query::Answer;
 use crate::rows::columns::TableColumns;
@@ -17,8 +17,26 @@ pub(super) fn show(engine: &Engine, catalog: &Catalog, listing: sql::Listing) ->
     match listing {
         sql::Listing::Streams => streams(engine, catalog),
         sql::Listing::Sources => engine.show_sources(&BTreeMap::new()),
-        sql::Listing::Projections => projections(engine, catalog),
+        sql::Listing::Projections => projections(catalog, &engine.standings()),
         sql::Listing::Tables => tables(catalog),
+    }
+}
+
+impl Engine {
+    /// How the projections are on this node, by their names; those that do not run are left out.
+    pub fn standings(&self) -> BTreeMap<String, ViewStanding> {
+        let catalog = self.catalog();
+        let names = catalog.projections().map(|projection| projection.def.name.clone());
+        let standing = |name: String| {
+            self.views_seam().standing(&view_name_of_projection(&name)).map(|standing| (name, standing))
+        };
+        names.filter_map(standing).collect()
+    }
+
+    /// SHOW PROJECTIONS, with how they are: on this node, as [`Engine::standings`] says, or on several
+    /// ([`ViewStanding::merge`]).
+    pub fn show_projections(&self, standings: &BTreeMap<String, ViewStanding>) -> Answer {
+        projections(&self.catalog(), standings)
     }
 }
 
@@ -49,27 +67,22 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Answer {
         .answer()
 }
 
-fn projections(engine: &Engine, catalog: &Catalog) -> Answer {
+fn projections(catalog: &Catalog, standings: &BTreeMap<String, ViewStanding>) -> Answer {
     let projections: Vec<_> = catalog.projections().collect();
-    let standings: Vec<_> = projections
-        .iter()
-        .map(|projection| engine.views_seam().standing(&view_name_of_projection(&projection.def.name)))
-        .collect();
+    let standings: Vec<_> =
+        projections.iter().map(|projection| standings.get(&projection.def.name)).collect();
     let stream = |id| catalog.streams().by_id(id).ok().map(|stream| stream.name.to_string());
     Listing::default()
         .text("name", projections.iter().map(|projection| projection.def.name.as_str()))
         .text_or_null("stream", projections.iter().map(|projection| stream(projection.def.stream)))
         .text_or_null(
             "state",
-            standings.iter().map(|standing| standing.as_ref().map(|standing| standing.state.as_str())),
+            standings.iter().map(|standing| standing.map(|standing| standing.state.as_str())),
         )
-        .number(
-            "lag_events",
-            standings.iter().map(|standing| standing.as_ref().map(|standing| standing.lag_events)),
-        )
+        .number("lag_events", standings.iter().map(|standing| standing.map(|standing| standing.lag_events)))
         .text_or_null(
             "error",
-            standings.iter().map(|standing| standing.as_ref().and_then(|standing| standing.error.as_deref())),
+            standings.iter().map(|standing| standing.and_then(|standing| standing.error.as_deref())),
         )
         .text("query", projections.iter().map(|projection| projection.def.query.as_str()))
         .answer()

@@ -18,19 +18,20 @@ fn lines(lines: impl IntoIterator<Item = String>) -> Answer {
     Listing::default().text("plan", lines).answer()
 }
 
-/// How a query is carried out.
-pub(super) fn query(plan: &dyn ExecutionPlan) -> Answer {
+/// How a query is carried out, and from where it gathers what it reads.
+pub(super) fn query(plan: &dyn ExecutionPlan, gathers: Vec<String>) -> Answer {
     let text = displayable(plan).indent(false).to_string();
-    lines(text.lines().map(str::to_owned))
+    lines(text.lines().map(str::to_owned).chain(gathers))
 }
 
 /// How a query is carried out that reads by key.
-pub(super) fn point(read: &PointRead) -> Answer {
+pub(super) fn point(read: &PointRead, gathers: Vec<String>) -> Answer {
     let columns: Vec<&str> = read.schema.fields().iter().map(|field| field.name().as_str()).collect();
-    lines([
+    let told = [
         format!("look up the row with this key: {}", read.key().collect::<Vec<_>>().join(", ")),
         format!("columns: {}", columns.join(", ")),
-    ])
+    ];
+    lines(told.into_iter().chain(gathers))
 }
 
 /// How a projection is kept up to date.

@@ -3,21 +3,21 @@
 use super::scope::{self, Scope};
 use super::{Engine, Known, explain};
 use crate::dialect::{Dialect, plan_query};
+use crate::gather::fetch::being_changed;
 use crate::query::point::PointRead;
-use crate::query::state::{Part, ViewState};
-use crate::query::{Answer, Bounds, bounded, client_batch, client_schema, query_error};
+use crate::query::{Answer, Bounds, bounded, client_schema, query_error};
 use crate::sql::{self, Lowered, Param, Statement};
 use crate::{Error, session};
-use datafusion::arrow::array::RecordBatch;
-use datafusion::common::DataFusionError;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::sqlparser::ast::Query;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
-use tw_state::Snapshot;
-use tw_types::{Offset, PartitionId, StreamPartition, Timestamp, Token};
+use tw_types::{Timestamp, Token};
+
+/// How often a query starts again because a view has another definition than it began with.
+const CHANGES_MAX: usize = 5;
 
 /// Longer statements are not remembered: they are made for one run.
 const KNOWN_BYTES_MAX: usize = 16 << 10;
@@ -75,7 +75,7 @@ impl Engine {
             Statement::ExplainQuery(query) => {
                 let (point, _) = self.point(&Statement::Query(query.clone()));
                 match point.filter(|point| point.part(&request.params).is_some()) {
-                    Some(point) => Ok(explain::point(&point)),
+                    Some(point) => Ok(explain::point(&point, self.point_gathers(&point, &request.params))),
                     None => self.select(query, request, true).await,
                 }
             }
@@ -86,25 +86,30 @@ impl Engine {
     async fn select(&self, query: &Query, request: Request, explain: bool) -> Result<Answer, Error> {
         let bounds = self.bounds(&request);
         let Lowered { query, names } = sql::lower(query.clone(), &request.params)?;
-        let scope = Scope::open(self, &query, request.token.as_ref(), bounds.deadline).await?;
         let dialect = Dialect { now_us: Some(request.now.nanos().div_euclid(1_000)) };
-        let state = session::state(dialect, Some(self.runtime()?), self.options().query_threads_max);
-        let plan = plan_query(dialect, &scope, &state, query)?;
-        let physical = state.create_physical_plan(&plan).await.map_err(|error| query_error(error, bounds))?;
-        if explain {
-            return Ok(explain::query(physical.as_ref()));
+        let mut changed = String::new();
+        for _ in 0..CHANGES_MAX {
+            let scope = Scope::open(self, &query, request.token.as_ref(), bounds.deadline).await?;
+            let state = session::state(dialect, Some(self.runtime()?), self.options().query_threads_max);
+            let plan = plan_query(dialect, &scope, &state, query.clone())?;
+            let physical =
+                state.create_physical_plan(&plan).await.map_err(|error| query_error(error, bounds))?;
+            if explain {
+                return Ok(explain::query(physical.as_ref(), self.gathers(&scope.views)));
+            }
+            let Some(reflects) = scope.fix(self, request.token.as_ref(), bounds).await? else {
+                changed = scope.views.first().map(|view| view.table.clone()).unwrap_or_default();
+                continue;
+            };
+            let schema = client_schema(&physical.schema(), names.as_deref());
+            let stream =
+                execute_stream(physical, state.task_ctx()).map_err(|error| query_error(error, bounds))?;
+            return Ok(Answer { schema: schema.clone(), batches: bounded(stream, schema, bounds), reflects });
         }
-        let schema = client_schema(&physical.schema(), names.as_deref());
-        let stream =
-            execute_stream(physical, state.task_ctx()).map_err(|error| query_error(error, bounds))?;
-        Ok(Answer {
-            schema: schema.clone(),
-            batches: bounded(stream, schema, bounds),
-            reflects: scope.reflects,
-        })
+        Err(being_changed(&changed))
     }
 
-    fn bounds(&self, request: &Request) -> Bounds {
+    pub(super) fn bounds(&self, request: &Request) -> Bounds {
         let options = self.options();
         let timeout_ms = request.timeout_ms.unwrap_or(options.query_ms_max).min(options.query_ms_max);
         Bounds {
@@ -139,66 +144,13 @@ impl Engine {
     /// What a statement reads by key, if it does; and whether the view could be read, without which that is not known.
     fn point(&self, statement: &Statement) -> (Option<PointRead>, bool) {
         let mut could_be_read = true;
-        let point = PointRead::recognise(statement, &self.catalog(), |table| {
+        let catalog = self.catalog();
+        let point = PointRead::recognise(statement, &catalog, |table| {
             let name = scope::view_name(table)?;
-            let view = self.reading(&name).and_then(|reading| reading.state_view());
+            let view = scope::stream_of(&catalog, table).and_then(|stream| self.find_view(&name, stream));
             could_be_read = view.is_ok();
             Some(view.ok()?.plan().clone())
         });
         (point, could_be_read)
     }
-
-    /// Reads by key; None if the view has another plan by now.
-    async fn read_point(
-        &self,
-        point: &PointRead,
-        part: &Part,
-        request: &Request,
-    ) -> Result<Option<Answer>, Error> {
-        let bounds = self.bounds(request);
-        let Some(view) = scope::view_name(&point.table) else { return Ok(None) };
-        scope::wait(self, &point.table, request.token.as_ref(), bounds.deadline).await?;
-        let reading = self.reading(&view)?;
-        if !Arc::ptr_eq(reading.state_view()?.plan(), &point.plan) {
-            return Ok(None);
-        }
-        let snapshot: Arc<dyn Snapshot> = Arc::from(self.0.store.snapshot());
-        let stream = &point.plan.stream;
-        let mut reflects = Token::new();
-        for partition in (0..stream.partitions).map(PartitionId) {
-            let end = self.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
-            reflects.advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
-        }
-        let state = ViewState {
-            plan: point.plan.clone(),
-            keyspace: reading.keyspace,
-            snapshot,
-            list_bytes_max: self.options().query_memory_bytes_max,
-            _held: reading.held,
-        };
-        let batches = if point.is_long {
-            let (point, part) = (point.clone(), part.clone());
-            let read = tokio::task::spawn_blocking(move || read_part(&state, &point, &part));
-            let read = tokio::time::timeout_at(bounds.deadline, read).await;
-            let read = read.map_err(|_| Error::Timeout { timeout_ms: bounds.timeout_ms })?;
-            read.unwrap_or_else(|error| Err(DataFusionError::External(Box::new(error))))
-        } else {
-            read_part(&state, point, part)
-        };
-        let batches = batches.map_err(|error| query_error(error, bounds))?;
-        let schema = client_schema(&point.schema, None);
-        let batches =
-            batches.iter().map(|batch| client_batch(batch, &schema)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Answer::from_batches(schema, batches, reflects)))
-    }
-}
-
-/// The wanted columns of a part of the state.
-fn read_part(state: &ViewState, point: &PointRead, part: &Part) -> Result<Vec<RecordBatch>, DataFusionError> {
-    let mut batches = Vec::new();
-    state.read(part, point.wanted(), |batch| {
-        batches.extend(point.project(&batch));
-        Ok(true)
-    })?;
-    Ok(batches)
 }

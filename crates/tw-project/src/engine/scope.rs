@@ -1,14 +1,16 @@
-//! The tables of one statement: which it names, and what they held at the moment at which it reads.
+//! The tables of one statement: which it names, and what they hold at the moment at which it reads.
 
-use super::{Engine, ViewReading};
+use super::Engine;
 use crate::catalog::Table;
 use crate::dialect::Tables;
-use crate::query::history::HistoryTable;
-use crate::query::state::{StateTable, ViewState};
+use crate::gather::gathering::Gathering;
+use crate::query::Bounds;
+use crate::query::history::{Ends, HistoryTable};
+use crate::query::state::StateTable;
 use crate::rows::columns::TableColumns;
 use crate::sql::normal;
 use crate::view::{view_name_of_latest, view_name_of_projection};
-use crate::{Catalog, Error, StateView};
+use crate::{Catalog, Error};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, Result as DataFusionResult, TableReference};
 use datafusion::datasource::provider_as_source;
@@ -18,24 +20,18 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::time::Instant;
-use tw_state::Snapshot;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition, Token};
 
 /// The name of a table in a statement: schema and name.
 type TableName = (Option<String>, String);
 
-/// The tables of a statement, at one moment.
+/// The tables of a statement.
 pub(super) struct Scope {
     catalog: Catalog,
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
-    /// What they reflect.
-    pub(super) reflects: Token,
-}
-
-/// A table before it is read.
-enum Source {
-    State(ViewReading, Arc<StateView>),
-    History(Arc<StreamDef>, TableColumns),
+    /// The views among them.
+    pub(super) views: Vec<Arc<Gathering>>,
+    histories: Vec<(Arc<StreamDef>, Ends)>,
 }
 
 /// The view in which the rows of a table are, if it is one.
@@ -58,7 +54,7 @@ fn table_name(name: &ObjectName) -> Option<TableName> {
 }
 
 impl Scope {
-    /// Finds the tables that `query` names, waits until they have what `token` demands, and fixes what is read of them.
+    /// Finds the tables that `query` names, and waits until they have what `token` demands.
     pub(super) async fn open(
         engine: &Engine,
         query: &Query,
@@ -77,32 +73,18 @@ impl Scope {
         for (schema, name) in names {
             // Names of WITH are no tables; one that is nothing at all is found to be missing when the statement is planned.
             let Ok(table) = catalog.table(schema.as_deref(), &name) else { continue };
-            wait(engine, &table, token, deadline).await?;
+            // Those who have parts of a view wait themselves.
+            if view_name(&table).is_none() || !engine.0.joined {
+                wait(engine, &table, token, deadline).await?;
+            }
             found.push(((schema, name), table));
         }
-        let mut sources = Vec::new();
+        let (tables, views, histories) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut scope = Self { catalog, tables, views, histories };
         for (name, table) in found {
-            let source = match (&table, view_name(&table)) {
-                (_, Some(view)) => {
-                    let reading = engine.reading(&view)?;
-                    let state_view = reading.state_view()?;
-                    Source::State(reading, state_view)
-                }
-                (Table::Rows(stream), None) => Source::History(stream.clone(), TableColumns::of_rows(stream)),
-                (Table::History(stream), None) => {
-                    Source::History(stream.clone(), TableColumns::of_history(stream))
-                }
-                _ => continue,
-            };
-            sources.push((name, source));
-        }
-        let mut scope = Self { catalog, tables: BTreeMap::new(), reflects: Token::new() };
-        // All states are of one moment, which comes before the ends of the histories: whoever joins both finds nothing in a
-        // state that its history does not have.
-        let snapshot: Arc<dyn Snapshot> = Arc::from(engine.0.store.snapshot());
-        for (name, source) in sources {
-            let provider = scope.provider(engine, source, &snapshot)?;
-            scope.tables.insert(name, provider);
+            if let Some(provider) = scope.provider(engine, &name.1, &table)? {
+                scope.tables.insert(name, provider);
+            }
         }
         Ok(scope)
     }
@@ -110,38 +92,62 @@ impl Scope {
     fn provider(
         &mut self,
         engine: &Engine,
-        source: Source,
-        snapshot: &Arc<dyn Snapshot>,
-    ) -> Result<Arc<dyn TableProvider>, Error> {
-        Ok(match source {
-            Source::State(reading, view) => {
-                let stream = &view.plan().stream;
-                for partition in (0..stream.partitions).map(PartitionId) {
-                    let end = engine.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
-                    self.reflects
-                        .advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
-                }
-                let state = ViewState {
-                    plan: view.plan().clone(),
-                    keyspace: reading.keyspace,
-                    snapshot: snapshot.clone(),
-                    list_bytes_max: engine.options().query_memory_bytes_max,
-                    _held: reading.held,
-                };
-                Arc::new(StateTable { state })
+        name: &str,
+        table: &Table,
+    ) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+        let (stream, columns) = match (table, view_name(table)) {
+            (_, Some(view)) => {
+                let view = engine.find_view(&view, stream_of(&self.catalog, table)?)?;
+                let gathering = Arc::new(Gathering::new(name.to_owned(), view, engine.0.joined));
+                self.views.push(gathering.clone());
+                return Ok(Some(Arc::new(StateTable { gathering })));
             }
-            Source::History(stream, columns) => {
-                let mut ends = Vec::with_capacity(stream.partitions as usize);
-                for partition in (0..stream.partitions).map(PartitionId) {
-                    let at = StreamPartition::new(stream.id, partition);
-                    let end = engine.0.log.bounds(at)?.end;
-                    self.reflects.advance(at, end);
-                    ends.push(end);
-                }
-                let schema = columns.schema();
-                Arc::new(HistoryTable { log: engine.0.log.clone(), stream, columns, schema, ends })
+            (Table::Rows(stream), None) => (stream.clone(), TableColumns::of_rows(stream)),
+            (Table::History(stream), None) => (stream.clone(), TableColumns::of_history(stream)),
+            _ => return Ok(None),
+        };
+        let (schema, ends) = (columns.schema(), Ends::default());
+        self.histories.push((stream.clone(), ends.clone()));
+        let log = engine.0.log.clone();
+        Ok(Some(Arc::new(HistoryTable { log, stream, columns, schema, ends })))
+    }
+
+    /// Fixes what is read by a plan that was made of these tables. Gives what that reflects; None if a view has another definition
+    /// by now.
+    pub(super) async fn fix(
+        &self,
+        engine: &Engine,
+        token: Option<&Token>,
+        bounds: Bounds,
+    ) -> Result<Option<Token>, Error> {
+        // All states of this node are of one moment, which comes before the ends of the histories, as those of other nodes do:
+        // whoever joins both finds nothing in a state that its history does not have.
+        if !engine.0.joined {
+            self.views.iter().for_each(|view| view.need(view.partitions()));
+        }
+        let nothing = Token::new();
+        let Some(mut reflects) = engine.fix(&self.views, token.unwrap_or(&nothing), bounds).await? else {
+            return Ok(None);
+        };
+        for (stream, ends) in &self.histories {
+            let mut all = Vec::with_capacity(stream.partitions as usize);
+            for partition in (0..stream.partitions).map(PartitionId) {
+                let at = StreamPartition::new(stream.id, partition);
+                let end = engine.0.log.bounds(at)?.end;
+                reflects.advance(at, end);
+                all.push(end);
             }
-        })
+            let _once = ends.set(all);
+        }
+        Ok(Some(reflects))
+    }
+}
+
+/// The stream that a table is made of.
+pub(super) fn stream_of<'a>(catalog: &'a Catalog, table: &'a Table) -> Result<&'a StreamDef, Error> {
+    match table {
+        Table::Projection(def) => Ok(catalog.streams().by_id(def.stream)?),
+        Table::Latest(stream) | Table::Rows(stream) | Table::History(stream) => Ok(stream),
     }
 }
 

@@ -17,6 +17,15 @@ pub trait Views: Send + Sync + 'static {
     /// [`Error::NotReadable`] when there is no such view, or none of its state yet.
     fn reading(&self, view: &str) -> Result<ViewReading, Error>;
 
+    /// Whether a partition of what is to be read is this node's business; what is stored of others may be old.
+    ///
+    /// # Errors
+    /// [`Error::NotReadable`] when it is, and cannot be read yet.
+    fn is_here(&self, reading: &ViewReading, partition: PartitionId) -> Result<bool, Error> {
+        let _all = (reading, partition);
+        Ok(true)
+    }
+
     /// Waits until a view has committed what `token` demands of its stream (PRJ-2).
     ///
     /// # Errors
@@ -74,6 +83,22 @@ pub struct ViewStanding {
     pub error: Option<String>,
 }
 
+impl ViewStanding {
+    /// How a view is on two nodes together, that have different partitions of it: as it is where it is worse, and as far behind as
+    /// both are.
+    pub fn merge(&mut self, other: Self) {
+        let rank =
+            |state: &str| ["stopped", "building", "paused"].iter().position(|bad| state.starts_with(bad));
+        // What has no rank is well.
+        let is_worse = rank(&other.state).unwrap_or(usize::MAX) < rank(&self.state).unwrap_or(usize::MAX);
+        if is_worse {
+            self.state = other.state;
+        }
+        self.lag_events += other.lag_events;
+        self.error = self.error.take().or(other.error);
+    }
+}
+
 impl ViewReading {
     /// The view as what it is.
     pub(super) fn state_view(&self) -> Result<Arc<StateView>, Error> {
@@ -82,5 +107,25 @@ impl ViewReading {
             name: self.view.name().to_owned(),
             reason: "it is not a view of SQL".to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(state: &str, lag_events: u64, error: Option<&str>) -> ViewStanding {
+        ViewStanding { state: state.into(), lag_events, error: error.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_view_is_as_it_is_where_it_is_worst() {
+        let mut all = standing("running", 1, None);
+        all.merge(standing("building, 40 %", 10, None));
+        all.merge(standing("paused", 5, None));
+        assert_eq!(all, standing("building, 40 %", 16, None));
+        all.merge(standing("stopped", 0, Some("no room")));
+        all.merge(standing("running", 0, None));
+        assert_eq!(all, standing("stopped", 16, Some("no room")));
     }
 }

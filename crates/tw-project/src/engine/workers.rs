@@ -15,6 +15,15 @@ impl Views for Handle {
         Ok(ViewReading { view: reading.view.clone(), keyspace: reading.keyspace, held: Arc::new(reading) })
     }
 
+    fn is_here(&self, reading: &ViewReading, partition: PartitionId) -> Result<bool, Error> {
+        let Some(held) = reading.held.downcast_ref::<tw_process::Reading>() else { return Ok(false) };
+        match held.check(partition) {
+            Ok(()) => Ok(true),
+            Err(tw_process::Error::NotAssigned { .. } | tw_process::Error::NoPartition { .. }) => Ok(false),
+            Err(error) => Err(of_workers(reading.view.name(), error)),
+        }
+    }
+
     fn wait_for<'a>(
         &'a self,
         view: &'a str,
@@ -58,7 +67,7 @@ impl Views for Handle {
 }
 
 /// The name of a view as statements know it.
-fn table_of(view: &str) -> &str {
+pub(super) fn table_of(view: &str) -> &str {
     view.split_once('/').map_or(view, |(_, table)| table)
 }
 
@@ -73,6 +82,11 @@ fn of_workers(view: &str, error: tw_process::Error) -> Error {
             Error::NotReadable { name, reason: format!("it is being built, {percent} %: try again later") }
         }
         tw_process::Error::Stopped { reason, .. } => Error::NotReadable { name, reason },
+        tw_process::Error::NotAssigned { at, .. } => {
+            let reason =
+                format!("partition {} is not kept on this node at the moment: try again", at.partition);
+            Error::NotReadable { name, reason }
+        }
         other => Error::Process(other),
     }
 }

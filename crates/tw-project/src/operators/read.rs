@@ -8,12 +8,12 @@ use super::aggregator::Grouping;
 use super::best::{result_of, stored};
 use super::entries::{owner, take_entry};
 use super::groups::take_rows;
+use super::part::{Entries, Part};
 use super::sums::{Wanted, totals};
 use crate::functions::function::value_error;
 use crate::rows::builder::ColumnBuilder;
 use crate::rows::slot::Slot;
 use crate::state::key::{self, typed};
-use crate::state::layout::{self, Kind, PREFIX_BYTES};
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, ListArray, new_empty_array, new_null_array};
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -22,8 +22,6 @@ use datafusion::common::{DataFusionError, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
-use tw_state::{Entry, Keyspace, Range, Snapshot};
-use tw_types::PartitionId;
 
 /// How many groups are read at once.
 pub(crate) const BATCH_ROWS: usize = 4096;
@@ -34,36 +32,32 @@ const BATCH_ENTRIES: usize = 65_536;
 /// The most values that an array of a result can have.
 pub(crate) const LIST_VALUES_MAX: usize = 1_000_000;
 
-type Entries<'a> = Box<dyn Iterator<Item = tw_state::Result<Entry>> + Send + 'a>;
-
-/// Merges sorted iterators, skipping what stands before each key's rest.
+/// Merges sorted entries.
 pub(crate) struct Merge<'a> {
     sources: Vec<Entries<'a>>,
-    /// The next key of each source (after the prefix), the source, its value.
+    /// The next key of each source, the source, its value.
     heads: BinaryHeap<Reverse<(Bytes, usize, Bytes)>>,
-    skip: usize,
 }
 
 impl<'a> Merge<'a> {
-    pub(crate) fn new(sources: Vec<Entries<'a>>, skip: usize) -> tw_state::Result<Self> {
-        let mut merge = Self { sources, heads: BinaryHeap::new(), skip };
+    pub(crate) fn new(sources: Vec<Entries<'a>>) -> Result<Self> {
+        let mut merge = Self { sources, heads: BinaryHeap::new() };
         for source in 0..merge.sources.len() {
             merge.advance(source)?;
         }
         Ok(merge)
     }
 
-    fn advance(&mut self, source: usize) -> tw_state::Result<()> {
+    fn advance(&mut self, source: usize) -> Result<()> {
         if let Some(entry) = self.sources.get_mut(source).and_then(Iterator::next) {
             let (key, value) = entry?;
-            let key = key.slice(self.skip.min(key.len())..);
             self.heads.push(Reverse((key, source, value)));
         }
         Ok(())
     }
 
     /// The next key, and the values that sources have for it.
-    pub(crate) fn next(&mut self, values: &mut Vec<(usize, Bytes)>) -> tw_state::Result<Option<Bytes>> {
+    pub(crate) fn next(&mut self, values: &mut Vec<(usize, Bytes)>) -> Result<Option<Bytes>> {
         values.clear();
         let Some(Reverse((key, source, value))) = self.heads.pop() else { return Ok(None) };
         values.push((source, value));
@@ -83,10 +77,8 @@ pub(crate) struct GroupReader<'a> {
     pub(crate) grouping: &'a Grouping,
     /// The types of the key's columns.
     pub(crate) key_types: &'a [DataType],
-    pub(crate) keyspace: Keyspace,
-    pub(crate) snapshot: &'a dyn Snapshot,
-    /// The partitions and their eras.
-    pub(crate) partitions: &'a [(PartitionId, u32)],
+    /// What each partition has.
+    pub(crate) parts: &'a [&'a dyn Part],
     /// The columns that are wanted, the key's first; None: all. An aggregate that is not wanted is not computed: it is NULL.
     pub(crate) wanted: Option<&'a BTreeSet<usize>>,
     /// The most values that an array of the result can have.
@@ -99,16 +91,12 @@ pub(crate) struct GroupReader<'a> {
 struct Collected {
     columns: Vec<ColumnBuilder>,
     accumulators: Vec<Box<dyn Accumulator>>,
-    /// The key of each group, and which partitions have it.
+    /// The key of each group, and which parts have it.
     groups: Vec<(Bytes, Vec<usize>)>,
-    /// How many entries have to be walked for them.
+    /// How many entries may have to be walked for them.
     entries: usize,
     /// How many bytes of the store they have, without those entries.
     bytes: usize,
-}
-
-fn state(error: tw_state::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 impl<'a> GroupReader<'a> {
@@ -122,19 +110,11 @@ impl<'a> GroupReader<'a> {
         start: &[u8],
         mut each: impl FnMut(Vec<ArrayRef>, usize) -> Result<bool>,
     ) -> Result<()> {
-        let sources = self
-            .partitions
-            .iter()
-            .map(|(partition, era)| {
-                let prefix = layout::key(&layout::prefix(Kind::Group, *partition, *era), start);
-                self.snapshot.range(self.keyspace, Range::prefix(&prefix))
-            })
-            .collect();
-        let mut merge = Merge::new(sources, PREFIX_BYTES).map_err(state)?;
+        let mut merge = Merge::new(self.parts.iter().map(|part| part.groups(start)).collect())?;
         let mut values = Vec::new();
         let mut collected = self.start();
         let mut any = false;
-        while let Some(key) = merge.next(&mut values).map_err(state)? {
+        while let Some(key) = merge.next(&mut values)? {
             any |= self.collect(&mut collected, key, &values)?;
             if self.is_full(&collected) && !self.give(&mut collected, &mut each)? {
                 return Ok(());
@@ -155,11 +135,8 @@ impl<'a> GroupReader<'a> {
     pub(crate) fn get(&self, key: &[u8]) -> Result<(Vec<ArrayRef>, usize)> {
         let mut collected = self.start();
         let mut values = Vec::new();
-        for (source, (partition, era)) in self.partitions.iter().enumerate() {
-            let stored_key = layout::key(&layout::prefix(Kind::Group, *partition, *era), key);
-            if let Some(value) = self.snapshot.get(self.keyspace, &stored_key).map_err(state)? {
-                values.push((source, value));
-            }
+        for (source, part) in self.parts.iter().enumerate() {
+            values.extend(part.group(key)?.map(|value| (source, value)));
         }
         if !values.is_empty() {
             self.collect(&mut collected, Bytes::copy_from_slice(key), &values)?;
@@ -213,7 +190,7 @@ impl<'a> GroupReader<'a> {
             for (_, input) in &mut parts {
                 accumulator.merge(slot, input).map_err(stored)?;
             }
-            if aggregate.is_walked() && self.is_wanted(index) {
+            if aggregate.is_united() && self.is_wanted(index) {
                 let entries = usize::try_from(accumulator.count(slot)).unwrap_or_default();
                 collected.entries = collected.entries.saturating_add(entries);
             }
@@ -254,6 +231,7 @@ impl<'a> GroupReader<'a> {
                 accumulator.results(rows)?
             });
         }
+        self.parts.iter().for_each(|part| part.forget());
         collected.groups.clear();
         (collected.entries, collected.bytes) = (0, 0);
         for accumulator in &mut collected.accumulators {
@@ -270,14 +248,11 @@ impl<'a> GroupReader<'a> {
             let owner = owner(group, index);
             let entries = sources
                 .iter()
-                .filter_map(|source| self.partitions.get(*source))
-                .map(|(partition, era)| {
-                    let prefix = layout::key(&layout::prefix(Kind::Entry, *partition, *era), &owner);
-                    self.snapshot.range(self.keyspace, Range::prefix(&prefix))
-                })
+                .filter_map(|source| self.parts.get(*source))
+                .map(|part| part.entries(&owner))
                 .collect();
-            let mut merge = Merge::new(entries, PREFIX_BYTES + owner.len()).map_err(state)?;
-            while let Some(key) = merge.next(&mut values).map_err(state)? {
+            let mut merge = Merge::new(entries)?;
+            while let Some(key) = merge.next(&mut values)? {
                 let mut count = 0i64;
                 for (_, value) in &values {
                     count = count.saturating_add(take_entry(value).map_err(stored)?.0);

@@ -16,7 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc::Sender;
 use tw_log::{Log, ReadAhead};
 use tw_order::partition_of;
@@ -31,9 +31,11 @@ pub(crate) struct HistoryTable {
     pub(crate) stream: Arc<StreamDef>,
     pub(crate) columns: TableColumns,
     pub(crate) schema: SchemaRef,
-    /// The ends of the partitions when the query began: what came later is not read.
-    pub(crate) ends: Vec<Offset>,
+    pub(crate) ends: Ends,
 }
+
+/// The ends of a stream's partitions when the query began, known once it runs: what came later is not read.
+pub(crate) type Ends = Arc<OnceLock<Vec<Offset>>>;
 
 impl fmt::Debug for HistoryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,19 +83,18 @@ impl TableProvider for HistoryTable {
                 .and_then(|value| prune::text(&value).map(str::to_owned)),
             rows_max: limit,
         });
-        let partitions = (0u32..)
-            .zip(&self.ends)
-            .filter(|(partition, _)| {
+        let partitions = (0..self.stream.partitions)
+            .filter(|partition| {
                 let number = i64::from(*partition);
                 (first..=last).contains(&number)
                     && only_subject.is_none_or(|only| only == PartitionId(*partition))
             })
-            .map(|(partition, end)| {
+            .map(|partition| {
                 let reader: Arc<dyn PartitionStream> = Arc::new(PartitionReader {
                     log: self.log.clone(),
                     name: self.stream.name.to_string(),
                     at: StreamPartition::new(self.stream.id, PartitionId(partition)),
-                    end: *end,
+                    ends: self.ends.clone(),
                     wanted: range.clone(),
                     schema: schema.clone(),
                 });
@@ -122,7 +123,7 @@ struct PartitionReader {
     log: Arc<dyn Log>,
     name: String,
     at: StreamPartition,
-    end: Offset,
+    ends: Ends,
     wanted: Arc<Wanted>,
     schema: SchemaRef,
 }
@@ -141,12 +142,19 @@ impl PartitionStream for PartitionReader {
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
         let output = builder.tx();
+        let end = self.ends.get().and_then(|ends| ends.get(self.at.partition.0 as usize));
+        let Some(end) = end.copied() else {
+            builder.spawn(async {
+                Err(DataFusionError::Internal("a history is read before its end is known".into()))
+            });
+            return builder.build();
+        };
         let mut scan = Scan {
             log: self.log.clone(),
             blocks: ReadAhead::new(self.log.clone(), self.at, READ_BYTES),
             name: self.name.clone(),
             at: self.at,
-            end: self.end,
+            end,
             wanted: self.wanted.clone(),
             schema: self.schema.clone(),
             rows: EventRows::new(&self.wanted.columns, self.at.partition),

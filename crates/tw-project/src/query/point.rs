@@ -122,6 +122,11 @@ impl PointRead {
         (part != Part::All).then_some(part)
     }
 
+    /// The columns that are given, in their order.
+    pub(crate) fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
     /// The columns whose values matter; None: all.
     pub(crate) fn wanted(&self) -> Option<&[usize]> {
         (self.columns.len() < self.plan.output.fields().len()).then_some(&self.columns)

@@ -5,6 +5,7 @@ mod comparisons;
 mod conditions;
 mod definitions;
 mod documentation;
+mod gather;
 mod latest;
 mod projections;
 mod queries;

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::operators::aggregator::{Aggregator, Input, RowPlace};
+use crate::operators::part::StoredPart;
 use datafusion::arrow::array::{AsArray, Int32Array, types::Int32Type};
 use datafusion::arrow::datatypes::Field;
 use tw_state::{Batch, MemoryStore, Store};
-use tw_types::{Hlc, Offset};
+use tw_types::{Hlc, Offset, PartitionId};
 
 /// `SELECT g, array_agg(x) GROUP BY g`
 fn lists() -> Grouping {
@@ -51,12 +52,11 @@ fn read_within(
     aggregator.flush(&mut batch, &store, 1 << 20).unwrap();
     store.commit(batch).unwrap();
     let snapshot = store.snapshot();
+    let part = StoredPart { snapshot: snapshot.as_ref(), keyspace, partition: PartitionId(0), era: 0 };
     let reader = GroupReader {
         grouping: &grouping,
         key_types: &[DataType::Int32],
-        keyspace,
-        snapshot: snapshot.as_ref(),
-        partitions: &[(PartitionId(0), 0)],
+        parts: &[&part],
         wanted,
         values_max,
         list_bytes_max,

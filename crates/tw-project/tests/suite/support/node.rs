@@ -1,8 +1,10 @@
 //! A node's parts without the node: log, store, workers and engine, in memory.
 
 use super::json;
+use super::member::{Keeper, Member, Network};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tw_env::Env;
 use tw_log::{Append, Log, MemoryLog, NewStream};
 use tw_order::partition_of;
@@ -24,10 +26,13 @@ pub struct Node {
     pub handle: Handle,
     running: BTreeMap<String, u64>,
     events: u64,
-    runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Runtime,
+    /// A cluster over the same log.
+    pub network: Arc<Network>,
+    pub members: Vec<Member>,
 }
 
-fn process_options() -> tw_process::Options {
+pub fn process_options() -> tw_process::Options {
     let retry = tw_order::gate::Options {
         attempts_max: 1,
         retry_ms_min: 1,
@@ -40,13 +45,51 @@ fn process_options() -> tw_process::Options {
 fn start(log: &Arc<MemoryLog>, store: &Arc<dyn Store>) -> (Handle, Engine) {
     let parked = Arc::new(LogWriter::new(log.clone()));
     let handle = Workers::start(process_options(), log.clone(), store.clone(), parked, Env::real()).unwrap();
-    let options = tw_project::Options { query_ms_max: 600_000, ..tw_project::Options::default() };
-    let engine = Engine::new(options, log.clone(), store.clone(), Arc::new(handle.clone())).unwrap();
+    let engine = Engine::new(options(), log.clone(), store.clone(), Arc::new(handle.clone())).unwrap();
     (handle, engine)
 }
 
+/// Lets workers drive the views that an engine wants.
+pub fn drive(engine: &Engine, handle: &Handle, running: &mut BTreeMap<String, u64>, rests: bool) {
+    let mut wanted = BTreeMap::new();
+    for view in engine.views() {
+        let view = view.unwrap();
+        let (name, definition) = (view.view.name().to_owned(), view.view.definition());
+        match running.get(&name) {
+            None => {
+                let earlier = view.earlier.into_iter().map(|view| -> Arc<dyn View> { view });
+                handle.add_after(view.view, &earlier.collect::<Vec<_>>()).unwrap();
+            }
+            Some(known) if *known != definition => handle.replace(view.view).unwrap(),
+            Some(_) => {}
+        }
+        if view.paused || rests {
+            handle.pause(&name).unwrap();
+        } else {
+            handle.resume(&name).unwrap();
+        }
+        wanted.insert(name, definition);
+    }
+    for name in running.keys().filter(|name| !wanted.contains_key(*name)) {
+        handle.remove(name).unwrap();
+    }
+    *running = wanted;
+}
+
+/// The options of the engines of tests.
+pub fn options() -> tw_project::Options {
+    tw_project::Options { query_ms_max: 600_000, ..tw_project::Options::default() }
+}
+
 impl Node {
+    /// A node that has everything, and two that have every second partition each.
     pub fn new() -> Self {
+        let every_second = |at: StreamPartition, members| at.partition.0 as usize % members;
+        Self::with_members(2, every_second, options())
+    }
+
+    /// A node that has everything, and a cluster beside it.
+    pub fn with_members(members: usize, keeper: Keeper, options: tw_project::Options) -> Self {
         let log = Arc::new(MemoryLog::new(Env::real()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let (handle, engine) = start(&log, &store);
@@ -54,7 +97,21 @@ impl Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (running, catalog) = (BTreeMap::new(), Catalog::new(log.streams()));
-        let mut node = Self { log, store, engine, follower, catalog, handle, running, events: 0, runtime };
+        let network = Network::new(members, keeper);
+        let members = (0..members).map(|_| Member::start(&log, &network, options.clone())).collect();
+        let mut node = Self {
+            log,
+            store,
+            engine,
+            follower,
+            catalog,
+            handle,
+            running,
+            events: 0,
+            runtime,
+            network,
+            members,
+        };
         node.follow();
         node
     }
@@ -76,29 +133,8 @@ impl Node {
     fn follow(&mut self) {
         pollster::block_on(self.follower.catch_up(&mut self.catalog)).unwrap();
         self.engine.set_catalog(self.catalog.clone());
-        let mut wanted = BTreeMap::new();
-        for view in self.engine.views() {
-            let view = view.unwrap();
-            let (name, definition) = (view.view.name().to_owned(), view.view.definition());
-            match self.running.get(&name) {
-                None => {
-                    let earlier = view.earlier.into_iter().map(|view| -> Arc<dyn View> { view });
-                    self.handle.add_after(view.view, &earlier.collect::<Vec<_>>()).unwrap();
-                }
-                Some(running) if *running != definition => self.handle.replace(view.view).unwrap(),
-                Some(_) => {}
-            }
-            if view.paused {
-                self.handle.pause(&name).unwrap();
-            } else {
-                self.handle.resume(&name).unwrap();
-            }
-            wanted.insert(name, definition);
-        }
-        for name in self.running.keys().filter(|name| !wanted.contains_key(*name)) {
-            self.handle.remove(name).unwrap();
-        }
-        self.running = wanted;
+        drive(&self.engine, &self.handle, &mut self.running, false);
+        self.members.iter_mut().for_each(Member::follow);
     }
 
     /// Carries a definition out; gives what was done, or the rows.
@@ -230,11 +266,39 @@ impl Node {
         partitions.map(|at| (at, self.log.bounds(at).unwrap().end)).collect()
     }
 
-    /// The rows of a query that sees everything, as JSON arrays, sorted unless the query does.
+    /// The rows of a query that sees everything, as JSON arrays, sorted unless the query does. The members of the cluster answer
+    /// the same.
     pub fn try_query(&self, sql: &str, params: &[Param]) -> Result<String, Error> {
+        let own = self.ask(&self.engine, sql, params);
+        if let Some(different) = self.different(sql, params, &own) {
+            // Some may still be building what others have built.
+            let until = Instant::now() + Duration::from_secs(30);
+            while self.different(sql, params, &self.ask(&self.engine, sql, params)).is_some() {
+                assert!(Instant::now() < until, "{sql}: {different}");
+            }
+        }
+        own
+    }
+
+    /// What a member answers that does not answer as the node that has everything.
+    fn different(&self, sql: &str, params: &[Param], own: &Result<String, Error>) -> Option<String> {
+        if sql.starts_with("EXPLAIN") || matches!(own, Err(Error::NotReadable { .. })) {
+            return None;
+        }
+        let text = |answer: &Result<String, Error>| match answer {
+            Ok(rows) => rows.clone(),
+            Err(error) => format!("error: {error}"),
+        };
+        let answers = self.members.iter().map(|member| text(&self.ask(&member.engine, sql, params)));
+        let mut different = answers.enumerate().filter(|(_, answer)| *answer != text(own));
+        different.next().map(|(member, answer)| format!("member {member} says {answer}, not {}", text(own)))
+    }
+
+    /// The rows of a query that sees everything, of one engine.
+    pub fn ask(&self, engine: &Engine, sql: &str, params: &[Param]) -> Result<String, Error> {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let request = Request { params: params.to_vec(), token: Some(self.token()), ..Request::new(now) };
-        let answer = self.runtime.block_on(self.engine.run(sql, request))?;
+        let answer = self.runtime.block_on(engine.run(sql, request))?;
         let mut rows = self.rows(answer)?;
         if !sql.to_uppercase().contains("ORDER BY") {
             rows.sort();

@@ -1,0 +1,147 @@
+//! Answering the queries of other nodes.
+
+use super::{Engine, ViewReading};
+use crate::Error;
+use crate::gather::hold::{HeldView, Moment};
+use crate::gather::request::{Ask, PeerRequest, Read, ViewPart};
+use crate::gather::{self, Failure, Place, send};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tw_process::View as _;
+use tw_state::Snapshot;
+use tw_types::{Offset, StreamPartition, Token};
+
+impl Engine {
+    /// Answers a request that another node's [`crate::Peers::read`] has brought. The answer is computed as it is taken, and says itself
+    /// when something went wrong; one that is dropped lets go of what it held.
+    pub fn serve(&self, request: Bytes) -> BoxStream<'static, Bytes> {
+        let engine = self.clone();
+        let answer = async move {
+            let answer = engine.answer(&request).await;
+            answer.unwrap_or_else(|failure| {
+                let frame = gather::failure(&failure);
+                stream::once(async { frame }).boxed()
+            })
+        };
+        stream::once(answer).flatten().boxed()
+    }
+
+    /// How many moments are held for queries of other nodes.
+    pub fn held_moments(&self) -> usize {
+        self.0.holds.len()
+    }
+
+    async fn answer(&self, request: &[u8]) -> Result<BoxStream<'static, Bytes>, Failure> {
+        let request = PeerRequest::read(request).map_err(Failure::of)?;
+        let timeout_ms = request.timeout_ms.min(self.options().query_ms_max);
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        let token = &request.token;
+        match request.ask {
+            Ask::Hold(parts) => {
+                let (moment, cut) = self.moment(&parts, token, deadline).await?;
+                let hold = self.0.holds.hold(Arc::new(moment))?;
+                let head = gather::head(Some(hold.number), cut);
+                let end = async move {
+                    tokio::time::sleep_until(deadline).await;
+                    drop(hold);
+                    gather::end()
+                };
+                Ok(stream::once(async { head }).chain(stream::once(end)).boxed())
+            }
+            Ask::Read(Read { held, view, get }) => {
+                let (moment, cut) = match held {
+                    Some(number) => (self.0.holds.get(number).ok_or(Failure::Gone)?, Token::new()),
+                    None => {
+                        let (moment, cut) = self.moment(std::slice::from_ref(&view), token, deadline).await?;
+                        (Arc::new(moment), cut)
+                    }
+                };
+                let read = moment.part(&view).ok_or(Failure::Gone)?;
+                send::answer(moment, read, get, cut, deadline)
+                    .map_err(|error| Failure::of(Error::from(error)))
+            }
+        }
+    }
+
+    /// Some partitions of views as they are now, and up to where that is.
+    async fn moment(
+        &self,
+        parts: &[ViewPart],
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<(Moment, Token), Failure> {
+        for part in parts {
+            self.check_here(part, &self.held_view(part)?.1)?;
+            let is_asked =
+                |at: StreamPartition| at.stream == part.stream && part.partitions.contains(&at.partition);
+            let demanded: Token = token.iter().filter(|(at, _)| is_asked(*at)).collect();
+            if !demanded.is_empty() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let waited = self.0.views.wait_for(&part.name, &demanded, left).await;
+                if let Err(error) = waited {
+                    self.check_here(part, &self.held_view(part)?.1)?;
+                    return Err(Failure::of(error));
+                }
+            }
+        }
+        let found = parts.iter().map(|part| self.held_view(part)).collect::<Result<Vec<_>, _>>()?;
+        let snapshot: Arc<dyn Snapshot> = Arc::from(self.0.store.snapshot());
+        let (mut views, mut cut) = (Vec::with_capacity(found.len()), Token::new());
+        for (part, (view, reading)) in parts.iter().zip(found) {
+            // Nothing has gone away before the snapshot was taken.
+            self.check_here(part, &reading)?;
+            for &partition in &part.partitions {
+                let end = self.0.views.committed(snapshot.as_ref(), view.keyspace, partition);
+                let end = end.map_err(Failure::of)?.unwrap_or(Offset::ZERO);
+                cut.advance(StreamPartition::new(part.stream, partition), end);
+            }
+            views.push(view);
+        }
+        Ok((Moment { snapshot, views }, cut))
+    }
+
+    fn check_here(&self, part: &ViewPart, reading: &ViewReading) -> Result<(), Failure> {
+        for &partition in &part.partitions {
+            let told = self.0.peers.place(StreamPartition::new(part.stream, partition)) == Place::Here;
+            if !told || !self.0.views.is_here(reading, partition).map_err(Failure::of)? {
+                return Err(Failure::NotHere);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the state of a view is, if it is the definition that is asked for.
+    fn held_view(&self, part: &ViewPart) -> Result<(HeldView, ViewReading), Failure> {
+        let reading = self.reading(&part.name).map_err(|error| {
+            // What was just defined elsewhere is not known here yet.
+            if self.definitions(&part.name).is_empty() { Failure::NotHere } else { Failure::of(error) }
+        })?;
+        let view = reading.state_view().map_err(Failure::of)?;
+        if view.definition() != part.definition || view.plan().stream.id != part.stream {
+            return Err(Failure::OtherDefinition { view: part.name.clone(), reads: view.definition() });
+        }
+        if part.partitions.iter().any(|partition| partition.0 >= view.plan().stream.partitions) {
+            return Err(Failure::NotHere);
+        }
+        let partitions = part.partitions.clone();
+        let held = reading.held.clone();
+        Ok((HeldView { view, keyspace: reading.keyspace, partitions, _held: held }, reading))
+    }
+}
+
+impl Moment {
+    /// A part of what is held of a view.
+    fn part(&self, part: &ViewPart) -> Option<HeldView> {
+        let has = |held: &&HeldView| {
+            held.view.name() == part.name
+                && held.view.definition() == part.definition
+                && part.partitions.iter().all(|partition| held.partitions.contains(partition))
+        };
+        let held = self.views.iter().find(has)?;
+        Some(HeldView { partitions: part.partitions.clone(), ..held.clone() })
+    }
+}
