@@ -17,13 +17,13 @@ mod units;
 mod ways;
 mod wire;
 
-pub use options::ClusterOptions;
 pub(crate) use host::Host;
+pub use options::ClusterOptions;
 pub(crate) use units::Subject;
 pub(crate) use ways::Ways;
 
-use crate::core::Core;
 use crate::Error;
+use crate::core::Core;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;

@@ -4,6 +4,7 @@ mod reference;
 
 pub use reference::reference;
 
+use crate::cluster::ClusterOptions;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -25,6 +26,12 @@ pub struct Config {
     pub process: tw_process::Options,
     /// Queries and projections.
     pub query: tw_project::Options,
+    /// The node's part in a cluster, if it is one of many.
+    pub cluster: ClusterOptions,
+    /// The log of a cluster.
+    pub kafka: tw_log_kafka::Options,
+    /// The coordination of a cluster.
+    pub etcd: tw_cluster::EtcdOptions,
 }
 
 /// The node as a whole.
@@ -92,6 +99,9 @@ impl Config {
         in_table("state", self.state.check())?;
         in_table("process", self.process.check())?;
         in_table("query", self.query.check())?;
+        self.cluster.check()?;
+        in_table("kafka", self.kafka.check())?;
+        in_table("etcd", self.etcd.check())?;
         let (sql_ms, query_ms) = (u64::from(self.http.sql_timeout_ms), self.query.query_ms_max);
         if sql_ms > query_ms {
             let reason = format!(

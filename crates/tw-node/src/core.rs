@@ -1,5 +1,6 @@
 //! What the parts of a node share.
 
+use crate::cluster::{Cluster, ClusterOptions};
 use crate::config::NodeOptions;
 use crate::definitions::Definitions;
 use crate::folder::Folder;
@@ -16,10 +17,14 @@ use tw_project::Engine;
 /// Everything that runs in a node below its interface.
 pub(crate) struct Core {
     pub(crate) options: NodeOptions,
+    pub(crate) cluster_options: ClusterOptions,
+    /// The node's part in its cluster; empty of one that is alone.
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) folder: Folder,
+    /// Keeps other processes away from the folder, where the log does not.
+    pub(crate) _lock: Option<std::fs::File>,
     pub(crate) env: Env,
     /// What the nodes of a cluster agree on; of a node that is alone, what its clients do.
-    #[allow(dead_code, reason = "locks are the first to use it")]
     pub(crate) coordination: Arc<dyn Coordination>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) events: EventStore,

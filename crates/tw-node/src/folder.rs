@@ -1,8 +1,12 @@
 //! The data folder: what is where.
 
 use crate::Error;
+use rustix::fs::FlockOperation;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use tw_env::Env;
 
 /// The folder that holds everything that a node keeps. One process at a time has it: the log holds the lock.
 ///
@@ -12,6 +16,7 @@ use std::path::{Path, PathBuf};
 ///   state/         derived: removed, it is built anew from the log
 ///   scratch/       transactions of sources that wait for their commit; empty after a restart
 ///   secrets.toml   passwords of sources, readable by the owner only
+///   instance       what the folder is called among the nodes of a cluster, and its lock there
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder(PathBuf);
@@ -55,6 +60,33 @@ impl Folder {
         }
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed)?;
         std::fs::set_permissions(&self.0, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+    }
+
+    /// What the folder is called among the nodes of a cluster, whatever the node is called: drawn once. The lock on the file
+    /// keeps other processes away.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::File`].
+    pub(crate) fn instance(&self, env: &Env) -> Result<(File, String), Error> {
+        let path = self.0.join("instance");
+        let failed = |action| {
+            let path = path.clone();
+            move |source| Error::File { action, path, source }
+        };
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(failed("open"))?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(Error::Busy(self.0.clone()));
+        }
+        let mut instance = String::new();
+        file.read_to_string(&mut instance).map_err(failed("read"))?;
+        if instance.len() != 16 || !instance.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            instance = format!("{:016x}", env.random.next_u64());
+            file.set_len(0).and_then(|()| file.rewind()).map_err(failed("write"))?;
+            file.write_all(instance.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
+        }
+        Ok((file, instance))
     }
 
     /// How many bytes are free on its disk; None when the system does not say.

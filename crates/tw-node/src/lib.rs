@@ -10,6 +10,7 @@
 //! `tw-process`. It starts things in their order, keeps what runs equal to what is defined, and ends things in the opposite
 //! order.
 
+mod cluster;
 mod config;
 mod core;
 mod definitions;
@@ -23,6 +24,7 @@ mod sources;
 mod status;
 mod views;
 
+pub use cluster::ClusterOptions;
 pub use config::{Config, InvalidConfig, NodeOptions, reference};
 pub use error::Error;
 pub use folder::Folder;

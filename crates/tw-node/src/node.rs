@@ -1,26 +1,27 @@
 //! A node's life: it starts things in their order, follows the definitions, and ends things in the opposite order.
 
+mod opening;
+
+use crate::cluster::{Cluster, Ways};
 use crate::core::Core;
 use crate::definitions::{self, Definitions};
 use crate::parts::{NodeControl, NodeParked, NodeSql};
-use crate::secrets::Secrets;
 use crate::sources::Sources;
-use crate::{Config, Error, Folder, metrics};
+use crate::{Config, Error, metrics};
+use opening::{Engine as LogEngine, Opened, open};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tw_api::parts::{Alone, Routes};
 use tw_api::{Parts, Server};
 use tw_capture::Place;
-use tw_cluster::{MemoryCoordination, MemoryOptions, SystemTime};
+use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, SystemTime};
 use tw_env::Env;
-use tw_log::store::EventStore;
-use tw_log::{CONFIG_STREAM, EmbeddedLog, Log};
-use tw_process::Workers;
+use tw_log::CONFIG_STREAM;
 use tw_project::Engine;
-use tw_state::{DiskStore, Store};
 use tw_types::{PartitionId, StreamPartition};
 
 /// How long a change of a definition that is under way has to end when the node ends.
@@ -29,20 +30,10 @@ const CHANGE_MAX: Duration = Duration::from_secs(10);
 /// A running node. [`Node::shutdown`] ends it in order; dropping it is like a crash, after which nothing is lost.
 pub struct Node {
     core: Arc<Core>,
-    log: Arc<EmbeddedLog>,
+    log: LogEngine,
     server: Server,
     follower: JoinHandle<()>,
     stop: watch::Sender<bool>,
-}
-
-/// What is opened before anything runs: all of it blocks.
-struct Opened {
-    folder: Folder,
-    log: Arc<EmbeddedLog>,
-    store: Arc<dyn Store>,
-    events: EventStore,
-    workers: tw_process::Handle,
-    secrets: Secrets,
 }
 
 impl Node {
@@ -57,12 +48,15 @@ impl Node {
         let started = env.clock.monotonic();
         let (opening, opening_env) = (config.clone(), env.clone());
         let opened = tokio::task::spawn_blocking(move || open(&opening, opening_env)).await;
-        let Opened { folder, log, store, events, workers, secrets } =
+        let Opened { folder, engine: log, store, events, workers, secrets, identity, lock } =
             opened.map_err(|_| Error::Interrupted)??;
-        let shared: Arc<dyn Log> = log.clone();
+        let shared = log.log();
         let engine = Engine::new(config.query, shared.clone(), store, Arc::new(workers.clone()))?;
         let place = Place { store: events.clone(), env: env.clone(), scratch: folder.scratch() };
         let sources = Arc::new(Sources::new(place, secrets));
+        if identity.is_some() {
+            sources.allow_none();
+        }
         let definitions = Definitions::new(
             shared.clone(),
             events.clone(),
@@ -74,10 +68,17 @@ impl Node {
         let definitions = Arc::new(definitions);
         definitions.follow().await?;
         let time = Arc::new(SystemTime::new(&env));
-        let coordination = Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?);
+        let coordination: Arc<dyn Coordination> = match identity {
+            Some(_) => Arc::new(EtcdCoordination::new(time, &config.etcd)?),
+            None => Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?),
+        };
+        let cluster = Arc::new(Cluster::default());
         let core = Arc::new(Core {
             options: config.node,
+            cluster_options: config.cluster,
+            cluster,
             folder,
+            _lock: lock,
             env,
             coordination,
             log: shared,
@@ -89,13 +90,29 @@ impl Node {
             started,
             closing: AtomicBool::new(false),
         });
-        let server = match Server::start(config.http, parts(&core, recorder)).await {
+        let routes: Arc<dyn Routes> = match identity {
+            Some(_) => Arc::new(Ways::new(core.cluster.clone())),
+            None => Arc::new(Alone),
+        };
+        let server = match Server::start(config.http, parts(&core, routes, recorder)).await {
             Ok(server) => server,
             Err(error) => {
-                end(&core, &log).await?;
+                end(&core, log).await?;
                 return Err(error.into());
             }
         };
+        if let Some(identity) = identity {
+            let address = match core.cluster_options.advertise.as_str() {
+                "" => server.address().to_string(),
+                advertised => advertised.to_owned(),
+            };
+            if let Err(error) = core.cluster.join(&core, core.coordination.clone(), &identity, address).await
+            {
+                server.shutdown().await;
+                end(&core, log).await?;
+                return Err(error);
+            }
+        }
         let (stop, stopped) = watch::channel(false);
         let follower = tokio::spawn(follow(core.clone(), stopped));
         tracing::info!(address = %server.address(), folder = %core.folder.path().display(), "the node is ready");
@@ -115,19 +132,21 @@ impl Node {
     pub async fn shutdown(self) -> Result<(), Error> {
         self.core.closing.store(true, Ordering::Release);
         tracing::info!("the node is shutting down");
+        // What this node has goes to others first, so that they can take what still comes here.
+        self.core.cluster.leave().await;
         self.server.shutdown().await;
         self.stop.send_replace(true);
         self.core.definitions.close(CHANGE_MAX).await;
         let _panic_was_logged = self.follower.await;
-        end(&self.core, &self.log).await
+        end(&self.core, self.log).await
     }
 }
 
 /// Ends what runs below the interface.
-async fn end(core: &Arc<Core>, log: &Arc<EmbeddedLog>) -> Result<(), Error> {
+async fn end(core: &Arc<Core>, log: LogEngine) -> Result<(), Error> {
     core.closing.store(true, Ordering::Release);
     core.sources.stop_all().await;
-    let (core, log) = (core.clone(), log.clone());
+    let core = core.clone();
     let ended = tokio::task::spawn_blocking(move || {
         let drained = core.workers.shutdown();
         // What is not stored of the index is replayed after the next start.
@@ -140,32 +159,17 @@ async fn end(core: &Arc<Core>, log: &Arc<EmbeddedLog>) -> Result<(), Error> {
     Ok(ended.await.map_err(|_| Error::Interrupted)??)
 }
 
-fn open(config: &Config, env: Env) -> Result<Opened, Error> {
-    let folder = Folder::new(config.node.data.clone());
-    folder.create()?;
-    let busy = |error| match error {
-        tw_log::Error::Locked(_) => Error::Busy(folder.path().to_owned()),
-        error => Error::Log(error),
-    };
-    // First of all: its lock is what keeps other processes away from the folder.
-    let log = Arc::new(EmbeddedLog::open(folder.log(), config.log.clone(), env.clone()).map_err(busy)?);
-    let state = folder.state();
-    let store = DiskStore::open(&state, config.state.clone());
-    let store: Arc<dyn Store> = Arc::new(store.map_err(|source| Error::State { path: state, source })?);
-    let secrets = Secrets::open(folder.secrets())?;
-    let shared: Arc<dyn Log> = log.clone();
-    let events = EventStore::open(shared.clone(), store.clone(), env.clone(), config.events.clone())?;
-    let workers =
-        Workers::start(config.process.clone(), shared, store.clone(), Arc::new(events.clone()), env)?;
-    Ok(Opened { folder, log, store, events, workers, secrets })
-}
-
-fn parts(core: &Arc<Core>, metrics: metrics_exporter_prometheus::PrometheusHandle) -> Parts {
+fn parts(
+    core: &Arc<Core>,
+    routes: Arc<dyn Routes>,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+) -> Parts {
     Parts {
         events: core.events.clone(),
         sql: Arc::new(NodeSql(core.clone())),
         control: Arc::new(NodeControl::new(core.clone())),
         parked: Arc::new(NodeParked(core.clone())),
+        routes,
         metrics,
         env: core.env.clone(),
     }
@@ -182,6 +186,9 @@ async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     loop {
         let seen = (changes.get(), events.get());
         definitions::report(core.definitions.follow().await);
+        if let Some(owners) = core.cluster.owners() {
+            owners.units_changed();
+        }
         gauges.refresh(&core).await;
         tokio::select! {
             _ = changes.over(seen.0) => {}

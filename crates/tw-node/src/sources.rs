@@ -47,6 +47,8 @@ pub(crate) struct Sources {
     /// Sources that are defined and did not start, and why.
     broken: Mutex<BTreeMap<String, String>>,
     pub(crate) patience: Duration,
+    /// The sources that may run on this node; None: all of them.
+    allowed: Mutex<Option<BTreeSet<String>>>,
 }
 
 /// A source that has been looked at and can start.
@@ -64,7 +66,36 @@ struct Running {
 impl Sources {
     pub(crate) fn new(place: Place, secrets: Secrets) -> Self {
         let (running, ending, broken) = (RwLock::default(), Mutex::default(), Mutex::default());
-        Self { place, secrets, running, ending, broken, patience: PATIENCE }
+        Self { place, secrets, running, ending, broken, patience: PATIENCE, allowed: Mutex::new(None) }
+    }
+
+    /// Lets no source run here before it is allowed: the node is one of many.
+    pub(crate) fn allow_none(&self) {
+        *self.allowed.lock() = Some(BTreeSet::new());
+    }
+
+    /// Lets a source run here from the next look at the definitions on.
+    pub(crate) fn allow(&self, name: &str) {
+        if let Some(allowed) = &mut *self.allowed.lock() {
+            allowed.insert(name.to_owned());
+        }
+    }
+
+    /// Ends a source here: when this returns, it writes nothing any more.
+    pub(crate) async fn disallow(&self, name: &str) {
+        if let Some(allowed) = &mut *self.allowed.lock() {
+            allowed.remove(name);
+        }
+        self.stop(name).await;
+        // One that did not end in time is waited for: two would write the same.
+        let ending = self.ending.lock().remove(name);
+        if let Some(thread) = ending {
+            let _panic_was_logged = thread.await;
+        }
+    }
+
+    fn is_allowed(&self, name: &str) -> bool {
+        self.allowed.lock().as_ref().is_none_or(|allowed| allowed.contains(name))
     }
 
     /// How the source called `name` is; why it does not run, if it does not.
@@ -79,7 +110,12 @@ impl Sources {
     pub(crate) async fn reconcile(&self, catalog: &Catalog) -> bool {
         let mut wanted = BTreeSet::new();
         let mut broken = BTreeMap::new();
-        for def in catalog.sources().filter(|source| !source.paused).map(|source| &source.def) {
+        let here = |name: &str| self.is_allowed(name);
+        for def in catalog
+            .sources()
+            .filter(|source| !source.paused && here(&source.def.name))
+            .map(|source| &source.def)
+        {
             wanted.insert(def.name.clone());
             if let Err(error) = self.run(def).await {
                 broken.insert(def.name.clone(), error);

@@ -106,7 +106,12 @@ impl Units for Host {
         }
     }
 
-    fn open<'a>(&'a self, unit: &'a Unit, epoch: u64, fence: &'a [String]) -> BoxFuture<'a, Result<(), String>> {
+    fn open<'a>(
+        &'a self,
+        unit: &'a Unit,
+        epoch: u64,
+        fence: &'a [String],
+    ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             self.open_unit(unit, fence).await?;
             tracing::debug!(%unit, epoch, "this node owns the unit");
@@ -136,7 +141,9 @@ async fn assign(workers: tw_process::Handle, mut kept: watch::Receiver<BTreeSet<
         match assigned {
             Ok(Ok(())) => {}
             Ok(Err(tw_process::Error::Closed)) | Err(_) => return,
-            Ok(Err(error)) => tracing::warn!(error = chain(&error), "partitions are not processed as they are placed"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(&error), "partitions are not processed as they are placed")
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ pub(crate) struct Memory {
 pub(crate) fn memory() -> Option<Memory> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib = |name: &str| -> Option<u64> {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok())
+        text.lines().find_map(|line| {
+            line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok()
+        })
     };
     Some(Memory { total: kib("MemTotal")? << 10 })
 }

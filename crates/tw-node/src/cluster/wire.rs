@@ -42,9 +42,9 @@ impl Wire {
         request: Request<Bytes>,
     ) -> Result<Response<Reply>, Unanswered> {
         let unsent = |cause: String| Unanswered { was_sent: false, cause };
-        let authority: Authority = address
-            .parse()
-            .map_err(|_| unsent(format!("node `{node}` is registered at `{address}`, which is no address")))?;
+        let authority: Authority = address.parse().map_err(|_| {
+            unsent(format!("node `{node}` is registered at `{address}`, which is no address"))
+        })?;
         let (mut head, body) = request.into_parts();
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);

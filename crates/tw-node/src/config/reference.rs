@@ -12,7 +12,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 14] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -60,6 +60,42 @@ const TABLES: [Table; 8] = [
         about: "Queries and projections.",
         source: include_str!("../../../tw-project/src/options.rs"),
         item: "Options",
+    },
+    Table {
+        name: "cluster",
+        about: "The node's part in a cluster, if it is one of many.",
+        source: include_str!("../cluster/options.rs"),
+        item: "ClusterOptions",
+    },
+    Table {
+        name: "cluster.ownership",
+        about: "How units are owned, and handed over.",
+        source: include_str!("../../../tw-cluster/src/ownership/options.rs"),
+        item: "OwnersOptions",
+    },
+    Table {
+        name: "cluster.ownership.lease",
+        about: "The lease on which a node's registration rests.",
+        source: include_str!("../../../tw-cluster/src/lease.rs"),
+        item: "LeaseOptions",
+    },
+    Table {
+        name: "cluster.ownership.placement",
+        about: "How units are placed.",
+        source: include_str!("../../../tw-plan/src/placement/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "kafka",
+        about: "The log of a cluster, on Apache Kafka 4.0 or newer.",
+        source: include_str!("../../../tw-log-kafka/src/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "etcd",
+        about: "The coordination of a cluster, on etcd 3.4 or newer.",
+        source: include_str!("../../../tw-cluster/src/etcd/options.rs"),
+        item: "EtcdOptions",
     },
 ];
 
