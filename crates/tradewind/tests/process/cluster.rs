@@ -1,0 +1,109 @@
+//! Many nodes on Kafka and etcd: real servers, real processes, kill -9.
+
+use crate::support::{Node, said};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use tempfile::TempDir;
+use tw_testing::{Etcd, Kafka, eventually};
+
+/// A cluster that belongs to one test.
+struct Cluster {
+    kafka: Kafka,
+    etcd: Etcd,
+    nodes: Vec<(TempDir, Option<Node>)>,
+}
+
+impl Cluster {
+    fn start(count: usize) -> Self {
+        let mut cluster = Self { kafka: Kafka::start(), etcd: Etcd::start(), nodes: Vec::new() };
+        for number in 0..count {
+            let folder = tempfile::tempdir().unwrap();
+            let config = format!(
+                "[cluster]\nenabled = true\nnode = \"n{number}\"\n\n[cluster.ownership.placement]\ncooldown_ms = 0\n\n\
+                 [kafka]\nservers = \"{}\"\n\n[etcd]\nendpoints = [\"{}\"]\n",
+                cluster.kafka.bootstrap(),
+                cluster.etcd.endpoint()
+            );
+            fs::write(folder.path().join("tradewind.toml"), config).unwrap();
+            let node = Node::start(folder.path());
+            cluster.nodes.push((folder, Some(node)));
+        }
+        cluster
+    }
+
+    fn node(&self, number: usize) -> &Node {
+        self.nodes[number].1.as_ref().unwrap()
+    }
+
+    fn kill(&mut self, number: usize) {
+        self.nodes[number].1.take().unwrap().kill();
+    }
+
+    fn start_again(&mut self, number: usize) {
+        let (folder, node) = &mut self.nodes[number];
+        *node = Some(Node::start(folder.path()));
+    }
+}
+
+/// Appends orders by a node; gives the answer.
+fn append(node: &Node, ids: std::ops::Range<u64>) -> Value {
+    let lines: String = ids
+        .map(|id| json!({ "id": id, "customer": format!("c{}", id % 7), "total": 1.5 }).to_string() + "\n")
+        .collect();
+    let args = ["append", "orders", "--type", "order.placed", "--subject-from", "id", "-o", "json"];
+    let output = node.cli_with(&args, &lines);
+    assert!(output.status.success(), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The ids of all events that a node shows, each as often as it is there.
+fn ids(node: &Node) -> Vec<u64> {
+    let rows = node.rows("SELECT _subject AS id FROM events.orders", None);
+    let mut ids: Vec<u64> = rows.iter().map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn clu_1_any_node_takes_any_request_and_a_killed_owner_is_replaced() {
+    let mut cluster = Cluster::start(3);
+    cluster.node(0).ok(&[
+        "sql",
+        "CREATE STREAM orders (id bigint NOT NULL, customer text, total numeric(12,2)) WITH (partitions = 6)",
+    ]);
+    for number in 1..3 {
+        let listed = || {
+            cluster.node(number).ok(&["stream", "ls", "-o", "ndjson"]).contains("\"orders\"").then_some(())
+        };
+        eventually(listed, || format!("n{number} does not know the stream"));
+    }
+    let mut expected = 0;
+    for number in 0..3 {
+        append(cluster.node(number), expected..expected + 60);
+        expected += 60;
+    }
+    for number in 0..3 {
+        let all = || (ids(cluster.node(number)) == (0..expected).collect::<Vec<_>>()).then_some(());
+        eventually(all, || format!("n{number} shows {:?}", ids(cluster.node(number))));
+        for subject in ["3", "77", "150"] {
+            let history = cluster.node(number).ok(&["stream", "history", "orders", subject, "-o", "ndjson"]);
+            assert_eq!(history.lines().count(), 1, "n{number}: {history}");
+        }
+    }
+    for victim in [1, 2, 0] {
+        cluster.kill(victim);
+        let others: BTreeSet<usize> = (0..3).filter(|number| *number != victim).collect();
+        for number in &others {
+            append(cluster.node(*number), expected..expected + 40);
+            expected += 40;
+        }
+        cluster.start_again(victim);
+        append(cluster.node(victim), expected..expected + 40);
+        expected += 40;
+    }
+    for number in 0..3 {
+        let all = || (ids(cluster.node(number)) == (0..expected).collect::<Vec<_>>()).then_some(());
+        eventually(all, || format!("n{number} shows {:?}", ids(cluster.node(number))));
+    }
+}
