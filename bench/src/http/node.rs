@@ -44,6 +44,7 @@ impl Node {
             control: Arc::new(Nothing),
             parked: Arc::new(Nothing),
             routes: Arc::new(tw_api::parts::Alone),
+            cluster: None,
             metrics: PrometheusBuilder::new().install_recorder()?,
             env: Env::real(),
         };

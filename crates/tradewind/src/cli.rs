@@ -58,6 +58,7 @@ enum Command {
     Log(commands::log::Options),
     Config(commands::config::Options),
     Status(commands::status::Options),
+    Cluster(commands::cluster::Options),
     Completions(commands::completions::Options),
     #[command(hide = true)]
     Reference(commands::reference::Options),
@@ -136,6 +137,7 @@ pub(crate) fn run() -> Result<()> {
         Command::Log(options) => commands::log::run(&options, &context),
         Command::Config(options) => commands::config::run(&options, &context),
         Command::Status(options) => commands::status::run(&options, &context),
+        Command::Cluster(options) => commands::cluster::run(&options, &context),
         Command::Completions(options) => commands::completions::run(&options),
         Command::Reference(_) => commands::reference::run(),
     }

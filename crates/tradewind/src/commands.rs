@@ -1,6 +1,7 @@
 //! The commands: each asks the node, and prints what it says.
 
 pub(crate) mod append;
+pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod log;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod append;
+mod cluster;
 mod definitions;
 mod events;
 mod history;
@@ -71,6 +72,10 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::GetParked => admin::parked_one(call).await,
         Route::RetryParked => admin::parked_retry(call).await,
         Route::DropParked => admin::parked_drop(call).await,
+        Route::ShowCluster => cluster::view(call).await,
+        Route::DrainNode => cluster::drain(call, true).await,
+        Route::ActivateNode => cluster::drain(call, false).await,
+        Route::ReadPeer => cluster::read(call, body).await,
         Route::Status => system::status(call).await,
         Route::OpenApi => Ok(system::openapi()),
         Route::Health => Ok(system::text("ok\n")),

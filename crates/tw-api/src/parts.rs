@@ -1,11 +1,13 @@
 //! What the interface needs of the rest of the platform, as traits. Whoever implements one says no with a
 //! [`Problem`](crate::Problem), whose code is a part of the interface.
 
+mod cluster;
 mod control;
 mod parked;
 mod routes;
 mod sql;
 
+pub use cluster::{Cluster, ClusterView, NodeView, UnitView};
 pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use routes::{Alone, Pass, Reply, Routes, Unanswered, Way};
@@ -30,6 +32,8 @@ pub struct Parts {
     pub parked: Arc<dyn Parked>,
     /// Who takes what, if this node is one of many: [`Alone`] if it is not.
     pub routes: Arc<dyn Routes>,
+    /// The cluster that the node is in, if it is one of many.
+    pub cluster: Option<Arc<dyn Cluster>>,
     /// The metrics of the whole process.
     pub metrics: PrometheusHandle,
     /// Time and randomness.

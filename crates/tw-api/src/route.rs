@@ -67,6 +67,10 @@ routes! {
     GetParked = GET "/v1/parked/{view}/{stream}/{partition}/{offset}";
     RetryParked = POST "/v1/parked/{view}/{stream}/{partition}/{offset}/retry";
     DropParked = DELETE "/v1/parked/{view}/{stream}/{partition}/{offset}";
+    ShowCluster = GET "/v1/cluster";
+    DrainNode = POST "/v1/cluster/nodes/{node}/drain";
+    ActivateNode = POST "/v1/cluster/nodes/{node}/activate";
+    ReadPeer = POST "/v1/cluster/read";
     Status = GET "/v1/status";
     OpenApi = GET "/v1/openapi.json";
     Health = GET "/healthz";

@@ -162,6 +162,21 @@ impl Owners {
         self.shared.known.read().leads
     }
 
+    /// This node's name.
+    pub fn node(&self) -> &NodeId {
+        &self.shared.node
+    }
+
+    /// The number of this node's registration: another one after the lease was lost.
+    pub fn incarnation(&self) -> u64 {
+        self.shared.known.read().core.me().incarnation
+    }
+
+    /// How many units are not where the plan has them.
+    pub fn in_transit(&self) -> usize {
+        self.shared.known.read().core.in_transit()
+    }
+
     /// The units that the plan has and nobody holds, with the milliseconds since then (CLU-2).
     pub fn unowned(&self) -> BTreeMap<Unit, u64> {
         let now_ms = self.shared.now_ms();

@@ -10,6 +10,7 @@
 //! source; owner and standbys keep the views of the partition up to date.
 
 mod gates;
+mod history;
 mod host;
 mod load;
 mod options;
@@ -76,7 +77,7 @@ impl Cluster {
             addresses: BTreeMap::from([(PROTOCOL.to_owned(), address)]),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let host = Arc::new(Host::new(core));
+        let host = Arc::new(Host::new(core, identity.clone()));
         let owners =
             Owners::join(coordination, registration, host.clone(), options.ownership.clone()).await?;
         let tasks = vec![tokio::spawn(load::tell(Arc::downgrade(core), options.report_ms))];

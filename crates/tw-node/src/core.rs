@@ -8,6 +8,7 @@ use crate::sources::Sources;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tw_cluster::Coordination;
 use tw_env::Env;
 use tw_log::Log;
@@ -35,12 +36,21 @@ pub(crate) struct Core {
     /// When the node was started, on the clock that only rises.
     pub(crate) started: Duration,
     pub(crate) closing: AtomicBool,
+    /// Whether this process was shut out of the log.
+    pub(crate) fenced: watch::Sender<bool>,
 }
 
 impl Core {
     /// Whether the node is about to end.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Notes it when this process was shut out of the log: then only a new start helps.
+    pub(crate) fn look_for_fence(&self) {
+        if matches!(self.log.refusal(), Some(tw_log::Error::Fenced { .. })) {
+            self.fenced.send_replace(true);
+        }
     }
 
     /// Why the log takes no events, if it does not.

@@ -5,7 +5,7 @@ mod opening;
 use crate::cluster::{Cluster, Ways};
 use crate::core::Core;
 use crate::definitions::{self, Definitions};
-use crate::parts::{NodeControl, NodeParked, NodeSql};
+use crate::parts::{NodeCluster, NodeControl, NodeParked, NodeSql};
 use crate::sources::Sources;
 use crate::{Config, Error, metrics};
 use opening::{Engine as LogEngine, Opened, open};
@@ -89,6 +89,7 @@ impl Node {
             definitions,
             started,
             closing: AtomicBool::new(false),
+            fenced: watch::Sender::new(false),
         });
         let routes: Arc<dyn Routes> = match identity {
             Some(_) => Arc::new(Ways::new(core.cluster.clone())),
@@ -122,6 +123,14 @@ impl Node {
     /// The address on which it serves.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Waits until the node has to be started anew, with the reason: another node has taken over what this one had while it was
+    /// away, and has shut it out of the log. For ever, if that does not happen.
+    pub async fn outlived(&self) -> &'static str {
+        let mut fenced = self.core.fenced.subscribe();
+        let _never_closed = fenced.wait_for(|fenced| *fenced).await;
+        "another node has taken over what this one had, and has shut it out of the log"
     }
 
     /// Ends the node: requests under way end, sources confirm what they have, views commit what is under way, and the log
@@ -164,11 +173,14 @@ fn parts(
     routes: Arc<dyn Routes>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> Parts {
+    let is_one_of_many = core.cluster_options.enabled;
     Parts {
         events: core.events.clone(),
         sql: Arc::new(NodeSql(core.clone())),
         control: Arc::new(NodeControl::new(core.clone())),
         parked: Arc::new(NodeParked(core.clone())),
+        cluster: is_one_of_many
+            .then(|| -> Arc<dyn tw_api::parts::Cluster> { Arc::new(NodeCluster(core.clone())) }),
         routes,
         metrics,
         env: core.env.clone(),
@@ -186,6 +198,7 @@ async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     loop {
         let seen = (changes.get(), events.get());
         definitions::report(core.definitions.follow().await);
+        core.look_for_fence();
         if let Some(owners) = core.cluster.owners() {
             owners.units_changed();
         }

@@ -1,10 +1,12 @@
 //! The parts of the interface, by what a node has: translation between crates, and nothing else.
 
+mod cluster;
 mod control;
 mod parked;
 pub(crate) mod problem;
 mod sql;
 
+pub(crate) use cluster::NodeCluster;
 pub(crate) use control::NodeControl;
 pub(crate) use parked::NodeParked;
 pub(crate) use sql::NodeSql;

@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
     let data = config.node.data.display().to_string();
     let runtime = local::runtime()?;
     let outcome = runtime.block_on(async {
-        let node = local::start(config).await?;
+        let mut node = local::start(config.clone()).await?;
         let url = format!("http://{}", node.address());
         let mut out = context.output();
         match out.format {
@@ -43,8 +43,21 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Format::Json | Format::Ndjson => out.line(json!({ "url": url, "data": data }))?,
         }
         out.flush()?;
-        local::asked_to_end().await?;
-        local::end(node).await
+        loop {
+            tokio::select! {
+                asked = local::asked_to_end() => asked?,
+                why = node.outlived() => {
+                    crate::output::note(format!("{why}: the node starts anew"));
+                    // Where it was reached it is reached again.
+                    let mut again = config.clone();
+                    again.http.listen = node.address();
+                    local::end(node).await?;
+                    node = local::start(again).await?;
+                    continue;
+                }
+            }
+            return local::end(node).await;
+        }
     });
     runtime.shutdown_timeout(local::LINGER);
     outcome

@@ -66,6 +66,8 @@ codes! {
     NoSource = "no_source", NOT_FOUND, "there is no such source";
     /// No such projection.
     NoProjection = "no_projection", NOT_FOUND, "there is no such projection";
+    /// No such node.
+    NoNode = "no_node", NOT_FOUND, "there is no such node";
     /// No such parked event.
     NoParkedEvent = "no_parked_event", NOT_FOUND, "there is no such parked event";
     /// The path exists, but not for this method.

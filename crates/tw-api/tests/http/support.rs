@@ -64,6 +64,7 @@ impl World {
             control: control.clone(),
             parked: Arc::new(parked::Shelf::default()),
             routes: Arc::new(tw_api::parts::Alone),
+            cluster: None,
             metrics: metrics(),
             env: Env::real(),
         };

@@ -1,7 +1,7 @@
 //! What this node has: the other end of the cluster's decisions.
 
-use super::Subject;
 use super::gates::Gates;
+use super::{Identity, Subject, history};
 use crate::core::Core;
 use crate::error::chain;
 use futures_util::future::BoxFuture;
@@ -23,13 +23,23 @@ pub(crate) struct Host {
     fenced: Mutex<BTreeSet<String>>,
     /// The partitions whose views are to be kept up to date here.
     kept: watch::Sender<BTreeSet<StreamPartition>>,
+    identity: Identity,
+    /// The incarnation whose registration is in the log.
+    said: tokio::sync::Mutex<u64>,
 }
 
 impl Host {
-    pub(crate) fn new(core: &Arc<Core>) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, identity: Identity) -> Self {
         let (kept, changes) = watch::channel(BTreeSet::new());
         tokio::spawn(assign(core.workers.clone(), changes));
-        Self { core: Arc::downgrade(core), gates: Arc::default(), fenced: Mutex::default(), kept }
+        Self {
+            core: Arc::downgrade(core),
+            gates: Arc::default(),
+            fenced: Mutex::default(),
+            kept,
+            identity,
+            said: tokio::sync::Mutex::default(),
+        }
     }
 
     fn core(&self) -> Result<Arc<Core>, String> {
@@ -49,8 +59,23 @@ impl Host {
         Ok(())
     }
 
+    /// Says in the log that this node is registered, once for each incarnation.
+    async fn say_registered(&self, core: &Core) -> Result<(), String> {
+        let Some(owners) = core.cluster.owners() else { return Err("the node is joining".to_owned()) };
+        let incarnation = owners.incarnation();
+        let mut said = self.said.lock().await;
+        if *said != incarnation {
+            let outcome = history::registered(core, &self.identity, incarnation).await;
+            core.look_for_fence();
+            outcome?;
+            *said = incarnation;
+        }
+        Ok(())
+    }
+
     async fn open_unit(&self, unit: &Unit, fence: &[String]) -> Result<(), String> {
         let core = self.core()?;
+        self.say_registered(&core).await?;
         self.fence(&core, fence).await?;
         match Subject::of(unit) {
             Some(Subject::Partition(at)) => {

@@ -1,0 +1,172 @@
+//! `tradewind cluster`: the nodes of a cluster, and who has what.
+
+use super::{number, text};
+use crate::cli::Context;
+use crate::client::{Client, Request, encode};
+use crate::error::{Error, Result};
+use crate::output::{Align, Cell, Listing, bytes, count, duration_ms, record};
+use serde_json::Value;
+
+const EXAMPLES: &str = "\
+Examples:
+  tradewind cluster status                      is everything owned, and where the plan has it
+  tradewind cluster nodes
+  tradewind cluster partitions --node n2        what n2 has, or is to have
+  tradewind cluster drain n2                    before n2 is ended or upgraded
+  tradewind cluster activate n2                 and after that";
+
+/// See the nodes of a cluster, and who has what
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show whether everything has an owner; exits with 6 when something has none
+    Status,
+    /// List the nodes
+    Nodes,
+    /// List partitions and sources with their owners
+    Partitions {
+        /// Only those that this node has, or is to have
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Have a node hand over what it has and take nothing new
+    Drain {
+        /// The node
+        node: String,
+    },
+    /// Have a node that was drained take its share again
+    Activate {
+        /// The node
+        node: String,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Error::Degraded`], or those of the client.
+pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
+    let client = context.client()?;
+    context.run(async {
+        match &options.command {
+            Command::Status => status(&client, context).await,
+            Command::Nodes => nodes(&client, context).await,
+            Command::Partitions { node } => partitions(&client, context, node.as_deref()).await,
+            Command::Drain { node } => act(&client, context, node, "drain").await,
+            Command::Activate { node } => act(&client, context, node, "activate").await,
+        }
+    })
+}
+
+async fn view(client: &Client) -> Result<Value> {
+    client.get("/v1/cluster").await
+}
+
+async fn status(client: &Client, context: &Context) -> Result<()> {
+    let view = view(client).await?;
+    let mut out = context.output();
+    let (unowned, in_transit) = (number(&view, "unowned"), number(&view, "in_transit"));
+    let nodes = objects(&view, "nodes");
+    let draining = nodes.iter().filter(|node| text(node, "state") == "draining").count();
+    let state = match (unowned, in_transit) {
+        (0, 0) => "settled",
+        (0, _) => "moving",
+        _ => "degraded",
+    };
+    let lines = [
+        ("state", out.style.state(state)),
+        ("answered by", text(&view, "node").to_owned()),
+        ("nodes", format!("{} ({draining} draining)", nodes.len())),
+        ("plan", format!("version {}", number(&view, "plan_version"))),
+        ("units", count(objects(&view, "units").len() as u64)),
+        ("moving", count(in_transit)),
+        ("without owner", count(unowned)),
+    ];
+    record(&lines, &view, &mut out)?;
+    match unowned {
+        0 => Ok(()),
+        _ => Err(Error::Degraded(format!(
+            "{unowned} units have no owner: `tradewind cluster partitions` lists them"
+        ))),
+    }
+}
+
+async fn nodes(client: &Client, context: &Context) -> Result<()> {
+    let view = view(client).await?;
+    let columns = [
+        ("node", "name", Align::Left),
+        ("state", "state", Align::Left),
+        ("address", "address", Align::Left),
+        ("units", "units", Align::Right),
+        ("standbys", "standbys", Align::Right),
+        ("cpu", "used_millicores", Align::Right),
+        ("memory", "memory_bytes", Align::Right),
+        ("behind", "lag_events", Align::Right),
+        ("registered for", "registered_ms", Align::Right),
+        ("version", "version", Align::Left),
+    ];
+    let mut listing = Listing::new(&columns, "no node is registered");
+    for node in objects(&view, "nodes") {
+        let told = |member: &str, shown: &dyn Fn(u64) -> String| {
+            node.get(member).and_then(Value::as_u64).map_or_else(|| "not told".to_owned(), shown)
+        };
+        let capacity = number(&node, "capacity_millicores").max(1);
+        let row = [
+            text(&node, "name").to_owned(),
+            text(&node, "state").to_owned(),
+            text(&node, "address").to_owned(),
+            count(number(&node, "units")),
+            count(number(&node, "standbys")),
+            told("used_millicores", &|used| format!("{} %", used * 100 / capacity)),
+            told("memory_bytes", &bytes),
+            told("lag_events", &count),
+            duration_ms(number(&node, "registered_ms")),
+            text(&node, "version").to_owned(),
+        ];
+        listing.push(row.into_iter().map(Cell::from).collect(), node);
+    }
+    listing.print(&mut context.output())
+}
+
+async fn partitions(client: &Client, context: &Context, node: Option<&str>) -> Result<()> {
+    let view = view(client).await?;
+    let columns = [
+        ("partition", "name", Align::Left),
+        ("owner", "owner", Align::Left),
+        ("planned", "planned", Align::Left),
+        ("standbys", "standbys", Align::Left),
+    ];
+    let mut listing = Listing::new(&columns, "there are none");
+    for unit in objects(&view, "units") {
+        let standbys = unit.get("standbys").and_then(Value::as_array).cloned().unwrap_or_default();
+        let standbys: Vec<&str> = standbys.iter().filter_map(Value::as_str).collect();
+        let (owner, planned) = (text(&unit, "owner"), text(&unit, "planned"));
+        if node.is_some_and(|node| owner != node && planned != node && !standbys.contains(&node)) {
+            continue;
+        }
+        let owner = match (owner, unit.get("unowned_ms").and_then(Value::as_u64)) {
+            ("", Some(ms)) => format!("nobody for {}", duration_ms(ms)),
+            ("", None) => "nobody".to_owned(),
+            (owner, _) => owner.to_owned(),
+        };
+        let row = [text(&unit, "name").to_owned(), owner, planned.to_owned(), standbys.join(", ")];
+        listing.push(row.into_iter().map(Cell::from).collect(), unit);
+    }
+    listing.print(&mut context.output())
+}
+
+async fn act(client: &Client, context: &Context, node: &str, verb: &str) -> Result<()> {
+    let request = Request::post(format!("/v1/cluster/nodes/{}/{verb}", encode(node)));
+    let answer: Value = client.send(request).await?.json().await?;
+    context.output().done(text(&answer, "message"))
+}
+
+fn objects(view: &Value, list: &str) -> Vec<Value> {
+    view.get(list).and_then(Value::as_array).cloned().unwrap_or_default()
+}
