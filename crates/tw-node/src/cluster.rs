@@ -14,6 +14,7 @@ mod history;
 mod host;
 mod load;
 mod options;
+mod remote;
 mod units;
 mod ways;
 mod wire;
@@ -37,6 +38,7 @@ const PROTOCOL: &str = "http";
 #[derive(Default)]
 pub(crate) struct Cluster {
     joined: OnceLock<Joined>,
+    ways: OnceLock<Arc<Ways>>,
 }
 
 struct Joined {
@@ -49,6 +51,16 @@ impl Cluster {
     /// The units of the nodes, once this one has joined.
     pub(crate) fn owners(&self) -> Option<&Owners> {
         self.joined.get().map(|joined| &joined.owners)
+    }
+
+    /// Makes the ways to the other nodes.
+    pub(crate) fn make_ways(self: &Arc<Self>) -> Arc<Ways> {
+        self.ways.get_or_init(|| Arc::new(Ways::new(Arc::downgrade(self)))).clone()
+    }
+
+    /// The ways to the other nodes, if there are any.
+    pub(crate) fn ways(&self) -> Option<&Ways> {
+        self.ways.get().map(AsRef::as_ref)
     }
 
     /// What this node has.

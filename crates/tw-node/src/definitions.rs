@@ -21,7 +21,7 @@ use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{CONFIG_STREAM, Log, NewStream};
 use tw_project::{Action, Catalog, Change, Engine, Follower, Secret, Statement};
-use tw_types::{ExpectedVersion, StreamDef, StreamName, Version};
+use tw_types::{ExpectedVersion, PartitionId, StreamDef, StreamName, StreamPartition, Version};
 
 /// See the module's text.
 pub(crate) struct Definitions {
@@ -156,6 +156,8 @@ impl Definitions {
         if self.is_closed() {
             return Err(closing());
         }
+        // What other nodes have defined until now.
+        self.log.refresh(&[StreamPartition::new(CONFIG_STREAM, PartitionId(0))]).await?;
         self.catch_up(state).await.map_err(problem::of_project)
     }
 
@@ -339,7 +341,7 @@ impl Definitions {
         self.write(&change, version).await?;
         if let Change::SourceDropped(name) = &change {
             // Not before: a source that is still defined needs it.
-            self.sources.forget(name);
+            self.sources.forget(name).await;
         }
         Ok(done)
     }

@@ -2,10 +2,11 @@
 
 mod opening;
 
-use crate::cluster::{Cluster, Ways};
+use crate::cluster::Cluster;
 use crate::core::Core;
 use crate::definitions::{self, Definitions};
 use crate::parts::{NodeCluster, NodeControl, NodeParked, NodeSql};
+use crate::secrets::Passwords;
 use crate::sources::Sources;
 use crate::{Config, Error, metrics};
 use opening::{Engine as LogEngine, Opened, open};
@@ -52,8 +53,17 @@ impl Node {
             opened.map_err(|_| Error::Interrupted)??;
         let shared = log.log();
         let engine = Engine::new(config.query, shared.clone(), store, Arc::new(workers.clone()))?;
+        let time = Arc::new(SystemTime::new(&env));
+        let coordination: Arc<dyn Coordination> = match identity {
+            Some(_) => Arc::new(EtcdCoordination::new(time, &config.etcd)?),
+            None => Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?),
+        };
         let place = Place { store: events.clone(), env: env.clone(), scratch: folder.scratch() };
-        let sources = Arc::new(Sources::new(place, secrets));
+        let passwords = match identity {
+            Some(_) => Passwords::Shared(coordination.clone()),
+            None => Passwords::File(secrets),
+        };
+        let sources = Arc::new(Sources::new(place, passwords));
         if identity.is_some() {
             sources.allow_none();
         }
@@ -67,11 +77,6 @@ impl Node {
         );
         let definitions = Arc::new(definitions);
         definitions.follow().await?;
-        let time = Arc::new(SystemTime::new(&env));
-        let coordination: Arc<dyn Coordination> = match identity {
-            Some(_) => Arc::new(EtcdCoordination::new(time, &config.etcd)?),
-            None => Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?),
-        };
         let cluster = Arc::new(Cluster::default());
         let core = Arc::new(Core {
             options: config.node,
@@ -92,7 +97,7 @@ impl Node {
             fenced: watch::Sender::new(false),
         });
         let routes: Arc<dyn Routes> = match identity {
-            Some(_) => Arc::new(Ways::new(core.cluster.clone())),
+            Some(_) => core.cluster.make_ways(),
             None => Arc::new(Alone),
         };
         let server = match Server::start(config.http, parts(&core, routes, recorder)).await {

@@ -1,5 +1,9 @@
 //! Passwords of sources. They are in a file that only its owner reads, and never in an event, a log or an answer.
 
+mod passwords;
+
+pub(crate) use passwords::Passwords;
+
 use crate::Error;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,7 @@
 //! Sources: those that run are those that are defined.
 
-use crate::Error;
 use crate::error::chain;
-use crate::secrets::Secrets;
+use crate::secrets::Passwords;
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -40,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The sources of a node.
 pub(crate) struct Sources {
     place: Place,
-    secrets: Secrets,
+    passwords: Passwords,
     running: RwLock<BTreeMap<String, Running>>,
     /// Sources that did not end in time. Until they have, none of the same name is started: two would write the same.
     ending: Mutex<BTreeMap<String, JoinHandle<()>>>,
@@ -64,9 +63,9 @@ struct Running {
 }
 
 impl Sources {
-    pub(crate) fn new(place: Place, secrets: Secrets) -> Self {
+    pub(crate) fn new(place: Place, passwords: Passwords) -> Self {
         let (running, ending, broken) = (RwLock::default(), Mutex::default(), Mutex::default());
-        Self { place, secrets, running, ending, broken, patience: PATIENCE, allowed: Mutex::new(None) }
+        Self { place, passwords, running, ending, broken, patience: PATIENCE, allowed: Mutex::new(None) }
     }
 
     /// Lets no source run here before it is allowed: the node is one of many.
@@ -135,12 +134,13 @@ impl Sources {
         if running.get(&def.name).is_some_and(|running| running.def == *def) {
             return Ok(());
         }
+        let password = self.passwords.get(&def.name).await?;
         let mut ending = self.ending.lock();
         ending.retain(|_, thread| !thread.is_finished());
         if ending.contains_key(&def.name) {
             return Err("it has been told to stop and has not ended yet; then it is started".to_owned());
         }
-        let options = Self::options(def, self.secrets.password(&def.name).as_deref())?;
+        let options = Self::options(def, password.as_deref())?;
         let handle = tw_capture::start(options, self.place.clone()).map_err(|error| chain(&error))?;
         tracing::info!(source = def.name, "source started");
         running.insert(def.name.clone(), Running { def: def.clone(), handle });
@@ -197,14 +197,15 @@ impl Sources {
         let Checked { options, found, password } = checked;
         let defined = tw_capture::define(options, found, self.place.store.log().as_ref()).await;
         defined.map_err(|error| refused(&error))?;
-        let kept = self.secrets.set(&options.name, password.as_deref());
-        kept.map_err(|error: Error| Problem::new(Code::Internal, chain(&error)))
+        let kept = self.passwords.set(&options.name, password.as_deref()).await;
+        kept.map_err(|reason| Problem::new(Code::Internal, reason))
     }
 
     /// Ends a source and removes what it made in its database; says what is left there, if that does not work.
     pub(crate) async fn remove(&self, def: &SourceDef) -> Option<String> {
         self.stop(&def.name).await;
-        match Self::options(def, self.secrets.password(&def.name).as_deref()) {
+        let password = self.passwords.get(&def.name).await;
+        match password.and_then(|password| Self::options(def, password.as_deref())) {
             Ok(options) => {
                 tw_capture::remove(&options, self.patience).await.err().map(|left| what_is_left(&left))
             }
@@ -213,13 +214,9 @@ impl Sources {
     }
 
     /// Forgets the password of a source that is no longer defined.
-    pub(crate) fn forget(&self, name: &str) {
-        if let Err(error) = self.secrets.set(name, None) {
-            tracing::warn!(
-                source = name,
-                error = chain(&error),
-                "the password of a dropped source is still kept"
-            );
+    pub(crate) async fn forget(&self, name: &str) {
+        if let Err(error) = self.passwords.set(name, None).await {
+            tracing::warn!(source = name, error, "the password of a dropped source is still kept");
         }
     }
 

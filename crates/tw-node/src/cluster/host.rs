@@ -167,7 +167,7 @@ async fn assign(workers: tw_process::Handle, mut kept: watch::Receiver<BTreeSet<
             Ok(Ok(())) => {}
             Ok(Err(tw_process::Error::Closed)) | Err(_) => return,
             Ok(Err(error)) => {
-                tracing::warn!(error = chain(&error), "partitions are not processed as they are placed")
+                tracing::warn!(error = chain(&error), "partitions are not processed as they are placed");
             }
         }
     }

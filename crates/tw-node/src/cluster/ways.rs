@@ -6,7 +6,7 @@ use super::{Cluster, PROTOCOL, Subject};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tw_api::parts::{Pass, Reply, Routes, Unanswered, Way};
 use tw_cluster::Owner;
 use tw_plan::placement::Unit;
@@ -14,17 +14,22 @@ use tw_types::{NodeId, StreamPartition};
 
 /// The routes of a node that is one of many.
 pub(crate) struct Ways {
-    cluster: Arc<Cluster>,
+    cluster: Weak<Cluster>,
     wire: Wire,
 }
 
 impl Ways {
-    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+    pub(crate) fn new(cluster: Weak<Cluster>) -> Self {
         Self { cluster, wire: Wire::new() }
     }
 
+    fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.upgrade()
+    }
+
     fn of(&self, unit: &Unit) -> Way {
-        match self.cluster.owners().map(|owners| owners.owner(unit)) {
+        let cluster = self.cluster();
+        match cluster.as_ref().and_then(|cluster| cluster.owners()).map(|owners| owners.owner(unit)) {
             Some(Owner::Here(_)) => Way::Here,
             Some(Owner::Node(node)) => Way::Node(node),
             Some(Owner::Nobody) | None => Way::Nobody,
@@ -44,17 +49,14 @@ impl Routes for Ways {
     fn enter(&self, at: &[StreamPartition]) -> Option<Pass> {
         // The lease first: a gate is open until somebody has noticed that it ended.
         let is_here = at.iter().all(|at| self.partition(*at) == Way::Here);
-        is_here.then(|| Gates::enter(&self.cluster.host()?.gates, at)).flatten()
+        is_here.then(|| Gates::enter(&self.cluster()?.host()?.gates, at)).flatten()
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
-        match self.cluster.owners() {
-            Some(owners) => {
-                let mut changes = owners.changes();
-                Box::pin(async move {
-                    let _ended = changes.changed().await;
-                })
-            }
+        match self.cluster().and_then(|cluster| Some(cluster.owners()?.changes())) {
+            Some(mut changes) => Box::pin(async move {
+                let _ended = changes.changed().await;
+            }),
             None => Box::pin(std::future::pending()),
         }
     }
@@ -65,7 +67,7 @@ impl Routes for Ways {
         request: Request<Bytes>,
     ) -> BoxFuture<'a, Result<Response<Reply>, Unanswered>> {
         Box::pin(async move {
-            let address = self.cluster.owners().and_then(|owners| owners.address(node, PROTOCOL));
+            let address = self.cluster().and_then(|cluster| cluster.owners()?.address(node, PROTOCOL));
             let Some(address) = address else {
                 let cause = format!("node `{node}` is not registered any more");
                 return Err(Unanswered { was_sent: false, cause });

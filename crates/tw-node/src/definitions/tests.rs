@@ -1,7 +1,7 @@
 //! Changes of definitions whose clients go away, and a node that ends while there is one.
 
 use super::*;
-use crate::secrets::Secrets;
+use crate::secrets::{Passwords, Secrets};
 use futures_util::FutureExt;
 use std::future::poll_fn;
 use std::path::Path;
@@ -87,7 +87,8 @@ impl Drop for World {
 
 fn sources(folder: &Path, events: &EventStore, env: &Env) -> Sources {
     let place = Place { store: events.clone(), env: env.clone(), scratch: folder.join("scratch") };
-    Sources::new(place, Secrets::open(folder.join("secrets.toml")).unwrap())
+    let secrets = Secrets::open(folder.join("secrets.toml")).unwrap();
+    Sources::new(place, Passwords::File(secrets))
 }
 
 /// The outcome of a future that is dropped when it has been polled so often, and would be polled again.

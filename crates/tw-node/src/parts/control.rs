@@ -107,6 +107,18 @@ impl Control for NodeControl {
 
     fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<String, Problem>> {
         Box::pin(async move {
+            if let Target::Source(name) = target
+                && let Some(remote) = self.core.cluster.remote_source(name)
+            {
+                match &action {
+                    Action::Resnapshot(tables) => {
+                        remote.resnapshot(tables).await?;
+                        return Ok(format!("source `{name}` reads its rows again"));
+                    }
+                    Action::Drop => return remote.remove().await,
+                    Action::Pause | Action::Resume | Action::Rebuild => {}
+                }
+            }
             let (verb, kind, name) = match (target, action) {
                 (Target::Source(name), Action::Resnapshot(tables)) => {
                     return resnapshot(&self.core, name, &tables).await;

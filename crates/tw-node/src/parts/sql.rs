@@ -25,6 +25,11 @@ impl Sql for NodeSql {
                 return answer.map(rows).map_err(of_project);
             }
             let parsed = tw_project::parse(&statement.sql).map_err(|error| of_project(error.into()))?;
+            if let tw_project::Statement::Drop { kind: tw_project::Kind::Source, name, .. } = &parsed
+                && let Some(remote) = core.cluster.remote_source(name)
+            {
+                return remote.remove().await.map(|message| Answer::Done { message });
+            }
             match core.definitions.carry_out(&parsed).await? {
                 Outcome::Query => core.engine.query(&parsed, request).await.map(rows).map_err(of_project),
                 Outcome::Rows(answer) => Ok(rows(answer)),

@@ -17,7 +17,13 @@ pub(crate) async fn sources(core: &Core) -> Vec<Source> {
         } else {
             match core.sources.status(&def.name).await {
                 Ok(status) => running(def, status),
-                Err(reason) => idle(def, "failed", Some(reason)),
+                Err(reason) => match core.cluster.remote_source(&def.name) {
+                    None => idle(def, "failed", Some(reason)),
+                    Some(remote) => {
+                        let look = remote.look().await;
+                        look.unwrap_or_else(|reason| idle(def, "failed", Some(reason)))
+                    }
+                },
             }
         });
     }

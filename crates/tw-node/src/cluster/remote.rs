@@ -1,0 +1,108 @@
+//! Asking the node that runs a source, where that is another one.
+
+use super::{Cluster, Ways};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{HeaderValue, Method, Request};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use std::time::Duration;
+use tw_api::parts::{Routes as _, Way};
+use tw_api::{Code, Problem};
+use tw_types::NodeId;
+
+/// How long another node may take to say how a source is.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long another node may take to do something with a source: as long as its database may.
+const ACT: Duration = Duration::from_secs(60);
+/// The longest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// A source that another node runs.
+pub(crate) struct RemoteSource<'c> {
+    ways: &'c Ways,
+    node: NodeId,
+    name: &'c str,
+}
+
+impl Cluster {
+    /// The source of this name, if another node runs it.
+    pub(crate) fn remote_source<'c>(&'c self, name: &'c str) -> Option<RemoteSource<'c>> {
+        let ways = self.ways()?;
+        match ways.source(name) {
+            Way::Node(node) => Some(RemoteSource { ways, node, name }),
+            Way::Here | Way::Nobody => None,
+        }
+    }
+}
+
+impl RemoteSource<'_> {
+    /// How it is.
+    ///
+    /// # Errors
+    /// Why that node does not say.
+    pub(crate) async fn look(&self) -> Result<tw_api::parts::Source, String> {
+        let answer =
+            self.ask(Method::GET, "", Bytes::new(), LOOK).await.map_err(|problem| problem.to_string())?;
+        serde_json::from_value(answer).map_err(|error| error.to_string())
+    }
+
+    /// Removes it, and what it made in its database; says what was done.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn remove(&self) -> Result<String, Problem> {
+        let answer = self.ask(Method::DELETE, "", Bytes::new(), ACT).await?;
+        Ok(answer.get("message").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// Has it read tables again.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn resnapshot(&self, tables: &[String]) -> Result<(), Problem> {
+        let body = serde_json::json!({ "tables": tables }).to_string();
+        self.ask(Method::POST, "/resnapshot", body.into(), ACT).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        action: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Value, Problem> {
+        let Self { ways, node, name } = self;
+        let broken = |cause: String| {
+            Problem::new(Code::Timeout, format!("node `{node}`, which runs source `{name}`, {cause}"))
+        };
+        let path = format!("/v1/sources/{}{action}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|_| broken("cannot be asked for it".into()))?;
+        request.headers_mut().insert("tradewind-hop", HeaderValue::from_static("1"));
+        request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+        let asked = async {
+            let answer = ways
+                .send(node, request)
+                .await
+                .map_err(|error| broken(format!("does not answer: {error}")))?;
+            let (head, mut body) = answer.into_parts();
+            let mut bytes = Vec::new();
+            while let Some(piece) = body.next().await {
+                bytes.extend_from_slice(&piece.map_err(|error| broken(format!("broke off: {error}")))?);
+                if bytes.len() > ANSWER_BYTES_MAX {
+                    return Err(broken("answers too much".into()));
+                }
+            }
+            let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            if head.status.is_success() {
+                return Ok(value);
+            }
+            let text = |member: &str| value.get(member).and_then(Value::as_str).unwrap_or_default();
+            let code = Code::from_text(text("code")).unwrap_or(Code::Internal);
+            Err(Problem::new(code, text("detail")))
+        };
+        tokio::time::timeout(limit, asked).await.map_err(|_| broken("did not answer in time".into()))?
+    }
+}
