@@ -27,9 +27,10 @@ pub(crate) use ways::Ways;
 use crate::Error;
 use crate::core::Core;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
-use tw_cluster::{Capacity, Coordination, Owners, Registration};
+use tw_cluster::{Capacity, Owners, Registration};
 
 /// The name under which a node's interface is registered.
 const PROTOCOL: &str = "http";
@@ -68,18 +69,22 @@ impl Cluster {
         self.joined.get().map(|joined| &joined.host)
     }
 
-    /// Registers the node, which others reach at `address`, and takes its share.
+    /// Registers the node, which listens on `address`, and takes its share.
     ///
     /// # Errors
-    /// [`Error::Cluster`].
+    /// [`Error::Coordination`].
     pub(crate) async fn join(
         &self,
         core: &Arc<Core>,
-        coordination: Arc<dyn Coordination>,
         identity: &Identity,
-        address: String,
+        address: SocketAddr,
     ) -> Result<(), Error> {
         let options = &core.cluster_options;
+        let address = match options.advertise.as_str() {
+            "" => address.to_string(),
+            advertised => advertised.to_owned(),
+        };
+        let coordination = core.coordination.clone();
         let registration = Registration {
             node: identity.node.clone(),
             instance: identity.instance.clone(),

@@ -1,15 +1,16 @@
 //! A node's life: it starts things in their order, follows the definitions, and ends things in the opposite order.
 
+mod composing;
 mod opening;
 
-use crate::cluster::Cluster;
 use crate::core::Core;
 use crate::definitions::{self, Definitions};
 use crate::parts::{NodeCluster, NodeControl, NodeParked, NodeSql};
 use crate::secrets::Passwords;
 use crate::sources::Sources;
 use crate::{Config, Error, metrics};
-use opening::{Engine as LogEngine, Opened, open};
+use composing::{Composed, compose};
+use opening::Engine as LogEngine;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,78 +47,25 @@ impl Node {
     pub async fn start(config: Config, env: Env) -> Result<Self, Error> {
         config.check()?;
         let recorder = metrics::recorder()?;
-        let started = env.clock.monotonic();
-        let (opening, opening_env) = (config.clone(), env.clone());
-        let opened = tokio::task::spawn_blocking(move || open(&opening, opening_env)).await;
-        let Opened { folder, engine: log, store, events, workers, secrets, identity, lock } =
-            opened.map_err(|_| Error::Interrupted)??;
-        let shared = log.log();
-        let engine = Engine::new(config.query, shared.clone(), store, Arc::new(workers.clone()))?;
-        let time = Arc::new(SystemTime::new(&env));
-        let coordination: Arc<dyn Coordination> = match identity {
-            Some(_) => Arc::new(EtcdCoordination::new(time, &config.etcd)?),
-            None => Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?),
-        };
-        let place = Place { store: events.clone(), env: env.clone(), scratch: folder.scratch() };
-        let passwords = match identity {
-            Some(_) => Passwords::Shared(coordination.clone()),
-            None => Passwords::File(secrets),
-        };
-        let sources = Arc::new(Sources::new(place, passwords));
-        if identity.is_some() {
-            sources.allow_none();
-        }
-        let definitions = Definitions::new(
-            shared.clone(),
-            events.clone(),
-            engine.clone(),
-            workers.clone(),
-            sources.clone(),
-            env.clone(),
-        );
-        let definitions = Arc::new(definitions);
-        definitions.follow().await?;
-        let cluster = Arc::new(Cluster::default());
-        let core = Arc::new(Core {
-            options: config.node,
-            cluster_options: config.cluster,
-            cluster,
-            folder,
-            _lock: lock,
-            env,
-            coordination,
-            log: shared,
-            events,
-            workers,
-            engine,
-            sources,
-            definitions,
-            started,
-            closing: AtomicBool::new(false),
-            fenced: watch::Sender::new(false),
-        });
+        let http = config.http.clone();
+        let Composed { core, log, identity } = compose(config, env).await?;
         let routes: Arc<dyn Routes> = match identity {
             Some(_) => core.cluster.make_ways(),
             None => Arc::new(Alone),
         };
-        let server = match Server::start(config.http, parts(&core, routes, recorder)).await {
+        let server = match Server::start(http, parts(&core, routes, recorder)).await {
             Ok(server) => server,
             Err(error) => {
                 end(&core, log).await?;
                 return Err(error.into());
             }
         };
-        if let Some(identity) = identity {
-            let address = match core.cluster_options.advertise.as_str() {
-                "" => server.address().to_string(),
-                advertised => advertised.to_owned(),
-            };
-            if let Err(error) = core.cluster.join(&core, core.coordination.clone(), &identity, address).await
-            {
-                server.shutdown().await;
-                end(&core, log).await?;
-                return Err(error);
-            }
+        if let Some(identity) = identity
+            && let Err(error) = core.cluster.join(&core, &identity, server.address()).await
+        {
+            server.shutdown().await;
+            end(&core, log).await?;
+            return Err(error);
         }
         let (stop, stopped) = watch::channel(false);
         let follower = tokio::spawn(follow(core.clone(), stopped));

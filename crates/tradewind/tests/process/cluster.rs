@@ -107,3 +107,33 @@ fn clu_1_any_node_takes_any_request_and_a_killed_owner_is_replaced() {
         eventually(all, || format!("n{number} shows {:?}", ids(cluster.node(number))));
     }
 }
+
+#[test]
+fn clu_1_a_node_that_was_paused_past_its_lease_writes_nothing_and_comes_back() {
+    let cluster = Cluster::start(3);
+    cluster.node(0).ok(&["sql", "CREATE STREAM orders WITH (partitions = 6)"]);
+    for number in 1..3 {
+        let listed = || {
+            cluster.node(number).ok(&["stream", "ls", "-o", "ndjson"]).contains("\"orders\"").then_some(())
+        };
+        eventually(listed, || format!("n{number} does not know the stream"));
+    }
+    append(cluster.node(0), 0..60);
+    // Requests that are under way at the zombie when it wakes up.
+    let zombie = cluster.node(1);
+    zombie.send("-STOP");
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| append(zombie, 60..90));
+        // Its partitions are taken over.
+        append(cluster.node(0), 90..150);
+        append(cluster.node(2), 150..210);
+        zombie.send("-CONT");
+        waiting.join().unwrap()
+    });
+    assert_eq!(waiting["events"].as_array().unwrap().len(), 30);
+    append(zombie, 210..240);
+    for number in 0..3 {
+        let all = || (ids(cluster.node(number)) == (0..240).collect::<Vec<_>>()).then_some(());
+        eventually(all, || format!("n{number} shows {:?}", ids(cluster.node(number))));
+    }
+}

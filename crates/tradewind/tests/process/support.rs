@@ -67,9 +67,14 @@ impl Node {
 
     /// Sends a signal, such as `-TERM`, and waits for the end.
     pub(crate) fn signal(mut self, signal: &str) -> ExitStatus {
+        self.send(signal);
+        eventually(|| self.child.try_wait().unwrap(), || "the node does not end".to_owned())
+    }
+
+    /// Sends a signal, such as `-STOP`.
+    pub(crate) fn send(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success(), "kill {signal}");
-        eventually(|| self.child.try_wait().unwrap(), || "the node does not end".to_owned())
     }
 
     /// Runs a command of the client against this node.

@@ -1,11 +1,10 @@
 //! Ownership: nodes that join, leave and fall silent, and who has what then.
 
-use crate::support::{in_time, on_both_engines};
+use crate::support::{in_time, on_both_engines, until};
 use futures_util::future::FutureExt;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tw_cluster::conformance::{Disturbance, Engine};
 use tw_cluster::{
     BoxFuture, Capacity, Coordination, LeaseOptions, Members, Owner, Owners, OwnersOptions, Registration,
@@ -118,12 +117,7 @@ async fn shared_among(engine: &dyn Engine, nodes: &[(&str, &Owners)], world: &Wo
             && nodes.iter().map(|(name, _)| here(name)).sum::<usize>() == UNITS as usize
             && nodes.iter().all(agrees)
     };
-    let agreed = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    in_time(engine, agreed).await;
+    in_time(engine, until(is_so)).await;
 }
 
 async fn clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_leaves(engine: &dyn Engine) {
@@ -136,12 +130,8 @@ async fn clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_le
     assert_eq!(*world.fenced.lock(), BTreeSet::new(), "a hand-over between the living fences nobody off");
     assert_eq!(a.address(&tw_types::NodeId::new("b").unwrap(), "http").as_deref(), Some("b:7070"));
     Members::new(engine.connect()).unwrap().set_standing("b", Standing::Draining).await.unwrap();
-    let drained = async {
-        while world.open.lock().values().any(|(node, _)| node == "b") {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    in_time(engine, drained).await;
+    let drained = || world.open.lock().values().all(|(node, _)| node != "b");
+    in_time(engine, until(drained)).await;
     in_time(engine, a.leave()).await.unwrap();
     in_time(engine, b.leave()).await.unwrap();
     shared_among(engine, &[("c", &c)], &world, 12).await;
@@ -185,12 +175,7 @@ async fn a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself(en
         assert_eq!(a.owner(&unit), Owner::Nobody);
         engine.disturb(Disturbance::Resume);
     }
-    let again = async {
-        while a.lease().id() == lease.id() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    in_time(engine, again).await;
+    in_time(engine, until(|| a.lease().id() != lease.id())).await;
     shared_among(engine, &[("a", &a)], &world, 12).await;
     assert_eq!(*world.fenced.lock(), BTreeSet::new(), "it is the same writer");
 }

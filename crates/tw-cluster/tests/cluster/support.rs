@@ -55,6 +55,13 @@ pub(crate) async fn in_time<T>(engine: &dyn Engine, what: impl Future<Output = T
     panic!("it does not come about");
 }
 
+/// Waits until that holds, however long it takes.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Whether that does not come about while some time passes.
 pub(crate) async fn not_in<T>(engine: &dyn Engine, time: Duration, what: impl Future<Output = T>) -> bool {
     let mut what = std::pin::pin!(what);

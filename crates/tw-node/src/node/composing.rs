@@ -1,0 +1,82 @@
+//! Putting together what runs below the interface.
+
+use super::opening::{Engine as LogEngine, Opened, open};
+use crate::cluster::{Cluster, Identity};
+use crate::core::Core;
+use crate::definitions::Definitions;
+use crate::secrets::Passwords;
+use crate::sources::Sources;
+use crate::{Config, Error};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
+use tw_capture::Place;
+use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, SystemTime};
+use tw_env::Env;
+use tw_project::Engine;
+
+/// Everything below the interface, running.
+pub(super) struct Composed {
+    pub(super) core: Arc<Core>,
+    pub(super) log: LogEngine,
+    /// Who the node is, if it is one of many.
+    pub(super) identity: Option<Identity>,
+}
+
+/// Opens what a node is made of, and has it follow the definitions. One of many has nothing to do before it has joined.
+///
+/// # Errors
+/// Whatever keeps a part from starting.
+pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error> {
+    let started = env.clock.monotonic();
+    let (opening, opening_env) = (config.clone(), env.clone());
+    let opened = tokio::task::spawn_blocking(move || open(&opening, opening_env)).await;
+    let opened = opened.map_err(|_| Error::Interrupted)??;
+    let Opened { folder, engine: log, store, events, workers, secrets, identity, lock } = opened;
+    let shared = log.log();
+    let cluster = Arc::new(Cluster::default());
+    let engine = Engine::new(config.query, shared.clone(), store, Arc::new(workers.clone()))?;
+    let time = Arc::new(SystemTime::new(&env));
+    let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
+        Some(_) => {
+            let etcd = Arc::new(EtcdCoordination::new(time, &config.etcd)?);
+            (etcd.clone(), Passwords::Shared(etcd))
+        }
+        None => {
+            (Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?), Passwords::File(secrets))
+        }
+    };
+    let place = Place { store: events.clone(), env: env.clone(), scratch: folder.scratch() };
+    let sources = Arc::new(Sources::new(place, passwords));
+    if identity.is_some() {
+        sources.allow_none();
+    }
+    let definitions = Arc::new(Definitions::new(
+        shared.clone(),
+        events.clone(),
+        engine.clone(),
+        workers.clone(),
+        sources.clone(),
+        env.clone(),
+    ));
+    definitions.follow().await?;
+    let core = Arc::new(Core {
+        options: config.node,
+        cluster_options: config.cluster,
+        cluster,
+        folder,
+        _lock: lock,
+        env,
+        coordination,
+        log: shared,
+        events,
+        workers,
+        engine,
+        sources,
+        definitions,
+        started,
+        closing: AtomicBool::new(false),
+        fenced: watch::Sender::new(false),
+    });
+    Ok(Composed { core, log, identity })
+}
