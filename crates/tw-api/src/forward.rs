@@ -93,24 +93,33 @@ impl<'c> Forward<'c> {
         tokio::time::timeout(limit, arrived).await.map_err(|_| not_owner(what))
     }
 
-    /// Sends the request to a node, with this body and these headers besides its own.
+    /// Sends the request to a node, with this body and these headers besides its own. Whoever has nothing of it any more is not
+    /// waited for: a node that stands still answers nobody.
     pub(crate) async fn send(
         &self,
         node: &NodeId,
         body: Bytes,
         more: &[(HeaderName, HeaderValue)],
+        is_there: impl Fn() -> bool,
     ) -> Tried<Response<Reply>> {
         let request = self.request(body, more);
-        let sent = self.call.api.parts.routes.send(node, request);
-        match tokio::time::timeout(self.left(), sent).await {
-            Ok(Ok(answer)) if is_elsewhere(&answer) => Tried::Elsewhere,
-            Ok(Ok(answer)) => Tried::Answered(answer),
-            Ok(Err(unanswered)) if !unanswered.was_sent => Tried::Elsewhere,
-            Ok(Err(unanswered)) => Tried::Unknown(unanswered),
-            Err(_) => {
-                let cause = format!("node `{node}` did not answer in time");
-                Tried::Unknown(Unanswered { was_sent: true, cause })
+        let gone = async {
+            while is_there() {
+                let news = self.call.api.parts.routes.changed();
+                let _either = tokio::time::timeout(PAUSE, news).await;
             }
+        };
+        let unanswered = |cause: String| Tried::Unknown(Unanswered { was_sent: true, cause });
+        tokio::select! {
+            biased;
+            sent = self.call.api.parts.routes.send(node, request) => match sent {
+                Ok(answer) if is_elsewhere(&answer) => Tried::Elsewhere,
+                Ok(answer) => Tried::Answered(answer),
+                Err(unanswered) if !unanswered.was_sent => Tried::Elsewhere,
+                Err(unanswered) => Tried::Unknown(unanswered),
+            },
+            () = gone => unanswered(format!("node `{node}` was replaced before it answered")),
+            () = tokio::time::sleep(self.left()) => unanswered(format!("node `{node}` did not answer in time")),
         }
     }
 
@@ -169,12 +178,14 @@ pub(crate) async fn carry(
         match way() {
             Way::Here => return Ok(None),
             Way::Nobody => {}
-            Way::Node(node) => match forward.send(&node, body.clone(), &[]).await {
-                Tried::Answered(answer) => return Ok(Some(stream(answer))),
-                Tried::Elsewhere => {}
-                Tried::Unknown(_) if can_repeat => {}
-                Tried::Unknown(unanswered) => return Err(unknown(&unanswered)),
-            },
+            Way::Node(node) => {
+                match forward.send(&node, body.clone(), &[], || way() == Way::Node(node.clone())).await {
+                    Tried::Answered(answer) => return Ok(Some(stream(answer))),
+                    Tried::Elsewhere => {}
+                    Tried::Unknown(_) if can_repeat => {}
+                    Tried::Unknown(unanswered) => return Err(unknown(&unanswered)),
+                }
+            }
         }
         forward.pause(what).await?;
     }

@@ -14,6 +14,7 @@ mod history;
 mod host;
 mod load;
 mod options;
+mod peers;
 mod remote;
 mod units;
 mod ways;
@@ -21,6 +22,7 @@ mod wire;
 
 pub(crate) use host::Host;
 pub use options::ClusterOptions;
+pub(crate) use peers::NodePeers;
 pub(crate) use units::Subject;
 pub(crate) use ways::Ways;
 

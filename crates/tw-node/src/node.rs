@@ -4,26 +4,21 @@ mod composing;
 mod opening;
 
 use crate::core::Core;
-use crate::definitions::{self, Definitions};
+use crate::definitions;
 use crate::parts::{NodeCluster, NodeControl, NodeParked, NodeSql};
-use crate::secrets::Passwords;
-use crate::sources::Sources;
 use crate::{Config, Error, metrics};
 use composing::{Composed, compose};
 use opening::Engine as LogEngine;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tw_api::parts::{Alone, Routes};
 use tw_api::{Parts, Server};
-use tw_capture::Place;
-use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, SystemTime};
 use tw_env::Env;
 use tw_log::CONFIG_STREAM;
-use tw_project::Engine;
 use tw_types::{PartitionId, StreamPartition};
 
 /// How long a change of a definition that is under way has to end when the node ends.

@@ -1,7 +1,7 @@
 //! Putting together what runs below the interface.
 
 use super::opening::{Engine as LogEngine, Opened, open};
-use crate::cluster::{Cluster, Identity};
+use crate::cluster::{Cluster, Identity, NodePeers};
 use crate::core::Core;
 use crate::definitions::Definitions;
 use crate::secrets::Passwords;
@@ -35,7 +35,14 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let Opened { folder, engine: log, store, events, workers, secrets, identity, lock } = opened;
     let shared = log.log();
     let cluster = Arc::new(Cluster::default());
-    let engine = Engine::new(config.query, shared.clone(), store, Arc::new(workers.clone()))?;
+    let views = Arc::new(workers.clone());
+    let engine = match identity {
+        Some(_) => {
+            let peers = Arc::new(NodePeers(cluster.make_ways()));
+            Engine::joined(config.query, shared.clone(), store, views, peers)?
+        }
+        None => Engine::new(config.query, shared.clone(), store, views)?,
+    };
     let time = Arc::new(SystemTime::new(&env));
     let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
         Some(_) => {

@@ -4,7 +4,7 @@ use crate::cluster::Subject;
 use crate::core::Core;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_api::parts::{Cluster, ClusterView, NodeView, UnitView};
@@ -65,8 +65,8 @@ impl Cluster for NodeCluster {
         })
     }
 
-    fn read(&self, _: Bytes) -> BoxStream<'static, Bytes> {
-        Box::pin(stream::empty())
+    fn read(&self, request: Bytes) -> BoxStream<'static, Bytes> {
+        self.0.engine.serve(request)
     }
 }
 

@@ -156,7 +156,13 @@ async fn carry(
             let prefer =
                 (HeaderName::from_static("prefer"), HeaderValue::from_static("return=representation"));
             let body = Bytes::copy_from_slice(request.body);
-            match forward.send(&node, body, &[(SHARE, list), prefer]).await {
+            let routes = &request.call.api.parts.routes;
+            let has = |partition: &PartitionId| {
+                let at = StreamPartition::new(request.stream.id, *partition);
+                matches!(routes.partition(at), Way::Node(owner) if owner == node)
+            };
+            let is_there = || only.iter().any(has);
+            match forward.send(&node, body, &[(SHARE, list), prefer], is_there).await {
                 Tried::Elsewhere => Ok(Share::Elsewhere),
                 Tried::Unknown(_) if can_repeat => Ok(Share::Elsewhere),
                 Tried::Unknown(unanswered) => Err(unknown(&unanswered)),
