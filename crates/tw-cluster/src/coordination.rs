@@ -39,6 +39,14 @@ impl fmt::Display for LeaseId {
     }
 }
 
+impl LeaseId {
+    /// The lease whose number is written so, as [`LeaseId`] is displayed; nothing for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(u64::from_str_radix(text, 16).ok().filter(|id| *id > 0)?);
+        (id.to_string() == text).then_some(id)
+    }
+}
+
 /// A key and what is stored under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -110,6 +110,36 @@ pub enum Error {
         /// How many were ahead, with the holder.
         ahead: usize,
     },
+    /// What is asked of a lock session breaks a rule.
+    #[error("`{what}` of a lock session is `{value}`: it must be {rule}")]
+    InvalidLock {
+        /// Which part of it.
+        what: &'static str,
+        /// The value, or its beginning.
+        value: String,
+        /// What is allowed.
+        rule: &'static str,
+    },
+    /// A lock session does not hold this lock.
+    #[error("the session does not hold the lock `{name}`: it has released it, or it was taken away")]
+    NotHeld {
+        /// The lock.
+        name: String,
+    },
+    /// No lock session has this number.
+    #[error(
+        "there is no lock session `{0}`: it was released, or not renewed in time, and holds nothing any more"
+    )]
+    NoSession(String),
+    /// An older lock session waits for what this one holds.
+    #[error(
+        "an older session waits for {}, which this one holds, so this one must not wait for more: release it, then ask again",
+        quoted(names)
+    )]
+    Wounded {
+        /// The locks that the older ones wait for, by name.
+        names: Vec<String>,
+    },
     /// Another node has this name, or the same one had it before and its lease has not ended yet.
     #[error(
         "a node `{node}` is registered already{}: give each node a name of its own, or wait until the old one's lease has ended", of_lease(*lease)
@@ -159,6 +189,11 @@ pub enum Error {
         /// What is allowed.
         rule: &'static str,
     },
+}
+
+/// Names for a person, such as `a`, `b`.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn of_lease(lease: Option<LeaseId>) -> String {

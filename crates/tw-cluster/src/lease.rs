@@ -5,6 +5,7 @@
 use crate::{Coordination, Error, Grant, LeaseId, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -93,7 +94,8 @@ impl Term {
     }
 }
 
-/// A lease and the task that renews it. Clones are the same lease; it is revoked when the last of them is dropped.
+/// A lease and the task that renews it. Clones are the same lease; it is revoked when the last of them is dropped, unless
+/// somebody else looks after it ([`Lease::adopt`], [`Lease::hand_over`]).
 #[derive(Debug, Clone)]
 pub struct Lease(Arc<Kept>);
 
@@ -103,6 +105,8 @@ struct Kept {
     coordination: Arc<dyn Coordination>,
     standing: watch::Sender<Standing>,
     keeper: AbortHandle,
+    /// Whether it ends with this value.
+    is_own: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,11 +123,42 @@ impl Lease {
     pub async fn new(coordination: Arc<dyn Coordination>, options: &LeaseOptions) -> Result<Self> {
         options.check()?;
         let grant = coordination.grant(Duration::from_millis(options.ttl_ms)).await?;
-        let term = Term::new(&grant, options.margin_percent);
+        Ok(Self::kept(coordination, &grant, options.margin_percent, true))
+    }
+
+    /// Keeps a lease that somebody else has made and looks after, for as long as this value lives; then it has its time
+    /// left, and is not revoked. It is renewed at once. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Those of [`Coordination::renew`].
+    pub async fn adopt(
+        coordination: Arc<dyn Coordination>,
+        id: LeaseId,
+        margin_percent: u32,
+    ) -> Result<Self> {
+        let grant = coordination.renew(id).await?;
+        Ok(Self::kept(coordination, &grant, margin_percent, false))
+    }
+
+    fn kept(coordination: Arc<dyn Coordination>, grant: &Grant, margin_percent: u32, is_own: bool) -> Self {
+        let term = Term::new(grant, margin_percent);
         let standing = watch::Sender::new(Standing { deadline: term.deadline(), is_lost: false });
-        let keeping = keep(coordination.clone(), grant.id, term, standing.clone());
+        let keeping = keep(coordination.clone(), grant.id, term, standing.clone(), is_own);
         let keeper = tokio::spawn(keeping).abort_handle();
-        Ok(Self(Arc::new(Kept { id: grant.id, coordination, standing, keeper })))
+        let is_own = AtomicBool::new(is_own);
+        Self(Arc::new(Kept { id: grant.id, coordination, standing, keeper, is_own }))
+    }
+
+    /// Renews it once more, and leaves it to somebody else to do so from now on: it is not revoked when this value is
+    /// dropped.
+    ///
+    /// # Errors
+    /// Those of [`Coordination::renew`]; then nothing has changed.
+    pub async fn hand_over(&self) -> Result<Grant> {
+        self.check()?;
+        let grant = self.0.coordination.renew(self.id()).await?;
+        self.0.is_own.store(false, Ordering::Relaxed);
+        Ok(grant)
     }
 
     /// Its number.
@@ -185,8 +220,9 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let was_lost = self.standing.borrow().is_lost;
         self.end();
+        let is_over = was_lost || !self.is_own.load(Ordering::Relaxed);
         // Without a runtime there is nobody to carry it out: it ends by itself then.
-        if let (false, Ok(runtime)) = (was_lost, tokio::runtime::Handle::try_current()) {
+        if let (false, Ok(runtime)) = (is_over, tokio::runtime::Handle::try_current()) {
             runtime.spawn(give_up(self.coordination.clone(), self.id));
         }
     }
@@ -198,6 +234,7 @@ async fn keep(
     id: LeaseId,
     mut term: Term,
     standing: watch::Sender<Standing>,
+    is_own: bool,
 ) {
     let time = coordination.time();
     loop {
@@ -228,7 +265,9 @@ async fn keep(
     }
     tracing::warn!("lease {id} is lost");
     standing.send_modify(|standing| standing.is_lost = true);
-    give_up(coordination, id).await;
+    if is_own {
+        give_up(coordination, id).await;
+    }
 }
 
 /// Lets others have what was held; if that fails, they get it when the lease has ended by itself.

@@ -3,8 +3,9 @@
 //! Everything stands on the trait [`Coordination`]: a small, strongly ordered key space with leases, compare-and-set and
 //! watches. [`MemoryCoordination`] is the engine of a single process, and the reference; [`EtcdCoordination`] is etcd. One
 //! conformance suite holds both to the same promises. On top, and knowing of no engine: [`Lease`] (kept, and given up in time),
-//! [`Election`], [`Locks`], [`Members`] and [`Configuration`]. Coordination is never in the path of an event: it says who
-//! owns what, under which fencing token, and until when; [`Owners`] carries that out.
+//! [`Election`], [`Locks`] and, for clients that keep their leases themselves, [`LockSessions`], [`Members`] and
+//! [`Configuration`]. Coordination is never in the path of an event: it says who owns what, under which fencing token, and until
+//! when; [`Owners`] carries that out.
 
 mod configuration;
 #[cfg(feature = "conformance")]
@@ -22,6 +23,7 @@ mod memory;
 mod mirror;
 mod ownership;
 mod record;
+mod sessions;
 mod time;
 mod transaction;
 
@@ -37,6 +39,7 @@ pub use locks::{Lock, Locks};
 pub use members::{Capacity, Load, Member, MemberEvent, Members, Membership, Registration, Roster, Standing};
 pub use memory::{KeySpace, MemoryCoordination, MemoryOptions};
 pub use ownership::{Owner, Owners, OwnersOptions, Units};
+pub use sessions::{LockOptions, LockQueue, LockSession, LockSessions};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};
 

@@ -22,6 +22,9 @@ struct PlaceV1 {
     v: u32,
     /// Who waits, or the candidate's announcement.
     who: String,
+    /// When its lock session was opened, if it is of one: the lower, the older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    age: Option<u64>,
     /// Nobody waits here any more; the key stays because a request whose outcome is unknown might make it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     left: bool,
@@ -34,6 +37,10 @@ pub struct Waiter {
     pub who: String,
     /// Its place, and its fencing token once it has the turn.
     pub token: Revision,
+    /// The lease under which it is there.
+    pub lease: Option<LeaseId>,
+    /// The revision at which its lock session was opened, if it is of one: the lower, the older.
+    pub age: Option<Revision>,
 }
 
 /// The line below a key.
@@ -63,6 +70,14 @@ impl Line {
     /// # Errors
     /// [`Error::NoLease`], [`Error::Unavailable`], and [`Error::Unknown`], after which the place is given up by itself.
     pub(crate) async fn enter(&self, lease: &Lease, who: &str) -> Result<Place> {
+        self.enter_as(lease, who, None).await
+    }
+
+    /// The same for a lock session of this age.
+    ///
+    /// # Errors
+    /// Those of [`Line::enter`].
+    pub(crate) async fn enter_as(&self, lease: &Lease, who: &str, age: Option<Revision>) -> Result<Place> {
         // One name is used once: the lease belongs to this process, and the number is counted here.
         static PLACES: AtomicU64 = AtomicU64::new(0);
         let number = PLACES.fetch_add(1, Ordering::Relaxed);
@@ -76,7 +91,7 @@ impl Line {
             is_left: AtomicBool::new(false),
         }));
         let claim = Transaction::new().when(Guard::Absent(place.0.key.clone()));
-        let claim = claim.put_under(lease.id(), &place.0.key, encode(&place.0.key, who, false)?);
+        let claim = claim.put_under(lease.id(), &place.0.key, encode(&place.0.key, who, age, false)?);
         // Dropped here, after an error or while it waits, the place is left.
         let outcome = self.coordination.commit(claim).await?;
         place.0.may_come_again.store(false, Ordering::Relaxed);
@@ -90,12 +105,12 @@ impl Line {
 }
 
 /// Those who have not left, whose turn it is first.
-fn waiting(entries: &[Entry]) -> Vec<(&Entry, Waiter)> {
+pub(crate) fn waiting(entries: &[Entry]) -> Vec<(&Entry, Waiter)> {
     let mut all: Vec<(&Entry, Waiter)> = entries
         .iter()
         .filter_map(|entry| {
             let place = decode(entry)?;
-            Some((entry, Waiter { who: place.who, token: entry.created })).filter(|_| !place.left)
+            (!place.left).then(|| (entry, waiter(entry, place)))
         })
         .collect();
     all.sort_by_key(|(entry, _)| entry.created);
@@ -104,13 +119,18 @@ fn waiting(entries: &[Entry]) -> Vec<(&Entry, Waiter)> {
 
 /// Who has the turn among these entries, if anybody.
 pub(crate) fn first<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Option<Waiter> {
-    let waiters = entries.into_iter().filter_map(|entry| Some((entry.created, decode(entry)?)));
-    let (token, place) = waiters.filter(|(_, place)| !place.left).min_by_key(|(token, _)| *token)?;
-    Some(Waiter { who: place.who, token })
+    let waiters = entries.into_iter().filter_map(|entry| Some((entry, decode(entry)?)));
+    let (entry, place) = waiters.filter(|(_, place)| !place.left).min_by_key(|(entry, _)| entry.created)?;
+    Some(waiter(entry, place))
 }
 
-fn encode(key: &Key, who: &str, left: bool) -> Result<Vec<u8>> {
-    record::encode(key, &PlaceV1 { v: 1, who: who.to_owned(), left })
+fn waiter(entry: &Entry, place: PlaceV1) -> Waiter {
+    let age = place.age.map(Revision);
+    Waiter { who: place.who, token: entry.created, lease: entry.lease, age }
+}
+
+fn encode(key: &Key, who: &str, age: Option<Revision>, left: bool) -> Result<Vec<u8>> {
+    record::encode(key, &PlaceV1 { v: 1, who: who.to_owned(), age: age.map(|age| age.0), left })
 }
 
 /// A place; nothing for what cannot be understood, which is warned of and waits like everybody else.
@@ -143,6 +163,15 @@ impl Place {
     /// What a transaction demands that only the holder of this place may carry out.
     pub(crate) fn guard(&self) -> Guard {
         Guard::Created(self.0.key.clone(), self.token())
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.0.key
+    }
+
+    /// Leaves it to somebody else to give the place up: it stays until its lease ends, or its key is removed.
+    pub(crate) fn hand_over(&self) {
+        self.0.is_left.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn lease(&self) -> &Lease {
@@ -241,14 +270,22 @@ impl Place {
     }
 
     async fn pause_after(&self, error: Error) -> Result<()> {
-        match error {
-            Error::Unavailable(_) | Error::Unknown(_) => {
-                let time = self.0.line.coordination.time();
-                time.sleep_until(time.now() + RETRY).await;
-                Ok(())
-            }
-            error => Err(error),
+        pause_after(&self.0.line.coordination, error).await
+    }
+}
+
+/// Waits a little after an error that passes.
+///
+/// # Errors
+/// Every other error.
+pub(crate) async fn pause_after(coordination: &Arc<dyn Coordination>, error: Error) -> Result<()> {
+    match error {
+        Error::Unavailable(_) | Error::Unknown(_) => {
+            let time = coordination.time();
+            time.sleep_until(time.now() + RETRY).await;
+            Ok(())
         }
+        error => Err(error),
     }
 }
 
@@ -271,7 +308,7 @@ async fn leave(
     may_come_again: bool,
 ) -> Result<()> {
     let transaction = match may_come_again {
-        true => Transaction::new().put_under(lease, &key, encode(&key, "", true)?),
+        true => Transaction::new().put_under(lease, &key, encode(&key, "", None, true)?),
         false => Transaction::new().delete(&key),
     };
     match coordination.commit(transaction).await {

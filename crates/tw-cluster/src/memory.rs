@@ -52,11 +52,20 @@ impl MemoryCoordination {
     /// # Errors
     /// [`Error::InvalidOption`].
     pub fn new(time: Arc<dyn Time>, options: &MemoryOptions) -> Result<Self> {
+        Self::starting_at(time, options, Revision(1))
+    }
+
+    /// The same with this first revision, and lease numbers above it: what comes after a process that has ended and whose
+    /// revisions were all lower, so that fencing tokens go on rising.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn starting_at(time: Arc<dyn Time>, options: &MemoryOptions, first: Revision) -> Result<Self> {
         if !(1..=10_000_000).contains(&options.history_max) {
             let value = options.history_max.to_string();
             return Err(Error::InvalidOption { option: "history_max", value, rule: "1 to 10,000,000" });
         }
-        let state = KeySpace::new(options.history_max as usize);
+        let state = KeySpace::starting_at(options.history_max as usize, first);
         let progress = watch::Sender::new((state.revision(), None));
         let shared = Arc::new(Shared { time, state: Mutex::new(state), progress });
         let expiry = tokio::spawn(expire(Arc::downgrade(&shared))).abort_handle();

@@ -35,15 +35,20 @@ struct Lease {
 impl KeySpace {
     /// An empty key space, whose revision is 1, as etcd's is. It remembers so many changes.
     pub fn new(history_max: usize) -> Self {
+        Self::starting_at(history_max, Revision(1))
+    }
+
+    /// The same at another revision. Those before are as if compacted, and leases have higher numbers.
+    pub fn starting_at(history_max: usize, first: Revision) -> Self {
         Self {
-            revision: Revision(1),
+            revision: first,
             entries: BTreeMap::new(),
             base: BTreeMap::new(),
-            compacted: Revision(0),
+            compacted: Revision(first.0.saturating_sub(1)),
             history: VecDeque::new(),
             history_max,
             leases: BTreeMap::new(),
-            last_lease: 0,
+            last_lease: first.0.saturating_sub(1),
         }
     }
 

@@ -10,6 +10,7 @@ mod leases;
 mod locks;
 mod members;
 mod ownership;
+mod sessions;
 mod support;
 
 mod memory_conformance {
