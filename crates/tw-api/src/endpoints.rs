@@ -6,6 +6,7 @@ mod cluster;
 mod definitions;
 mod events;
 mod history;
+mod locks;
 mod sql;
 mod system;
 
@@ -14,6 +15,7 @@ pub(crate) use append::{AppendResult, AppendedSummary};
 pub(crate) use definitions::{NewStreamRequest, StreamBody, StreamPatch};
 pub(crate) use events::Page;
 pub(crate) use history::HistoryPage;
+pub(crate) use locks::{LockRequest, MoreLocksRequest};
 pub(crate) use sql::SqlRequest;
 
 use crate::body::Body;
@@ -76,6 +78,13 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::DrainNode => cluster::drain(call, true).await,
         Route::ActivateNode => cluster::drain(call, false).await,
         Route::ReadPeer => cluster::read(call, body).await,
+        Route::ListLocks => locks::list(call).await,
+        Route::GetLock => locks::show(call).await,
+        Route::OpenLockSession => locks::open(call, body).await,
+        Route::TakeLocks => locks::take(call, body).await,
+        Route::RenewLockSession => locks::renew(call).await,
+        Route::CloseLockSession => locks::close(call).await,
+        Route::ReleaseLock => locks::release(call).await,
         Route::Status => system::status(call).await,
         Route::OpenApi => Ok(system::openapi()),
         Route::Health => Ok(system::text("ok\n")),

@@ -50,6 +50,7 @@ fn document() -> OpenApi {
         ("sources", "Databases that are captured"),
         ("projections", "SQL views that are kept up to date"),
         ("parked", "Events that could not be processed"),
+        ("locks", "Locks with fencing tokens, held by sessions that their clients renew"),
         ("system", "The node and the interface itself"),
     ];
     let tags = tags.map(|(name, description)| {

@@ -3,12 +3,14 @@
 
 mod cluster;
 mod control;
+mod locks;
 mod parked;
 mod routes;
 mod sql;
 
 pub use cluster::{Cluster, ClusterView, NodeView, UnitView};
 pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
+pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use routes::{Alone, Pass, Reply, Routes, Unanswered, Way};
 pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
@@ -34,6 +36,8 @@ pub struct Parts {
     pub routes: Arc<dyn Routes>,
     /// The cluster that the node is in, if it is one of many.
     pub cluster: Option<Arc<dyn Cluster>>,
+    /// Locks for clients.
+    pub locks: Arc<dyn Locks>,
     /// The metrics of the whole process.
     pub metrics: PrometheusHandle,
     /// Time and randomness.

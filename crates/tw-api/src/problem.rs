@@ -50,6 +50,15 @@ pub(crate) struct Members {
     /// The first offset that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_offset: Option<u64>,
+    /// The lock that is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lock: Option<String>,
+    /// Who holds it, in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) holder: Option<String>,
+    /// How many are ahead, with the holder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ahead: Option<u64>,
     /// The limit that was exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<u64>,
@@ -102,6 +111,15 @@ impl Problem {
         Self::new(Code::VersionConflict, detail)
             .with(|members| members.current_version = Some(current.0))
             .header(ETAG, &format!("\"{current}\""))
+    }
+
+    /// The lock `lock` did not become free: `holder` has it, and `ahead` were ahead, with the holder.
+    pub fn locked(lock: &str, holder: &str, ahead: u64, detail: impl Into<String>) -> Self {
+        Self::new(Code::Locked, detail).with(|members| {
+            members.lock = Some(lock.to_owned());
+            members.holder = Some(holder.to_owned());
+            members.ahead = Some(ahead);
+        })
     }
 
     /// Its code.

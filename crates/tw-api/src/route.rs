@@ -71,6 +71,13 @@ routes! {
     DrainNode = POST "/v1/cluster/nodes/{node}/drain";
     ActivateNode = POST "/v1/cluster/nodes/{node}/activate";
     ReadPeer = POST "/v1/cluster/read";
+    ListLocks = GET "/v1/locks";
+    GetLock = GET "/v1/locks/{lock}";
+    OpenLockSession = POST "/v1/lock-sessions";
+    TakeLocks = POST "/v1/lock-sessions/{session}/locks";
+    RenewLockSession = POST "/v1/lock-sessions/{session}/renew";
+    CloseLockSession = DELETE "/v1/lock-sessions/{session}";
+    ReleaseLock = DELETE "/v1/lock-sessions/{session}/locks/{lock}";
     Status = GET "/v1/status";
     OpenApi = GET "/v1/openapi.json";
     Health = GET "/healthz";

@@ -32,6 +32,8 @@ pub struct Config {
     pub kafka: tw_log_kafka::Options,
     /// The coordination of a cluster.
     pub etcd: tw_cluster::EtcdOptions,
+    /// Locks for clients.
+    pub locks: tw_cluster::LockOptions,
 }
 
 /// The node as a whole.
@@ -102,6 +104,7 @@ impl Config {
         self.cluster.check()?;
         in_table("kafka", self.kafka.check())?;
         in_table("etcd", self.etcd.check())?;
+        in_table("locks", self.locks.check())?;
         let (sql_ms, query_ms) = (u64::from(self.http.sql_timeout_ms), self.query.query_ms_max);
         if sql_ms > query_ms {
             let reason = format!(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tw_cluster::Coordination;
+use tw_cluster::{Coordination, LockOptions};
 use tw_env::Env;
 use tw_log::Log;
 use tw_log::store::EventStore;
@@ -27,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) env: Env,
     /// What the nodes of a cluster agree on; of a node that is alone, what its clients do.
     pub(crate) coordination: Arc<dyn Coordination>,
+    pub(crate) lock_options: LockOptions,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) events: EventStore,
     pub(crate) workers: tw_process::Handle,

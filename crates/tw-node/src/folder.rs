@@ -15,6 +15,7 @@ use tw_env::Env;
 ///   log/           the truth
 ///   state/         derived: removed, it is built anew from the log
 ///   scratch/       transactions of sources that wait for their commit; empty after a restart
+///   epoch          how often a node was started here
 ///   secrets.toml   passwords of sources, readable by the owner only
 ///   instance       what the folder is called among the nodes of a cluster, and its lock there
 /// ```
@@ -45,6 +46,11 @@ impl Folder {
     /// Where large transactions wait.
     pub fn scratch(&self) -> PathBuf {
         self.0.join("scratch")
+    }
+
+    /// Where the number of the run is.
+    pub(crate) fn epoch(&self) -> PathBuf {
+        self.0.join("epoch")
     }
 
     /// Where passwords are.

@@ -5,7 +5,7 @@ mod opening;
 
 use crate::core::Core;
 use crate::definitions;
-use crate::parts::{NodeCluster, NodeControl, NodeParked, NodeSql};
+use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeSql};
 use crate::{Config, Error, metrics};
 use composing::{Composed, compose};
 use opening::Engine as LogEngine;
@@ -130,6 +130,7 @@ fn parts(
         cluster: is_one_of_many
             .then(|| -> Arc<dyn tw_api::parts::Cluster> { Arc::new(NodeCluster(core.clone())) }),
         routes,
+        locks: Arc::new(NodeLocks(core.clone())),
         metrics,
         env: core.env.clone(),
     }

@@ -2,11 +2,13 @@
 
 mod cluster;
 mod control;
+mod locks;
 mod parked;
 pub(crate) mod problem;
 mod sql;
 
 pub(crate) use cluster::NodeCluster;
 pub(crate) use control::NodeControl;
+pub(crate) use locks::NodeLocks;
 pub(crate) use parked::NodeParked;
 pub(crate) use sql::NodeSql;

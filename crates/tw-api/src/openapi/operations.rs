@@ -1,5 +1,7 @@
 //! What each route does, takes and answers.
 
+mod locks;
+
 use super::doc::Doc;
 use super::schemas::{CloudEvent, Message, ParkedList, ProjectionList, ResultRows, SourceList, StreamList};
 use crate::Code;
@@ -12,7 +14,7 @@ use crate::route::Route;
 use serde_json::{Value, json};
 use tw_wire::cloudevents::{BATCH, EVENT, LINES};
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 
 /// Describes a route.
@@ -42,6 +44,13 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::RebuildProjection => projections(route, doc),
         Route::ListParked | Route::GetParked | Route::RetryParked | Route::DropParked => parked(route, doc),
         Route::ShowCluster | Route::DrainNode | Route::ActivateNode | Route::ReadPeer => cluster(route, doc),
+        Route::ListLocks
+        | Route::GetLock
+        | Route::OpenLockSession
+        | Route::TakeLocks
+        | Route::RenewLockSession
+        | Route::CloseLockSession
+        | Route::ReleaseLock => locks::describe(route, doc),
         Route::Status | Route::OpenApi | Route::Health | Route::Ready | Route::Metrics | Route::Errors => {
             system(route, doc)
         }

@@ -1,7 +1,7 @@
 //! The forms of what is written by hand rather than by serde.
 
 use crate::endpoints::StreamBody;
-use crate::parts::{ParkedEvent, Projection, Source};
+use crate::parts::{Lock, ParkedEvent, Projection, Source};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -101,6 +101,16 @@ pub(crate) struct SourceList {
 pub(crate) struct ProjectionList {
     /// In the order of their names.
     pub(crate) projections: Vec<Projection>,
+}
+
+/// Locks.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LockList {
+    /// Those that somebody holds or waits for, in the order of their names.
+    pub(crate) locks: Vec<Lock>,
+    /// If there are more: pass it as `after`.
+    #[schema(example = "nightly-report")]
+    pub(crate) next: Option<String>,
 }
 
 /// Parked events.

@@ -70,6 +70,8 @@ codes! {
     NoNode = "no_node", NOT_FOUND, "there is no such node";
     /// No such parked event.
     NoParkedEvent = "no_parked_event", NOT_FOUND, "there is no such parked event";
+    /// No such lock session.
+    NoLockSession = "no_lock_session", NOT_FOUND, "there is no such lock session";
     /// The path exists, but not for this method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "the method is not allowed here";
     /// No format that the client accepts.
@@ -82,6 +84,10 @@ codes! {
     InUse = "in_use", CONFLICT, "it is in use";
     /// It is not in a state in which this can be done.
     WrongState = "wrong_state", CONFLICT, "not possible in its present state";
+    /// The session does not hold the lock.
+    LockNotHeld = "lock_not_held", CONFLICT, "the session does not hold the lock";
+    /// The session must release something before it may wait.
+    Wounded = "wounded", CONFLICT, "an older session waits for what this one holds";
     /// Retention or trim has removed the events.
     EventsRemoved = "events_removed", GONE, "the events have been removed";
     /// The subject has another version than expected.
@@ -98,6 +104,8 @@ codes! {
     EventRefused = "event_refused", UNPROCESSABLE_ENTITY, "an event does not fit its stream";
     /// The key was used for another request.
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "the idempotency key belongs to another request";
+    /// Somebody else holds the lock.
+    Locked = "locked", LOCKED, "somebody else holds the lock";
     /// Enough readers are connected.
     TooManyReaders = "too_many_readers", TOO_MANY_REQUESTS, "too many readers";
     /// The headers are over the limit.
@@ -114,6 +122,8 @@ codes! {
     NoOwner = "no_owner", SERVICE_UNAVAILABLE, "a partition has no owner";
     /// The log has stopped after a failed write.
     LogStopped = "log_stopped", SERVICE_UNAVAILABLE, "the log accepts no events";
+    /// What the nodes agree on cannot be reached.
+    CoordinationUnavailable = "coordination_unavailable", SERVICE_UNAVAILABLE, "coordination does not answer";
     /// The server ends.
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, "the server is shutting down";
     /// The node is not ready.
@@ -135,7 +145,7 @@ impl Code {
     /// After how many seconds trying again makes sense by itself.
     pub const fn retry_after_s(self) -> Option<u32> {
         match self {
-            Self::Overloaded | Self::Busy | Self::NoOwner => Some(1),
+            Self::Overloaded | Self::Busy | Self::NoOwner | Self::CoordinationUnavailable => Some(1),
             Self::TooManyReaders | Self::ShuttingDown | Self::NotReady => Some(5),
             Self::LogStopped | Self::DiskFull => Some(30),
             _ => None,

@@ -8,6 +8,7 @@ mod documents;
 mod history;
 mod limits;
 mod live;
+mod locks;
 mod malformed;
 mod read;
 mod security;

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod control;
+mod locks;
 mod parked;
 mod sql;
 
@@ -65,6 +66,7 @@ impl World {
             parked: Arc::new(parked::Shelf::default()),
             routes: Arc::new(tw_api::parts::Alone),
             cluster: None,
+            locks: Arc::new(locks::Table::default()),
             metrics: metrics(),
             env: Env::real(),
         };

@@ -12,7 +12,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 14] = [
+const TABLES: [Table; 15] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -96,6 +96,12 @@ const TABLES: [Table; 14] = [
         about: "The coordination of a cluster, on etcd 3.4 or newer.",
         source: include_str!("../../../tw-cluster/src/etcd/options.rs"),
         item: "EtcdOptions",
+    },
+    Table {
+        name: "locks",
+        about: "Locks that clients hold.",
+        source: include_str!("../../../tw-cluster/src/sessions.rs"),
+        item: "LockOptions",
     },
 ];
 

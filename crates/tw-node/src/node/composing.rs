@@ -11,9 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::watch;
 use tw_capture::Place;
-use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, SystemTime};
+use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, Revision, SystemTime};
 use tw_env::Env;
 use tw_project::Engine;
+
+/// So many changes to what is agreed on in process fit between two runs of a node: their revisions are fencing tokens, and must
+/// rise over restarts. JavaScript's numbers are exact up to the two millionth run.
+const CHANGES_PER_RUN: u64 = 1 << 32;
 
 /// Everything below the interface, running.
 pub(super) struct Composed {
@@ -32,7 +36,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let (opening, opening_env) = (config.clone(), env.clone());
     let opened = tokio::task::spawn_blocking(move || open(&opening, opening_env)).await;
     let opened = opened.map_err(|_| Error::Interrupted)??;
-    let Opened { folder, engine: log, store, events, workers, secrets, identity, lock } = opened;
+    let Opened { folder, engine: log, store, events, workers, secrets, identity, lock, epoch } = opened;
     let shared = log.log();
     let cluster = Arc::new(Cluster::default());
     let views = Arc::new(workers.clone());
@@ -50,7 +54,9 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
             (etcd.clone(), Passwords::Shared(etcd))
         }
         None => {
-            (Arc::new(MemoryCoordination::new(time, &MemoryOptions::default())?), Passwords::File(secrets))
+            let first = Revision(epoch.saturating_mul(CHANGES_PER_RUN));
+            let memory = MemoryCoordination::starting_at(time, &MemoryOptions::default(), first)?;
+            (Arc::new(memory), Passwords::File(secrets))
         }
     };
     let place = Place { store: events.clone(), env: env.clone(), scratch: folder.scratch() };
@@ -75,6 +81,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         _lock: lock,
         env,
         coordination,
+        lock_options: config.locks,
         log: shared,
         events,
         workers,

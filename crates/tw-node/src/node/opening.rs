@@ -2,7 +2,7 @@
 
 use crate::cluster::Identity;
 use crate::secrets::Secrets;
-use crate::{Config, Error, Folder};
+use crate::{Config, Error, Folder, epoch};
 use std::sync::Arc;
 use tw_env::Env;
 use tw_log::store::EventStore;
@@ -48,6 +48,8 @@ pub(super) struct Opened {
     pub(super) identity: Option<Identity>,
     /// Keeps other processes away from the folder.
     pub(super) lock: Option<std::fs::File>,
+    /// The number of this run on the folder, if the node is alone.
+    pub(super) epoch: u64,
 }
 
 /// Opens everything below the interface.
@@ -74,6 +76,7 @@ pub(super) fn open(config: &Config, env: Env) -> Result<Opened, Error> {
         let log = EmbeddedLog::open(folder.log(), config.log.clone(), env.clone()).map_err(busy)?;
         (Engine::Embedded(Arc::new(log)), None, None)
     };
+    let epoch = if identity.is_none() { epoch::next(&folder.epoch())? } else { 0 };
     let state = folder.state();
     let store = DiskStore::open(&state, config.state.clone());
     let store: Arc<dyn Store> = Arc::new(store.map_err(|source| Error::State { path: state, source })?);
@@ -85,5 +88,5 @@ pub(super) fn open(config: &Config, env: Env) -> Result<Opened, Error> {
         // Nothing is processed before it is this node's.
         workers.assign(Assigned::Only([].into()))?;
     }
-    Ok(Opened { folder, engine, store, events, workers, secrets, identity, lock })
+    Ok(Opened { folder, engine, store, events, workers, secrets, identity, lock, epoch })
 }

@@ -32,6 +32,29 @@ pub(crate) fn of_definition(error: tw_project::Error) -> Problem {
     }
 }
 
+/// An error of coordination.
+pub(crate) fn of_cluster(error: tw_cluster::Error) -> Problem {
+    use tw_cluster::Error;
+    let text = chain(&error);
+    let code = match error {
+        Error::Waited { name, holder, ahead, .. } => {
+            return Problem::locked(&name, &holder, ahead as u64, text);
+        }
+        Error::InvalidLock { what, .. } => return Problem::parameter(what, text),
+        Error::InvalidKey { .. } => return Problem::parameter("name", text),
+        Error::NoSession(_) | Error::NoLease(_) => Code::NoLockSession,
+        Error::NotHeld { .. } => Code::LockNotHeld,
+        Error::Wounded { .. } => Code::Wounded,
+        Error::Unavailable(_)
+        | Error::Unknown(_)
+        | Error::Refused(_)
+        | Error::OtherCluster { .. }
+        | Error::WentBack { .. } => Code::CoordinationUnavailable,
+        _ => Code::Internal,
+    };
+    Problem::new(code, text)
+}
+
 /// An error of the workers.
 pub(crate) fn of_process(error: tw_process::Error) -> Problem {
     use tw_process::Error;
