@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod demo;
 mod docs;
+mod lock;
 mod node;
 mod parked;
 mod shell;

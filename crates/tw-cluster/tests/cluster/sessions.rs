@@ -1,12 +1,16 @@
 //! Lock sessions: what clients hold that keep their leases themselves, and that they cannot wait in a circle.
 
+use crate::engines::real_time;
 use crate::support::{in_time, not_in, on_both_engines};
 use expect_test::expect;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tw_cluster::conformance::Engine;
-use tw_cluster::{Error, LeaseId, LockOptions, LockQueue, LockSession, LockSessions, Time};
+use tw_cluster::{
+    Coordination, Error, LeaseId, LockOptions, LockQueue, LockSession, LockSessions, MemoryCoordination,
+    MemoryOptions, Revision, Time,
+};
 
 const LONG: Duration = Duration::from_secs(600);
 const TTL: Duration = Duration::from_secs(2);
@@ -33,6 +37,23 @@ fn sessions(engine: &dyn Engine) -> LockSessions {
 fn timed(engine: &dyn Engine) -> (LockSessions, Arc<dyn Time>) {
     let (on, options) = (engine.connect(), LockOptions { grace_ms: 1_000, ..LockOptions::default() });
     (LockSessions::new(on.clone(), options).unwrap(), on.time())
+}
+
+#[tokio::test]
+async fn clu_1_tokens_and_sessions_go_on_after_a_process_that_has_ended() {
+    let last = Revision(1 << 32);
+    let options = MemoryOptions::default();
+    let on = MemoryCoordination::starting_at(real_time(), &options, last).unwrap();
+    let all = LockSessions::new(Arc::new(on), LockOptions::default()).unwrap();
+    let session = all.open("me", &names(&["a"]), LONG, NOW).await.unwrap();
+    assert!(session.locks["a"] > last && session.id > LeaseId(1 << 31), "{session:?}");
+    // What was before is as if compacted.
+    let on = MemoryCoordination::starting_at(real_time(), &options, last).unwrap();
+    let key = tw_cluster::Key::new(["a"]).unwrap();
+    let read = on.read(key.alone(), None).await.unwrap();
+    assert_eq!((read.revision, read.entries.len()), (last, 0));
+    assert!(matches!(on.read(key.alone(), Some(Revision(7))).await, Err(Error::Compacted { .. })));
+    assert!(matches!(on.watch(key.alone(), Revision(7)).next().await, Err(Error::Compacted { .. })));
 }
 
 fn names(names: &[&str]) -> Vec<String> {
