@@ -1,6 +1,7 @@
 //! Bodies: what is read of a request, within its limits, and what an answer is made of.
 
 use crate::options::{Options, ms};
+use crate::service::resize;
 use crate::{Code, Problem};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tw_env::Live;
 
 /// Nothing more follows, although the answer is not complete: the connection is closed so that the client notices.
 #[derive(Debug, thiserror::Error)]
@@ -105,10 +107,26 @@ const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// The bodies of all requests under way, which share a budget of bytes.
 pub(crate) struct Bodies {
+    limits: Live<BodyLimits>,
+    budget: Arc<Semaphore>,
+}
+
+/// What holds for bodies.
+#[derive(Clone, Copy)]
+struct BodyLimits {
     bytes_max: usize,
     bytes_total_max: u32,
     timeout: Duration,
-    budget: Arc<Semaphore>,
+}
+
+impl BodyLimits {
+    fn new(options: &Options) -> Self {
+        Self {
+            bytes_max: options.body_bytes_max as usize,
+            bytes_total_max: options.body_bytes_total_max,
+            timeout: ms(options.body_timeout_ms),
+        }
+    }
 }
 
 /// A body, and its share of the budget for as long as it is kept.
@@ -146,11 +164,15 @@ impl From<hyper::Error> for Refused {
 impl Bodies {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
-            bytes_max: options.body_bytes_max as usize,
-            bytes_total_max: options.body_bytes_total_max,
-            timeout: ms(options.body_timeout_ms),
+            limits: Live::new(BodyLimits::new(options)),
             budget: Arc::new(Semaphore::new(options.body_bytes_total_max as usize)),
         }
+    }
+
+    /// Puts other limits into effect, for bodies that come from now on.
+    pub(crate) fn reconfigure(&self, options: &Options) {
+        let before = self.limits.set(BodyLimits::new(options));
+        resize(&self.budget, before.bytes_total_max, options.body_bytes_total_max);
     }
 
     /// Reads the whole body of a request.
@@ -159,9 +181,10 @@ impl Bodies {
     /// `body_too_large`, `body_timeout`, `overloaded` when the bodies of other requests leave no room for it, or
     /// `invalid_body` when the client breaks it off.
     pub(crate) async fn read(&self, mut body: Incoming) -> Result<Received, Problem> {
-        let (bytes_max, timeout) = (self.bytes_max, self.timeout);
-        let received = match self.share_of(&body).await {
-            Ok(share) => tokio::time::timeout(timeout, self.collect(&mut body, share)).await,
+        let limits = *self.limits.get();
+        let BodyLimits { bytes_max, timeout, .. } = limits;
+        let received = match self.share_of(&body, limits).await {
+            Ok(share) => tokio::time::timeout(timeout, self.collect(&mut body, share, limits)).await,
             Err(refused) => Ok(Err(refused)),
         };
         let refused = match received {
@@ -188,31 +211,26 @@ impl Bodies {
                 );
                 Problem::new(Code::BodyTooLarge, detail).with(|m| m.limit = Some(bytes_max as u64))
             }
-            Refused::NoRoom | Refused::Idle(_) => self.no_room(),
+            Refused::NoRoom | Refused::Idle(_) => no_room(limits.bytes_total_max),
             Refused::Broken(error) => Problem::new(Code::InvalidBody, format!("the body broke off: {error}")),
         })
     }
 
     /// The share of a body that says how long it is. It waits for its turn and has read nothing meanwhile, so that the
     /// bodies that are being read always end.
-    async fn share_of(&self, body: &Incoming) -> Result<Option<OwnedSemaphorePermit>, Refused> {
+    async fn share_of(
+        &self,
+        body: &Incoming,
+        limits: BodyLimits,
+    ) -> Result<Option<OwnedSemaphorePermit>, Refused> {
         let announced = announced(body);
-        if announced <= UNCOUNTED_BYTES_MAX || announced > self.bytes_max {
+        if announced <= UNCOUNTED_BYTES_MAX || announced > limits.bytes_max {
             return Ok(None);
         }
         // It is not over the limit, which is a number of 32 bits.
         let share = self.budget.clone().acquire_many_owned(announced as u32);
-        let share = tokio::time::timeout(self.timeout, share).await;
+        let share = tokio::time::timeout(limits.timeout, share).await;
         share.ok().and_then(Result::ok).map(Some).ok_or(Refused::NoRoom)
-    }
-
-    fn no_room(&self) -> Problem {
-        let limit = self.bytes_total_max;
-        let detail = format!(
-            "the bodies of the requests under way have {limit} bytes, which is the limit: try again in a moment, or \
-             raise `body_bytes_total_max`"
-        );
-        Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
     }
 
     /// The body, which has this share of the budget. What came in one piece is not copied.
@@ -220,26 +238,28 @@ impl Bodies {
         &self,
         body: &mut Incoming,
         mut share: Option<OwnedSemaphorePermit>,
+        limits: BodyLimits,
     ) -> Result<Received, Refused> {
+        let BodyLimits { bytes_max, timeout, .. } = limits;
         let announced = announced(body);
-        if announced > self.bytes_max {
+        if announced > bytes_max {
             return Err(Refused::TooLarge);
         }
-        let quiet = self.timeout.min(QUIET_MAX);
+        let quiet = timeout.min(QUIET_MAX);
         let Some(first) = next_of(body, share.is_some(), quiet).await? else {
             return Ok(Received { bytes: Bytes::new(), _share: share });
         };
-        self.grow(&mut share, first.len())?;
+        self.grow(&mut share, first.len(), bytes_max)?;
         let Some(second) = next_of(body, share.is_some(), quiet).await? else {
             return Ok(Received { bytes: first, _share: share });
         };
-        self.grow(&mut share, first.len() + second.len())?;
+        self.grow(&mut share, first.len() + second.len(), bytes_max)?;
         // What is announced is not believed further than the limit.
         let mut whole = BytesMut::with_capacity(announced.max(first.len() + second.len()));
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
         while let Some(bytes) = next_of(body, share.is_some(), quiet).await? {
-            self.grow(&mut share, whole.len() + bytes.len())?;
+            self.grow(&mut share, whole.len() + bytes.len(), bytes_max)?;
             whole.extend_from_slice(&bytes);
         }
         Ok(Received { bytes: whole.freeze(), _share: share })
@@ -247,8 +267,13 @@ impl Bodies {
 
     /// Makes the share of a body that did not say how long it is enough for this many bytes. It does not wait, because
     /// what it has might be what others wait for.
-    fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Refused> {
-        if bytes > self.bytes_max {
+    fn grow(
+        &self,
+        share: &mut Option<OwnedSemaphorePermit>,
+        bytes: usize,
+        bytes_max: usize,
+    ) -> Result<(), Refused> {
+        if bytes > bytes_max {
             return Err(Refused::TooLarge);
         }
         let has = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -263,6 +288,14 @@ impl Bodies {
         }
         Ok(())
     }
+}
+
+fn no_room(limit: u32) -> Problem {
+    let detail = format!(
+        "the bodies of the requests under way have {limit} bytes, which is the limit: try again in a moment, or \
+         raise `body_bytes_total_max`"
+    );
+    Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
 }
 
 /// How many bytes a body says that it has; 0 if it does not say.

@@ -170,7 +170,7 @@ pub(crate) async fn carry(
     if call.api.parts.routes.is_alone() {
         return Ok(None);
     }
-    let forward = Forward::new(call, ms(call.api.options.request_timeout_ms));
+    let forward = Forward::new(call, ms(call.options.request_timeout_ms));
     if forward.is_hop() {
         return forward.arrive(what, || way() == Way::Here).await.map(|()| None);
     }

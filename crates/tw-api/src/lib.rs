@@ -27,4 +27,4 @@ mod telemetry;
 pub use options::{InvalidOption, Options};
 pub use parts::Parts;
 pub use problem::{Code, DOCS_PATH, Problem};
-pub use server::{Error, Server};
+pub use server::{Error, Handle, Server};

@@ -20,7 +20,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How long to wait after the system refused a connection, typically for want of file descriptors.
@@ -68,7 +68,30 @@ pub struct Server {
     /// Closed when the last connection has ended.
     ended: mpsc::Receiver<Infallible>,
     tasks: [JoinHandle<()>; 2],
-    shutdown_max: Duration,
+    handle: Handle,
+}
+
+/// What can be done with a running server. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(Arc<Api>);
+
+impl Handle {
+    /// Puts other options into effect: for requests at once, for connections with the next one. Where it listens does not
+    /// change, whatever they say. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// The first option that is not accepted; then nothing has changed.
+    pub fn reconfigure(&self, options: Options) -> Result<(), InvalidOption> {
+        options.check()?;
+        self.0.reconfigure(options);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("options", &self.0.options).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -83,12 +106,17 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let (phase, phases) = watch::channel(Phase::Serving);
         let (alive, ended) = mpsc::channel(1);
-        let shutdown_max = ms(options.shutdown_ms_max);
         let upkeep = tokio::spawn(upkeep(parts.metrics.clone(), phases.clone()));
         let api = Arc::new(Api::new(options, parts, phases));
+        let handle = Handle(api.clone());
         let accept = tokio::spawn(accept(listener, api, alive));
         tracing::info!(%address, "listening");
-        Ok(Self { address, phase, ended, tasks: [upkeep, accept], shutdown_max })
+        Ok(Self { address, phase, ended, tasks: [upkeep, accept], handle })
+    }
+
+    /// What can be done with it while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// The address on which it listens.
@@ -100,11 +128,9 @@ impl Server {
     /// `shutdown_ms_max`, then every connection is closed.
     pub async fn shutdown(mut self) {
         self.phase.send_replace(Phase::Draining);
-        if tokio::time::timeout(self.shutdown_max, self.ended.recv()).await.is_err() {
-            tracing::warn!(
-                shutdown_ms_max = self.shutdown_max.as_millis() as u64,
-                "closing connections that did not end in time"
-            );
+        let shutdown_ms_max = self.handle.0.options.get().shutdown_ms_max;
+        if tokio::time::timeout(ms(shutdown_ms_max), self.ended.recv()).await.is_err() {
+            tracing::warn!(shutdown_ms_max, "closing connections that did not end in time");
         }
         self.phase.send_replace(Phase::Over);
         let _nobody_is_left = self.ended.recv().await;
@@ -125,7 +151,7 @@ async fn upkeep(metrics: metrics_exporter_prometheus::PrometheusHandle, mut phas
 }
 
 async fn accept(listener: TcpListener, api: Arc<Api>, alive: mpsc::Sender<Infallible>) {
-    let places = Arc::new(Semaphore::new(api.options.connections_max as usize));
+    let places = api.connections.clone();
     let mut phases = api.phase.clone();
     loop {
         let accepted = async {
@@ -162,19 +188,20 @@ async fn back_off(error: &std::io::Error) {
 /// Serves one connection until it ends.
 async fn serve(stream: TcpStream, api: &Arc<Api>, _place: OwnedSemaphorePermit) {
     api.telemetry.connections.increment(1);
+    let options = api.options.get();
     let mut phases = api.phase.clone();
     let speaks_http2 = tokio::select! {
-        speaks = tokio::time::timeout(ms(api.options.header_timeout_ms), starts_http2(&stream)) => speaks.ok().flatten(),
+        speaks = tokio::time::timeout(ms(options.header_timeout_ms), starts_http2(&stream)) => speaks.ok().flatten(),
         _ = phases.changed() => None,
     };
     if let Some(speaks_http2) = speaks_http2 {
         // Small answers are complete when they are written: waiting for more would only delay them.
         let _best_effort = stream.set_nodelay(true);
         let stalled = api.telemetry.stalled.clone();
-        let mut guarded = Guarded::new(stream, ms(api.options.write_stall_ms_max), stalled);
+        let mut guarded = Guarded::new(stream, ms(options.write_stall_ms_max), stalled);
         if speaks_http2 {
             // Before the preface is complete, nobody else looks at the time.
-            guarded.expect(HTTP2_PREFACE_BYTES, ms(api.options.header_timeout_ms));
+            guarded.expect(HTTP2_PREFACE_BYTES, ms(options.header_timeout_ms));
         }
         let io = TokioIo::new(guarded);
         let service = service_fn({
@@ -185,10 +212,10 @@ async fn serve(stream: TcpStream, api: &Arc<Api>, _place: OwnedSemaphorePermit) 
             }
         });
         if speaks_http2 {
-            let connection = http2_builder(api).serve_connection(io, service);
+            let connection = http2_builder(&options).serve_connection(io, service);
             drive(connection, phases, http2::Connection::graceful_shutdown).await;
         } else {
-            let connection = http1_builder(api).serve_connection(io, service);
+            let connection = http1_builder(&options).serve_connection(io, service);
             drive(connection, phases, http1::Connection::graceful_shutdown).await;
         }
     }
@@ -203,25 +230,25 @@ async fn starts_http2(stream: &TcpStream) -> Option<bool> {
     (count > 0).then_some(start.get(..count) == Some(b"PRI"))
 }
 
-fn http1_builder(api: &Api) -> http1::Builder {
+fn http1_builder(options: &Options) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(ms(api.options.header_timeout_ms))
-        .max_headers(api.options.headers_max as usize)
+        .header_read_timeout(ms(options.header_timeout_ms))
+        .max_headers(options.headers_max as usize)
         // A little more than we allow, so that it is usually we who refuse, and say why.
-        .max_header_size(api.options.header_bytes_max as usize * 2);
+        .max_header_size(options.header_bytes_max as usize * 2);
     builder
 }
 
-fn http2_builder(api: &Api) -> http2::Builder<TokioExecutor> {
+fn http2_builder(options: &Options) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(ms(api.options.header_timeout_ms))
-        .keep_alive_timeout(ms(api.options.header_timeout_ms))
+        .keep_alive_interval(ms(options.header_timeout_ms))
+        .keep_alive_timeout(ms(options.header_timeout_ms))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .max_header_list_size(api.options.header_bytes_max.saturating_mul(2));
+        .max_header_list_size(options.header_bytes_max.saturating_mul(2));
     builder
 }
 

@@ -14,7 +14,8 @@ use metrics::Gauge;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tw_env::Live;
 use tw_log::Streams;
 use tw_types::StreamDef;
 
@@ -23,10 +24,12 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// What all requests share.
 pub(crate) struct Api {
-    pub(crate) options: Options,
+    pub(crate) options: Live<Options>,
     pub(crate) parts: Parts,
     pub(crate) telemetry: Telemetry,
     pub(crate) bodies: Bodies,
+    /// Places for connections.
+    pub(crate) connections: Arc<Semaphore>,
     /// Whether the server is about to end.
     pub(crate) phase: watch::Receiver<Phase>,
     requests: Arc<Places>,
@@ -39,17 +42,28 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) fn new(options: Options, parts: Parts, phase: watch::Receiver<Phase>) -> Self {
         let telemetry = Telemetry::new();
-        let requests = Places::new(options.requests_max, telemetry.requests_open.clone());
-        let readers = Places::new(options.readers_max, telemetry.readers.clone());
+        let requests = Places::new(telemetry.requests_open.clone());
+        let readers = Places::new(telemetry.readers.clone());
         let bodies = Bodies::new(&options);
+        let connections = Arc::new(Semaphore::new(options.connections_max as usize));
         let (id_seed, id_count) = (parts.env.random.next_u64(), AtomicU64::new(0));
-        Self { options, parts, telemetry, bodies, phase, requests, readers, id_seed, id_count }
+        let options = Live::new(options);
+        Self { options, parts, telemetry, bodies, connections, phase, requests, readers, id_seed, id_count }
+    }
+
+    /// Puts other options into effect: for what is read with each request at once, for what belongs to a connection with the
+    /// next one.
+    pub(crate) fn reconfigure(&self, options: Options) {
+        self.bodies.reconfigure(&options);
+        let connections_max = options.connections_max;
+        let before = self.options.set(options);
+        resize(&self.connections, before.connections_max, connections_max);
     }
 
     /// A place among the readers of live streams.
     pub(crate) fn reader(&self) -> Result<Place, Problem> {
-        Places::take(&self.readers).ok_or_else(|| {
-            let limit = self.options.readers_max;
+        let limit = self.options.get().readers_max;
+        Places::take(&self.readers, limit).ok_or_else(|| {
             let detail = format!(
                 "{limit} readers are connected, which is the limit: close some, or raise `readers_max`"
             );
@@ -62,8 +76,8 @@ impl Api {
         if matches!(route, Some(Route::Health | Route::Ready | Route::Metrics)) {
             return Ok(None);
         }
-        Places::take(&self.requests).map(Some).ok_or_else(|| {
-            let limit = self.options.requests_max;
+        let limit = self.options.get().requests_max;
+        Places::take(&self.requests, limit).map(Some).ok_or_else(|| {
             let detail = format!(
                 "{limit} requests are under way, which is the limit: try again in a moment, or raise `requests_max`"
             );
@@ -90,6 +104,8 @@ impl Api {
 /// A request on its way through its endpoint.
 pub(crate) struct Call {
     pub(crate) api: Arc<Api>,
+    /// The options as they were when it came.
+    pub(crate) options: Arc<Options>,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) route: Route,
@@ -126,8 +142,14 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
         (Err(refused), _) => Err(refused),
         (_, Err(refused)) => Err(refused),
         (Ok(place), Ok((route, captures))) => {
-            let call =
-                Call { api: api.clone(), uri: head.uri.clone(), headers: head.headers, route, captures };
+            let call = Call {
+                options: api.options.get(),
+                api: api.clone(),
+                uri: head.uri.clone(),
+                headers: head.headers,
+                route,
+                captures,
+            };
             let outcome = match check(&call) {
                 Ok(()) => endpoints::dispatch(&call, body).await,
                 Err(refused) => Err(refused),
@@ -161,7 +183,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
 }
 
 fn check(call: &Call) -> Result<(), Problem> {
-    let options = &call.api.options;
+    let options = &call.options;
     let bytes: usize = call.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > options.header_bytes_max as usize {
         let detail =
@@ -180,24 +202,36 @@ fn is_live(response: &Response<Body>) -> bool {
     response.headers().get(http::header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream")
 }
 
-/// A bounded number of places.
+/// Makes a semaphore of `from` permits one of `to`. Those that are taken stay so: if there are too many, nobody gets one before
+/// enough are given back. Must be called within a Tokio runtime.
+pub(crate) fn resize(semaphore: &Arc<Semaphore>, from: u32, to: u32) {
+    if to > from {
+        semaphore.add_permits((to - from) as usize);
+    } else if to < from {
+        // In its turn, so before whoever comes later.
+        let fewer = semaphore.clone().acquire_many_owned(from - to);
+        tokio::spawn(async move { fewer.await.map(OwnedSemaphorePermit::forget) });
+    }
+}
+
+/// Places, of which only so many may be taken.
 struct Places {
     taken: AtomicU32,
-    limit: u32,
     gauge: Gauge,
 }
 
 impl Places {
-    fn new(limit: u32, gauge: Gauge) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicU32::new(0), limit, gauge })
+    fn new(gauge: Gauge) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicU32::new(0), gauge })
     }
 
-    fn take(places: &Arc<Self>) -> Option<Place> {
+    /// A place, if fewer than `limit` are taken.
+    fn take(places: &Arc<Self>, limit: u32) -> Option<Place> {
         let before = places.taken.fetch_add(1, Ordering::Relaxed);
         // Made before the look, so that it is given back either way.
         let place = Place(places.clone());
         places.gauge.increment(1);
-        (before < places.limit).then_some(place)
+        (before < limit).then_some(place)
     }
 }
 
@@ -208,5 +242,31 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
         self.0.gauge.decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_semaphore_grows_at_once_and_shrinks_as_permits_come_back() {
+        let semaphore = Arc::new(Semaphore::new(4));
+        let taken = semaphore.clone().acquire_many_owned(3).await.unwrap();
+        resize(&semaphore, 4, 2);
+        // Two have to come back before the next one is given.
+        let next = tokio::spawn(semaphore.clone().acquire_owned());
+        tokio::task::yield_now().await;
+        let mut taken = taken;
+        drop(taken.split(1));
+        tokio::task::yield_now().await;
+        assert!(!next.is_finished(), "more are given than there are to be");
+        drop(taken.split(1));
+        let next = next.await.unwrap().unwrap();
+        assert_eq!(semaphore.available_permits(), 0);
+        resize(&semaphore, 2, 5);
+        assert_eq!(semaphore.available_permits(), 3);
+        drop((next, taken));
+        assert_eq!(semaphore.available_permits(), 5);
     }
 }

@@ -5,12 +5,14 @@
 
 mod clock;
 mod disk;
+mod live;
 mod random;
 pub mod real;
 pub mod sim;
 
 pub use clock::Clock;
 pub use disk::{Disk, File, OpenMode};
+pub use live::Live;
 pub use random::Random;
 
 use std::sync::Arc;

@@ -55,7 +55,7 @@ use partition::Partition;
 use pool::Builders;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tw_env::Env;
+use tw_env::{Env, Live};
 use tw_order::{KeyTable, SubjectHash, partition_of};
 use tw_types::{Offset, PartitionId, Stored, StreamDef, StreamId, StreamPartition, Timestamp, Version};
 use usage::Usage;
@@ -81,7 +81,7 @@ pub struct EventStore {
 struct Core {
     log: Arc<dyn Log>,
     env: Env,
-    options: Options,
+    options: Live<Options>,
     index: Index,
     partitions: RwLock<HashMap<StreamPartition, Arc<Partition>>>,
     keys: Mutex<Keys>,
@@ -126,7 +126,7 @@ impl EventStore {
             usage: Usage::new(&options),
             log,
             env,
-            options,
+            options: Live::new(options),
             partitions: RwLock::default(),
             keys: Mutex::default(),
             builders: Arc::default(),
@@ -137,6 +137,17 @@ impl EventStore {
         let thread = std::thread::Builder::new().name("tw-index".into()).spawn(move || run.keep_index());
         let handle = Some(thread.map_err(Error::Thread)?);
         Ok(Self { _thread: Arc::new(IndexThread { core: core.clone(), handle }), core })
+    }
+
+    /// Puts other options into effect, for what is written, read and stored from now on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`]; then nothing has changed.
+    pub fn reconfigure(&self, options: Options) -> Result<()> {
+        options.check()?;
+        self.core.usage.reconfigure(&options);
+        self.core.options.set(options);
+        Ok(())
     }
 
     /// The log.
@@ -159,7 +170,7 @@ impl EventStore {
 
     /// Starts a write.
     pub fn write(&self) -> Write {
-        Write::new(&self.core.options, self.core.builders.clone())
+        Write::new(&self.core.options.get(), self.core.builders.clone())
     }
 
     /// Gives `write` its place: waits for room, not for the disk. What was submitted before to the same partitions

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tw_env::Env;
+use tw_env::{Env, Live};
 use tw_log::{Log, Signal};
 use tw_state::{Keyspace, Snapshot, Store};
 use tw_types::{Offset, PartitionId, StreamPartition, Token};
@@ -33,23 +33,24 @@ impl Workers {
         env: Env,
     ) -> Result<Handle, Error> {
         options.check()?;
+        let worker_threads = options.worker_threads;
+        let options = Arc::new(Live::new(options));
         let thread = |error| Error::Thread(Arc::new(error));
         // On a thread of its own, because it waits for futures, and the caller may be in a task.
-        let opening = || Desk::open(log.clone(), store.clone(), env.clone(), parked, &options);
+        let opening = || Desk::open(log.clone(), store.clone(), env.clone(), parked, options.clone());
         let desk = std::thread::scope(|scope| {
             let opened = std::thread::Builder::new().spawn_scoped(scope, opening).map_err(thread)?;
             opened.join().unwrap_or(Err(Error::Closed))
         })?;
-        let scheduler = Scheduler::start(options.worker_threads, env.clock.clone()).map_err(thread)?;
+        let scheduler = Scheduler::start(worker_threads, env.clock.clone()).map_err(thread)?;
         let desk = Arc::new(desk);
         let (index, outboxes) = (desk.index.clone(), desk.outboxes());
-        let drain_ms_max = options.drain_ms_max;
         let moved = Arc::default();
-        let deps = Arc::new(Deps { options, log, store, env, index, outboxes, moved });
+        let deps = Arc::new(Deps { options: options.clone(), log, store, env, index, outboxes, moved });
         let views = Arc::new(Views::open(deps, desk.clone(), scheduler)?);
         Steward::start(&views);
         let desk_thread = desk.start().map_err(thread)?;
-        let owner = Owner { views, desk_thread: Mutex::new(Some(desk_thread)), drain_ms_max };
+        let owner = Owner { views, desk_thread: Mutex::new(Some(desk_thread)), options };
         Ok(Handle(Arc::new(owner)))
     }
 }
@@ -62,7 +63,7 @@ pub struct Handle(Arc<Owner>);
 struct Owner {
     views: Arc<Views>,
     desk_thread: Mutex<Option<JoinHandle<()>>>,
-    drain_ms_max: u64,
+    options: Arc<Live<Options>>,
 }
 
 impl Drop for Owner {
@@ -89,6 +90,17 @@ impl Handle {
     /// As [`Handle::add`].
     pub fn add_after(&self, view: Arc<dyn View>, earlier: &[Arc<dyn View>]) -> Result<(), Error> {
         self.0.views.add(view, earlier)
+    }
+
+    /// Puts other options into effect. The number of threads stays as it is; `read_bytes_max` and what is said about retries
+    /// count for partitions that are opened from now on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`]; then nothing has changed.
+    pub fn reconfigure(&self, options: Options) -> Result<(), Error> {
+        options.check()?;
+        self.0.options.set(options);
+        Ok(())
     }
 
     /// Builds a changed definition of a view, under the same name, beside the running one, which it replaces in one step
@@ -225,9 +237,10 @@ impl Handle {
     /// # Errors
     /// [`Error::NotDrained`]: what was not committed will be processed again after the next start.
     pub fn shutdown(&self) -> Result<(), Error> {
-        let outcome = self.0.views.close(Duration::from_millis(self.0.drain_ms_max));
+        let drain_max = Duration::from_millis(self.0.options.get().drain_ms_max);
+        let outcome = self.0.views.close(drain_max);
         if let Some(thread) = self.0.desk_thread.lock().take()
-            && self.0.views.desk.has_ended(Duration::from_millis(self.0.drain_ms_max))
+            && self.0.views.desk.has_ended(drain_max)
         {
             let _panics_were_logged = thread.join();
         }

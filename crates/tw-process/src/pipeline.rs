@@ -35,14 +35,14 @@ use input::{Reader, Reading};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
-use tw_env::Env;
+use tw_env::{Env, Live};
 use tw_log::{Log, Signal};
 use tw_state::{Keyspace, Store};
 use tw_types::StreamPartition;
 
 /// What all pipelines share.
 pub(crate) struct Deps {
-    pub(crate) options: Options,
+    pub(crate) options: Arc<Live<Options>>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) env: Env,
@@ -171,7 +171,7 @@ impl Pipeline {
             self.progress.set_standing(Standing::Running);
         }
         let State::Open(open) = &mut self.state else { return Ok(Turn::Wait(None)) };
-        let deadline = now + Duration::from_millis(self.deps.options.turn_ms_max);
+        let deadline = now + Duration::from_millis(self.deps.options.get().turn_ms_max);
         let commits = open.work.commits;
         let turn = open.turn(cx, deadline)?;
         if open.work.commits > commits {
@@ -225,7 +225,7 @@ impl Pipeline {
             return Turn::Wait(None);
         }
         self.failures += 1;
-        let options = &self.deps.options;
+        let options = self.deps.options.get();
         let doublings = (self.failures - 1).min(30);
         let pause_ms = options.failure_ms_min.saturating_mul(1 << doublings).min(options.failure_ms_max);
         let at = self.deps.env.clock.monotonic() + Duration::from_millis(pause_ms);

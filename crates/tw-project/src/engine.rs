@@ -43,7 +43,8 @@ use tw_types::{StreamDef, StreamKind};
 pub struct Engine(Arc<Shared>);
 
 struct Shared {
-    options: Options,
+    /// Replaced as a whole.
+    options: RwLock<Arc<Options>>,
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     views: Arc<dyn Views>,
@@ -94,7 +95,7 @@ pub struct WantedView {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Engine").field("options", &self.options()).finish_non_exhaustive()
     }
 }
 
@@ -137,9 +138,12 @@ impl Engine {
         let catalog = RwLock::new(Catalog::new(log.streams()));
         let (compiled, known) = (Mutex::default(), Mutex::default());
         let joined = peers.is_some();
+        let holds = Holds::new(options.holds_max);
+        let gathers = Arc::new(Semaphore::new(options.gathers_max));
+        let options = RwLock::new(Arc::new(options));
         Ok(Self(Arc::new(Shared {
-            holds: Holds::new(options.holds_max),
-            gathers: Arc::new(Semaphore::new(options.gathers_max)),
+            holds,
+            gathers,
             options,
             log,
             store,
@@ -153,6 +157,17 @@ impl Engine {
             agreed: Mutex::default(),
             broken: RwLock::default(),
         })))
+    }
+
+    /// Puts other options into effect, for statements that come from now on; `cache_bytes_max` for views that are made from
+    /// now on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for an option outside its bounds; then nothing has changed.
+    pub fn reconfigure(&self, options: Options) -> Result<(), Error> {
+        options.check()?;
+        *self.0.options.write() = Arc::new(options);
+        Ok(())
     }
 
     /// Replaces the catalogue: after every change of it, or of the streams.
@@ -179,8 +194,8 @@ impl Engine {
         self.0.catalog.read().clone()
     }
 
-    fn options(&self) -> &Options {
-        &self.0.options
+    fn options(&self) -> Arc<Options> {
+        self.0.options.read().clone()
     }
 
     fn log(&self) -> &Arc<dyn Log> {
@@ -222,7 +237,7 @@ impl Engine {
             let one = known.cloned().unwrap_or_else(|| Compiled {
                 def: None,
                 stream: stream.clone(),
-                view: Arc::new(StateView::latest(stream, self.0.options.cache_bytes_max)),
+                view: Arc::new(StateView::latest(stream, self.options().cache_bytes_max)),
                 earlier: Vec::new(),
             });
             wanted.push(Ok(WantedView { view: one.view.clone(), earlier: Vec::new(), paused: false }));
@@ -253,12 +268,12 @@ impl Engine {
 
     fn view_of(&self, catalog: &Catalog, def: &ProjectionDef) -> Result<Arc<StateView>, Error> {
         let plan = plan::compile(catalog, &def.query)?;
-        Ok(Arc::new(StateView::projection(def, Arc::new(plan), self.0.options.cache_bytes_max)))
+        Ok(Arc::new(StateView::projection(def, Arc::new(plan), self.options().cache_bytes_max)))
     }
 
     /// What a query may use.
     fn runtime(&self) -> Result<Arc<RuntimeEnv>, Error> {
-        let pool = Arc::new(FairSpillPool::new(self.0.options.query_memory_bytes_max));
+        let pool = Arc::new(FairSpillPool::new(self.options().query_memory_bytes_max));
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
         Ok(RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?)
     }

@@ -141,7 +141,7 @@ async fn in_time(
     call: &Call,
     append: impl Future<Output = tw_log::store::Result<Appended>>,
 ) -> Result<Appended, Problem> {
-    let timeout_ms = call.api.options.request_timeout_ms;
+    let timeout_ms = call.options.request_timeout_ms;
     let outcome = tokio::time::timeout(ms(timeout_ms), append).await.map_err(|_| {
         let detail = format!(
             "the events were not confirmed within {timeout_ms} ms and may yet be stored: send them again with the same ids or the same Idempotency-Key"
@@ -208,7 +208,7 @@ impl<'c> Door<'c> {
     where
         'c: 'b,
     {
-        let limits = self.call.api.options.limits();
+        let limits = self.call.options.limits();
         match format {
             Format::Binary => {
                 let headers = self.call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));

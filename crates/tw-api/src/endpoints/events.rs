@@ -69,7 +69,7 @@ impl Request {
     fn of(call: &Call) -> Result<Self, Problem> {
         let known = ["partition", "from", "limit", "subject", "type", "timeout_ms"];
         let query = Query::read(call.uri.query(), &known)?;
-        let options = &call.api.options;
+        let options = &call.options;
         let text = |name| query.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let timeout_ms = query.number("timeout_ms", 0..=options.request_timeout_ms.into())?;
         Ok(Self {
@@ -134,7 +134,7 @@ pub(super) fn unseen(timeout: Duration) -> Problem {
 
 /// One page. It ends early when it is large enough, or when looking for events takes too long.
 async fn page(call: &Call, mut cursor: Cursor, request: &Request, batch: bool) -> Outcome {
-    let options = &call.api.options;
+    let options = &call.options;
     let events_max = request.limit.unwrap_or(PAGE_EVENTS);
     if events_max > u64::from(options.page_events_max) {
         let detail = format!(

@@ -41,7 +41,7 @@ pub(crate) async fn read(call: &Call) -> Outcome {
         return Ok(answer);
     }
     let query = Query::read(call.uri.query(), &["from_version", "limit", "timeout_ms"])?;
-    let options = &call.api.options;
+    let options = &call.options;
     let from = Version(query.number("from_version", 1..=u64::MAX)?.unwrap_or(1));
     let limit = query.number("limit", 1..=options.page_events_max.into())?;
     let limit = limit.unwrap_or(EVENTS.min(options.page_events_max.into())) as usize;

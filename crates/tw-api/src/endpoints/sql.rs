@@ -39,8 +39,8 @@ pub(crate) struct SqlRequest<'a> {
 /// Carries out a statement.
 pub(crate) async fn execute(call: &Call, body: Incoming) -> Outcome {
     let query = Query::read(call.uri.query(), &["timeout_ms"])?;
-    let timeout_ms = query.number("timeout_ms", 1..=call.api.options.sql_timeout_ms.into())?;
-    let timeout = timeout_ms.map_or(ms(call.api.options.sql_timeout_ms), Duration::from_millis);
+    let timeout_ms = query.number("timeout_ms", 1..=call.options.sql_timeout_ms.into())?;
+    let timeout = timeout_ms.map_or(ms(call.options.sql_timeout_ms), Duration::from_millis);
     let token = headers::token(&call.headers)?;
     let format = headers::accept(&call.headers, &Format::OFFERS)?;
     let content_type = headers::content_type(&call.headers)?.to_ascii_lowercase();

@@ -183,7 +183,7 @@ impl Core {
             }
         }
         let records = self.keys.lock().table.confirmed(|at| confirmed.get(&at).copied().unwrap_or_default());
-        let Options { idempotency_ms, idempotency_keys_max, .. } = self.options;
+        let Options { idempotency_ms, idempotency_keys_max, .. } = *self.options.get();
         let now_ms = self.env.clock.now_ms();
         self.index.put_keys(&records, now_ms, idempotency_ms, idempotency_keys_max, &mut batch)?;
         self.index.state.commit(batch)?;

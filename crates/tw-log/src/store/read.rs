@@ -120,7 +120,7 @@ impl Core {
             from = self.first_present(partition, subject, from).await?;
         }
         let (mut events, mut size) = (Vec::new(), 0);
-        while events.len() < limit && size < self.options.read_bytes_max as usize {
+        while events.len() < limit && size < self.options.get().read_bytes_max as usize {
             let (page, _) = self.page(partition, hash, from, start, PAGE_EVENTS.min(limit - events.len()))?;
             let Some(last) = page.last() else { break };
             from = last.version.next();
@@ -264,7 +264,7 @@ impl Core {
             return self.read_subject(at, from, subject, filter, limit, bytes_max).await;
         }
         let (mut events, mut size, mut seen) = (Vec::new(), 0, 0);
-        let seen_max = self.options.read_bytes_max as usize;
+        let seen_max = self.options.get().read_bytes_max as usize;
         let next = self
             .scan(at, from, end, |record| {
                 seen += bytes(record);
@@ -292,7 +292,7 @@ impl Core {
         self.current(&partition).await?;
         let hash = SubjectHash::of(subject);
         let (mut events, mut size, mut next) = (Vec::new(), 0, from);
-        let bytes_max = bytes_max.min(self.options.read_bytes_max as usize);
+        let bytes_max = bytes_max.min(self.options.get().read_bytes_max as usize);
         while events.len() < limit && (size < bytes_max || events.is_empty()) {
             let wanted = PAGE_EVENTS.min(limit - events.len());
             let (page, end) = self.page(&partition, hash, Version(1), next, wanted)?;

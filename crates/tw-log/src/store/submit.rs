@@ -257,12 +257,12 @@ impl Core {
         let mut record = self.living(keys.table.get(key.hash));
         if let Some(mut merged) = self.living(known.stored.as_ref()) {
             if let Some(record) = &record {
-                merged.merge(record, self.options.idempotency_ms);
+                merged.merge(record, self.options.get().idempotency_ms);
             }
             record = Some(merged);
         }
         let now_ms = self.env.clock.now_ms();
-        match KeyRecord::decide(record.as_ref(), key.fingerprint, now_ms, self.options.idempotency_ms) {
+        match KeyRecord::decide(record.as_ref(), key.fingerprint, now_ms, self.options.get().idempotency_ms) {
             KeyDecision::New => Ok(Ok(Vec::new())),
             KeyDecision::Repeated(parts) => {
                 // The answer depends on whether the first write arrives.
@@ -369,7 +369,7 @@ impl Core {
                 parts: appends.iter().map(part).collect(),
             };
             let mut keys = self.keys.lock();
-            keys.table.add(key.hash, &record, self.options.idempotency_ms);
+            keys.table.add(key.hash, &record, self.options.get().idempotency_ms);
             self.report_keys(&mut keys);
         }
         let permit = permit.take().unwrap_or_else(Permit::unlimited);

@@ -160,7 +160,7 @@ impl Core {
     fn replay_block(&self, partition: &Partition, block: &Block, from: Offset) -> Result<()> {
         let Decoded { events, keys: found } = decode(partition.at, block, from)?;
         if !found.is_empty() {
-            let keep_ms = self.options.idempotency_ms;
+            let keep_ms = self.options.get().idempotency_ms;
             let oldest_ms = self.env.clock.now_ms().saturating_sub(keep_ms);
             // What belongs to a dropped stream has left memory, and is not to come back.
             let state = partition.lock();

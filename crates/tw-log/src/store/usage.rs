@@ -18,10 +18,10 @@ const LOOK_AROUND: Duration = Duration::from_millis(50);
 /// The memory of the index, over all partitions.
 pub(super) struct Usage {
     bytes: AtomicUsize,
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     /// The memory of the windows of ids.
     window_bytes: AtomicUsize,
-    window_bytes_max: usize,
+    window_bytes_max: AtomicUsize,
     /// Rises when memory may have been freed.
     freed: Signal,
     calls: Mutex<Calls>,
@@ -40,9 +40,9 @@ impl Usage {
     pub(super) fn new(options: &Options) -> Self {
         Self {
             bytes: AtomicUsize::new(0),
-            bytes_max: options.index_bytes_max as usize,
+            bytes_max: AtomicUsize::new(options.index_bytes_max as usize),
             window_bytes: AtomicUsize::new(0),
-            window_bytes_max: options.dedup_bytes_max as usize,
+            window_bytes_max: AtomicUsize::new(options.dedup_bytes_max as usize),
             freed: Signal::default(),
             calls: Mutex::default(),
             called: Condvar::new(),
@@ -50,23 +50,39 @@ impl Usage {
         }
     }
 
+    /// Puts other bounds into effect.
+    pub(super) fn reconfigure(&self, options: &Options) {
+        self.bytes_max.store(options.index_bytes_max as usize, Ordering::Relaxed);
+        self.window_bytes_max.store(options.dedup_bytes_max as usize, Ordering::Relaxed);
+        // Whoever waits for memory looks again.
+        self.freed.increment();
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    fn window_bytes_max(&self) -> usize {
+        self.window_bytes_max.load(Ordering::Relaxed)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes() >= self.bytes_max
+        self.bytes() >= self.bytes_max()
     }
 
     /// Half of the memory fills while the other half is being stored.
     fn is_half_full(&self) -> bool {
-        self.bytes() >= self.bytes_max / 2
+        self.bytes() >= self.bytes_max() / 2
     }
 
     /// Somebody had `before` bytes and has `after` now.
     pub(super) fn change(&self, before: usize, after: usize) {
         if after > before {
-            let half = self.bytes_max / 2;
+            let half = self.bytes_max() / 2;
             let was = self.bytes.fetch_add(after - before, Ordering::Relaxed);
             if was < half && was + (after - before) >= half {
                 self.call();
@@ -133,7 +149,7 @@ impl Core {
 
     /// Forgets windows of a partition when all windows together take too much: those that were not used for longest.
     pub(super) fn evict(&self, state: &mut State) {
-        let over = self.usage.window_bytes().saturating_sub(self.usage.window_bytes_max);
+        let over = self.usage.window_bytes().saturating_sub(self.usage.window_bytes_max());
         if over > 0 {
             // A little more, so that it is not each write that has to.
             state.ledger.evict_windows(over.max(state.reported_window_bytes / EVICTED), u64::MAX);
@@ -146,7 +162,7 @@ impl Core {
     /// `looked` is the second in which it did that last: there may be very many windows.
     fn evict_unused(&self, looked: &mut u64) {
         let second = |ms: u64| ms / 1_000;
-        let (now, max) = (second(self.now_ms()), self.usage.window_bytes_max);
+        let (now, max) = (second(self.now_ms()), self.usage.window_bytes_max());
         if self.usage.window_bytes() < max - max / EVICTED || *looked == now {
             return;
         }
@@ -275,8 +291,8 @@ impl Core {
         by_size.sort_by_key(|(_, need)| std::cmp::Reverse(need.bytes));
         for (stream, need) in by_size {
             if self.usage.is_half_full()
-                || need.events >= self.options.index_flush_events
-                || need.waited_ms >= self.options.index_flush_ms
+                || need.events >= self.options.get().index_flush_events
+                || need.waited_ms >= self.options.get().index_flush_ms
             {
                 self.flush(stream)?;
                 self.usage.freed.increment();

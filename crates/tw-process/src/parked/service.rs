@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tw_env::Env;
+use tw_env::{Env, Live};
 use tw_log::{Log, NewStream, Signal};
 use tw_state::{Batch, Keyspace, Range, Store};
 use tw_types::{Event, Offset, PartitionId, StreamName, StreamPartition};
@@ -55,7 +55,7 @@ pub(crate) struct Desk {
     outboxes: Arc<Outboxes>,
     pub(crate) writer: Arc<dyn ParkedWriter>,
     pub(crate) at: StreamPartition,
-    failure_ms: (u64, u64),
+    options: Arc<Live<Options>>,
     retired: Mutex<VecDeque<Retired>>,
     /// The numbers of retired generations that are done with.
     done: Mutex<Vec<u64>>,
@@ -71,7 +71,7 @@ impl Desk {
         store: Arc<dyn Store>,
         env: Env,
         writer: Arc<dyn ParkedWriter>,
-        options: &Options,
+        options: Arc<Live<Options>>,
     ) -> Result<Self, Error> {
         let at = stream(log.as_ref())?;
         let index = Arc::new(Index::open(store.clone())?);
@@ -83,7 +83,7 @@ impl Desk {
             outboxes: Arc::default(),
             writer,
             at,
-            failure_ms: (options.failure_ms_min, options.failure_ms_max),
+            options,
             retired: Mutex::default(),
             done: Mutex::default(),
             failure: Mutex::default(),
@@ -156,8 +156,9 @@ impl Desk {
                 Err(error) => {
                     tracing::warn!(%error, "`$parked` cannot be kept up to date");
                     *self.failure.lock() = Some(chain(&error));
-                    let (min, max) = self.failure_ms;
-                    let pause_ms = min.saturating_mul(1 << failures.min(30)).min(max);
+                    let options = self.options.get();
+                    let pause_ms = options.failure_ms_min.saturating_mul(1 << failures.min(30));
+                    let pause_ms = pause_ms.min(options.failure_ms_max);
                     failures += 1;
                     self.pause(seen, Duration::from_millis(pause_ms));
                 }

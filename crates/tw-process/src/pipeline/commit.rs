@@ -319,7 +319,7 @@ impl Work {
 
     /// How long changes may wait for their commit while more events come.
     fn age_max(&self) -> Duration {
-        age_max(Duration::from_millis(self.deps.options.commit_ms_max), self.commit_took)
+        age_max(Duration::from_millis(self.deps.options.get().commit_ms_max), self.commit_took)
     }
 
     /// Commits everything since the last commit in one step.
@@ -361,7 +361,7 @@ impl Open {
     /// Commits when a bound is reached.
     pub(super) fn commit_if_full(&mut self) -> Result<(), Fault> {
         let Some(since) = self.work.dirty_since else { return Ok(()) };
-        let options = &self.work.deps.options;
+        let options = self.work.deps.options.get();
         let age = self.work.deps.env.clock.monotonic().saturating_sub(since);
         let bytes = self.work.batch_bytes + self.processor.pending_bytes();
         if bytes >= options.pending_bytes_max || age >= self.work.age_max() {
@@ -374,7 +374,7 @@ impl Open {
     pub(super) fn commit_if_due(&mut self, idle: bool) -> Result<Option<Duration>, Fault> {
         self.commit_if_full()?;
         let Some(since) = self.work.dirty_since else { return Ok(None) };
-        let options = &self.work.deps.options;
+        let options = self.work.deps.options.get();
         let quiet = self.work.last_commit + Duration::from_millis(options.commit_ms_min);
         if idle && (self.work.commits == 0 || self.work.deps.env.clock.monotonic() >= quiet) {
             self.work.commit(self.processor.as_mut())?;

@@ -17,7 +17,7 @@ impl Pipeline {
         let start = deps.log.bounds(self.at)?.start;
         let decided = deps.index.folded().0;
         let cursor = stored.unwrap_or(Cursor { position: start, start, decided, ..Cursor::default() });
-        let gate = Gate::load(deps.options.retry.clone(), cursor.counts, cursor.cleared, self.lanes()?);
+        let gate = Gate::load(deps.options.get().retry.clone(), cursor.counts, cursor.cleared, self.lanes()?);
         let stream = deps.log.streams().by_id(self.at.stream)?.name.clone();
         let view = self.view.name().to_owned();
         let progress = self.progress.clone();
@@ -31,7 +31,7 @@ impl Pipeline {
             self.progress.opened(&cursor, work.gate.is_walled());
         }
         let processor = self.view.open(partition, self.keyspace, &deps.store)?;
-        let reader = Reader::new(deps.log.clone(), self.at, deps.options.read_bytes_max)?;
+        let reader = Reader::new(deps.log.clone(), self.at, deps.options.get().read_bytes_max)?;
         Ok(Open { processor, work, reader, spare: Vec::new(), spare_window: Vec::new() })
     }
 
@@ -50,7 +50,8 @@ impl Pipeline {
         if let Some((key, value)) = wall {
             take(Some(key), &value)?;
         }
-        for (kind, limit) in [(Kind::Retrying, usize::MAX), (Kind::Parked, self.deps.options.retry.lanes_max)]
+        for (kind, limit) in
+            [(Kind::Retrying, usize::MAX), (Kind::Parked, self.deps.options.get().retry.lanes_max)]
         {
             let range = Range::prefix(&keys::prefix(kind, partition));
             for entry in snapshot.range(self.keyspace, range).take(limit) {

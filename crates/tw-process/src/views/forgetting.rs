@@ -38,7 +38,7 @@ impl Forgetting {
 
     fn wait_after(&self, failure: &str) -> Turn {
         tracing::warn!(at = %self.progress.at, failure, "what is stored of a partition cannot be removed yet");
-        self.wait(Duration::from_millis(self.deps.options.failure_ms_max))
+        self.wait(Duration::from_millis(self.deps.options.get().failure_ms_max))
     }
 }
 

@@ -98,7 +98,7 @@ impl Views {
         let pairs = || active.parts().zip(generation.parts());
         match *holding_since {
             None => {
-                let near = deps.options.switch_events_max;
+                let near = deps.options.get().switch_events_max;
                 if has_same_parts(active, generation)
                     && pairs().all(|(old, new)| distance(deps, old, new).is_some_and(|events| events <= near))
                 {
@@ -115,7 +115,7 @@ impl Views {
                 if still && pairs().all(|(old, new)| distance(deps, old, new) == Some(0)) {
                     return self.switch(state, name).map(|()| true);
                 }
-                if now.saturating_sub(since) > Duration::from_millis(deps.options.switch_ms_max) {
+                if now.saturating_sub(since) > Duration::from_millis(deps.options.get().switch_ms_max) {
                     active.wish(Wish::Switch, false);
                     (*holding_since, *not_before) = (None, now + REST);
                 }

@@ -55,7 +55,7 @@ struct AnswerEvent {
 /// Has each owner store its share.
 pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
     let call = request.call;
-    let forward = Forward::new(call, ms(call.api.options.request_timeout_ms));
+    let forward = Forward::new(call, ms(call.options.request_timeout_ms));
     if forward.is_hop() {
         return here(request, &forward).await;
     }

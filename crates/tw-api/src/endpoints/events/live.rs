@@ -50,7 +50,7 @@ pub(super) fn answer(call: &Call, cursor: Cursor, limit: Option<u64>) -> Outcome
         cursor,
         phase: call.api.phase.clone(),
         left: limit.unwrap_or(u64::MAX),
-        beat: Instant::now() + ms(call.api.options.heartbeat_ms),
+        beat: Instant::now() + ms(call.options.heartbeat_ms),
         state: State::Starting,
         _place: call.api.reader()?,
         api: call.api.clone(),
@@ -115,7 +115,7 @@ impl Live {
         }
         if emitted.events > 0 {
             self.api.telemetry.delivered.increment(emitted.events as u64);
-            self.beat = Instant::now() + ms(self.api.options.heartbeat_ms);
+            self.beat = Instant::now() + ms(self.api.options.get().heartbeat_ms);
             return Ok(());
         }
         if self.cursor.at_end()? {
@@ -132,7 +132,7 @@ impl Live {
     }
 
     fn sign_of_life(&mut self, out: &mut Vec<u8>) {
-        self.beat = Instant::now() + ms(self.api.options.heartbeat_ms);
+        self.beat = Instant::now() + ms(self.api.options.get().heartbeat_ms);
         // Without data this is no event for the client, but it remembers the id.
         out.extend_from_slice(b": alive\n");
         write_id(out, &self.cursor.token());

@@ -292,7 +292,7 @@ fn open(
     keyspace: Keyspace,
 ) -> (Arc<Deps>, Arc<Progress>, Pipeline) {
     let deps = Arc::new(Deps {
-        options: options.clone(),
+        options: Arc::new(tw_env::Live::new(options.clone())),
         log: log.clone(),
         store: store.clone(),
         env: env.clone(),
