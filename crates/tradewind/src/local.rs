@@ -144,5 +144,13 @@ pub(crate) async fn end(node: Node) -> Result<()> {
     }
 }
 
+/// The user and the machine, for others to see.
+pub(crate) fn user() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| "somebody".to_owned());
+    let host = rustix::system::uname();
+    format!("{user}@{}", host.nodename().to_string_lossy())
+}
+
 /// How long the tasks of a runtime may take to notice that it ends.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ mod definitions;
 mod events;
 mod history;
 mod locks;
+mod settings;
 mod sql;
 mod system;
 
@@ -16,6 +17,7 @@ pub(crate) use definitions::{NewStreamRequest, StreamBody, StreamPatch};
 pub(crate) use events::Page;
 pub(crate) use history::HistoryPage;
 pub(crate) use locks::{LockRequest, MoreLocksRequest};
+pub(crate) use settings::{RollbackRequest, SettingRequest};
 pub(crate) use sql::SqlRequest;
 
 use crate::body::Body;
@@ -85,6 +87,12 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::RenewLockSession => locks::renew(call).await,
         Route::CloseLockSession => locks::close(call).await,
         Route::ReleaseLock => locks::release(call).await,
+        Route::ListSettings => settings::list(call).await,
+        Route::GetSetting => settings::show(call).await,
+        Route::PutSetting => settings::set(call, body).await,
+        Route::DeleteSetting => settings::unset(call).await,
+        Route::SettingHistory => settings::history(call).await,
+        Route::RollbackSetting => settings::rollback(call, body).await,
         Route::Status => system::status(call).await,
         Route::OpenApi => Ok(system::openapi()),
         Route::Health => Ok(system::text("ok\n")),

@@ -51,6 +51,7 @@ fn document() -> OpenApi {
         ("projections", "SQL views that are kept up to date"),
         ("parked", "Events that could not be processed"),
         ("locks", "Locks with fencing tokens, held by sessions that their clients renew"),
+        ("config", "Options that change while nodes run"),
         ("system", "The node and the interface itself"),
     ];
     let tags = tags.map(|(name, description)| {

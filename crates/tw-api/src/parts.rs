@@ -6,6 +6,7 @@ mod control;
 mod locks;
 mod parked;
 mod routes;
+mod settings;
 mod sql;
 
 pub use cluster::{Cluster, ClusterView, NodeView, UnitView};
@@ -13,6 +14,7 @@ pub use control::{Action, Build, Control, Projection, Source, SourceSlot, Source
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use routes::{Alone, Pass, Reply, Routes, Unanswered, Way};
+pub use settings::{Setting, SettingChange, Settings};
 pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -38,6 +40,8 @@ pub struct Parts {
     pub cluster: Option<Arc<dyn Cluster>>,
     /// Locks for clients.
     pub locks: Arc<dyn Locks>,
+    /// Options that change while nodes run.
+    pub settings: Arc<dyn Settings>,
     /// The metrics of the whole process.
     pub metrics: PrometheusHandle,
     /// Time and randomness.

@@ -78,6 +78,12 @@ routes! {
     RenewLockSession = POST "/v1/lock-sessions/{session}/renew";
     CloseLockSession = DELETE "/v1/lock-sessions/{session}";
     ReleaseLock = DELETE "/v1/lock-sessions/{session}/locks/{lock}";
+    ListSettings = GET "/v1/config";
+    GetSetting = GET "/v1/config/{key}";
+    PutSetting = PUT "/v1/config/{key}";
+    DeleteSetting = DELETE "/v1/config/{key}";
+    SettingHistory = GET "/v1/config/{key}/history";
+    RollbackSetting = POST "/v1/config/{key}/rollback";
     Status = GET "/v1/status";
     OpenApi = GET "/v1/openapi.json";
     Health = GET "/healthz";

@@ -1,15 +1,15 @@
 //! What the parts of a node share.
 
 use crate::cluster::{Cluster, ClusterOptions};
-use crate::config::NodeOptions;
 use crate::definitions::Definitions;
 use crate::folder::Folder;
+use crate::live::Options;
 use crate::sources::Sources;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tw_cluster::{Coordination, LockOptions};
+use tw_cluster::Coordination;
 use tw_env::Env;
 use tw_log::Log;
 use tw_log::store::EventStore;
@@ -17,7 +17,7 @@ use tw_project::Engine;
 
 /// Everything that runs in a node below its interface.
 pub(crate) struct Core {
-    pub(crate) options: NodeOptions,
+    pub(crate) options: Options,
     pub(crate) cluster_options: ClusterOptions,
     /// The node's part in its cluster; empty of one that is alone.
     pub(crate) cluster: Arc<Cluster>,
@@ -27,7 +27,6 @@ pub(crate) struct Core {
     pub(crate) env: Env,
     /// What the nodes of a cluster agree on; of a node that is alone, what its clients do.
     pub(crate) coordination: Arc<dyn Coordination>,
-    pub(crate) lock_options: LockOptions,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) events: EventStore,
     pub(crate) workers: tw_process::Handle,

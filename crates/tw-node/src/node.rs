@@ -5,8 +5,8 @@ mod opening;
 
 use crate::core::Core;
 use crate::definitions;
-use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeSql};
-use crate::{Config, Error, metrics};
+use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeSettings, NodeSql};
+use crate::{Config, Error, live, metrics};
 use composing::{Composed, compose};
 use opening::Engine as LogEngine;
 use std::net::SocketAddr;
@@ -42,8 +42,8 @@ impl Node {
     pub async fn start(config: Config, env: Env) -> Result<Self, Error> {
         config.check()?;
         let recorder = metrics::recorder()?;
-        let http = config.http.clone();
         let Composed { core, log, identity } = compose(config, env).await?;
+        let http = core.options.holds().http.clone();
         let routes: Arc<dyn Routes> = match identity {
             Some(_) => core.cluster.make_ways(),
             None => Arc::new(Alone),
@@ -55,6 +55,7 @@ impl Node {
                 return Err(error.into());
             }
         };
+        core.options.serves(server.handle());
         if let Some(identity) = identity
             && let Err(error) = core.cluster.join(&core, &identity, server.address()).await
         {
@@ -131,6 +132,7 @@ fn parts(
             .then(|| -> Arc<dyn tw_api::parts::Cluster> { Arc::new(NodeCluster(core.clone())) }),
         routes,
         locks: Arc::new(NodeLocks(core.clone())),
+        settings: Arc::new(NodeSettings(core.clone())),
         metrics,
         env: core.env.clone(),
     }
@@ -139,7 +141,6 @@ fn parts(
 /// Follows what changes definitions without a statement (a source that makes streams), tries again what did not work, and
 /// refreshes the metrics.
 async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
-    let refresh = Duration::from_millis(core.options.refresh_ms);
     let changes = core.log.definitions();
     let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
     let Ok(events) = core.log.end_signal(config) else { return };
@@ -151,6 +152,8 @@ async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
         if let Some(owners) = core.cluster.owners() {
             owners.units_changed();
         }
+        live::report(core.options.follow().await);
+        let refresh = Duration::from_millis(core.options.holds().node.refresh_ms);
         gauges.refresh(&core).await;
         tokio::select! {
             _ = changes.over(seen.0) => {}

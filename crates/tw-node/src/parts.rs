@@ -5,10 +5,12 @@ mod control;
 mod locks;
 mod parked;
 pub(crate) mod problem;
+mod settings;
 mod sql;
 
 pub(crate) use cluster::NodeCluster;
 pub(crate) use control::NodeControl;
 pub(crate) use locks::NodeLocks;
 pub(crate) use parked::NodeParked;
+pub(crate) use settings::NodeSettings;
 pub(crate) use sql::NodeSql;

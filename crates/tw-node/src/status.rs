@@ -35,7 +35,7 @@ pub(crate) async fn node(core: &Arc<Core>) -> Status {
 fn problems(core: &Core, sources: &[Source], projections: &[Projection], free: Option<u64>) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(core.log_failure().map(|error| error.to_string()));
-    let least = core.options.disk_free_bytes_min;
+    let least = core.options.holds().node.disk_free_bytes_min;
     if let Some(free) = free.filter(|free| *free < least) {
         problems.push(format!("{free} bytes are free on the disk of the data folder, fewer than {least}"));
     }

@@ -70,6 +70,15 @@ impl Filter {
     }
 }
 
+/// Prints the events of a type as they arrive, as `tail` does.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn of(stream: &str, from: String, ty: &str, limit: Option<u64>, context: &Context) -> Result<()> {
+    let filter = Filter { partition: None, subject: None, ty: Some(ty.to_owned()) };
+    run(Options { stream: stream.to_owned(), from, filter, limit }, context)
+}
+
 /// Runs the command.
 ///
 /// # Errors

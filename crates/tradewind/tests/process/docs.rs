@@ -55,6 +55,11 @@ fn the_examples_of_configuration_run() {
 }
 
 #[test]
+fn the_examples_of_locks_run() {
+    runs("locks.md");
+}
+
+#[test]
 fn the_examples_of_operations_run() {
     runs("operations.md");
 }

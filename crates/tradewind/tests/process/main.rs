@@ -4,6 +4,7 @@
 mod capture;
 mod cluster;
 mod commands;
+mod config;
 mod demo;
 mod docs;
 mod lock;

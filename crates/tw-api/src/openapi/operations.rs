@@ -1,6 +1,7 @@
 //! What each route does, takes and answers.
 
 mod locks;
+mod settings;
 
 use super::doc::Doc;
 use super::schemas::{CloudEvent, Message, ParkedList, ProjectionList, ResultRows, SourceList, StreamList};
@@ -51,6 +52,12 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::RenewLockSession
         | Route::CloseLockSession
         | Route::ReleaseLock => locks::describe(route, doc),
+        Route::ListSettings
+        | Route::GetSetting
+        | Route::PutSetting
+        | Route::DeleteSetting
+        | Route::SettingHistory
+        | Route::RollbackSetting => settings::describe(route, doc),
         Route::Status | Route::OpenApi | Route::Health | Route::Ready | Route::Metrics | Route::Errors => {
             system(route, doc)
         }

@@ -1,7 +1,7 @@
 //! The forms of what is written by hand rather than by serde.
 
 use crate::endpoints::StreamBody;
-use crate::parts::{Lock, ParkedEvent, Projection, Source};
+use crate::parts::{Lock, ParkedEvent, Projection, Setting, SettingChange, Source};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -101,6 +101,20 @@ pub(crate) struct SourceList {
 pub(crate) struct ProjectionList {
     /// In the order of their names.
     pub(crate) projections: Vec<Projection>,
+}
+
+/// All options.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SettingList {
+    /// In the order of their keys.
+    pub(crate) options: Vec<Setting>,
+}
+
+/// The changes of an option.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SettingHistory {
+    /// The last one first.
+    pub(crate) history: Vec<SettingChange>,
 }
 
 /// Locks.

@@ -44,6 +44,8 @@ codes! {
     InvalidStatement = "invalid_statement", BAD_REQUEST, "the statement is not accepted";
     /// A definition breaks a rule.
     InvalidDefinition = "invalid_definition", BAD_REQUEST, "the definition is not accepted";
+    /// An option breaks a rule.
+    InvalidOption = "invalid_option", BAD_REQUEST, "the option is not accepted";
     /// An event names another subject than the path.
     SubjectMismatch = "subject_mismatch", BAD_REQUEST, "the event is about another subject";
     /// A position beyond the end of its partition.
@@ -70,6 +72,10 @@ codes! {
     NoNode = "no_node", NOT_FOUND, "there is no such node";
     /// No such parked event.
     NoParkedEvent = "no_parked_event", NOT_FOUND, "there is no such parked event";
+    /// No such option.
+    NoOption = "no_option", NOT_FOUND, "there is no such option";
+    /// No such version of an option.
+    NoOptionVersion = "no_option_version", NOT_FOUND, "there is no such version of the option";
     /// No such lock session.
     NoLockSession = "no_lock_session", NOT_FOUND, "there is no such lock session";
     /// The path exists, but not for this method.
@@ -88,6 +94,8 @@ codes! {
     LockNotHeld = "lock_not_held", CONFLICT, "the session does not hold the lock";
     /// The session must release something before it may wait.
     Wounded = "wounded", CONFLICT, "an older session waits for what this one holds";
+    /// The option takes effect when a node starts.
+    NotLive = "not_live", CONFLICT, "the option takes effect when a node starts";
     /// Retention or trim has removed the events.
     EventsRemoved = "events_removed", GONE, "the events have been removed";
     /// The subject has another version than expected.

@@ -12,6 +12,7 @@ mod locks;
 mod malformed;
 mod read;
 mod security;
+mod settings;
 mod shutdown;
 mod sql;
 mod streams;

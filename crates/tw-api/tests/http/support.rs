@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod control;
 mod locks;
 mod parked;
+mod settings;
 mod sql;
 
 use client::{Call, Client};
@@ -67,6 +68,7 @@ impl World {
             routes: Arc::new(tw_api::parts::Alone),
             cluster: None,
             locks: Arc::new(locks::Table::default()),
+            settings: Arc::new(settings::Panel::default()),
             metrics: metrics(),
             env: Env::real(),
         };

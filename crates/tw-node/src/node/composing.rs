@@ -6,9 +6,9 @@ use crate::core::Core;
 use crate::definitions::Definitions;
 use crate::secrets::Passwords;
 use crate::sources::Sources;
-use crate::{Config, Error};
-use std::sync::Arc;
+use crate::{Config, Error, live};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use tw_capture::Place;
 use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, Revision, SystemTime};
@@ -43,9 +43,9 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let engine = match identity {
         Some(_) => {
             let peers = Arc::new(NodePeers(cluster.make_ways()));
-            Engine::joined(config.query, shared.clone(), store, views, peers)?
+            Engine::joined(config.query.clone(), shared.clone(), store, views, peers)?
         }
-        None => Engine::new(config.query, shared.clone(), store, views)?,
+        None => Engine::new(config.query.clone(), shared.clone(), store, views)?,
     };
     let time = Arc::new(SystemTime::new(&env));
     let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
@@ -73,15 +73,23 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         env.clone(),
     ));
     definitions.follow().await?;
+    let components = live::Components {
+        engine: engine.clone(),
+        workers: workers.clone(),
+        events: events.clone(),
+        http: OnceLock::new(),
+    };
+    let cluster_options = config.cluster.clone();
+    let options = live::Options::new(config, env.clone(), components);
+    options.follow().await?;
     let core = Arc::new(Core {
-        options: config.node,
-        cluster_options: config.cluster,
+        options,
+        cluster_options,
         cluster,
         folder,
         _lock: lock,
         env,
         coordination,
-        lock_options: config.locks,
         log: shared,
         events,
         workers,

@@ -15,7 +15,8 @@ pub(crate) struct NodeLocks(pub(crate) Arc<Core>);
 
 impl NodeLocks {
     fn sessions(&self) -> Result<LockSessions, Problem> {
-        LockSessions::new(self.0.coordination.clone(), self.0.lock_options.clone()).map_err(of_cluster)
+        let options = self.0.options.holds().locks.clone();
+        LockSessions::new(self.0.coordination.clone(), options).map_err(of_cluster)
     }
 
     fn session(&self, session: tw_cluster::LockSession) -> LockSession {

@@ -32,6 +32,11 @@ pub(crate) fn of_definition(error: tw_project::Error) -> Problem {
     }
 }
 
+/// A configuration that is not accepted.
+pub(crate) fn of_config(error: crate::InvalidConfig) -> Problem {
+    Problem::new(Code::InvalidOption, error.to_string())
+}
+
 /// An error of coordination.
 pub(crate) fn of_cluster(error: tw_cluster::Error) -> Problem {
     use tw_cluster::Error;
