@@ -8,8 +8,7 @@ use crate::output::note;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use std::ffi::OsString;
-use std::io;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -66,20 +65,18 @@ pub(super) async fn run(client: &Client, options: &Run) -> Result<i32> {
 async fn run_under(held: &mut Held<'_>, options: &Run, session: &Value) -> Result<i32> {
     // The answer may have been long on its way: how long the locks last is known from a request that was sent just now.
     held.renew().await?;
+    // Before there is a command that would be left alone.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     // A command that reads from a terminal must stay in its process group.
     let is_group = !std::io::stdin().is_terminal();
     let mut child = start(options, session, is_group)?;
     let target = Target { pid: child.id().try_into().ok().and_then(Pid::from_raw), is_group };
     // Waiting for a process blocks a thread.
     let mut ended = tokio::task::spawn_blocking(move || child.wait());
-    let mut signals = [
-        (Signal::INT, signal(SignalKind::interrupt())?),
-        (Signal::TERM, signal(SignalKind::terminate())?),
-        (Signal::HUP, signal(SignalKind::hangup())?),
-    ];
     let mut keeping = std::pin::pin!(held.keep());
     let why = loop {
-        let [(_, interrupt), (_, terminate), (_, hang_up)] = &mut signals;
         let asked = tokio::select! {
             status = &mut ended => return Ok(code(waited(status)?)),
             why = &mut keeping => break why,
