@@ -21,6 +21,8 @@ use tw_types::{NodeId, Offset, PartitionId, StreamDef, StreamPartition, Token};
 /// How long is waited before partitions are looked up again that have moved.
 const AGAIN_MS_MIN: u64 = 20;
 const AGAIN_MS_MAX: u64 = 500;
+/// How long a query waits for a partition that nobody owns: a takeover is quicker.
+const OWNERLESS_MAX: Duration = Duration::from_secs(10);
 
 /// Partitions of the views of a statement, by the number of the view among them.
 type Wanted = Vec<(usize, Vec<PartitionId>)>;
@@ -93,8 +95,21 @@ impl Engine {
         let mut open: Wanted = views.iter().map(|view| view.needs()).enumerate().collect();
         let (mut answers, mut cut) = (Vec::new(), Token::new());
         let mut again_ms = AGAIN_MS_MIN;
+        let patience = asking.bounds.deadline.min(Instant::now() + OWNERLESS_MAX);
         loop {
-            let (here, nodes) = self.places(views, &open)?;
+            let (here, nodes) = match self.places(views, &open) {
+                Ok(places) => places,
+                // Its owner has just gone, or hands it over: somebody is about to take it.
+                Err(nobody) => {
+                    let wait = Duration::from_millis(again_ms);
+                    if Instant::now() + wait >= patience {
+                        return Err(nobody);
+                    }
+                    tokio::time::sleep(wait).await;
+                    again_ms = (again_ms * 2).min(AGAIN_MS_MAX);
+                    continue;
+                }
+            };
             let asked = nodes.into_iter().map(|(node, wanted)| {
                 let parts =
                     wanted.iter().map(|(view, of)| views.get(*view).map(|view| view.part(of.clone())));
