@@ -1,4 +1,5 @@
 //! Many clusters, each from a seed.
+#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 use sim::{Defect, Tally, run};
 use std::sync::Mutex;

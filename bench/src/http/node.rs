@@ -5,19 +5,21 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tw_api::parts::{
-    Action, Answer, Control, Parked, ParkedEvent, ParkedFilter, ParkedId, Projection, Source, Sql, Statement,
-    Status, Target,
+    Action, Answer, Control, Lock, LockSession, Locks, Parked, ParkedEvent, ParkedFilter, ParkedId,
+    Projection, Setting, SettingChange, Settings, Source, Sql, Statement, Status, Target,
 };
 use tw_api::{Code, Options, Parts, Problem, Server};
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{EmbeddedLog, Log, NewStream};
 use tw_state::DiskStore;
-use tw_types::{EventRef, StreamDef, StreamName};
+use tw_types::{EventRef, ExpectedVersion, StreamDef, StreamName, Version};
 
 const PARTITIONS: u32 = 4;
 /// Writes of a history: so many events each, and so many under way.
@@ -45,6 +47,8 @@ impl Node {
             parked: Arc::new(Nothing),
             routes: Arc::new(tw_api::parts::Alone),
             cluster: None,
+            locks: Arc::new(Nothing),
+            settings: Arc::new(Nothing),
             metrics: PrometheusBuilder::new().install_recorder()?,
             env: Env::real(),
         };
@@ -158,6 +162,81 @@ impl Parked for Nothing {
     }
 
     fn skip<'a>(&'a self, _: &'a ParkedId) -> BoxFuture<'a, Result<(), Problem>> {
+        none()
+    }
+}
+
+impl Locks for Nothing {
+    fn open<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a [String],
+        _: Duration,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<LockSession, Problem>> {
+        none()
+    }
+
+    fn take<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a [String],
+        _: Duration,
+    ) -> BoxFuture<'a, Result<LockSession, Problem>> {
+        none()
+    }
+
+    fn renew<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<LockSession, Problem>> {
+        none()
+    }
+
+    fn close<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), Problem>> {
+        none()
+    }
+
+    fn release<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), Problem>> {
+        none()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Lock>, Problem>> {
+        none()
+    }
+
+    fn show<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Lock, Problem>> {
+        none()
+    }
+}
+
+impl Settings for Nothing {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Setting>, Problem>> {
+        none()
+    }
+
+    fn show<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Setting, Problem>> {
+        none()
+    }
+
+    fn set<'a>(
+        &'a self,
+        _: &'a str,
+        _: Option<Value>,
+        _: ExpectedVersion,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Setting, Problem>> {
+        none()
+    }
+
+    fn rollback<'a>(
+        &'a self,
+        _: &'a str,
+        _: Version,
+        _: ExpectedVersion,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Setting, Problem>> {
+        none()
+    }
+
+    fn history<'a>(&'a self, _: &'a str, _: usize) -> BoxFuture<'a, Result<Vec<SettingChange>, Problem>> {
         none()
     }
 }

@@ -35,11 +35,10 @@ impl Process {
         match &self.lead.place {
             None if !self.lead.is_standing => self.stand(at, out),
             Some(place)
-                if self.places.iter().min_by_key(|(_, since)| **since) == Some((&place.0, &place.1)) =>
+                if !self.lead.is_busy
+                    && self.places.iter().min_by_key(|(_, since)| **since) == Some((&place.0, &place.1)) =>
             {
-                if !self.lead.is_busy {
-                    self.plan(at, out);
-                }
+                self.plan(at, out);
             }
             _ => {}
         }

@@ -152,7 +152,7 @@ impl Process {
         let Some(held) = &mut self.lease else { return };
         match reply {
             Some(Reply::Lease(grant)) if grant.id == held.id && held.is_held(at.local_us) => {
-                held.renewed(sent_us)
+                held.renewed(sent_us);
             }
             Some(Reply::Lease(grant)) if grant.id != held.id => return,
             None => (held.is_renewing, held.renew_at_us) = (false, at.local_us + held.ttl_us / 20),

@@ -66,7 +66,7 @@ impl Process {
             }
             // The log is of no more use to this process.
             LogReply::Refused { writer, .. } if writer == self.writer => {
-                out.push(Effect::Exit { again: true })
+                out.push(Effect::Exit { again: true });
             }
             // In the name of an earlier incarnation.
             LogReply::Refused { unit, .. } => self.is_answered(unit, at, out),
