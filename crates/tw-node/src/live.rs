@@ -2,7 +2,7 @@
 //!
 //! A change is an event of `$config`, appended with the version that the option is expected to have; so the log is where they
 //! are kept, on one node and on many, and every node follows it. What was set is laid over the node's own configuration, and
-//! what then holds is given to the components. See docs/adr/0010-configuration-in-the-log.md.
+//! what then holds is given to the components. See docs/adr/0012-configuration-in-the-log.md.
 
 mod change;
 mod overlay;
