@@ -3,6 +3,7 @@
 //! - [`placement`]: which node owns a partition, and which ones keep a warm copy of its state.
 //! - [`balance`]: which node gets a request that any node may take.
 //! - [`overload`]: how many requests a node works on at once, and which ones it refuses first.
+//! - [`detection`]: which node is dead, by probes and votes.
 //! - [`ownership`]: how a node carries a plan out, so that never two write the same.
 //!
 //! A core decides from its arguments alone: it is told the time and handed its randomness. `tw-cluster` stores plans and
@@ -10,6 +11,7 @@
 //! the problem, the measure, the sources and a comparison under simulated load.
 
 pub mod balance;
+pub mod detection;
 mod error;
 mod hash;
 pub mod overload;
