@@ -137,8 +137,20 @@ impl Streams {
     /// The change that creates `new`.
     ///
     /// # Errors
-    /// [`Error::StreamExists`], [`Error::InvalidStream`].
+    /// [`Error::StreamExists`], [`Error::InvalidStream`] also for a stream that shows a topic of Kafka.
     pub fn create(&self, new: NewStream) -> Result<ConfigChange> {
+        if new.options.topic.is_some() {
+            let reason = "only a log on Kafka can show a topic: leave the option `topic` out".to_owned();
+            return Err(Error::InvalidStream { name: new.name, reason });
+        }
+        self.attach(new)
+    }
+
+    /// The change that creates `new`, which may show a topic of Kafka: for the engine that can.
+    ///
+    /// # Errors
+    /// [`Error::StreamExists`], [`Error::InvalidStream`].
+    pub fn attach(&self, new: NewStream) -> Result<ConfigChange> {
         if self.by_name.contains_key(&new.name) {
             return Err(Error::StreamExists(new.name));
         }
@@ -164,6 +176,10 @@ impl Streams {
         }
         if (changed.kind, changed.partitions) != (def.kind, def.partitions) {
             let reason = "its kind and its number of partitions cannot be changed".to_owned();
+            return Err(Error::InvalidStream { name: changed.name, reason });
+        }
+        if changed.options.topic != def.options.topic {
+            let reason = "the topic that it shows cannot be changed: drop it, and create it anew".to_owned();
             return Err(Error::InvalidStream { name: changed.name, reason });
         }
         check(&changed)?;
@@ -327,5 +343,17 @@ mod tests {
         let refused = streams.alter(NewStream { options: bounded, ..plain.clone() });
         assert!(matches!(refused, Err(Error::InvalidStream { .. })));
         assert_eq!(streams.alter(plain).unwrap().definition(), &parked);
+    }
+    #[test]
+    fn only_an_engine_that_can_show_topics_attaches_one_and_for_good() {
+        let mut streams = Streams::new();
+        let options = StreamOptions { topic: Some("orders".to_owned()), ..StreamOptions::default() };
+        let new = NewStream { options, ..NewStream::plain(StreamName::new("shown").unwrap(), 3) };
+        assert!(matches!(streams.create(new.clone()), Err(Error::InvalidStream { .. })));
+        streams.apply(streams.attach(new.clone()).unwrap());
+        let other = StreamOptions { topic: None, ..StreamOptions::default() };
+        let refused = streams.alter(NewStream { options: other, ..new.clone() });
+        assert!(matches!(refused, Err(Error::InvalidStream { .. })));
+        streams.alter(new).unwrap();
     }
 }

@@ -36,7 +36,7 @@ pub enum Compression {
     Lz4,
 }
 
-/// The options of a stream; each can be changed later.
+/// The options of a stream; each but `topic` can be changed later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StreamOptions {
@@ -52,6 +52,10 @@ pub struct StreamOptions {
     pub compression: Compression,
     /// The largest event, in encoded bytes: 1 KiB to 16 MiB.
     pub event_bytes_max: u32,
+    /// The topic of Kafka, made and written by others, that the stream shows; nothing can be appended to it. Only the log on
+    /// Kafka knows such streams, and this one option cannot be changed later. None: the stream is one of the platform's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
 }
 
 impl Default for StreamOptions {
@@ -62,6 +66,7 @@ impl Default for StreamOptions {
             cleanup: Cleanup::Delete,
             compression: Compression::Lz4,
             event_bytes_max: 1024 * 1024,
+            topic: None,
         }
     }
 }
@@ -85,6 +90,9 @@ impl StreamOptions {
     /// The first option that is outside its bounds.
     pub fn check(&self) -> Result<(), InvalidOption> {
         let event_bytes = u64::from(self.event_bytes_max);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let topic = self.topic.as_deref().unwrap_or("-");
+        let topic_length = if topic.chars().all(allowed) { topic.len() as u64 } else { 0 };
         let checks = [
             ("retention_ms", self.retention_ms.unwrap_or(1_000), 1_000..=u64::MAX, "1000 ms and more"),
             (
@@ -94,6 +102,7 @@ impl StreamOptions {
                 "1048576 bytes and more",
             ),
             ("event_bytes_max", event_bytes, 1 << 10..=16 << 20, "1024 to 16777216 bytes"),
+            ("topic", topic_length, 1..=249, "1 to 249 letters, digits, `.`, `_` and `-`"),
         ];
         for (option, value, range, bounds) in checks {
             if !range.contains(&value) {
@@ -142,5 +151,7 @@ mod tests {
             options.check().unwrap_err().to_string(),
             "stream option `retention_ms` is 10, outside 1000 ms and more"
         );
+        let options: StreamOptions = serde_json::from_str(r#"{"topic":"two words"}"#).unwrap();
+        assert_eq!(options.check().unwrap_err().option, "topic");
     }
 }
