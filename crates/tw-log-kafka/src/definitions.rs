@@ -16,7 +16,9 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tw_log::{Ack, Append, ConfigChange, Error, NewStream, Permit, Result, Streams};
-use tw_types::{Compression, Offset, StreamDef, StreamId, StreamName, StreamPartition};
+use tw_types::{
+    Cleanup, Compression, Offset, StreamDef, StreamId, StreamName, StreamOptions, StreamPartition,
+};
 use tw_wire::BatchBuilder;
 
 /// A change of a definition that is asked for.
@@ -125,8 +127,15 @@ impl Definitions {
                 (followed.next, followed.streams.clone())
             };
             let change = match definition {
+                Definition::Create(new) if new.options.topic.is_some() => {
+                    check_shown(new)?;
+                    self.check_topic(new, &streams)?;
+                    streams.attach(new.clone())
+                }
                 Definition::Create(new) => streams.create(new.clone()),
-                Definition::Alter(changed) => streams.alter(changed.clone()),
+                Definition::Alter(changed) => {
+                    check_shown(changed).and_then(|()| streams.alter(changed.clone()))
+                }
                 Definition::Drop(name) => streams.drop_stream(name),
             }?;
             match self.append(&change, &streams, next) {
@@ -157,8 +166,32 @@ impl Definitions {
         ack.wait().map(drop)
     }
 
-    /// Makes the topics what a definition says.
+    /// Whether a stream can show the topic that it names.
+    fn check_topic(&self, new: &NewStream, streams: &Streams) -> Result<()> {
+        let topic = new.options.topic.as_deref().unwrap_or_default();
+        let invalid = |reason: String| Err(Error::InvalidStream { name: new.name.clone(), reason });
+        if topic.starts_with(&topics::prefix(&self.shared.options)) {
+            return invalid(format!("topic `{topic}` belongs to the log itself"));
+        }
+        if let Some(def) = streams.iter().find(|def| def.options.topic.as_deref() == Some(topic)) {
+            return invalid(format!("stream `{}` shows topic `{topic}` already", def.name));
+        }
+        let limit = Duration::from_millis(self.shared.options.request_ms_max);
+        let metadata = self.admin.inner().fetch_metadata(Some(topic), limit);
+        let metadata = metadata.map_err(|cause| self.failed("find a topic", cause))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        match found.map_or(0, |found| found.partitions().len()) {
+            0 => invalid(format!("there is no topic `{topic}`")),
+            partitions if partitions == new.partitions as usize => Ok(()),
+            partitions => invalid(format!("topic `{topic}` has {partitions} partitions: give it as many")),
+        }
+    }
+
+    /// Makes the topics what a definition says. One that is only shown is left alone.
     fn carry_out(&self, change: &ConfigChange) -> Result<()> {
+        if change.definition().options.topic.is_some() {
+            return Ok(());
+        }
         let topic = topics::of_stream(&self.shared.options, change.definition());
         match change {
             ConfigChange::Created(def) => self.create(&topic, def.partitions, topics::settings(def)),
@@ -232,14 +265,14 @@ impl Definitions {
         let present: BTreeSet<&str> =
             metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
         let streams = self.shared.streams();
-        for def in streams.iter() {
+        for def in streams.iter().filter(|def| def.options.topic.is_none()) {
             let topic = topics::of_stream(&self.shared.options, def);
             if !present.contains(topic.as_str()) {
                 self.create(&topic, def.partitions, topics::settings(def))?;
             }
         }
         let next = self.followed.lock().streams.next_id();
-        let prefix = format!("{}.", self.shared.options.prefix);
+        let prefix = topics::prefix(&self.shared.options);
         for topic in present.into_iter().filter(|topic| topic.starts_with(&prefix)) {
             let number = topic.rsplit_once('.').and_then(|(_, number)| number.parse().ok()).map(StreamId);
             // A number that was not given out yet may be given out by somebody else right now.
@@ -293,6 +326,17 @@ impl Definitions {
         let found = blocks.first().map_or(offset, |block| block.header().base_offset);
         partition.record_of(found.0).ok_or(Error::Trimmed { at: partition.at, start: found })
     }
+}
+
+/// Refuses options that have no effect on a topic of others.
+fn check_shown(new: &NewStream) -> Result<()> {
+    let StreamOptions { retention_ms, retention_bytes, cleanup, topic, .. } = &new.options;
+    let is_plain = retention_ms.is_none() && retention_bytes.is_none() && *cleanup == Cleanup::Delete;
+    if topic.is_none() || is_plain {
+        return Ok(());
+    }
+    let reason = "what becomes of old events is a setting of the topic that it shows".to_owned();
+    Err(Error::InvalidStream { name: new.name.clone(), reason })
 }
 
 fn unreadable(offset: Offset, error: &dyn std::error::Error) -> Error {

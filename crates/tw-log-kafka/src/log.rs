@@ -81,9 +81,12 @@ impl KafkaLog {
         }
         definitions.follow()?;
         definitions.put_right()?;
-        if !probe.load_all(&shared.all(), |_| true)?.unsettled.is_empty() {
+        let (shown, own): (Vec<_>, Vec<_>) = shared.all().into_iter().partition(|p| p.is_foreign);
+        if !probe.load_all(&own, |_| true)?.unsettled.is_empty() {
             return Err(probe.unsettled());
         }
+        // A topic of others may be gone.
+        probe.load(&shown)?;
         shared.observe();
         let writer = Writer { shared: shared.clone(), session, probe, is_broken: false };
         log.spawn("kafka-write".to_owned(), move || writer.run())?;
@@ -128,6 +131,18 @@ impl KafkaLog {
     fn order(&self, order: Order) -> Result<()> {
         let orders = self.orders.as_ref().ok_or(Error::Closed)?;
         orders.send(order).map_err(|_| Error::Closed)
+    }
+
+    /// Refuses to change a partition of a topic that the log only shows.
+    fn check_own(&self, at: StreamPartition) -> Result<()> {
+        let streams = self.shared.streams();
+        let Some((def, topic)) =
+            streams.by_id(at.stream).ok().and_then(|def| Some((def, def.options.topic.as_ref()?)))
+        else {
+            return Ok(());
+        };
+        let reason = format!("it shows the topic `{topic}`, which others write: use another stream");
+        Err(Error::InvalidStream { name: def.name.clone(), reason })
     }
 
     fn permits(&self, bytes: usize) -> Result<u32> {
@@ -232,6 +247,7 @@ impl Log for KafkaLog {
         let checked = self.permits(bytes).and_then(|_| {
             parts.iter().try_for_each(|part| {
                 check_append(part.at, &part.batch)?;
+                self.check_own(part.at)?;
                 check_writable(part)
             })
         });
@@ -280,6 +296,7 @@ impl Log for KafkaLog {
             .shared
             .partition(at)
             .and_then(|_| check_trim(at))
+            .and_then(|()| self.check_own(at))
             .and_then(|()| self.order(Order::Trim(at, before, reply)));
         Box::pin(async move {
             sent?;

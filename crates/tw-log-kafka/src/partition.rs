@@ -15,6 +15,8 @@ use tw_wire::kafka::Place;
 pub(crate) struct Partition {
     pub(crate) at: StreamPartition,
     pub(crate) topic: Arc<str>,
+    /// Whether the topic is one of others, which the stream only shows.
+    pub(crate) is_foreign: bool,
     /// Its end.
     pub(crate) end: Arc<Signal>,
     state: Mutex<State>,
@@ -95,7 +97,7 @@ pub(crate) enum Plan {
 
 impl Partition {
     /// A partition that nothing was written to.
-    pub(crate) fn new(at: StreamPartition, topic: Arc<str>) -> Self {
+    pub(crate) fn new(at: StreamPartition, topic: Arc<str>, is_foreign: bool) -> Self {
         let state = State {
             start: 0,
             tip: Tip { end: 0, sequence: 0, record: 0 },
@@ -107,7 +109,7 @@ impl Partition {
             tail: VecDeque::new(),
             written: None,
         };
-        Self { at, topic, end: Arc::default(), state: Mutex::new(state) }
+        Self { at, topic, is_foreign, end: Arc::default(), state: Mutex::new(state) }
     }
 
     pub(crate) fn number(&self) -> i32 {
@@ -141,7 +143,7 @@ impl Partition {
 
     /// Whether nothing in the partition says where it ends.
     pub(crate) fn is_guess(&self) -> bool {
-        self.state.lock().is_guess
+        !self.is_foreign && self.state.lock().is_guess
     }
 
     /// Whether Kafka has not shown all that is known for long: then there is no use in waiting.
@@ -335,7 +337,7 @@ mod tests {
     use tw_types::{Epoch, Hlc, Origin, PartitionId, RegionId, Sequence, StreamId};
 
     fn partition() -> Partition {
-        Partition::new(StreamPartition::new(StreamId(1), PartitionId(0)), "t".into())
+        Partition::new(StreamPartition::new(StreamId(1), PartitionId(0)), "t".into(), false)
     }
 
     fn place(offset: u64) -> Place {

@@ -256,6 +256,7 @@ impl Probe {
         let mut found = HashMap::new();
         let mut open: Vec<(&Arc<Partition>, Range)> =
             partitions.iter().copied().filter(|(_, (first, end))| first < end).collect();
+        let is_foreign = partitions.first().is_some_and(|(partition, _)| partition.is_foreign);
         let mut back = BACK;
         while !open.is_empty() {
             let starts: BTreeMap<i32, Range> = open
@@ -265,7 +266,7 @@ impl Probe {
                     (partition.number(), (if wanted == Wanted::First { *first } else { from }, *end))
                 })
                 .collect();
-            self.scan(topic, &starts, wanted, &mut found)?;
+            self.scan((topic, is_foreign), &starts, wanted, &mut found)?;
             open.retain(|(partition, (first, _))| {
                 let number = partition.number();
                 let from = starts.get(&number).map_or(0, |(from, _)| *from);
@@ -279,7 +280,7 @@ impl Probe {
     /// Reads the given ranges, until the wanted record of each is known or there is none.
     fn scan(
         &self,
-        topic: &str,
+        (topic, is_foreign): (&str, bool),
         ranges: &BTreeMap<i32, Range>,
         wanted: Wanted,
         found: &mut HashMap<i32, (u64, LastRecord)>,
@@ -290,14 +291,14 @@ impl Probe {
             list.add_partition_offset(topic, *number, from).map_err(|cause| self.failed(cause))?;
         }
         self.consumer.assign(&list).map_err(|cause| self.failed(cause))?;
-        let outcome = self.collect(topic, ranges, wanted, found);
+        let outcome = self.collect((topic, is_foreign), ranges, wanted, found);
         self.consumer.unassign().map_err(|cause| self.failed(cause))?;
         outcome
     }
 
     fn collect(
         &self,
-        topic: &str,
+        (topic, is_foreign): (&str, bool),
         ranges: &BTreeMap<i32, Range>,
         wanted: Wanted,
         found: &mut HashMap<i32, (u64, LastRecord)>,
@@ -327,7 +328,13 @@ impl Probe {
                         open.remove(&number);
                         continue;
                     }
-                    found.insert(number, (offset, last_record(&record::read(&message)?)));
+                    let last = if is_foreign {
+                        let mut text = String::new();
+                        LastRecord::Event(record::read_foreign(&message, self.options.region, &mut text).0)
+                    } else {
+                        last_record(&record::read(&message)?)
+                    };
+                    found.insert(number, (offset, last));
                     if wanted == Wanted::First || offset + 1 >= *end {
                         open.remove(&number);
                     }

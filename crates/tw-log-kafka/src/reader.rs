@@ -115,6 +115,7 @@ impl Reader {
         }
         let places_max = self.shared.options.places_max as usize;
         let deadline = Instant::now() + Duration::from_millis(self.shared.options.request_ms_max);
+        let (region, mut text) = (self.shared.options.region, String::new());
         let mut blocks = Blocks::new(job.partition.at);
         let mut next = job.from.0;
         let mut cause = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
@@ -136,7 +137,13 @@ impl Reader {
                 Some(Err(error)) => cause = error,
                 Some(Ok(message)) if is_of(&message, &job.partition) => {
                     let at = u64::try_from(message.offset()).unwrap_or_default();
-                    if let Record::Event(place, event) = record::read(&message)? {
+                    let record = if job.partition.is_foreign {
+                        let (place, event) = record::read_foreign(&message, region, &mut text);
+                        Record::Event(place, event)
+                    } else {
+                        record::read(&message)?
+                    };
+                    if let Record::Event(place, event) = record {
                         let ahead = job.from.0.saturating_sub(place.offset.0);
                         if ahead > JUMP_MIN {
                             jump = Some(at + ahead);

@@ -42,7 +42,7 @@ impl Shared {
         let mut partitions = HashMap::new();
         if let Ok(def) = streams.by_id(CONFIG_STREAM) {
             let topic: Arc<str> = topics::of_stream(&options, def).into();
-            partitions.insert(CONFIG, Arc::new(Partition::new(CONFIG, topic)));
+            partitions.insert(CONFIG, Arc::new(Partition::new(CONFIG, topic, false)));
         }
         let permits = usize::try_from(options.in_flight_bytes_max).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
@@ -81,7 +81,7 @@ impl Shared {
             let at = StreamPartition::new(def.id, PartitionId(number));
             partitions.entry(at).or_insert_with(|| {
                 let topic = topic.get_or_insert_with(|| topics::of_stream(&self.options, def).into());
-                Arc::new(Partition::new(at, topic.clone()))
+                Arc::new(Partition::new(at, topic.clone(), def.options.topic.is_some()))
             });
         }
     }
@@ -125,7 +125,9 @@ impl Shared {
 
     /// The clock goes on after everything that the log has.
     pub(crate) fn observe(&self) {
-        let last = self.all().iter().filter_map(|partition| partition.last()).map(|place| place.hlc).max();
+        let all = self.all();
+        let own = all.iter().filter(|partition| !partition.is_foreign);
+        let last = own.filter_map(|partition| partition.last()).map(|place| place.hlc).max();
         if let Some(last) = last {
             let mut clock = self.clock.lock();
             if last > clock.last() {

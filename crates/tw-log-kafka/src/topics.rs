@@ -10,9 +10,12 @@ pub(crate) const RECORD_BYTES_MAX: u32 = (16 << 20) + (1 << 20);
 /// How much of a stream's name is in its topic's; Kafka takes 249 bytes altogether.
 const NAME_BYTES_MAX: usize = 200;
 
-/// The topic of a stream: prefix, name and number, which makes it another one when the name comes back. What Kafka does not
-/// allow in a name becomes `-`.
+/// The topic of a stream: the one that it shows, or prefix, name and number, which makes it another one when the name comes
+/// back. What Kafka does not allow in a name becomes `-`.
 pub(crate) fn of_stream(options: &Options, def: &StreamDef) -> String {
+    if let Some(topic) = &def.options.topic {
+        return topic.clone();
+    }
     let name: String = def
         .name
         .as_str()
@@ -21,12 +24,17 @@ pub(crate) fn of_stream(options: &Options, def: &StreamDef) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
         .take(NAME_BYTES_MAX)
         .collect();
-    format!("{}.{name}.{}", options.prefix, def.id)
+    format!("{}{name}.{}", prefix(options), def.id)
+}
+
+/// What the names of all topics of a log start with.
+pub(crate) fn prefix(options: &Options) -> String {
+    format!("{}.", options.prefix)
 }
 
 /// The topic that says which process writes under which name.
 pub(crate) fn of_writers(options: &Options) -> String {
-    format!("{}.writers", options.prefix)
+    format!("{}writers", prefix(options))
 }
 
 /// The settings of a stream's topic.

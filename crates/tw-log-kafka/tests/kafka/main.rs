@@ -6,6 +6,7 @@ mod event_store;
 mod fencing;
 mod outages;
 mod sharing;
+mod shown;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use tw_env::Env;
