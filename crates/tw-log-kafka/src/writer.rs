@@ -137,7 +137,7 @@ impl Writer {
             }
             Outcome::Refused => {
                 self.is_broken = true;
-                Next::Again
+                if Instant::now() > deadline { Next::Fail(Error::Busy) } else { Next::Again }
             }
             Outcome::Doubtful(cause) => {
                 tracing::warn!(%cause, "the outcome of a transaction did not arrive");
@@ -393,7 +393,9 @@ impl Writer {
                 partition.wrote_mark(tip.record);
                 Ok(Some(tip.record))
             }
-            Outcome::Displaced(_) | Outcome::Doubtful(_) if Instant::now() > deadline => Err(Error::Busy),
+            Outcome::Displaced(_) | Outcome::Refused | Outcome::Doubtful(_) if Instant::now() > deadline => {
+                Err(Error::Busy)
+            }
             Outcome::Displaced(lasts) => {
                 self.displaced([&partition].into_iter(), &lasts);
                 Ok(None)
