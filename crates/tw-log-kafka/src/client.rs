@@ -136,11 +136,13 @@ pub(crate) fn unavailable(options: &Options, action: &'static str, cause: KafkaE
 }
 
 /// Whether what the library says is a sign of trouble: a connection that was lost, an answer that did not come in time. That
-/// a broker cannot be reached is none: no request is on its way to it.
+/// a broker cannot be reached is none: no request is on its way to it. Nor is the end of a connection that has only served
+/// to find the brokers, which the library closes itself.
 fn is_trouble(facility: &str, message: &str) -> bool {
-    let unconnected = ["in state INIT", "in state DOWN", "in state TRY_CONNECT", "in state CONNECT"];
+    let harmless =
+        ["in state INIT", "in state DOWN", "in state TRY_CONNECT", "in state CONNECT", "/bootstrap: "];
     match facility {
-        "FAIL" => !unconnected.iter().any(|state| message.contains(state)),
+        "FAIL" => !harmless.iter().any(|sign| message.contains(sign)),
         "REQTMOUT" => true,
         _ => false,
     }
@@ -322,7 +324,9 @@ mod tests {
     fn a_lost_connection_is_trouble_and_a_broker_that_is_not_there_is_none() {
         let lost = "127.0.0.1:9092/1: Disconnected: connection closed by peer (after 3002ms in state UP)";
         let absent = "127.0.0.1:9092/1: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)";
+        let found = "127.0.0.1:9092/bootstrap: Decommissioning this broker (after 177ms in state UP)";
         assert!(is_trouble("FAIL", lost));
+        assert!(!is_trouble("FAIL", found));
         assert!(!is_trouble("FAIL", absent));
         assert!(is_trouble("REQTMOUT", "Timed out 1 in-flight request"));
         assert!(!is_trouble("STATE", "Broker changed state UP -> DOWN"));

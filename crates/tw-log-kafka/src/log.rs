@@ -61,7 +61,7 @@ impl KafkaLog {
         definitions.create(&config.topic, 1, topics::settings(&def))?;
         definitions.create(&topics::of_writers(&shared.options), 1, topics::settings_of_writers())?;
         let claim = format!("{:016x}", shared.env.random.next_u64());
-        let session = begin(&shared.options, &claim, |refusal| matches!(refusal, Refusal::Fenced))?;
+        let session = begin(&shared.options, &claim, shared.options.request_ms_max)?;
         let (orders, taken) = mpsc::channel();
         let (refreshes, asked) = mpsc::channel();
         let mut log = Self {
@@ -169,14 +169,14 @@ fn admin(options: &Options) -> Result<AdminClient<client::Quiet>> {
     admin.map_err(|cause| client::unavailable(options, "make a client", cause))
 }
 
-/// Takes the name `options.writer`. A process that has the name and has just lost a connection may begin anew in between,
-/// and a broker may be away: what `is_passing` says passes is tried again.
-fn begin(options: &Options, claim: &str, is_passing: impl Fn(&Refusal) -> bool) -> Result<Session> {
-    let deadline = Instant::now() + Duration::from_millis(options.outage_ms_max);
+/// Takes the name `options.writer`, in several attempts: a process that has the name and has just lost a connection may
+/// begin anew in between, and a broker may be away.
+fn begin(options: &Options, claim: &str, limit_ms: u64) -> Result<Session> {
+    let deadline = Instant::now() + Duration::from_millis(limit_ms);
     loop {
         match Session::begin(options, claim.to_owned()) {
             Ok(session) => return Ok(session),
-            Err(refusal) if is_passing(&refusal) && Instant::now() < deadline => {
+            Err(refusal) if Instant::now() < deadline => {
                 tracing::debug!(writer = options.writer, ?refusal, "a writer is taken once more");
                 std::thread::sleep(AGAIN);
             }
@@ -332,7 +332,7 @@ fn fence(shared: &Shared, writer: &str) -> Result<()> {
     let claim = format!("{} {:016x}", shared.options.writer, shared.env.random.next_u64());
     let options = Options { writer: writer.to_owned(), ..shared.options.clone() };
     options.check()?;
-    begin(&options, &claim, |_| true).map(drop)
+    begin(&options, &claim, options.outage_ms_max).map(drop)
 }
 
 /// Refuses what a record of Kafka cannot say.
