@@ -181,6 +181,9 @@ fn begin(options: &Options, claim: &str, limit_ms: u64) -> Result<Session> {
                 std::thread::sleep(AGAIN);
             }
             Err(Refusal::Fenced) => return Err(Error::Fenced { writer: options.writer.clone() }),
+            Err(Refusal::Failed(cause)) if client::is_fenced(&cause) => {
+                return Err(Error::Fenced { writer: options.writer.clone() });
+            }
             Err(Refusal::Failed(cause)) => return Err(client::unavailable(options, "take a writer", cause)),
         }
     }

@@ -56,15 +56,15 @@ pub(crate) enum Outcome {
 /// Why a session did not begin.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Another process writes in this name.
+    /// Another process has claimed the name.
     Fenced,
-    /// Kafka does not answer, or refuses.
+    /// Kafka does not answer, or refuses, be it because another session has begun in this name meanwhile.
     Failed(KafkaError),
 }
 
 impl From<KafkaError> for Refusal {
     fn from(error: KafkaError) -> Self {
-        if is_fenced(&error) { Self::Fenced } else { Self::Failed(error) }
+        Self::Failed(error)
     }
 }
 
