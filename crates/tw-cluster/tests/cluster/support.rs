@@ -57,8 +57,9 @@ pub(crate) async fn in_time<T>(engine: &dyn Engine, what: impl Future<Output = T
 
 /// Waits until that holds, however long it takes.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
     while !holds() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        looks.tick().await;
     }
 }
 

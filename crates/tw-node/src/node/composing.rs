@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use tw_capture::Place;
 use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, Revision, SystemTime};
 use tw_env::Env;
+use tw_log::Log;
 use tw_project::Engine;
+use tw_state::Store;
 
 /// So many changes to what is agreed on in process fit between two runs of a node: their revisions are fencing tokens, and must
 /// rise over restarts. JavaScript's numbers are exact up to the two millionth run.
@@ -39,14 +41,8 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let Opened { folder, engine: log, store, events, workers, secrets, identity, lock, epoch } = opened;
     let shared = log.log();
     let cluster = Arc::new(Cluster::default());
-    let views = Arc::new(workers.clone());
-    let engine = match identity {
-        Some(_) => {
-            let peers = Arc::new(NodePeers(cluster.make_ways()));
-            Engine::joined(config.query.clone(), shared.clone(), store, views, peers)?
-        }
-        None => Engine::new(config.query.clone(), shared.clone(), store, views)?,
-    };
+    let peers = identity.is_some().then(|| NodePeers(cluster.make_ways()));
+    let engine = engine(config.query.clone(), shared.clone(), store, &workers, peers)?;
     let time = Arc::new(SystemTime::new(&env));
     let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
         Some(_) => {
@@ -101,4 +97,19 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         fenced: watch::Sender::new(false),
     });
     Ok(Composed { core, log, identity })
+}
+
+/// The engine of queries, which asks other nodes for what they have.
+fn engine(
+    options: tw_project::Options,
+    log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
+    workers: &tw_process::Handle,
+    peers: Option<NodePeers>,
+) -> Result<Engine, tw_project::Error> {
+    let views = Arc::new(workers.clone());
+    match peers {
+        Some(peers) => Engine::joined(options, log, store, views, Arc::new(peers)),
+        None => Engine::new(options, log, store, views),
+    }
 }

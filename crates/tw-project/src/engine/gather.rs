@@ -97,19 +97,7 @@ impl Engine {
         let mut again_ms = AGAIN_MS_MIN;
         let patience = asking.bounds.deadline.min(Instant::now() + OWNERLESS_MAX);
         loop {
-            let (here, nodes) = match self.places(views, &open) {
-                Ok(places) => places,
-                // Its owner has just gone, or hands it over: somebody is about to take it.
-                Err(nobody) => {
-                    let wait = Duration::from_millis(again_ms);
-                    if Instant::now() + wait >= patience {
-                        return Err(nobody);
-                    }
-                    tokio::time::sleep(wait).await;
-                    again_ms = (again_ms * 2).min(AGAIN_MS_MAX);
-                    continue;
-                }
-            };
+            let (here, nodes) = self.places_soon(views, &open, patience).await?;
             let asked = nodes.into_iter().map(|(node, wanted)| {
                 let parts =
                     wanted.iter().map(|(view, of)| views.get(*view).map(|view| view.part(of.clone())));
@@ -155,6 +143,23 @@ impl Engine {
             }
             tokio::time::sleep(wait).await;
             again_ms = (again_ms * 2).min(AGAIN_MS_MAX);
+        }
+    }
+
+    /// What is here, and what is on which node. Where an owner has just gone, or hands over, somebody is about to take over: that is
+    /// waited for.
+    async fn places_soon(
+        &self,
+        views: &[Arc<Gathering>],
+        open: &Wanted,
+        patience: Instant,
+    ) -> Result<(Wanted, BTreeMap<NodeId, Wanted>), Error> {
+        let pause = Duration::from_millis(AGAIN_MS_MIN);
+        loop {
+            match self.places(views, open) {
+                Err(_) if Instant::now() + pause < patience => tokio::time::sleep(pause).await,
+                places => return places,
+            }
         }
     }
 
