@@ -53,7 +53,8 @@ pub(crate) enum Action {
         /// The table and the option
         key: String,
         /// The version, as `history` shows it
-        version: u64,
+        #[arg(value_name = "VERSION")]
+        to: u64,
         #[command(flatten)]
         change: Change,
     },
@@ -117,8 +118,8 @@ async fn ask(client: &Client, action: &Action, context: &Context) -> Result<()> 
             let request = Request::delete(path(key)).query("author", Some(change.author()));
             (key, change.condition(request)?)
         }
-        Action::Rollback { key, version, change } => {
-            let body = json!({ "version": version, "author": change.author() });
+        Action::Rollback { key, to, change } => {
+            let body = json!({ "version": to, "author": change.author() });
             (key, change.condition(Request::post(format!("{}/rollback", path(key))).json(&body))?)
         }
     };
