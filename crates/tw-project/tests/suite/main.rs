@@ -9,6 +9,7 @@ mod gather;
 mod latest;
 mod projections;
 mod queries;
+mod serving;
 mod statements;
 mod support;
 mod texts;
