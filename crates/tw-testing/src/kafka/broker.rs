@@ -3,7 +3,7 @@
 use crate::files::{copy_tree, templates};
 use crate::install::KafkaInstall;
 use crate::process::{self, spawn};
-use crate::wait::eventually;
+use crate::wait::within;
 use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::fs;
@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 /// What a broker says once it takes requests.
 const READY: &str = "Kafka Server started";
+
+/// How long a broker may take to start: a lot of Java for a machine that does other things as well.
+const START_PATIENCE: Duration = Duration::from_secs(600);
 
 /// A small heap, and a short start rather than fast code.
 const JVM: [&str; 6] = [
@@ -165,16 +168,14 @@ impl Broker {
 
     pub(super) fn await_ready(&mut self) {
         let from = self.launched_at;
-        eventually(
-            || {
-                let process = self.process.as_mut()?;
-                if let Some(status) = process.try_wait().expect("wait") {
-                    panic!("Kafka ended with {status}:\n{}", self.log());
-                }
-                self.log().get(from..).is_some_and(|log| log.contains(READY)).then_some(())
-            },
-            || "Kafka does not get ready".to_owned(),
-        );
+        let ready = within(START_PATIENCE, || {
+            let process = self.process.as_mut()?;
+            if let Some(status) = process.try_wait().expect("wait") {
+                panic!("Kafka ended with {status}:\n{}", self.log());
+            }
+            self.log().get(from..).is_some_and(|log| log.contains(READY)).then_some(())
+        });
+        assert!(ready.is_some(), "Kafka does not get ready:\n{}", self.log());
     }
 
     /// Ends it in order: it gives its partitions to others, if there are any, and closes its files.
