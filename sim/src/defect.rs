@@ -13,9 +13,9 @@ pub enum Defect {
     IgnoresIncarnations,
     /// A unit is claimed without regard to whether somebody else has claimed it meanwhile.
     ClaimsOverOthers,
-    /// Every change of the members makes a node shut what it has.
-    ShutsWhenOthersLeave,
-    /// A node that was told of nothing new says that every unit has an owner.
+    /// A node that registers again writes under the name that others fence off.
+    KeepsItsWriter,
+    /// A node says that every unit has an owner, whatever it knows.
     TellsNoUnownedUnits,
 }
 
@@ -27,7 +27,7 @@ impl Defect {
         Self::ShutsAtOnce,
         Self::IgnoresIncarnations,
         Self::ClaimsOverOthers,
-        Self::ShutsWhenOthersLeave,
+        Self::KeepsItsWriter,
         Self::TellsNoUnownedUnits,
     ];
 }

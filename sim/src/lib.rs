@@ -22,6 +22,7 @@ mod world;
 
 pub use defect::Defect;
 pub use invariants::Violation;
+pub use profile::Kill;
 
 use profile::Profile;
 use random::Random;
@@ -50,6 +51,10 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Appends that the log refused, because their writer was fenced off.
     pub refused: u64,
+    /// Registrations that detection has ended.
+    pub evictions: u64,
+    /// Those of processes that ran.
+    pub evicted_alive: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -63,6 +68,8 @@ impl std::ops::AddAssign for Tally {
         self.offers += other.offers;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.evictions += other.evictions;
+        self.evicted_alive += other.evicted_alive;
     }
 }
 
@@ -87,23 +94,57 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What came of a node that was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenOver {
+    /// How long it took until its registration was ended, in milliseconds; none if its lease ended first.
+    pub decided_ms: Option<u64>,
+    /// How long it took until all of its units took writes elsewhere, in milliseconds; none if it had none.
+    pub opened_ms: Option<u64>,
+    /// Whether it was the leader.
+    pub led: bool,
+    /// How many nodes were taken for dead that were not, although none stood still for longer than a second.
+    pub evicted_alive: u64,
+}
+
 /// Runs the cluster of a seed, with a deliberate error or without.
 ///
 /// # Errors
 /// The first promise that was broken, with the steps that led there.
 pub fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, Box<Failure>> {
+    Ok(outcome(seed, |random| Profile::new(random, defect))?.tally)
+}
+
+/// Runs a cluster whose nodes stand still now and then, and kills one of them.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn kill(seed: u64, kill: Kill) -> Result<TakenOver, Box<Failure>> {
+    let world = outcome(seed, |random| Profile::killing(random, kill))?;
+    let takeover = &world.takeover;
+    let after_ms = |at_us: u64| (at_us - takeover.killed_us) / 1000;
+    Ok(TakenOver {
+        decided_ms: takeover.decided_us.map(after_ms),
+        opened_ms: takeover.opened_us.map(after_ms),
+        led: takeover.led,
+        evicted_alive: world.tally.evicted_alive,
+    })
+}
+
+/// The world when everything has happened; a run that fails is repeated with a trace.
+fn outcome(seed: u64, profile: impl Fn(&mut Random) -> Profile) -> Result<World, Box<Failure>> {
     let once = |is_traced: bool| {
         let mut random = Random::new(seed);
-        let profile = Profile::new(&mut random, defect);
+        let profile = profile(&mut random);
         let mut world = World::new(profile, random, Trace::new(is_traced));
         let outcome = world.run();
-        (world.tally, world.trace, outcome)
+        (world, outcome)
     };
     match once(false) {
-        (tally, _, Ok(())) => Ok(tally),
-        (_, _, Err(violation)) => {
-            let (_, trace, _) = once(true);
-            Err(Box::new(Failure { seed, violation, trace: trace.lines() }))
+        (world, Ok(())) => Ok(world),
+        (_, Err(violation)) => {
+            let trace = once(true).0.trace.lines();
+            Err(Box::new(Failure { seed, violation, trace }))
         }
     }
 }

@@ -12,11 +12,13 @@ pub(crate) struct Network {
     pub(crate) is_twice: bool,
     /// By node: whether what it sends to coordination, and what it is sent from there, is lost.
     pub(crate) cuts: Vec<(bool, bool)>,
+    /// By node: whether nothing passes between it and the other nodes.
+    pub(crate) is_alone: Vec<bool>,
 }
 
 impl Network {
     pub(crate) fn new(nodes: usize) -> Self {
-        Self { cuts: vec![(false, false); nodes], ..Self::default() }
+        Self { cuts: vec![(false, false); nodes], is_alone: vec![false; nodes], ..Self::default() }
     }
 
     pub(crate) fn calm(&mut self) {
@@ -54,6 +56,12 @@ impl Network {
     /// Whether one from coordination to this node is.
     pub(crate) fn loses_reply(&self, node: usize, random: &mut Random) -> bool {
         self.cuts.get(node).is_some_and(|cut| cut.1) || random.chance(self.loss_permille)
+    }
+
+    /// Whether a message from one node to another is lost.
+    pub(crate) fn loses_between(&self, one: usize, other: usize, random: &mut Random) -> bool {
+        let is_alone = |node: usize| self.is_alone.get(node).copied().unwrap_or_default();
+        is_alone(one) || is_alone(other) || random.chance(self.loss_permille)
     }
 
     /// Whether this node can be in touch with coordination as it should.

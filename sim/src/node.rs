@@ -4,6 +4,7 @@
 //! [`tw_plan::ownership::Act`] demands of whoever carries acts out.
 
 mod carry;
+mod detect;
 mod follow;
 mod lead;
 mod register;
@@ -15,6 +16,7 @@ use crate::log::{LogReply, LogRequest};
 use crate::random::Random;
 use crate::stored::Keys;
 use carry::Opening;
+use detect::Detector;
 use follow::Mirror;
 use lead::Lead;
 use register::{Held, Stage};
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     /// Whether a process writes under another name in each of its incarnations. If not, others may fence it off although it has
     /// come back: then it ends, and is started again.
     pub(crate) renews_writer: bool,
+    /// Whether nodes probe each other and evict the dead.
+    pub(crate) detects: bool,
     pub(crate) placement: placement::Options,
     pub(crate) defect: Option<Defect>,
 }
@@ -50,6 +54,16 @@ pub(crate) enum Input {
     TimedOut(u64),
     Log(LogReply),
     Time(Timer),
+    /// A process of another node asks for a sign of life.
+    Probed {
+        by: u64,
+        id: u64,
+    },
+    /// What came of a question of this kind: an answer, or nobody listens.
+    ProbeAnswered {
+        id: u64,
+        is_refused: bool,
+    },
     /// The operator ends it.
     Leave,
 }
@@ -67,6 +81,10 @@ pub(crate) enum Timer {
     Send,
     Warm(Unit),
     Review,
+    /// Look whether anybody is dead; of the numbers, only the last counts.
+    Detect(u64),
+    /// A question for a sign of life has not been answered.
+    ProbeLimit(u64),
     /// See which units nobody has.
     Look,
     /// It has taken too long to give everything up.
@@ -83,6 +101,16 @@ pub(crate) enum Effect {
         limit_us: u64,
     },
     AskLog(LogRequest),
+    /// Asks another node for a sign of life.
+    Probe {
+        id: u64,
+        node: NodeId,
+    },
+    /// Gives one.
+    AnswerProbe {
+        to: u64,
+        id: u64,
+    },
     /// So long by its own clock.
     After(u64, Timer),
     /// It ends, and is started again or not.
@@ -127,6 +155,11 @@ pub(crate) enum Saw {
     Planned {
         version: u64,
     },
+    /// A node's registration is ended.
+    Evicts {
+        node: NodeId,
+        incarnation: u64,
+    },
 }
 
 /// The moment of an input, on the node's own clocks, and what all nodes know.
@@ -153,6 +186,7 @@ pub(crate) struct Member {
     pub(crate) incarnation: u64,
     pub(crate) writer: String,
     pub(crate) drains: bool,
+    pub(crate) lease: Option<LeaseId>,
 }
 
 /// What a request was for.
@@ -168,6 +202,7 @@ enum Purpose {
     /// Ends the registration that a process of this node left behind.
     Evict,
     GiveUp,
+    Tell,
     /// Gives everything up and ends.
     Leave,
     Watch(usize),
@@ -203,7 +238,8 @@ pub(crate) struct Process {
     purposes: BTreeMap<u64, Purpose>,
     mirrors: Vec<Mirror>,
     members: BTreeMap<NodeId, Member>,
-    places: BTreeMap<Key, Revision>,
+    places: BTreeMap<Key, (Revision, NodeId)>,
+    detector: Detector,
     lead: Lead,
     kept: BTreeSet<Unit>,
     kept_is_old: bool,
@@ -220,6 +256,7 @@ type Effects = Vec<Effect>;
 impl Process {
     pub(crate) fn new(number: u64, node: NodeId, mut random: Random, keys: &Keys) -> Self {
         let writer = format!("{node}-{number}");
+        let detector = Detector::new(node.clone());
         let core = Ownership::new(register::holder(&node, 0, &writer));
         Self {
             number,
@@ -239,6 +276,7 @@ impl Process {
             mirrors: keys.ranges().into_iter().map(Mirror::new).collect(),
             members: BTreeMap::new(),
             places: BTreeMap::new(),
+            detector,
             lead: Lead::default(),
             kept: BTreeSet::new(),
             kept_is_old: true,
@@ -253,6 +291,10 @@ impl Process {
 
     pub(crate) fn core(&self) -> &Ownership {
         &self.core
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.leader() == Some(&self.node)
     }
 
     pub(crate) fn is_registered(&self) -> bool {
@@ -275,7 +317,7 @@ impl Process {
             }
             Input::Start | Input::Leave => true,
             Input::Log(reply) => !matches!(reply, LogReply::Appended { .. }),
-            Input::Answer(..) | Input::Time(_) => false,
+            Input::Answer(..) | Input::Time(_) | Input::Probed { .. } | Input::ProbeAnswered { .. } => false,
         }
     }
 
@@ -295,6 +337,8 @@ impl Process {
             }
             Input::Log(reply) => self.log_answered(reply, at, out),
             Input::Time(timer) => self.time(timer, at, out),
+            Input::Probed { by, id } => out.push(Effect::AnswerProbe { to: by, id }),
+            Input::ProbeAnswered { id, is_refused } => self.probe_answered(id, is_refused, at, out),
             Input::Leave => self.leave(out),
         }
         self.step(at, out);
@@ -324,9 +368,14 @@ impl Process {
                 }
             }
             Timer::Review => self.review(at, out),
+            Timer::Detect(number) => self.detect_at(number, at, out),
+            Timer::ProbeLimit(id) => self.probe_silent(id, at, out),
             Timer::Look => {
-                let unowned = self.core.unowned(at.local_ms());
-                out.push(Effect::Saw(Saw::Unowned(unowned.into_keys().collect())));
+                let mut unowned: BTreeSet<Unit> = self.core.unowned(at.local_ms()).into_keys().collect();
+                if at.has(Defect::TellsNoUnownedUnits) {
+                    unowned.clear();
+                }
+                out.push(Effect::Saw(Saw::Unowned(unowned)));
                 out.push(Effect::After(500_000, Timer::Look));
             }
             Timer::LeaveAnyway => self.unregister(out),
@@ -341,6 +390,7 @@ impl Process {
             Purpose::Renew { sent_us } => self.renewed(sent_us, reply, at, out),
             Purpose::Evict => self.join(at, out),
             Purpose::GiveUp => {}
+            Purpose::Tell => self.suspects_told(reply.as_ref()),
             Purpose::Leave => out.push(Effect::Exit { again: false }),
             Purpose::Watch(number) => self.watched(number, reply, at, out),
             Purpose::Read(number) => self.read(number, reply, at, out),

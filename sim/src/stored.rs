@@ -3,6 +3,7 @@
 //! ```text
 //! members/NODE            who is registered, under its lease
 //! elections/PLACE         who stands for election, under its lease: who has stood longest leads
+//! suspects/NODE           whom it suspects, under its lease
 //! placement/plan          the plan
 //! placement/claims/UNIT   who has the unit
 //! placement/ready/UNIT    who has its state warm, under its lease
@@ -10,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 use tw_cluster::{Entry, Key, Range};
+use tw_plan::detection::Suspects;
 use tw_plan::ownership::{Claim, Holder};
 use tw_plan::placement::{Plan, Unit};
 use tw_types::NodeId;
@@ -22,6 +24,7 @@ pub(crate) enum Stored {
     Plan(Plan),
     Claim { holder: Option<Holder>, epoch: u64, fence: Vec<String> },
     Ready(NodeId),
+    Suspects(Suspects),
 }
 
 impl Stored {
@@ -47,6 +50,7 @@ pub(crate) enum About {
     Plan,
     Claim(Unit),
     Ready(Unit),
+    Suspects(NodeId),
 }
 
 /// The keys.
@@ -54,6 +58,7 @@ pub(crate) enum About {
 pub(crate) struct Keys {
     members: Key,
     pub(crate) elections: Key,
+    suspects: Key,
     placement: Key,
     pub(crate) plan: Key,
     claims: Key,
@@ -67,6 +72,7 @@ impl Keys {
         Self {
             members: root("members"),
             elections: root("elections"),
+            suspects: root("suspects"),
             plan: child(&placement, "plan"),
             claims: child(&placement, "claims"),
             ready: child(&placement, "ready"),
@@ -76,6 +82,10 @@ impl Keys {
 
     pub(crate) fn member(&self, node: &NodeId) -> Key {
         child(&self.members, node.as_str())
+    }
+
+    pub(crate) fn suspects(&self, node: &NodeId) -> Key {
+        child(&self.suspects, node.as_str())
     }
 
     pub(crate) fn place(&self, name: &str) -> Key {
@@ -91,15 +101,18 @@ impl Keys {
     }
 
     /// What each node follows, each by a watch of its own: one may be far behind another.
-    pub(crate) fn ranges(&self) -> [Range; 3] {
-        [self.members.below(), self.elections.below(), self.placement.below()]
+    pub(crate) fn ranges(&self) -> [Range; 4] {
+        [self.members.below(), self.elections.below(), self.placement.below(), self.suspects.below()]
     }
 
     pub(crate) fn about(&self, key: &Key) -> About {
         let name = key.name();
         let unit = || Unit::new(&name).unwrap_or_else(|error| unreachable!("{error}"));
+        let node = || NodeId::new(&name).unwrap_or_else(|error| unreachable!("{error}"));
         if self.members.below().contains(key) {
-            About::Member(NodeId::new(&name).unwrap_or_else(|error| unreachable!("{error}")))
+            About::Member(node())
+        } else if self.suspects.below().contains(key) {
+            About::Suspects(node())
         } else if self.elections.below().contains(key) {
             About::Place
         } else if *key == self.plan {

@@ -2,6 +2,7 @@
 
 mod faults;
 mod observe;
+mod probes;
 
 use crate::Tally;
 use crate::clock::Clock;
@@ -13,6 +14,7 @@ use crate::node::{Effect, Input, Moment, Process, Shared};
 use crate::profile::{Fault, Profile};
 use crate::random::Random;
 use crate::trace::Trace;
+use observe::Takeover;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use tw_types::NodeId;
@@ -39,6 +41,12 @@ enum Event {
         process: u64,
         request: LogRequest,
     },
+    /// A question for a sign of life reaches a machine.
+    Probe {
+        node: usize,
+        by: u64,
+        id: u64,
+    },
     /// A lease may end.
     Expire,
     /// A machine starts a process, unless one runs.
@@ -53,6 +61,7 @@ enum Event {
 enum Over {
     Pause(usize),
     Cut(usize),
+    Alone(usize),
     Loss,
     Slow,
     SlowLog,
@@ -68,6 +77,8 @@ struct Machine {
     clock: Clock,
     process: Option<Process>,
     incarnation: Option<u64>,
+    /// Whether it is gone as a whole.
+    is_off: bool,
     /// Until when it stands still, and what has arrived meanwhile.
     paused_until_us: Option<u64>,
     backlog: Vec<Input>,
@@ -98,6 +109,7 @@ pub(crate) struct World {
     calm_us: u64,
     healed_us: u64,
     pub(crate) tally: Tally,
+    pub(crate) takeover: Takeover,
     pub(crate) trace: Trace,
 }
 
@@ -108,6 +120,7 @@ impl World {
             clock: *clock,
             process: None,
             incarnation: None,
+            is_off: false,
             paused_until_us: None,
             backlog: Vec::new(),
             log_busy_us: (0, 0),
@@ -132,6 +145,7 @@ impl World {
             calm_us: profile.calm_us,
             healed_us: profile.healed_us,
             tally: Tally::default(),
+            takeover: Takeover::default(),
             trace,
         };
         for (at_us, fault) in profile.faults {
@@ -183,6 +197,7 @@ impl World {
             Event::Input { node, process, input } => self.input(node, process, input),
             Event::Request { node, process, id, request } => self.request(node, process, id, request),
             Event::LogRequest { node, process, request } => self.log_request(node, process, request),
+            Event::Probe { node, by, id } => self.probed(node, by, id),
             Event::Expire => {
                 self.expires_us = None;
                 self.server.expire(self.now_us);
@@ -206,6 +221,7 @@ impl World {
         let process = Process::new(number, machine.node.clone(), self.random.fork(), &self.shared.keys);
         self.trace.say(self.now_us, || format!("{}-{number} starts", machine.node));
         machine.process = Some(process);
+        machine.is_off = false;
         machine.log_busy_us = (self.now_us, self.now_us);
         machine.in_touch_us = self.now_us;
         self.processes.insert(number, node);
@@ -272,6 +288,8 @@ impl World {
                     self.at(at_us, Event::Boot(node));
                 }
             }
+            Effect::Probe { id, node: other } => self.probe(node, process, id, &other),
+            Effect::AnswerProbe { to, id } => self.answer_probe(node, to, id, false),
             Effect::Saw(saw) => return self.saw(node, process, saw),
         }
         Ok(())

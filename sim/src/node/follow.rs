@@ -56,12 +56,16 @@ impl Process {
         let gone = gone.into_iter().map(|key| Change::Delete { key, revision: read.revision });
         let changes: Vec<Change> = gone.chain(read.entries.iter().cloned().map(Change::Put)).collect();
         self.told(number, read.revision, &changes, at);
+        self.detect(at, out);
         self.watch(number, out);
     }
 
     pub(super) fn watched(&mut self, number: usize, reply: Option<Reply>, at: Moment<'_>, out: &mut Effects) {
         match reply {
-            Some(Reply::Changed(told)) => self.told(number, told.through, &told.changes, at),
+            Some(Reply::Changed(told)) => {
+                self.told(number, told.through, &told.changes, at);
+                self.detect(at, out);
+            }
             Some(Reply::Compacted) => return self.read_anew(number, out),
             // From where it was.
             _ => {}
@@ -93,15 +97,21 @@ impl Process {
                 }
                 About::Place => {
                     match entry {
-                        Some(entry) => self.places.insert(entry.key.clone(), entry.created),
-                        None => self.places.remove(change.key()),
-                    };
+                        Some(entry) => {
+                            if let Stored::Place(node) = Stored::read(entry) {
+                                self.places.insert(entry.key.clone(), (entry.created, node));
+                            }
+                        }
+                        None => drop(self.places.remove(change.key())),
+                    }
+                    self.leader_changed();
                 }
                 About::Plan => {
                     if let Some(Stored::Plan(plan)) = entry.map(Stored::read) {
                         self.core.planned(Arc::new(plan));
                     }
                 }
+                About::Suspects(node) => self.voted(&node, entry.map(Stored::read)),
                 About::Claim(unit) => self.core.claimed(&unit, entry.and_then(claim)),
                 About::Ready(unit) => {
                     let node = match entry.map(Stored::read) {
@@ -124,16 +134,15 @@ impl Process {
         let members: BTreeMap<_, _> =
             self.members.iter().map(|(node, member)| (node.clone(), known(member.incarnation))).collect();
         self.core.members(members);
-        if at.has(Defect::ShutsWhenOthersLeave) && self.is_registered() {
-            self.core.lost();
-            self.core.registered(self.core.me().incarnation, &self.writer);
-        }
+        self.detector_members(at);
     }
 }
 
 fn member(entry: &Entry) -> Option<Member> {
     match Stored::read(entry) {
-        Stored::Member { writer, drains } => Some(Member { incarnation: entry.created.0, writer, drains }),
+        Stored::Member { writer, drains } => {
+            Some(Member { incarnation: entry.created.0, writer, drains, lease: entry.lease })
+        }
         _ => None,
     }
 }

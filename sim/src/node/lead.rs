@@ -5,6 +5,7 @@ use crate::coordination::{Reply, Request};
 use crate::stored::Stored;
 use tw_cluster::{Guard, Key, Outcome, Revision, Transaction};
 use tw_plan::placement::{self, Load, Node, Plan};
+use tw_types::NodeId;
 
 /// The plan in force, and the revision that stored it.
 #[derive(Debug, Clone)]
@@ -32,16 +33,22 @@ impl Process {
             return;
         }
         self.find_place();
+        let leads = |(key, _): &(Key, Revision)| self.first_place().is_some_and(|(first, _)| first == key);
         match &self.lead.place {
             None if !self.lead.is_standing => self.stand(at, out),
-            Some(place)
-                if !self.lead.is_busy
-                    && self.places.iter().min_by_key(|(_, since)| **since) == Some((&place.0, &place.1)) =>
-            {
-                self.plan(at, out);
-            }
+            Some(place) if leads(place) && !self.lead.is_busy => self.plan(at, out),
             _ => {}
         }
+    }
+
+    fn first_place(&self) -> Option<(&Key, &NodeId)> {
+        let first = self.places.iter().min_by_key(|(_, (since, _))| *since);
+        first.map(|(key, (_, node))| (key, node))
+    }
+
+    /// Who leads, as far as is known here.
+    pub(super) fn leader(&self) -> Option<&NodeId> {
+        self.first_place().map(|(_, node)| node)
     }
 
     /// The place in the line: the first, if it took one by a request whose answer was lost and then another.
@@ -54,7 +61,7 @@ impl Process {
         }
         let mine = format!("{}-", self.number);
         let places = self.places.iter().filter(|(key, _)| key.name().starts_with(&mine));
-        if let Some((key, since)) = places.min_by_key(|(_, since)| **since) {
+        if let Some((key, (since, _))) = places.min_by_key(|(_, (since, _))| *since) {
             self.lead.place = Some((key.clone(), *since));
         }
     }

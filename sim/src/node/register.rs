@@ -113,6 +113,7 @@ impl Process {
         if is_first {
             self.core = Ownership::new(holder(&self.node, known, &self.writer));
             self.follow(out);
+            self.detect(at, out);
         } else {
             self.core.registered(known, &self.writer);
         }
@@ -168,7 +169,7 @@ impl Process {
             out.push(Effect::Saw(Saw::LostLease));
             self.core.lost();
             self.resign();
-            if at.shared.renews_writer {
+            if at.shared.renews_writer && !at.has(Defect::KeepsItsWriter) {
                 self.names += 1;
                 self.writer = format!("{}-{}.{}", self.node, self.number, self.names);
             }

@@ -13,15 +13,21 @@ impl World {
         self.tally.faults += 1;
         match fault {
             Fault::Pause { node, us } => self.pause(node, us),
-            Fault::Crash { node, again_after_us } => {
+            Fault::Crash { node, is_machine, again_after_us } => {
                 if self.machines[node].process.is_some() {
+                    self.killed(node);
                     self.end(node);
+                    self.machines[node].is_off = is_machine;
                     self.at(self.now_us + again_after_us, Event::Boot(node));
                 }
             }
             Fault::Cut { node, from, to, us } => {
                 self.network.cuts[node] = (from, to);
                 self.over_after(us, Over::Cut(node));
+            }
+            Fault::Alone { node, us } => {
+                self.network.is_alone[node] = true;
+                self.over_after(us, Over::Alone(node));
             }
             Fault::Loss { permille, us } => {
                 self.network.loss_permille = permille;
@@ -73,6 +79,7 @@ impl World {
         match over {
             Over::Pause(node) => self.wake(node),
             Over::Cut(node) => self.network.cuts[node] = (false, false),
+            Over::Alone(node) => self.network.is_alone[node] = false,
             Over::Loss => self.network.loss_permille = 0,
             Over::Slow => self.network.is_slow = false,
             Over::LateStores => self.network.stores_late = false,

@@ -1,11 +1,69 @@
 //! What the world sees, told to the invariants and counted.
 
-use super::{Event, World};
+use super::{Event, Machine, World};
 use crate::invariants::{By, Checked};
-use crate::node::Saw;
+use crate::node::{Process, Saw};
+use std::collections::BTreeSet;
 use tw_plan::placement::Unit;
 
+/// What came of the node that was killed last.
+#[derive(Debug, Default)]
+pub(crate) struct Takeover {
+    node: Option<usize>,
+    incarnation: Option<u64>,
+    pub(crate) killed_us: u64,
+    /// When somebody ended its registration.
+    pub(crate) decided_us: Option<u64>,
+    /// What it had that nobody has opened yet.
+    units: BTreeSet<Unit>,
+    /// When all of that was open again.
+    pub(crate) opened_us: Option<u64>,
+    pub(crate) led: bool,
+}
+
 impl World {
+    /// A process is about to be killed.
+    pub(super) fn killed(&mut self, node: usize) {
+        let machine = &self.machines[node];
+        let truth = self.invariants.truth();
+        let is_held =
+            |unit: &&Unit| truth.holder(unit).is_some_and(|(holder, _)| holder.node == machine.node);
+        self.takeover = Takeover {
+            node: Some(node),
+            incarnation: machine.incarnation,
+            killed_us: self.now_us,
+            units: self.shared.units.keys().filter(is_held).cloned().collect(),
+            led: machine.process.as_ref().is_some_and(Process::leads),
+            ..Takeover::default()
+        };
+    }
+
+    fn take_over(&mut self, node: usize, saw: &Saw) {
+        match saw {
+            Saw::Evicts { node: evicted, incarnation } => {
+                self.tally.evictions += 1;
+                let lives = |machine: &Machine| {
+                    machine.node == *evicted
+                        && machine.process.is_some()
+                        && machine.incarnation == Some(*incarnation)
+                };
+                if self.machines.iter().any(lives) {
+                    self.tally.evicted_alive += 1;
+                }
+                let victim = self.takeover.node.map(|node| &self.machines[node].node);
+                if victim == Some(evicted) && self.takeover.incarnation == Some(*incarnation) {
+                    self.takeover.decided_us.get_or_insert(self.now_us);
+                }
+            }
+            Saw::Opened { unit, .. } if self.takeover.node != Some(node) => {
+                let was_missing = self.takeover.units.remove(unit);
+                let now_us = (was_missing && self.takeover.units.is_empty()).then_some(self.now_us);
+                self.takeover.opened_us = self.takeover.opened_us.or(now_us);
+            }
+            _ => {}
+        }
+    }
+
     /// Coordination may have changed, through a request of this process on this machine or by itself.
     pub(super) fn changed(&mut self, by: Option<(usize, u64)>) -> Checked {
         let (changes, answers) = self.server.progress(&self.shared.keys.ranges());
@@ -42,6 +100,7 @@ impl World {
             _ => {}
         }
         self.count(&saw);
+        self.take_over(node, &saw);
         let machine = &self.machines[node];
         let by = By { process, node: &machine.node };
         match saw {
