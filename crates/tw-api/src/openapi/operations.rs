@@ -117,6 +117,7 @@ fn append(doc: Doc<'_>) -> Doc<'_> {
         Code::LogStopped,
         Code::ShuttingDown,
         Code::OutcomeUnknown,
+        Code::NoOwner,
         Code::DiskFull,
         Code::Internal,
     ])
@@ -175,7 +176,7 @@ fn read_subject(doc: Doc<'_>) -> Doc<'_> {
         .text_answer(200, LINES, "")
         .answer_header(200, "ETag", "The version that the subject has, in quotes; 0 without events.")
         .empty_answer(304, "The subject has the version of If-None-Match.")
-        .problems(&[Code::InvalidParameter, Code::NotAcceptable, Code::Damaged])
+        .problems(&[Code::InvalidParameter, Code::NotAcceptable, Code::Damaged, Code::NoOwner])
 }
 
 fn sql(doc: Doc<'_>) -> Doc<'_> {
