@@ -56,7 +56,7 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::ReadSubject => history::read(call).await,
         Route::Sql => sql::execute(call, body).await,
         Route::ListStreams => definitions::list(call),
-        Route::GetStream => definitions::get(call),
+        Route::GetStream => definitions::get(call).await,
         Route::PutStream => definitions::put(call, body).await,
         Route::PatchStream => definitions::patch(call, body).await,
         Route::DeleteStream => definitions::delete(call).await,

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tw_env::Live;
-use tw_log::Streams;
-use tw_types::StreamDef;
+use tw_log::{CONFIG_STREAM, Streams};
+use tw_types::{PartitionId, StreamDef, StreamPartition};
 
 /// The longest request id that is taken from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -123,9 +123,17 @@ impl Call {
         self.api.parts.log().streams()
     }
 
-    /// The stream that the path names.
-    pub(crate) fn stream(&self) -> Result<Arc<StreamDef>, Problem> {
+    /// The stream that the path names. Where there are other nodes, one that is not known is looked for in what they have
+    /// defined until now.
+    pub(crate) async fn stream(&self) -> Result<Arc<StreamDef>, Problem> {
         let name = self.capture(0)?;
+        if let Ok(stream) = self.streams().get(&name) {
+            return Ok(stream.clone());
+        }
+        if !self.api.parts.routes.is_alone() {
+            let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
+            self.api.parts.log().refresh(&[config]).await?;
+        }
         Ok(self.streams().get(&name)?.clone())
     }
 }

@@ -61,7 +61,7 @@ pub(crate) struct AppendedSummary {
 
 /// Appends the events of the body to a stream, or to one subject of it.
 pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -> Outcome {
-    let stream = call.stream()?;
+    let stream = call.stream().await?;
     let query = Query::read(call.uri.query(), &["dedup"])?;
     let dedup = query.flag("dedup")?.unwrap_or(true);
     if stream.name.is_system() {

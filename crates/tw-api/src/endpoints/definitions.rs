@@ -145,8 +145,8 @@ pub(crate) fn list(call: &Call) -> Outcome {
 }
 
 /// Shows one stream.
-pub(crate) fn get(call: &Call) -> Outcome {
-    let stream = call.stream()?;
+pub(crate) async fn get(call: &Call) -> Outcome {
+    let stream = call.stream().await?;
     let mut offsets = Vec::with_capacity(stream.partitions as usize);
     for partition in 0..stream.partitions {
         let bounds = call.api.parts.log().bounds(StreamPartition::new(stream.id, PartitionId(partition)))?;
@@ -199,7 +199,7 @@ fn taken(known: &StreamDef) -> Problem {
 /// Changes columns and options of a stream.
 pub(crate) async fn patch(call: &Call, request: Incoming) -> Outcome {
     expect_json(call)?;
-    let stream = call.stream()?;
+    let stream = call.stream().await?;
     let change: Value = read_json(call, request).await?;
     let columns = stream.schema.as_ref().map(|schema| schema.columns.iter().map(column_body).collect());
     let key = stream.schema.as_ref().map(|schema| schema.key.clone());
@@ -248,7 +248,7 @@ fn merge(target: &mut Value, patch: Value) {
 
 /// Drops a stream and its events.
 pub(crate) async fn delete(call: &Call) -> Outcome {
-    let stream = call.stream()?;
+    let stream = call.stream().await?;
     call.api.parts.control.drop_stream(&stream.name).await?;
     Ok(no_content())
 }

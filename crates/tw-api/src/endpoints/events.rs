@@ -84,7 +84,7 @@ impl Request {
 
 /// Reads events of a stream.
 pub(crate) async fn read(call: &Call) -> Outcome {
-    let stream = call.stream()?;
+    let stream = call.stream().await?;
     let mut request = Request::of(call)?;
     let format = headers::accept(&call.headers, &FORMATS)?;
     if let Some(id) = headers::text(&call.headers, &headers::LAST_EVENT_ID)?.filter(|id| !id.is_empty()) {

@@ -33,7 +33,7 @@ pub(crate) struct HistoryPage {
 
 /// Reads the history of a subject.
 pub(crate) async fn read(call: &Call) -> Outcome {
-    let stream = call.stream()?;
+    let stream = call.stream().await?;
     let subject = call.capture(1)?;
     let at = StreamPartition::new(stream.id, call.api.parts.events.partition_of(&stream, &subject));
     let what = format!("partition {} of stream `{}`", at.partition, stream.name);
