@@ -67,15 +67,6 @@ fn what_is_set_is_in_effect_at_once_and_outlives_kill_9() {
 fn options_of_each_component_take_effect_while_the_node_runs() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path());
-    node.ok(&["stream", "create", "orders"]);
-    let two = "{\"n\":1}\n{\"n\":2}\n";
-    let append = |node: &Node| node.cli_with(&["append", "orders", "--type", "t"], two);
-    assert!(append(&node).status.success());
-    // (The client takes a write apart that is too large for the event store.)
-    node.ok(&["config", "set", "http.events_max", "1"]);
-    assert!(!append(&node).status.success(), "`http.events_max` has no effect");
-    node.ok(&["config", "unset", "http.events_max"]);
-    assert!(append(&node).status.success());
     node.ok(&["config", "set", "locks.names_max", "1"]);
     let (code, why) = refused(&node, &["lock", "run", "a", "b", "--", "true"]);
     assert!(code == Some(4) && why.contains("names_max"), "{why}");
