@@ -99,6 +99,21 @@ pub(crate) async fn start(config: Config) -> Result<Node> {
     })
 }
 
+/// Starts a node anew in the process that has just ended one. What that one had goes with the last of its tasks, so the folder
+/// and the port may be taken for a moment still.
+///
+/// # Errors
+/// Those of [`start`], when they last.
+pub(crate) async fn start_again(config: Config) -> Result<Node> {
+    let patience = tokio::time::Instant::now() + AGAIN;
+    loop {
+        match start(config.clone()).await {
+            Err(_) if tokio::time::Instant::now() < patience => tokio::time::sleep(AGAIN / 60).await,
+            started => return started,
+        }
+    }
+}
+
 /// A runtime with several threads, on which a node runs.
 ///
 /// # Errors
@@ -152,5 +167,7 @@ pub(crate) fn user() -> String {
     format!("{user}@{}", host.nodename().to_string_lossy())
 }
 
+/// How long a node that is started anew may be kept from it.
+const AGAIN: Duration = Duration::from_secs(30);
 /// How long the tasks of a runtime may take to notice that it ends.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);

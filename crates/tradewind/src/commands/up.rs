@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
                     let mut again = config.clone();
                     again.http.listen = node.address();
                     local::end(node).await?;
-                    node = local::start(again).await?;
+                    node = local::start_again(again).await?;
                     continue;
                 }
             }
