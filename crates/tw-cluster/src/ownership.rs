@@ -222,7 +222,9 @@ impl Owners {
             _ended = ended.wait_for(|ended| *ended) => {}
             () = time.sleep_until(limit) => tracing::warn!("the node did not give up its units in time"),
         }
+        // What is under way still is given up: nothing more happens here.
         self.planner.abort();
+        self.keeper.abort();
         self.lease().revoke().await
     }
 
