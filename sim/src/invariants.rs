@@ -1,9 +1,9 @@
 //! What must be true, by id, whatever goes wrong.
 //!
-//! - CLU-1 ([`clu_1`]): at most one owner per unit and epoch; what a stale one writes is not accepted once the next one has
+//! - CLU-1 (`clu_1`): at most one owner per unit and epoch; what a stale one writes is not accepted once the next one has
 //!   opened, and nothing that was acknowledged is lost or moved.
-//! - CLU-2 ([`clu_2`]): a unit that nobody has is told.
-//! - CLU-3 ([`clu_3`]): what does not move does not pause.
+//! - CLU-2 (`clu_2`): a unit that nobody has is told.
+//! - CLU-3 (`clu_3`): what does not move does not pause.
 //! - And when the faults have ended, the cluster heals ([`healed`]).
 
 mod clu_1;

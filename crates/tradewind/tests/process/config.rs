@@ -68,7 +68,7 @@ fn options_of_each_component_take_effect_while_the_node_runs() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path());
     node.ok(&["config", "set", "locks.names_max", "1"]);
-    let (code, why) = refused(&node, &["lock", "run", "a", "b", "--", "true"]);
+    let (code, why) = refused(&node, &["lock", "run", "a", "b", "--url", &node.url, "--", "true"]);
     assert!(code == Some(4) && why.contains("names_max"), "{why}");
     node.ok(&["config", "set", "query.stream_partitions", "3"]);
     node.ok(&["sql", "CREATE STREAM visits (page text)"]);
