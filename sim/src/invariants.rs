@@ -4,7 +4,7 @@
 //!   opened, and nothing that was acknowledged is lost or moved.
 //! - CLU-2 (`clu_2`): a unit that nobody has is told.
 //! - CLU-3 (`clu_3`): what does not move does not pause.
-//! - And when the faults have ended, the cluster heals ([`healed`]).
+//! - And when the faults have ended, the cluster heals (`healed`).
 
 mod clu_1;
 mod clu_2;
