@@ -176,9 +176,9 @@ pub enum Error {
         /// The first and the last version that are kept, if any.
         kept: Option<(u64, u64)>,
     },
-    /// An option of placement is outside its bounds.
-    #[error("placement: {0}")]
-    InvalidPlacement(String),
+    /// An option of placement or of detection is outside its bounds.
+    #[error(transparent)]
+    InvalidPlan(#[from] tw_plan::Error),
     /// An option is outside its bounds.
     #[error("option `{option}` of coordination is `{value}`: {rule}")]
     InvalidOption {

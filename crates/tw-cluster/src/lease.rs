@@ -199,6 +199,11 @@ impl Lease {
         let _never_closed = standing.wait_for(|standing| standing.is_lost).await;
     }
 
+    /// Considers it lost from now on: somebody else has ended it.
+    pub(crate) fn lose(&self) {
+        self.0.end();
+    }
+
     /// Gives it up: what is held under it is free for others at once, rather than after its time.
     ///
     /// # Errors

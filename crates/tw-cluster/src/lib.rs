@@ -38,7 +38,7 @@ pub use line::Waiter;
 pub use locks::{Lock, Locks};
 pub use members::{Capacity, Load, Member, MemberEvent, Members, Membership, Registration, Roster, Standing};
 pub use memory::{KeySpace, MemoryCoordination, MemoryOptions};
-pub use ownership::{Owner, Owners, OwnersOptions, Units};
+pub use ownership::{Owner, Owners, OwnersOptions, Prober, Sign, Units};
 pub use sessions::{LockOptions, LockQueue, LockSession, LockSessions};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};

@@ -148,8 +148,7 @@ impl Membership {
         let at_ms = self.members.coordination.time().clock().now_ms();
         let key = self.key.child(LOAD)?;
         let value = LoadV1::new(load, at_ms).encode(&key)?;
-        let report = Transaction::new().when(self.guard());
-        self.own(report.put_under(self.lease.id(), &key, value)).await
+        self.commit(Transaction::new().put_under(self.lease.id(), &key, value)).await
     }
 
     /// Unregisters the node. What it holds under its lease it holds until that is revoked.
@@ -157,15 +156,16 @@ impl Membership {
     /// # Errors
     /// Those of [`Coordination::commit`]. A node that is not registered any more is fine.
     pub async fn leave(self) -> Result<()> {
-        let leave = Transaction::new().when(self.guard()).delete(&self.key).delete(&self.key.child(LOAD)?);
-        match self.own(leave).await {
+        let leave = Transaction::new().delete(&self.key).delete(&self.key.child(LOAD)?);
+        match self.commit(leave).await {
             Err(Error::NoLease(_)) => Ok(()),
             left => left,
         }
     }
 
-    async fn own(&self, transaction: Transaction) -> Result<()> {
-        match self.members.coordination.commit(transaction).await? {
+    /// Carries out a transaction if the node is registered so still; [`Error::NoLease`] if it is not.
+    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<()> {
+        match self.members.coordination.commit(transaction.when(self.guard())).await? {
             Outcome::Done(_) => Ok(()),
             Outcome::Failed { .. } => Err(Error::NoLease(self.lease.id())),
         }

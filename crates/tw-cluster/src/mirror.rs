@@ -1,6 +1,6 @@
 //! A range, followed: what is there, then what changes, whatever happens in between.
 
-use crate::{Change, Coordination, Entry, Error, Key, Range, Result, Revision, Watch};
+use crate::{BoxFuture, Change, Coordination, Entry, Error, Key, Range, Result, Revision, Snapshot, Watch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,12 +12,21 @@ pub(crate) struct Mirror {
     revision: Revision,
     /// Nothing while the range has to be read (again).
     watch: Option<Box<dyn Watch>>,
+    /// The reading that is under way, whoever has stopped waiting for it.
+    reading: Option<BoxFuture<'static, Result<Snapshot>>>,
 }
 
 impl Mirror {
     /// A copy that is empty until [`Mirror::next`] is called.
     pub(crate) fn new(coordination: Arc<dyn Coordination>, range: Range) -> Self {
-        Self { coordination, range, entries: BTreeMap::new(), revision: Revision(0), watch: None }
+        Self {
+            coordination,
+            range,
+            entries: BTreeMap::new(),
+            revision: Revision(0),
+            watch: None,
+            reading: None,
+        }
     }
 
     /// The entries, by key, as of the last [`Mirror::next`].
@@ -62,7 +71,13 @@ impl Mirror {
     }
 
     async fn read(&mut self) -> Result<Vec<Change>> {
-        let read = self.coordination.read(self.range.clone(), None).await?;
+        let reading = self.reading.get_or_insert_with(|| {
+            let (coordination, range) = (self.coordination.clone(), self.range.clone());
+            Box::pin(async move { coordination.read(range, None).await })
+        });
+        let read = reading.await;
+        self.reading = None;
+        let read = read?;
         let is_known = |entry: &Entry| {
             self.entries.get(&entry.key).is_some_and(|known| known.modified == entry.modified)
         };

@@ -5,22 +5,27 @@
 //! placement/claims/UNIT     who has the unit, in which epoch
 //! placement/ready/UNIT      who says that it has the unit's state warm, under its lease
 //! members/NODE              who is registered, under its lease
+//! suspects/NODE             whom the node suspects to be dead, under its lease
 //! ```
 //!
 //! [`Owners`] registers the node, follows these keys, hands what changes to the core, and carries out what the core says. When the
-//! lease is lost, everything is shut, and the node registers again by itself. [`planner`](plan) makes plans where this node
-//! leads. Neither is in the path of an event: [`Owners::owner`] looks at what is known here.
+//! lease is lost, everything is shut, and the node registers again by itself. [`planner`] makes plans where this node leads, and
+//! [`detector`] ends the registration of a node that answers nobody. None of them is in the path of an event:
+//! [`Owners::owner`] looks at what is known here.
 
 mod carry;
+mod detector;
 mod keeper;
 mod options;
 mod planner;
 mod record;
 
+pub use detector::{Prober, Sign};
 pub use options::OwnersOptions;
 pub use tw_plan::ownership::Owner;
 
 use crate::{BoxFuture, Coordination, Error, Lease, Load, Member, Members, Membership, Registration, Result};
+use detector::Detector;
 use keeper::Keeper;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +65,7 @@ pub struct Owners {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
     planner: JoinHandle<()>,
+    detector: JoinHandle<()>,
 }
 
 /// What the tasks and those who ask share.
@@ -96,11 +102,12 @@ impl Owners {
     /// A registration of the same instance that is left over from a process that was killed is ended first.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], [`Error::NodeTaken`], and those of [`Members::join`] and [`Lease::new`].
+    /// [`Error::InvalidOption`], [`Error::InvalidPlan`], [`Error::NodeTaken`], and those of [`Members::join`] and [`Lease::new`].
     pub async fn join(
         coordination: Arc<dyn Coordination>,
         registration: Registration,
         units: Arc<dyn Units>,
+        prober: Arc<dyn Prober>,
         options: OwnersOptions,
     ) -> Result<Self> {
         options.check()?;
@@ -129,7 +136,8 @@ impl Owners {
         });
         let keeper = tokio::spawn(Keeper::new(shared.clone())?.run());
         let planner = tokio::spawn(planner::run(shared.clone()));
-        Ok(Self { shared, keeper, planner })
+        let detector = tokio::spawn(Detector::new(shared.clone(), prober)?.run());
+        Ok(Self { shared, keeper, planner, detector })
     }
 
     /// Who takes the writes of a unit. Here only as long as the lease is held for certain. No waiting, no request.
@@ -223,8 +231,7 @@ impl Owners {
             () = time.sleep_until(limit) => tracing::warn!("the node did not give up its units in time"),
         }
         // What is under way still is given up: nothing more happens here.
-        self.planner.abort();
-        self.keeper.abort();
+        self.end();
         self.lease().revoke().await
     }
 
@@ -236,12 +243,17 @@ impl Owners {
         let membership = self.shared.known.read().membership.clone();
         membership.report(load).await
     }
+
+    fn end(&self) {
+        self.detector.abort();
+        self.planner.abort();
+        self.keeper.abort();
+    }
 }
 
 impl Drop for Owners {
     fn drop(&mut self) {
-        self.keeper.abort();
-        self.planner.abort();
+        self.end();
     }
 }
 

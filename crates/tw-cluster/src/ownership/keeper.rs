@@ -34,6 +34,7 @@ enum News {
     Placement(Result<Vec<Change>>),
     Done(Unit, Outcome),
     LeaseLost,
+    Registered(bool),
     Leaving,
     Time,
 }
@@ -51,6 +52,7 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let time = self.shared.coordination.time();
         let mut acts = FuturesUnordered::new();
+        let mut registering = FuturesUnordered::new();
         let mut is_registered = true;
         let mut is_leaving = false;
         loop {
@@ -69,6 +71,7 @@ impl Keeper {
                 biased;
                 () = lease.lost(), if is_registered => News::LeaseLost,
                 Some((unit, outcome)) = acts.next() => News::Done(unit, outcome),
+                Some(again) = registering.next() => News::Registered(again),
                 event = self.roster.next() => News::Members(event),
                 changes = self.placement.next() => News::Placement(changes),
                 _ = self.leaving.changed(), if !is_leaving => News::Leaving,
@@ -80,6 +83,7 @@ impl Keeper {
                     is_registered = false;
                     self.shared.with(|known| known.core.lost());
                 }
+                News::Registered(again) => is_registered = again,
                 News::Done(unit, outcome) => {
                     let now_ms = self.shared.now_ms();
                     self.shared.with(|known| known.core.done(&unit, outcome, now_ms));
@@ -96,8 +100,9 @@ impl Keeper {
                 }
                 News::Time => {}
             }
-            if !is_registered && !is_leaving {
-                is_registered = register_again(&self.shared).await;
+            if !is_registered && !is_leaving && registering.is_empty() {
+                // Beside everything else: what was held is shut meanwhile.
+                registering.push(register_again(self.shared.clone()));
             }
         }
     }
@@ -138,6 +143,14 @@ impl Keeper {
             known.members = members;
             known.core.members(alive);
         });
+        // Others may have ended the registration: sooner told than found out at the next renewal.
+        let known = self.shared.known.read();
+        let incarnation = known.core.me().incarnation;
+        let is_registered =
+            known.members.get(self.shared.node.as_str()).is_some_and(|me| me.epoch.0 == incarnation);
+        if !is_registered && self.roster.revision().0 >= incarnation {
+            known.membership.lease().lose();
+        }
     }
 
     fn take(&self, changes: &[Change]) {
@@ -167,8 +180,8 @@ impl Keeper {
 }
 
 /// Tries to register again after the lease was lost.
-async fn register_again(shared: &Shared) -> bool {
-    let Shared { coordination, members, registration, options, .. } = shared;
+async fn register_again(shared: Arc<Shared>) -> bool {
+    let Shared { coordination, members, registration, options, .. } = &*shared;
     let limit = Duration::from_millis(options.lease.ttl_ms);
     let time = coordination.time();
     let again = tokio::select! {

@@ -3,7 +3,7 @@
 use crate::{Error, LeaseOptions, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tw_plan::placement;
+use tw_plan::{detection, placement};
 
 /// How a node takes part in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub struct OwnersOptions {
     pub lease: LeaseOptions,
     /// How units are placed, where this node leads.
     pub placement: placement::Options,
+    /// How soon a node that does not answer is taken for dead, before its lease has ended.
+    pub detection: detection::Options,
     /// How long the leader waits after a node has joined before it plans, so that nodes that start together are planned for
     /// together, in milliseconds: 0 to 60,000. Nobody waits after a node has left.
     pub settle_ms: u64,
@@ -31,6 +33,7 @@ impl Default for OwnersOptions {
         Self {
             lease: LeaseOptions { ttl_ms: 3_000, ..LeaseOptions::default() },
             placement: placement::Options::default(),
+            detection: detection::Options::default(),
             settle_ms: 200,
             review_ms: 5_000,
             warm_poll_ms: 20,
@@ -47,7 +50,8 @@ impl OwnersOptions {
     /// [`Error::InvalidOption`].
     pub fn check(&self) -> Result<()> {
         self.lease.check()?;
-        self.placement.check().map_err(|error| Error::InvalidPlacement(error.to_string()))?;
+        self.placement.check()?;
+        self.detection.check()?;
         for (option, value, min, max, rule) in [
             ("settle_ms", self.settle_ms, 0, 60_000, "0 to 60,000"),
             ("review_ms", self.review_ms, 100, 3_600_000, "100 to 3,600,000"),

@@ -11,6 +11,8 @@ use tw_types::NodeId;
 
 /// The pause before what failed is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+/// The election of whoever plans.
+pub(super) const ELECTION: &str = "planner";
 /// The role of nodes that own units.
 pub(super) const ROLE: &str = "data";
 
@@ -35,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn lead(shared: &Arc<Shared>) -> Result<()> {
-    let election = Election::new(shared.coordination.clone(), "planner")?;
+    let election = Election::new(shared.coordination.clone(), ELECTION)?;
     let lease = shared.known.read().lease();
     let leadership = election.campaign(&lease, shared.node.as_str()).await?;
     tracing::info!(node = %shared.node, token = %leadership.token(), "this node makes the plans");

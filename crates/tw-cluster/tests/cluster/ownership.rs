@@ -5,10 +5,11 @@ use futures_util::future::FutureExt;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tw_cluster::conformance::{Disturbance, Engine};
 use tw_cluster::{
-    BoxFuture, Capacity, Coordination, LeaseOptions, Members, Owner, Owners, OwnersOptions, Registration,
-    Standing, Units,
+    BoxFuture, Capacity, Coordination, LeaseOptions, Members, Owner, Owners, OwnersOptions, Prober,
+    Registration, Sign, Standing, Units,
 };
 use tw_plan::placement::{self, Unit};
 
@@ -16,6 +17,7 @@ on_both_engines!(
     clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_leaves,
     clu_1_clu_3_a_node_that_falls_silent_is_fenced_off_and_what_others_have_stays_open,
     a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself,
+    clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends,
 );
 
 const UNITS: u32 = 12;
@@ -27,6 +29,15 @@ struct World {
     fenced: Mutex<BTreeSet<String>>,
     /// How often each unit was opened.
     opened: Mutex<BTreeMap<Unit, u32>>,
+    /// Who answers nobody.
+    deaf: Mutex<BTreeSet<String>>,
+}
+
+impl Prober for World {
+    fn probe<'a>(&'a self, registration: &'a Registration) -> BoxFuture<'a, Sign> {
+        let is_deaf = self.deaf.lock().contains(&registration.node);
+        async move { if is_deaf { Sign::Refused } else { Sign::Alive } }.boxed()
+    }
 }
 
 /// A node's units: it is as warm as it is told to be.
@@ -83,6 +94,11 @@ impl Units for Host {
 }
 
 async fn join(on: Arc<dyn Coordination>, node: &str, world: &Arc<World>) -> Owners {
+    join_for(4_000, on, node, world).await
+}
+
+/// Joins with a lease of so many milliseconds.
+async fn join_for(ttl_ms: u64, on: Arc<dyn Coordination>, node: &str, world: &Arc<World>) -> Owners {
     let registration = Registration {
         node: node.into(),
         instance: format!("{node}-i"),
@@ -94,10 +110,10 @@ async fn join(on: Arc<dyn Coordination>, node: &str, world: &Arc<World>) -> Owne
     };
     let host = Host { node: node.into(), world: world.clone(), kept: Mutex::default() };
     let placement = placement::Options { cooldown_ms: 0, ..placement::Options::default() };
-    let lease = LeaseOptions { ttl_ms: 4_000, margin_percent: 10 };
+    let lease = LeaseOptions { ttl_ms, margin_percent: 10 };
     let options =
         OwnersOptions { lease, placement, settle_ms: 50, review_ms: 500, ..OwnersOptions::default() };
-    Owners::join(on, registration, Arc::new(host), options).await.unwrap()
+    Owners::join(on, registration, Arc::new(host), world.clone(), options).await.unwrap()
 }
 
 /// Waits until these nodes agree that each unit is open at one of them, with at least so many at each.
@@ -178,4 +194,24 @@ async fn a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself(en
     in_time(engine, until(|| a.lease().id() != lease.id())).await;
     shared_among(engine, &[("a", &a)], &world, 12).await;
     assert_eq!(*world.fenced.lock(), BTreeSet::new(), "it is the same writer");
+}
+
+async fn clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends(engine: &dyn Engine) {
+    // So long that nothing in this test comes about because it ends, nor because it is renewed.
+    const TTL_MS: u64 = 600_000;
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join_for(TTL_MS, engine.connect(), "a", &world)).await;
+    let b = in_time(engine, join_for(TTL_MS, engine.connect(), "b", &world)).await;
+    let c = in_time(engine, join_for(TTL_MS, engine.connect(), "c", &world)).await;
+    shared_among(engine, &[("a", &a), ("b", &b), ("c", &c)], &world, 3).await;
+    let (before, time) = (a.incarnation(), engine.connect().time());
+    let began = time.now();
+    // The one that plans: the others have to do without it.
+    world.deaf.lock().insert("a".to_owned());
+    in_time(engine, until(|| a.incarnation() != before)).await;
+    assert!(time.now() - began < Duration::from_millis(TTL_MS / 3), "it waited for the lease");
+    world.deaf.lock().clear();
+    shared_among(engine, &[("a", &a), ("b", &b), ("c", &c)], &world, 3).await;
+    let harmed: Vec<String> = world.fenced.lock().iter().cloned().collect();
+    assert!(harmed.iter().all(|writer| writer == "a-w"), "{harmed:?}");
 }
