@@ -26,7 +26,9 @@ pub use error::Error;
 pub use log::{Ack, AckSender, Append, Bounds, Log, Permit, Placed};
 pub use memory::MemoryLog;
 pub use signal::Signal;
-pub use streams::{CONFIG_STREAM, ConfigChange, NewStream, Streams, check_append, check_trim};
+pub use streams::{
+    CONFIG_PARTITION, CONFIG_STREAM, ConfigChange, NewStream, Streams, check_append, check_trim,
+};
 
 /// The result of an operation on the log.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

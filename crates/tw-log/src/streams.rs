@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_types::{
-    Data, Epoch, Event, Hlc, Offset, RegionId, Schema, Sequence, StreamDef, StreamId, StreamKind, StreamName,
-    StreamOptions, StreamPartition, Version,
+    Data, Epoch, Event, Hlc, Offset, PartitionId, RegionId, Schema, Sequence, StreamDef, StreamId,
+    StreamKind, StreamName, StreamOptions, StreamPartition, Version,
 };
 use tw_wire::{Batch, Block, Placement};
 
 /// The number of `$config`, which exists from the start, has one partition and is never trimmed.
 pub const CONFIG_STREAM: StreamId = StreamId(0);
+
+/// The partition of `$config`.
+pub const CONFIG_PARTITION: StreamPartition = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
 
 /// What a stream is created with, or altered to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

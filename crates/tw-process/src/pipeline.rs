@@ -25,7 +25,6 @@ mod tests;
 
 pub(crate) use commit::{Letter, Outboxes};
 
-use crate::error::chain;
 use crate::parked::{Index, ViewKey};
 use crate::progress::{Control, Progress, Standing};
 use crate::{Options, View};
@@ -39,6 +38,7 @@ use tw_env::{Env, Live};
 use tw_log::{Log, Signal};
 use tw_state::{Keyspace, Store};
 use tw_types::StreamPartition;
+use tw_types::chain;
 
 /// What all pipelines share.
 pub(crate) struct Deps {

@@ -160,7 +160,7 @@ impl Engine {
     }
 
     /// Puts other options into effect, for statements that come from now on; `cache_bytes_max` for views that are made from
-    /// now on.
+    /// now on. `gathers_max` and `holds_max` stay as they are.
     ///
     /// # Errors
     /// [`Error::Refused`] for an option outside its bounds; then nothing has changed.

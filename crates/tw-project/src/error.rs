@@ -266,18 +266,6 @@ fn columns(wanted: &Column, known: &[Column]) -> String {
     }
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// The first line of a message, starting in lower case as ours do.
 fn plain(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();

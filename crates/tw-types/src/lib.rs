@@ -5,6 +5,7 @@
 //! that make them valid; it does no I/O, reads no clock and decides nothing.
 
 pub mod calendar;
+mod chain;
 mod class;
 mod event;
 mod expected;
@@ -20,6 +21,7 @@ mod time;
 mod token;
 pub mod varint;
 
+pub use chain::chain;
 pub use class::{DataClass, UnknownClass};
 pub use event::{Data, Event, EventRef, Extension, ExtensionValue, Stored, StoredRef};
 pub use expected::ExpectedVersion;

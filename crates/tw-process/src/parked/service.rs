@@ -4,7 +4,6 @@
 //! Pipelines put what they say into their outbox, in the same commit as what it is about; this thread writes it and then
 //! empties the outbox. If it is cut off in between, what was said is in the index when it comes back, and is left out.
 
-use crate::error::chain;
 use crate::keys::{self, Kind};
 use crate::parked::event::{Fact, How, ViewRemoved, What};
 use crate::parked::index::{Index, Said, ViewKey};
@@ -23,6 +22,7 @@ use std::time::Duration;
 use tw_env::{Env, Live};
 use tw_log::{Log, NewStream, Signal};
 use tw_state::{Batch, Keyspace, Range, Store};
+use tw_types::chain;
 use tw_types::{Event, Offset, PartitionId, StreamName, StreamPartition};
 
 /// Events written, or entries looked at, at once.

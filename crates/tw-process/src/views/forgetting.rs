@@ -1,6 +1,5 @@
 //! The removal of what is stored of a partition that has left for good.
 
-use crate::error::chain;
 use crate::pipeline::clear::Clearing;
 use crate::pipeline::{Deps, Turn};
 use crate::progress::{Control, Progress};
@@ -9,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::task::Context;
 use std::time::Duration;
 use tw_state::Keyspace;
+use tw_types::chain;
 
 /// How often it looks whether the partition is still being read.
 const LOOK: Duration = Duration::from_millis(20);

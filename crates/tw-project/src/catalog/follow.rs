@@ -3,8 +3,8 @@
 use super::{Catalog, Change};
 use crate::Error;
 use std::sync::Arc;
-use tw_log::{CONFIG_STREAM, Log};
-use tw_types::{Offset, PartitionId, StreamPartition};
+use tw_log::{CONFIG_PARTITION, Log};
+use tw_types::Offset;
 use tw_wire::Block;
 
 /// How many bytes of `$config` are read at once.
@@ -41,9 +41,8 @@ impl Follower {
             catalog.set_streams(self.log.streams());
             self.definitions = Some(definitions);
         }
-        let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
         loop {
-            let blocks = self.log.read(config, self.at, READ_BYTES).await?;
+            let blocks = self.log.read(CONFIG_PARTITION, self.at, READ_BYTES).await?;
             if blocks.is_empty() {
                 return Ok(changed);
             }

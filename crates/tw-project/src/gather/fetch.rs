@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     Failed(NodeId, Failure),
     /// It cannot be reached, or has broken off.
     Unreachable(Error),
+    /// It says what this node does not understand, now and later: it is of another version, or does not follow the protocol.
+    Broken(Error),
     Timeout,
     /// The answer is larger than the query's memory.
     Memory,
@@ -87,7 +89,11 @@ impl Lease {
 
 impl Incoming {
     fn broken(&self, why: Box<dyn std::error::Error + Send + Sync>) -> Refusal {
-        Refusal::Unreachable(Error::Peer { node: self.node.clone(), source: why })
+        Refusal::Broken(Error::Peer { node: self.node.clone(), source: why })
+    }
+
+    fn broken_off(&self) -> Refusal {
+        Refusal::Unreachable(Error::Peer { node: self.node.clone(), source: "the answer has no end".into() })
     }
 
     async fn frame(&mut self) -> Result<Frame, Refusal> {
@@ -100,7 +106,7 @@ impl Incoming {
             }
             match tokio::time::timeout_at(self.deadline, self.answer.next()).await {
                 Err(_) => return Err(Refusal::Timeout),
-                Ok(None) => return Err(self.broken("the answer has no end".into())),
+                Ok(None) => return Err(self.broken_off()),
                 Ok(Some(Err(error))) => return Err(Refusal::Unreachable(error)),
                 Ok(Some(Ok(bytes))) => self.frames.push(&bytes),
             }
@@ -125,7 +131,7 @@ impl Refusal {
         let name = table.to_owned();
         let timeout_ms = bounds.timeout_ms;
         match self {
-            Self::Unreachable(error) => error,
+            Self::Unreachable(error) | Self::Broken(error) => error,
             Self::Timeout | Self::Failed(_, Failure::Timeout) => Error::Timeout { timeout_ms },
             Self::Failed(_, Failure::TokenTimeout) => Error::TokenTimeout { table: name, timeout_ms },
             Self::Memory => Error::Memory { bytes_max: bounds.memory_bytes_max },

@@ -5,7 +5,6 @@ use super::frames::{self, FRAME_BYTES, Failure, GroupsFrame, Kind};
 use super::hold::{HeldView, Moment};
 use super::request::{Get, GetGroups, GetRows};
 use crate::Error;
-use crate::error::chain;
 use crate::operators::entries::owner;
 use crate::operators::part::{Part as _, StoredPart};
 use crate::view::{RowsCursor, RowsOut, ViewReader};
@@ -20,6 +19,7 @@ use futures_util::stream::{self, BoxStream};
 use std::sync::Arc;
 use tokio::time::Instant;
 use tw_types::Token;
+use tw_types::chain;
 
 /// The answer to a read: the head and all of it.
 pub(crate) fn answer(
