@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a report is what this program is for")]
 
 mod capture;
+mod cluster;
 mod http;
 mod log;
 mod process;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Capture from PostgreSQL into the log, next to `pg_recvlogical` on the same slot.
     Capture(capture::Args),
+    /// Partitions that move among the nodes of a cluster: owners that are killed, nodes that are drained.
+    Cluster(cluster::Args),
     /// Events over HTTP: single ones and lines.
     Http(http::Args),
     /// The embedded log: appends, replay, and the raw disk below it.
@@ -43,6 +46,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Capture(args) => capture::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Http(args) => http::run(args),
         Command::Log(args) => log::run(args),
         Command::State(args) => state::run(args),

@@ -127,6 +127,10 @@ impl Control for Nothing {
         none()
     }
 
+    fn source<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Source, Problem>> {
+        none()
+    }
+
     fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>> {
         none()
     }

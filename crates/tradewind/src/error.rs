@@ -3,6 +3,7 @@
 use crate::client::Problem;
 use std::io;
 use std::process::ExitCode;
+use tw_types::chain;
 
 /// The exit codes, which are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,20 +133,4 @@ impl Error {
     pub(crate) fn describe(&self) -> String {
         chain(self)
     }
-}
-
-/// An error with all its causes, each said once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors say what their cause says.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

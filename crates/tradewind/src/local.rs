@@ -1,12 +1,13 @@
 //! Running a node in this process: its configuration, its log of itself, and when to end it.
 
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tw_env::Env;
 use tw_node::{Config, Node};
+use tw_types::chain;
 
 /// The file that is read when it is there and none is named.
 const FILE: &str = "tradewind.toml";
@@ -99,16 +100,19 @@ pub(crate) async fn start(config: Config) -> Result<Node> {
     })
 }
 
-/// Starts a node anew in the process that has just ended one. What that one had goes with the last of its tasks, so the folder
+/// Ends a node, and starts one anew in the same process. What the first one had goes with the last of its tasks, so the folder
 /// and the port may be taken for a moment still.
 ///
 /// # Errors
-/// Those of [`start`], when they last.
-pub(crate) async fn start_again(config: Config) -> Result<Node> {
+/// Those of [`end`], and those of [`start`] when they last.
+pub(crate) async fn start_again(node: Node, config: Config) -> Result<Node> {
+    end(node).await?;
     let patience = tokio::time::Instant::now() + AGAIN;
     loop {
         match start(config.clone()).await {
-            Err(_) if tokio::time::Instant::now() < patience => tokio::time::sleep(AGAIN / 60).await,
+            Err(Error::Refused(_) | Error::Failed(_)) if tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(AGAIN / 60).await;
+            }
             started => return started,
         }
     }

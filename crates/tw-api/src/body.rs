@@ -135,6 +135,13 @@ pub(crate) struct Received {
     _share: Option<OwnedSemaphorePermit>,
 }
 
+impl Received {
+    /// The same bytes, for whoever needs them longer. They count as long as this value lives.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+}
+
 impl Deref for Received {
     type Target = [u8];
 

@@ -62,7 +62,7 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::DeleteStream => definitions::delete(call).await,
         Route::ListSources => admin::sources(call).await,
         Route::GetSource => admin::source(call).await,
-        Route::DeleteSource => admin::act(call, Target::Source(&source()?), Action::Drop).await,
+        Route::DeleteSource => admin::drop_source(call).await,
         Route::PauseSource => admin::act(call, Target::Source(&source()?), Action::Pause).await,
         Route::ResumeSource => admin::act(call, Target::Source(&source()?), Action::Resume).await,
         Route::ResnapshotSource => admin::resnapshot(call, body).await,

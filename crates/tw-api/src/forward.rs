@@ -84,13 +84,15 @@ impl<'c> Forward<'c> {
     /// `not_owner`.
     pub(crate) async fn arrive(&self, what: &str, is_here: impl Fn() -> bool) -> Result<(), Problem> {
         let limit = HOP_WAIT.min(self.left());
-        let arrived = async {
-            while !is_here() {
-                let news = self.call.api.parts.routes.changed();
-                let _either = tokio::time::timeout(PAUSE, news).await;
-            }
-        };
-        tokio::time::timeout(limit, arrived).await.map_err(|_| not_owner(what))
+        tokio::time::timeout(limit, self.until(is_here)).await.map_err(|_| not_owner(what))
+    }
+
+    /// Waits until that is so; looks when there is news about who has what, and now and then.
+    async fn until(&self, is_so: impl Fn() -> bool) {
+        while !is_so() {
+            let news = self.call.api.parts.routes.changed();
+            let _either = tokio::time::timeout(PAUSE, news).await;
+        }
     }
 
     /// Sends the request to a node, with this body and these headers besides its own. Whoever has nothing of it any more is not
@@ -103,12 +105,7 @@ impl<'c> Forward<'c> {
         is_there: impl Fn() -> bool,
     ) -> Tried<Response<Reply>> {
         let request = self.request(body, more);
-        let gone = async {
-            while is_there() {
-                let news = self.call.api.parts.routes.changed();
-                let _either = tokio::time::timeout(PAUSE, news).await;
-            }
-        };
+        let gone = self.until(|| !is_there());
         let unanswered = |cause: String| Tried::Unknown(Unanswered { was_sent: true, cause });
         tokio::select! {
             biased;
@@ -135,7 +132,6 @@ impl<'c> Forward<'c> {
         }
         let left = HeaderValue::from(u64::try_from(self.left().as_millis()).unwrap_or(u64::MAX));
         request.headers_mut().insert(DEADLINE, left);
-        request.headers_mut().insert(HOP, HeaderValue::from_static("1"));
         for (name, value) in more {
             request.headers_mut().insert(name, value.clone());
         }
@@ -155,7 +151,7 @@ pub(crate) async fn read(
     carry(call, what, Bytes::new(), true, way).await
 }
 
-/// Has a request answered by whoever `way` names; None if that is this node. One that `can_repeat` is sent again when a
+/// Has a request carried out by whoever `way` names; None if that is this node. One that `can_repeat` is sent again when a
 /// connection breaks.
 ///
 /// # Errors
@@ -183,7 +179,12 @@ pub(crate) async fn carry(
                     Tried::Answered(answer) => return Ok(Some(stream(answer))),
                     Tried::Elsewhere => {}
                     Tried::Unknown(_) if can_repeat => {}
-                    Tried::Unknown(unanswered) => return Err(unknown(&unanswered)),
+                    Tried::Unknown(unanswered) => {
+                        let detail = format!(
+                            "it may have been done, because the answer of the node that has {what} did not come ({unanswered}): look before you try again"
+                        );
+                        return Err(Problem::new(Code::OutcomeUnknown, detail));
+                    }
                 }
             }
         }
@@ -220,6 +221,7 @@ fn is_elsewhere(answer: &Response<Reply>) -> bool {
     answer.headers().get(&HOP).is_some_and(|value| value == "not-owner")
 }
 
+/// That nobody knows whether an owner has stored its share of an append.
 pub(crate) fn unknown(unanswered: &Unanswered) -> Problem {
     let detail = format!(
         "the events may be stored, because the answer of their owner did not come ({unanswered}): send them again with the same ids"
@@ -233,6 +235,6 @@ fn no_owner(what: &str) -> Problem {
 }
 
 /// That another node sent a request to the wrong one. Only nodes see it.
-fn not_owner(what: &str) -> Problem {
+pub(crate) fn not_owner(what: &str) -> Problem {
     Problem::new(Code::NoOwner, format!("{what} is not here: it has moved")).header(HOP, "not-owner")
 }

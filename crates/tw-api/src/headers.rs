@@ -14,7 +14,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Says that another node has sent the request here, or that it is not this node's business.
-pub(crate) const HOP: HeaderName = HeaderName::from_static("tradewind-hop");
+pub const HOP: HeaderName = HeaderName::from_static("tradewind-hop");
 /// How long a forwarded request may take still, in milliseconds.
 pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("tradewind-deadline-ms");
 /// The partitions of which a forwarded append takes the events, and leaves out all others.

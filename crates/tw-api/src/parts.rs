@@ -9,6 +9,7 @@ mod routes;
 mod settings;
 mod sql;
 
+pub use crate::headers::HOP;
 pub use cluster::{Cluster, ClusterView, NodeView, UnitView};
 pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};

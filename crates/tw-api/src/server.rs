@@ -86,6 +86,11 @@ impl Handle {
         self.0.reconfigure(options);
         Ok(())
     }
+
+    /// How many requests are under way.
+    pub fn in_flight(&self) -> u32 {
+        self.0.in_flight()
+    }
 }
 
 impl std::fmt::Debug for Handle {

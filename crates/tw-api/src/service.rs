@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tw_env::Live;
-use tw_log::{CONFIG_STREAM, Streams};
-use tw_types::{PartitionId, StreamDef, StreamPartition};
+use tw_log::{CONFIG_PARTITION, Streams};
+use tw_types::StreamDef;
 
 /// The longest request id that is taken from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -69,6 +69,11 @@ impl Api {
             );
             Problem::new(Code::TooManyReaders, detail).with(|members| members.limit = Some(u64::from(limit)))
         })
+    }
+
+    /// How many requests are under way.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.requests.taken.load(Ordering::Relaxed)
     }
 
     /// A place among the requests under way. Whoever watches over the node needs none: it is to be seen when it is full.
@@ -131,8 +136,7 @@ impl Call {
             return Ok(stream.clone());
         }
         if !self.api.parts.routes.is_alone() {
-            let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
-            self.api.parts.log().refresh(&[config]).await?;
+            self.api.parts.log().refresh(&[CONFIG_PARTITION]).await?;
         }
         Ok(self.streams().get(&name)?.clone())
     }

@@ -156,26 +156,6 @@ pub enum Error {
         /// The name.
         node: String,
     },
-    /// A configuration value was set by somebody else meanwhile.
-    #[error("`{name}` is at version {actual}, not at {expected}: look at what was set, then try again")]
-    OtherVersion {
-        /// The value's name.
-        name: String,
-        /// The version that was expected.
-        expected: u64,
-        /// The current version; 0 if it was never set.
-        actual: u64,
-    },
-    /// A version of a configuration value is not kept, or never was.
-    #[error("there is no version {version} of `{name}`: {}", kept_versions(*kept))]
-    NoVersion {
-        /// The value's name.
-        name: String,
-        /// The version that was asked for.
-        version: u64,
-        /// The first and the last version that are kept, if any.
-        kept: Option<(u64, u64)>,
-    },
     /// An option of placement or of detection is outside its bounds.
     #[error(transparent)]
     InvalidPlan(#[from] tw_plan::Error),
@@ -198,11 +178,6 @@ fn quoted(names: &[String]) -> String {
 
 fn of_lease(lease: Option<LeaseId>) -> String {
     lease.map_or_else(String::new, |lease| format!(" under lease {lease}"))
-}
-
-fn kept_versions(kept: Option<(u64, u64)>) -> String {
-    let never = || "it was never set".to_owned();
-    kept.map_or_else(never, |(first, last)| format!("versions {first} to {last} are kept"))
 }
 
 /// Which request failed, where, and why.

@@ -3,11 +3,10 @@
 //! Everything stands on the trait [`Coordination`]: a small, strongly ordered key space with leases, compare-and-set and
 //! watches. [`MemoryCoordination`] is the engine of a single process, and the reference; [`EtcdCoordination`] is etcd. One
 //! conformance suite holds both to the same promises. On top, and knowing of no engine: [`Lease`] (kept, and given up in time),
-//! [`Election`], [`Locks`] and, for clients that keep their leases themselves, [`LockSessions`], [`Members`] and
-//! [`Configuration`]. Coordination is never in the path of an event: it says who owns what, under which fencing token, and until
+//! [`Election`], [`Locks`] and, for clients that keep their leases themselves, [`LockSessions`], and
+//! [`Members`]. Coordination is never in the path of an event: it says who owns what, under which fencing token, and until
 //! when; [`Owners`] carries that out.
 
-mod configuration;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod coordination;
@@ -27,7 +26,6 @@ mod sessions;
 mod time;
 mod transaction;
 
-pub use configuration::{Configuration, ConfigurationOptions, ConfigurationWatch, Setting};
 pub use coordination::{Change, Changes, Coordination, Entry, Grant, LeaseId, Revision, Snapshot, Watch};
 pub use election::{Election, Leadership, Observer};
 pub use error::{Error, Outage};
@@ -38,7 +36,7 @@ pub use line::Waiter;
 pub use locks::{Lock, Locks};
 pub use members::{Capacity, Load, Member, MemberEvent, Members, Membership, Registration, Roster, Standing};
 pub use memory::{KeySpace, MemoryCoordination, MemoryOptions};
-pub use ownership::{Owner, Owners, OwnersOptions, Prober, Sign, Units};
+pub use ownership::{DATA_ROLE, Owner, Owners, OwnersOptions, Prober, Sign, Units};
 pub use sessions::{LockOptions, LockQueue, LockSession, LockSessions};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};

@@ -105,37 +105,32 @@ impl Line {
 }
 
 /// Those who have not left, whose turn it is first.
-pub(crate) fn waiting(entries: &[Entry]) -> Vec<(&Entry, Waiter)> {
-    let mut all: Vec<(&Entry, Waiter)> = entries
-        .iter()
-        .filter_map(|entry| {
-            let place = decode(entry)?;
-            (!place.left).then(|| (entry, waiter(entry, place)))
-        })
-        .collect();
+pub(crate) fn waiting<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(&'e Entry, Waiter)> {
+    let waiter = |entry: &'e Entry| {
+        let PlaceV1 { v: _, who, age, left } = decode(entry);
+        let waiter = Waiter { who, token: entry.created, lease: entry.lease, age: age.map(Revision) };
+        (!left).then_some((entry, waiter))
+    };
+    let mut all: Vec<(&Entry, Waiter)> = entries.into_iter().filter_map(waiter).collect();
     all.sort_by_key(|(entry, _)| entry.created);
     all
 }
 
 /// Who has the turn among these entries, if anybody.
 pub(crate) fn first<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Option<Waiter> {
-    let waiters = entries.into_iter().filter_map(|entry| Some((entry, decode(entry)?)));
-    let (entry, place) = waiters.filter(|(_, place)| !place.left).min_by_key(|(entry, _)| entry.created)?;
-    Some(waiter(entry, place))
-}
-
-fn waiter(entry: &Entry, place: PlaceV1) -> Waiter {
-    let age = place.age.map(Revision);
-    Waiter { who: place.who, token: entry.created, lease: entry.lease, age }
+    waiting(entries).into_iter().next().map(|(_, waiter)| waiter)
 }
 
 fn encode(key: &Key, who: &str, age: Option<Revision>, left: bool) -> Result<Vec<u8>> {
     record::encode(key, &PlaceV1 { v: 1, who: who.to_owned(), age: age.map(|age| age.0), left })
 }
 
-/// A place; nothing for what cannot be understood, which is warned of and waits like everybody else.
-fn decode(entry: &Entry) -> Option<PlaceV1> {
-    record::decode(entry).inspect_err(|error| tracing::warn!("{error}: passed over")).ok()
+/// A place. What cannot be understood waits like everybody else: it may be the one that has the turn, and its lease removes it.
+fn decode(entry: &Entry) -> PlaceV1 {
+    record::decode(entry).unwrap_or_else(|error| {
+        tracing::warn!("{error}: taken for somebody who waits");
+        PlaceV1 { v: 1, who: "?".to_owned(), age: None, left: false }
+    })
 }
 
 /// A place in a line; clones are the same place. It is left when the last of them is dropped.

@@ -88,14 +88,8 @@ async fn expire(shared: Weak<Shared>) {
     };
     loop {
         let next = progress.borrow_and_update().1;
-        let ending = async {
-            match next {
-                Some(at) => time.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            () = ending => match shared.upgrade() {
+            () = time.sleep_until_any(next) => match shared.upgrade() {
                 Some(shared) => shared.with(|_, _| ()),
                 None => return,
             },

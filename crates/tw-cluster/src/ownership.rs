@@ -22,6 +22,7 @@ mod record;
 
 pub use detector::{Prober, Sign};
 pub use options::OwnersOptions;
+pub use planner::DATA_ROLE;
 pub use tw_plan::ownership::Owner;
 
 use crate::{BoxFuture, Coordination, Error, Lease, Load, Member, Members, Membership, Registration, Result};

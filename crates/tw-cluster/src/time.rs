@@ -16,6 +16,14 @@ pub trait Time: Send + Sync + fmt::Debug {
     /// Waits until the clock shows `at`, or a little more. Cancel-safe.
     fn sleep_until(&self, at: Duration) -> BoxFuture<'_, ()>;
 
+    /// The same for an instant that may never come.
+    fn sleep_until_any(&self, at: Option<Duration>) -> BoxFuture<'_, ()> {
+        match at {
+            Some(at) => self.sleep_until(at),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
     /// The instant that it is.
     fn now(&self) -> Duration {
         self.clock().monotonic()

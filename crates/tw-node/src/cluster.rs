@@ -15,6 +15,7 @@ mod host;
 mod load;
 mod options;
 mod peers;
+mod probes;
 mod remote;
 mod units;
 mod ways;
@@ -32,10 +33,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
-use tw_cluster::{Capacity, Owners, Registration};
+use tw_cluster::{Capacity, DATA_ROLE, Owners, Registration};
 
 /// The name under which a node's interface is registered.
-const PROTOCOL: &str = "http";
+pub(crate) const PROTOCOL: &str = "http";
 
 /// A node's part in its cluster. Empty until it has joined.
 #[derive(Default)]
@@ -91,19 +92,27 @@ impl Cluster {
             node: identity.node.clone(),
             instance: identity.instance.clone(),
             writer: identity.writer.clone(),
-            roles: BTreeSet::from(["data".to_owned()]),
+            roles: BTreeSet::from([DATA_ROLE.to_owned()]),
             capacity: capacity(options, &core.folder),
             addresses: BTreeMap::from([(PROTOCOL.to_owned(), address)]),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let host = Arc::new(Host::new(core, identity.clone()));
-        let owners =
-            Owners::join(coordination, registration, host.clone(), options.ownership.clone()).await?;
+        let (probes, ownership) = (Arc::new(probes::Probes::new()), options.ownership.clone());
+        let owners = Owners::join(coordination, registration, host.clone(), probes, ownership).await?;
         let tasks = vec![tokio::spawn(load::tell(Arc::downgrade(core), options.report_ms))];
         let joined = Joined { owners, host, tasks };
         // Only this function sets it, and a node joins once.
         let _first = self.joined.set(joined);
         Ok(())
+    }
+
+    /// Has the units looked at again if there are others than the last time.
+    pub(crate) fn look_for_units(&self) {
+        let Some(Joined { owners, host, .. }) = self.joined.get() else { return };
+        if host.has_other_units() {
+            owners.units_changed();
+        }
     }
 
     /// Gives up what this node has, in order: others take it over at once.
@@ -135,7 +144,7 @@ fn capacity(options: &ClusterOptions, folder: &crate::Folder) -> Capacity {
     };
     Capacity {
         cpu_millicores,
-        memory_bytes: load::memory().map_or(0, |memory| memory.total),
+        memory_bytes: load::memory_bytes().unwrap_or_default(),
         disk_bytes: folder.free_bytes().unwrap_or_default(),
     }
 }

@@ -92,7 +92,7 @@ impl Config {
             table: &'static str,
             checked: Result<(), E>,
         ) -> Result<(), InvalidConfig> {
-            checked.map_err(|error| InvalidConfig::Value { table, reason: crate::error::chain(&error) })
+            checked.map_err(|error| InvalidConfig::Value { table, reason: tw_types::chain(&error) })
         }
         self.node.check()?;
         in_table("http", self.http.check())?;

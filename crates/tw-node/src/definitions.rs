@@ -6,7 +6,6 @@
 //! also when whoever asked for it goes away; one that waits for the lock has not begun. What only asks does not wait, and
 //! what a database has to say is asked for before the lock is taken.
 
-use crate::error::chain;
 use crate::parts::problem;
 use crate::sources::{Checked, Sources};
 use crate::views::Views;
@@ -19,9 +18,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tw_api::{Code, Problem};
 use tw_env::Env;
 use tw_log::store::EventStore;
-use tw_log::{CONFIG_STREAM, Log, NewStream};
+use tw_log::{CONFIG_PARTITION, CONFIG_STREAM, Log, NewStream};
 use tw_project::{Action, Catalog, Change, Engine, Follower, Secret, Statement};
-use tw_types::{ExpectedVersion, PartitionId, StreamDef, StreamName, StreamPartition, Version};
+use tw_types::chain;
+use tw_types::{ExpectedVersion, StreamDef, StreamName, Version};
 
 /// See the module's text.
 pub(crate) struct Definitions {
@@ -157,7 +157,7 @@ impl Definitions {
             return Err(closing());
         }
         // What other nodes have defined until now.
-        self.log.refresh(&[StreamPartition::new(CONFIG_STREAM, PartitionId(0))]).await?;
+        self.log.refresh(&[CONFIG_PARTITION]).await?;
         self.catch_up(state).await.map_err(problem::of_project)
     }
 
@@ -188,7 +188,10 @@ impl Definitions {
                 | Show(_)
                 | Describe { .. }
         );
-        match self.engine.decide(statement).ok().filter(|_| asks)? {
+        if !asks {
+            return None;
+        }
+        match self.engine.decide(statement).ok()? {
             Action::Query => Some(Outcome::Query),
             Action::Rows(rows) => Some(Outcome::Rows(rows)),
             Action::ShowSources => Some(Outcome::Sources),

@@ -1,10 +1,9 @@
 //! How often a node was started on its folder: what makes fencing tokens and sessions of one run differ from those of the
 //! runs before, where coordination is in process and forgets everything.
 
-use crate::Error;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use crate::{Error, folder};
 use std::path::Path;
+use std::{fs, io};
 
 /// The number of this run, from 1: one more than that of the run before, on stable storage when this returns.
 ///
@@ -21,21 +20,8 @@ pub(crate) fn next(path: &Path) -> Result<u64, Error> {
         Err(error) => return Err(failed("read")(error)),
     };
     let epoch = last.saturating_add(1);
-    write(path, epoch).map_err(failed("write"))?;
+    folder::replace(path, 0o644, format!("{epoch}\n").as_bytes()).map_err(failed("write"))?;
     Ok(epoch)
-}
-
-/// Replaces the file in one step, so that a crash leaves the old number or the new one.
-fn write(path: &Path, epoch: u64) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    writeln!(file, "{epoch}")?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -48,7 +34,7 @@ mod tests {
         let path = folder.path().join("epoch");
         assert_eq!([next(&path).unwrap(), next(&path).unwrap(), next(&path).unwrap()], [1, 2, 3]);
         fs::write(&path, "x\n").unwrap();
-        let error = crate::error::chain(&next(&path).unwrap_err());
+        let error = tw_types::chain(&next(&path).unwrap_err());
         assert!(error.ends_with("it holds `x` instead of a number"), "{error}");
     }
 }

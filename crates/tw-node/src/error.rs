@@ -64,18 +64,3 @@ pub enum Error {
     #[error("the node was interrupted while it started")]
     Interrupted,
 }
-
-/// An error with its causes, in one line, each said once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
-}

@@ -2,9 +2,9 @@
 
 use crate::Error;
 use rustix::fs::FlockOperation;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use tw_env::Env;
 
@@ -65,7 +65,7 @@ impl Folder {
             return Ok(());
         }
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed)?;
-        std::fs::set_permissions(&self.0, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+        std::fs::set_permissions(&self.0, Permissions::from_mode(0o700)).map_err(failed)
     }
 
     /// What the folder is called among the nodes of a cluster, whatever the node is called: drawn once. The lock on the file
@@ -99,5 +99,21 @@ impl Folder {
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.0).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Replaces a file in one step, so that a crash leaves the old one or the new one; on stable storage when this returns. The new
+/// one has this mode.
+pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_added_extension("new");
+    let mut file = File::options().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+    // A file that a crash left there keeps its own mode.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }

@@ -19,8 +19,8 @@ use tw_api::parts::{Setting, SettingChange};
 use tw_api::{Code, Problem};
 use tw_env::{Env, Live};
 use tw_log::store::{EventStore, Filter};
-use tw_log::{CONFIG_STREAM, Log};
-use tw_types::{ExpectedVersion, Offset, PartitionId, Stored, StreamPartition, Timestamp, Version};
+use tw_log::{CONFIG_PARTITION, CONFIG_STREAM, Log};
+use tw_types::{ExpectedVersion, Offset, Stored, Timestamp, Version};
 
 /// How many changes, and bytes of them, are read at once.
 const EVENTS: usize = 1_000;
@@ -94,6 +94,11 @@ impl Options {
         }
     }
 
+    /// How many requests are under way.
+    pub(crate) fn requests(&self) -> u32 {
+        self.components.http.get().map_or(0, tw_api::Handle::in_flight)
+    }
+
     fn log(&self) -> &Arc<dyn Log> {
         self.components.events.log()
     }
@@ -108,11 +113,11 @@ impl Options {
     }
 
     async fn catch_up(&self, state: &mut State) -> Result<(), tw_log::store::Error> {
-        let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
         let changes = Filter { type_prefix: Some(change::CHANGED.to_owned()), subject: None };
         let mut news = false;
         loop {
-            let read = self.components.events.read(config, state.at, &changes, EVENTS, READ_BYTES).await?;
+            let read =
+                self.components.events.read(CONFIG_PARTITION, state.at, &changes, EVENTS, READ_BYTES).await?;
             let is_end = read.next == state.at;
             state.at = read.next;
             for event in &read.events {
@@ -324,10 +329,7 @@ impl Options {
 /// Tells the log of the process why options cannot be followed.
 pub(crate) fn report(outcome: Result<(), Error>) {
     if let Err(error) = outcome {
-        tracing::error!(
-            error = crate::error::chain(&error),
-            "the options cannot be followed; it is tried again"
-        );
+        tracing::error!(error = tw_types::chain(&error), "the options cannot be followed; it is tried again");
     }
 }
 

@@ -88,7 +88,8 @@ pub(crate) struct Gauges {
 impl Gauges {
     /// Refreshes every gauge. What is not known, and what is gone, is not a number: no rule of an alarm holds for it.
     pub(crate) async fn refresh(&mut self, core: &Arc<Core>) {
-        let status = status::node(core).await;
+        let sources = status::sources_here(core).await;
+        let status = status::node(core, &sources);
         self.set("tradewind_uptime_seconds", [], status.uptime_ms as f64 / 1_000.0);
         self.set("tradewind_disk_free_bytes", [], status.disk_free_bytes as f64);
         self.set("tradewind_problems", [], status.problems.len() as f64);
@@ -96,9 +97,7 @@ impl Gauges {
         self.set("tradewind_dedup_bytes", [], core.events.dedup_bytes() as f64);
         self.streams(core);
         self.views(core);
-        for source in status::sources(core).await {
-            self.source(&source);
-        }
+        sources.iter().for_each(|source| self.source(source));
         let now = std::mem::take(&mut self.now);
         for (name, labels) in self.before.difference(&now) {
             gauge!(*name, labels).set(f64::NAN);

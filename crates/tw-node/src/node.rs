@@ -18,8 +18,7 @@ use tokio::task::JoinHandle;
 use tw_api::parts::{Alone, Routes};
 use tw_api::{Parts, Server};
 use tw_env::Env;
-use tw_log::CONFIG_STREAM;
-use tw_types::{PartitionId, StreamPartition};
+use tw_log::CONFIG_PARTITION;
 
 /// How long a change of a definition that is under way has to end when the node ends.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
@@ -109,7 +108,7 @@ async fn end(core: &Arc<Core>, log: LogEngine) -> Result<(), Error> {
         let drained = core.workers.shutdown();
         // What is not stored of the index is replayed after the next start.
         if let Err(error) = core.events.flush() {
-            tracing::warn!(error = crate::error::chain(&error), "the subject index was not stored");
+            tracing::warn!(error = tw_types::chain(&error), "the subject index was not stored");
         }
         log.close();
         drained
@@ -142,16 +141,13 @@ fn parts(
 /// refreshes the metrics.
 async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     let changes = core.log.definitions();
-    let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
-    let Ok(events) = core.log.end_signal(config) else { return };
+    let Ok(events) = core.log.end_signal(CONFIG_PARTITION) else { return };
     let mut gauges = metrics::Gauges::default();
     loop {
         let seen = (changes.get(), events.get());
         definitions::report(core.definitions.follow().await);
         core.look_for_fence();
-        if let Some(owners) = core.cluster.owners() {
-            owners.units_changed();
-        }
+        core.cluster.look_for_units();
         live::report(core.options.follow().await);
         let refresh = Duration::from_millis(core.options.holds().node.refresh_ms);
         gauges.refresh(&core).await;

@@ -4,13 +4,13 @@ mod passwords;
 
 pub(crate) use passwords::Passwords;
 
-use crate::Error;
+use crate::{Error, folder};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 const OWNER_ONLY: u32 = 0o600;
@@ -94,22 +94,9 @@ impl Secrets {
     }
 }
 
-/// Replaces the file in one step, so that a crash leaves the old one or the new one.
 fn write(path: &Path, contents: &Contents) -> io::Result<()> {
     let text = toml::to_string(contents).map_err(io::Error::other)?;
-    let beside = path.with_extension("toml.new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&beside)?;
-    // A file that a crash left there keeps its own mode.
-    file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY))?;
-    file.write_all(HEADER.as_bytes())?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    folder::replace(path, OWNER_ONLY, format!("{HEADER}{text}").as_bytes())
 }
 
 #[cfg(test)]
@@ -152,6 +139,6 @@ mod tests {
     }
 
     fn chain_of(error: &Error) -> String {
-        crate::error::chain(error)
+        tw_types::chain(error)
     }
 }

@@ -1,6 +1,5 @@
 //! Sources: those that run are those that are defined.
 
-use crate::error::chain;
 use crate::secrets::Passwords;
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
@@ -13,6 +12,7 @@ use tokio::task::JoinHandle;
 use tw_api::{Code, Problem};
 use tw_capture::{CapturedName, Handle, Left, Place, Preflight, Status};
 use tw_project::{Catalog, SourceDef, bad_option};
+use tw_types::chain;
 
 /// What WITH may say of a source. Its name, address and tables have places of their own.
 const OPTIONS: [&str; 15] = [

@@ -2,20 +2,19 @@
 
 mod sources;
 
-pub(crate) use sources::{is_well, sources, standings, streams};
+pub(crate) use sources::{is_well, source, sources, sources_here, standings, streams};
 
 use crate::core::Core;
-use std::sync::Arc;
 use tw_api::parts::{Build, Projection, Source, Status};
 use tw_process::{PartitionStatus, Standing, ViewStatus};
 use tw_types::{StreamPartition, Token};
 
-/// The node as a whole.
-pub(crate) async fn node(core: &Arc<Core>) -> Status {
+/// The node as a whole, with these sources.
+pub(crate) fn node(core: &Core, sources: &[Source]) -> Status {
     let catalog = core.engine.catalog();
-    let (sources, projections) = (sources(core).await, projections(core));
+    let projections = projections(core);
     let free = core.folder.free_bytes();
-    let problems = problems(core, &sources, &projections, free);
+    let problems = problems(core, sources, &projections, free);
     Status {
         state: if problems.is_empty() { "ready" } else { "degraded" }.to_owned(),
         problems,

@@ -1,11 +1,11 @@
 //! Views: those that run are those that are wanted.
 
-use crate::error::chain;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tw_process::{Handle, View};
 use tw_project::WantedView;
+use tw_types::chain;
 
 /// The views of the workers, as far as this process has started them.
 pub(crate) struct Views {

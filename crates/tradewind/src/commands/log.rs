@@ -1,13 +1,14 @@
 //! `tradewind log`: a log that no node has open, checked and looked into.
 
 use crate::cli::Context;
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use crate::output::{Align, Cell, Listing, Output, count, note, record};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tw_env::Env;
 use tw_log::{FrameInfo, IndexInfo, Inspection, SegmentInfo, Verification};
+use tw_types::chain;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -51,8 +51,10 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
                     // Where it was reached it is reached again.
                     let mut again = config.clone();
                     again.http.listen = node.address();
-                    local::end(node).await?;
-                    node = local::start_again(again).await?;
+                    node = tokio::select! {
+                        asked = local::asked_to_end() => return asked,
+                        again = local::start_again(node, again) => again?,
+                    };
                     continue;
                 }
             }

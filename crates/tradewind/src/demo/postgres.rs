@@ -5,12 +5,13 @@
 use super::events::amount;
 use super::shop::{Fact, State};
 use crate::client::{Client, Request};
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use crate::output::note;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use tokio_postgres::{Config, NoTls};
+use tw_types::chain;
 
 /// What marks the demo's tables, so that nobody else's are written to.
 const MARK: &str = "written by tradewind demo";

@@ -126,11 +126,12 @@ fn clu_1_a_node_that_was_paused_past_its_lease_writes_nothing_and_comes_back() {
         waiting.join().unwrap()
     });
     assert!(waiting["token"].is_string(), "{waiting}");
-    // It may be starting anew, because others have shut it out.
-    eventually(
-        || zombie.cli(&["stream", "ls"]).status.success().then_some(()),
-        || "the zombie is gone".to_owned(),
-    );
+    // It starts anew, because others have shut it out, and gets its share again.
+    let is_back = || {
+        let owned = cluster.node(0).cli(&["cluster", "partitions", "-o", "ndjson"]);
+        String::from_utf8_lossy(&owned.stdout).contains(r#""owner":"n1""#).then_some(())
+    };
+    eventually(is_back, || "the zombie owns nothing".to_owned());
     append(zombie, 210..240);
     for number in 0..3 {
         let all = || (ids(cluster.node(number)) == (0..240).collect::<Vec<_>>()).then_some(());

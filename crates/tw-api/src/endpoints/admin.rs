@@ -1,13 +1,16 @@
 //! /v1/sources, /v1/projections, /v1/parked: state, and what can be done about it.
 
 use super::{Outcome, expect_json, json, no_content, read_json};
-use crate::parts::{Action, Control, ParkedFilter, ParkedId, Target};
+use crate::body::Body;
+use crate::forward::carry;
+use crate::parts::{Action, Control, ParkedFilter, ParkedId, Target, Way};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 use tw_types::{Offset, PartitionId, StreamName};
 use utoipa::ToSchema;
@@ -17,7 +20,7 @@ const PARKED: u64 = 100;
 const PARKED_MAX: u64 = 1_000;
 
 /// Which tables to copy again.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResnapshotRequest {
     /// Their names in the source; none: all of them.
@@ -38,10 +41,26 @@ pub(crate) async fn sources(call: &Call) -> Outcome {
 /// Shows one source.
 pub(crate) async fn source(call: &Call) -> Outcome {
     let name = call.capture(0)?;
-    let sources = control(call).sources().await?;
-    let source = sources.iter().find(|source| source.name == name);
-    let missing = || Problem::new(Code::NoSource, format!("there is no source `{name}`"));
-    json(source.ok_or_else(missing)?)
+    let source = control(call).source(&name).await?;
+    // Who is asked for what nobody runs says so.
+    if call.api.parts.routes.source(&name) == Way::Nobody {
+        return json(&source);
+    }
+    match at_source(call, &name, Bytes::new(), true).await? {
+        Some(answer) => Ok(answer),
+        None => json(&control(call).source(&name).await?),
+    }
+}
+
+/// Has the node that runs a source answer; None if that is this one.
+async fn at_source(
+    call: &Call,
+    name: &str,
+    body: Bytes,
+    can_repeat: bool,
+) -> Result<Option<Response<Body>>, Problem> {
+    let routes = &call.api.parts.routes;
+    carry(call, &format!("source `{name}`"), body, can_repeat, || routes.source(name)).await
 }
 
 /// Lists all projections.
@@ -77,8 +96,25 @@ pub(crate) async fn act(call: &Call, target: Target<'_>, action: Action) -> Outc
 /// Copies tables of a source again.
 pub(crate) async fn resnapshot(call: &Call, body: Incoming) -> Outcome {
     expect_json(call)?;
+    let name = call.capture(0)?;
     let request: ResnapshotRequest = read_json(call, body).await?;
-    act(call, Target::Source(&call.capture(0)?), Action::Resnapshot(request.tables)).await
+    control(call).source(&name).await?;
+    let body =
+        serde_json::to_vec(&request).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    match at_source(call, &name, body.into(), true).await? {
+        Some(answer) => Ok(answer),
+        None => act(call, Target::Source(&name), Action::Resnapshot(request.tables)).await,
+    }
+}
+
+/// Removes a source, and what it made in its database.
+pub(crate) async fn drop_source(call: &Call) -> Outcome {
+    let name = call.capture(0)?;
+    control(call).source(&name).await?;
+    match at_source(call, &name, Bytes::new(), false).await? {
+        Some(answer) => Ok(answer),
+        None => act(call, Target::Source(&name), Action::Drop).await,
+    }
 }
 
 /// Lists parked events.

@@ -4,14 +4,15 @@ mod format;
 mod shares;
 
 use super::{JSON, Outcome, answer};
+use crate::body::{Body, Received};
 use crate::headers::{self, TOKEN, etag};
 use crate::options::ms;
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
 use format::Format;
-use http::HeaderValue;
 use http::header::ETAG;
+use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -79,11 +80,11 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     let key = headers::idempotency_key(&call.headers)?;
     let format = Format::of(&call.headers)?;
     let body = call.api.bodies.read(body).await?;
-    let request = Request { call, stream: &stream, subject, expected, key, dedup, format, body: &body };
+    let request = Request { call, stream: &stream, subject, expected, key, dedup, format, body };
     let appended = if call.api.parts.routes.is_alone() {
         let write = request.write(None).await?;
         if write.is_empty() {
-            return Ok(answer(JSON, r#"{"events":[],"token":"tw1"}"#.as_bytes()));
+            return Ok(nothing());
         }
         in_time(call, call.api.parts.events.append(write)).await?
     } else {
@@ -96,6 +97,11 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     respond(call, &appended, subject.is_some())
 }
 
+/// The answer to an append of no events.
+fn nothing() -> Response<Body> {
+    answer(JSON, r#"{"events":[],"token":"tw1"}"#.as_bytes())
+}
+
 /// An append as it was asked for.
 struct Request<'r> {
     call: &'r Call,
@@ -105,7 +111,7 @@ struct Request<'r> {
     key: Option<&'r str>,
     dedup: bool,
     format: Format,
-    body: &'r [u8],
+    body: Received,
 }
 
 impl Request<'_> {
@@ -125,7 +131,7 @@ impl Request<'_> {
         write.dedup_by_id(self.dedup);
         let trace = headers::traceparent(&call.headers);
         let mut door = Door { call, stream, subject, trace, write, only, count: 0 };
-        door.take_all(self.format, self.body).await?;
+        door.take_all(self.format, &self.body).await?;
         Ok(door.write)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) async fn drain(call: &Call, drains: bool) -> Outcome {
 pub(crate) async fn read(call: &Call, body: Incoming) -> Outcome {
     let cluster = part(call)?;
     let request = call.api.bodies.read(body).await?;
-    let pieces = cluster.read(bytes::Bytes::copy_from_slice(&request));
+    let pieces = cluster.read(request.bytes());
     let mut response = Response::new(Body::stream(pieces.map(Ok)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Ok(response)

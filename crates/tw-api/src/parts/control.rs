@@ -26,7 +26,10 @@ pub trait Control: Send + Sync + 'static {
     /// Removes a stream and its events, unless something needs it.
     fn drop_stream<'a>(&'a self, name: &'a StreamName) -> BoxFuture<'a, Result<(), Problem>>;
 
-    /// All sources, in the order of their names.
+    /// A source, as this node sees it: whoever runs it knows more.
+    fn source<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Source, Problem>>;
+
+    /// All sources, in the order of their names, each as whoever runs it sees it.
     fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>>;
 
     /// All projections, in the order of their names.

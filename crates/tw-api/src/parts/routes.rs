@@ -66,7 +66,7 @@ pub trait Routes: Send + Sync + 'static {
     /// Resolves when a way may have changed after this call.
     fn changed(&self) -> BoxFuture<'static, ()>;
 
-    /// Sends a request to another node.
+    /// Sends a request to another node, as one that came by a hop ([`HOP`](super::HOP)).
     fn send<'a>(
         &'a self,
         node: &'a NodeId,

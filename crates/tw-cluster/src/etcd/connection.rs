@@ -73,10 +73,15 @@ impl Connection {
     /// The server to ask, and its number for [`Connection::turn_from`].
     fn server(&self) -> Result<(usize, &Server)> {
         let number = self.current.load(Ordering::Relaxed);
-        let server = number.checked_rem(self.servers.len()).and_then(|index| self.servers.get(index));
+        let server = self.numbered(number);
         let rule = "1 to 32 URLs";
         let none = || Error::InvalidOption { option: "endpoints", value: String::new(), rule };
         server.map(|server| (number, server)).ok_or_else(none)
+    }
+
+    /// Numbers go round.
+    fn numbered(&self, number: usize) -> Option<&Server> {
+        number.checked_rem(self.servers.len()).and_then(|index| self.servers.get(index))
     }
 
     /// Goes on to the next server, unless somebody else did so meanwhile.
@@ -136,42 +141,33 @@ impl Connection {
     }
 
     /// Opens a stream of answers at one server, whose number comes along; the request's half stays open.
-    pub(super) async fn open<M: Method>(&self, request: M) -> Result<(usize, Streaming<M::Answer>), Status> {
-        let (number, server) = self.server().map_err(|error| Status::invalid_argument(error.to_string()))?;
+    pub(super) async fn open<M: Method>(&self, request: M) -> (usize, Result<Streaming<M::Answer>, Status>) {
+        let (number, server) = match self.server() {
+            Ok(server) => server,
+            Err(error) => return (0, Err(Status::invalid_argument(error.to_string()))),
+        };
         let attempt = Duration::from_millis(self.options.attempt_ms_max);
-        match timeout(attempt, server.open(request, &self.options)).await {
-            Ok(Ok(answers)) => Ok((number, answers)),
-            Ok(Err(status)) => {
-                self.turn_from(number);
-                Err(status)
-            }
-            Err(_elapsed) => {
-                self.turn_from(number);
-                Err(Status::deadline_exceeded(format!("no answer within {} ms", attempt.as_millis())))
-            }
-        }
+        let late = || Status::deadline_exceeded(format!("no answer within {} ms", attempt.as_millis()));
+        let opened = timeout(attempt, server.open(request, &self.options)).await;
+        (number, opened.unwrap_or_else(|_elapsed| Err(late())))
     }
 
     /// Takes note of an answer of a stream.
     pub(super) fn note(&self, number: usize, header: Option<&Header>) -> Result<()> {
-        let server = number.checked_rem(self.servers.len()).and_then(|index| self.servers.get(index));
-        server.map_or(Ok(()), |server| self.check_cluster(server, header).map(drop))
+        self.numbered(number).map_or(Ok(()), |server| self.check_cluster(server, header).map(drop))
     }
 
-    /// What a failed stream means: an error if trying again is of no use, otherwise only where and why.
-    pub(super) fn failed(&self, status: &Status, action: String) -> Result<Outage, Failure> {
-        let endpoint = self.server().map(|(_, server)| server.endpoint.clone())?;
+    /// What it means that a stream of the server of this number failed, and who is asked next: an error if trying again is of
+    /// no use, otherwise only where and why.
+    pub(super) fn failed(&self, number: usize, status: &Status, action: String) -> Result<Outage, Failure> {
+        self.turn_from(number);
+        let endpoint = self.numbered(number).map(|server| server.endpoint.clone()).unwrap_or_default();
         let outage = |cause, remedy| Outage { action, endpoint, cause, remedy };
         match Failed::from(status) {
             Failed::Answered(failure) => Err(failure),
             Failed::Refused { cause, remedy } => Err(Error::Refused(outage(cause, remedy)).into()),
             Failed::Nobody { cause, .. } => Ok(outage(cause, REACHABLE)),
         }
-    }
-
-    /// Goes on to the next server after a stream of this one has ended.
-    pub(super) fn leave(&self, number: usize) {
-        self.turn_from(number);
     }
 
     pub(super) fn backoff(&self) -> Backoff {

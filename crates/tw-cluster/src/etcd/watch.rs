@@ -16,7 +16,9 @@ pub(super) struct EtcdWatch {
     range: Range,
     /// The first revision that was not told yet.
     next: Revision,
-    stream: Option<(usize, Streaming<WatchResponse>)>,
+    stream: Option<Streaming<WatchResponse>>,
+    /// The number of the server that was asked last.
+    server: usize,
     /// The pause before the next try, while there is an outage.
     outage: Option<Backoff>,
     failed: Option<Error>,
@@ -26,7 +28,7 @@ impl EtcdWatch {
     pub(super) fn new(connection: Arc<Connection>, range: Range, from: Revision) -> Self {
         // Revision 1 is the empty key space.
         let next = from.max(Revision(2));
-        Self { connection, range, next, stream: None, outage: None, failed: None }
+        Self { connection, range, next, stream: None, server: 0, outage: None, failed: None }
     }
 
     fn request(&self) -> WatchRequest {
@@ -46,14 +48,15 @@ impl EtcdWatch {
                 self.failed = Some(error);
                 return Ok(None);
             }
-            self.stream = Some(self.connection.open(self.request()).await?);
+            let (server, opened) = self.connection.open(self.request()).await;
+            self.server = server;
+            self.stream = Some(opened?);
         }
-        let Some((number, stream)) = &mut self.stream else { return Ok(None) };
-        let number = *number;
+        let Some(stream) = &mut self.stream else { return Ok(None) };
         let Some(answer) = stream.message().await? else {
             return Err(Status::unavailable("the server has closed the watch"));
         };
-        if let Err(error) = self.connection.note(number, answer.header.as_ref()) {
+        if let Err(error) = self.connection.note(self.server, answer.header.as_ref()) {
             self.failed = Some(error);
             return Ok(None);
         }
@@ -101,11 +104,9 @@ impl EtcdWatch {
 
     /// Waits before the next try, or remembers that there is no use in one.
     async fn recover(&mut self, status: Status) {
-        if let Some((number, _)) = self.stream.take() {
-            self.connection.leave(number);
-        }
+        self.stream = None;
         let action = format!("watch `{}`", self.range);
-        match self.connection.failed(&status, action) {
+        match self.connection.failed(self.server, &status, action) {
             Err(Failure::Other(error)) => self.failed = Some(error),
             Err(_) => self.failed = Some(self.compacted()),
             Ok(Outage { action, endpoint, cause, .. }) => {

@@ -42,8 +42,6 @@ pub struct Load {
     pub cpu_millicores: u64,
     /// Memory in use, in bytes.
     pub memory_bytes: u64,
-    /// Events that wait to be processed.
-    pub queue_events: u64,
     /// Requests under way.
     pub in_flight: u64,
     /// How far its views are behind, in events.
@@ -200,16 +198,9 @@ mod tests {
         assert_eq!(String::from_utf8(record.encode(&Key::new(["k"]).unwrap()).unwrap()).unwrap(), golden);
         let member = MemberV1::decode(&entry(golden)).unwrap().member(&entry(golden));
         assert_eq!((&member.registration, member.epoch), (&registration, Revision(7)));
-        let load = Load {
-            cpu_millicores: 1,
-            memory_bytes: 2,
-            queue_events: 3,
-            in_flight: 4,
-            lag_events: 5,
-            at_ms: 0,
-        };
+        let load = Load { cpu_millicores: 1, memory_bytes: 2, in_flight: 4, lag_events: 5, at_ms: 0 };
         let golden = concat!(
-            r#"{"v":1,"cpu_millicores":1,"memory_bytes":2,"queue_events":3,"in_flight":4,"lag_events":5,"#,
+            r#"{"v":1,"cpu_millicores":1,"memory_bytes":2,"in_flight":4,"lag_events":5,"#,
             r#""at_ms":6}"#
         );
         assert_eq!(

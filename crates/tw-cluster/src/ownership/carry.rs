@@ -49,8 +49,9 @@ async fn store(shared: &Shared, keys: &Keys, unit: &Unit, act: &Act) -> Result<O
                 None => Guard::Absent(key.clone()),
             };
             let mut transaction = transaction.when(unchanged);
-            if let Some((node, _)) = gone {
-                transaction = transaction.when(is_gone(shared, node)?);
+            if let Some((node, incarnation)) = gone {
+                let Some(is_gone) = is_gone(shared, node, *incarnation)? else { return Ok(Outcome::Failed) };
+                transaction = transaction.when(is_gone);
             }
             put(shared, transaction, &key, claim.clone()).await
         }
@@ -99,9 +100,13 @@ fn registered(shared: &Shared, node: &NodeId, incarnation: u64) -> Result<Guard>
     Ok(Guard::Created(shared.members.key(node.as_str())?, Revision(incarnation)))
 }
 
-/// That the node is not registered as it was: not at all, or in another incarnation.
-fn is_gone(shared: &Shared, node: &NodeId) -> Result<Guard> {
+/// That the node is not registered in this incarnation: not at all, or in another one. None if it is, as is known by now.
+fn is_gone(shared: &Shared, node: &NodeId, incarnation: u64) -> Result<Option<Guard>> {
     let epoch = shared.known.read().members.get(node.as_str()).map(|member| member.epoch);
     let key = shared.members.key(node.as_str())?;
-    Ok(epoch.map_or(Guard::Absent(key.clone()), |epoch| Guard::Created(key, epoch)))
+    Ok(match epoch {
+        Some(epoch) if epoch.0 == incarnation => None,
+        Some(epoch) => Some(Guard::Created(key, epoch)),
+        None => Some(Guard::Absent(key)),
+    })
 }

@@ -75,7 +75,7 @@ impl Keeper {
                 event = self.roster.next() => News::Members(event),
                 changes = self.placement.next() => News::Placement(changes),
                 _ = self.leaving.changed(), if !is_leaving => News::Leaving,
-                () = sleep_until(&*time, wake) => News::Time,
+                () = time.sleep_until_any(wake) => News::Time,
             };
             match news {
                 News::LeaseLost => {
@@ -209,11 +209,4 @@ async fn register_again(shared: Arc<Shared>) -> bool {
 /// What cannot be understood is passed over, and stays as it was known.
 fn read<T>(entry: &Entry, decode: impl FnOnce(&Entry) -> Result<T>) -> Option<T> {
     decode(entry).inspect_err(|error| tracing::warn!("{error}: passed over")).ok()
-}
-
-async fn sleep_until(time: &dyn crate::Time, at: Option<Duration>) {
-    match at {
-        Some(at) => time.sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// The election of whoever plans.
 pub(super) const ELECTION: &str = "planner";
 /// The role of nodes that own units.
-pub(super) const ROLE: &str = "data";
+pub const DATA_ROLE: &str = "data";
 
 /// The plan in force, and the revision that stored it.
 struct Stored {
@@ -109,7 +109,7 @@ fn seen((node, member): (&String, &Member)) -> (String, u64, bool) {
 fn nodes(members: &BTreeMap<String, Member>) -> Vec<Node> {
     let node = |(name, member): (&String, &Member)| {
         let registration = &member.registration;
-        if !registration.roles.contains(ROLE) {
+        if !registration.roles.contains(DATA_ROLE) {
             return None;
         }
         Some(Node {

@@ -90,12 +90,7 @@ impl Watches<'_> {
         }
         let time = self.coordination.time();
         let changes = futures_util::future::select_all(self.open.iter_mut().map(|(_, watch)| watch.next()));
-        let until = async {
-            match until {
-                Some(until) => time.sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
+        let until = time.sleep_until_any(until);
         let failed = tokio::select! {
             (changed, index, _) = changes => changed.err().map(|error| (index, error)),
             () = until => None,

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod agreement;
-mod configuration;
 mod engines;
 mod etcd;
 mod faulty;

@@ -5,8 +5,8 @@
 
 use super::Identity;
 use crate::core::Core;
-use crate::error::chain;
 use tw_log::{Error, NewStream};
+use tw_types::chain;
 use tw_types::{Data, Event, StreamName};
 
 const STREAM: &str = "$cluster";

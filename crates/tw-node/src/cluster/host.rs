@@ -3,16 +3,16 @@
 use super::gates::Gates;
 use super::{Identity, Subject, history};
 use crate::core::Core;
-use crate::error::chain;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tw_cluster::Units;
-use tw_log::CONFIG_STREAM;
+use tw_log::CONFIG_PARTITION;
 use tw_plan::placement::Unit;
 use tw_process::Assigned;
+use tw_types::chain;
 use tw_types::{PartitionId, StreamPartition};
 
 /// Carries out what the node's part in the cluster demands.
@@ -26,6 +26,8 @@ pub(crate) struct Host {
     identity: Identity,
     /// The incarnation whose registration is in the log.
     said: tokio::sync::Mutex<u64>,
+    /// The units that there were at the last look.
+    seen: Mutex<BTreeSet<Unit>>,
 }
 
 impl Host {
@@ -39,7 +41,17 @@ impl Host {
             kept,
             identity,
             said: tokio::sync::Mutex::default(),
+            seen: Mutex::default(),
         }
+    }
+
+    /// Whether there are other units than at the last look.
+    pub(super) fn has_other_units(&self) -> bool {
+        let units = self.all();
+        let mut seen = self.seen.lock();
+        let differ = *seen != units;
+        *seen = units;
+        differ
     }
 
     fn core(&self) -> Result<Arc<Core>, String> {
@@ -81,8 +93,7 @@ impl Host {
             Some(Subject::Partition(at)) => {
                 // Not known here yet, if it was made a moment ago.
                 if core.log.bounds(at).is_err() {
-                    let config = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
-                    core.log.refresh(&[config]).await.map_err(|error| chain(&error))?;
+                    core.log.refresh(&[CONFIG_PARTITION]).await.map_err(|error| chain(&error))?;
                 }
                 core.log.refresh(&[at]).await.map_err(|error| chain(&error))?;
                 core.events.catch_up(at).await.map_err(|error| chain(&error))?;

@@ -5,20 +5,12 @@ use std::sync::Weak;
 use std::time::Duration;
 use tw_cluster::Load;
 
-/// What the system says of its memory, in bytes.
-pub(crate) struct Memory {
-    pub(crate) total: u64,
-}
-
 /// The memory of this machine; None where the system does not say.
-pub(crate) fn memory() -> Option<Memory> {
+pub(crate) fn memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = |name: &str| -> Option<u64> {
-        text.lines().find_map(|line| {
-            line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok()
-        })
-    };
-    Some(Memory { total: kib("MemTotal")? << 10 })
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = total.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
 }
 
 /// The processor time that this process has used, in clock ticks of a hundredth of a second, and its memory in bytes.
@@ -39,18 +31,16 @@ pub(crate) async fn tell(core: Weak<Core>, every_ms: u64) {
         tokio::time::sleep(every).await;
         let Some(core) = core.upgrade() else { return };
         let Some(owners) = core.cluster.owners() else { return };
-        let now = used();
-        let ticks = now.map(|(ticks, _)| ticks);
-        let spent = ticks.zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
-        before = ticks;
+        // What is not known is not told.
+        let Some((ticks, memory_bytes)) = used() else { continue };
+        let Some(spent) = before.replace(ticks).map(|before| ticks.saturating_sub(before)) else { continue };
         let views = core.workers.status();
         let lag_events = views.iter().flat_map(|view| &view.partitions).map(|part| part.lag_events).sum();
         let load = Load {
             // Ticks are hundredths of a second: ten milliseconds each.
             cpu_millicores: spent * 10 * 1_000 / every_ms.max(1),
-            memory_bytes: now.map_or(0, |(_, bytes)| bytes),
-            queue_events: lag_events,
-            in_flight: 0,
+            memory_bytes,
+            in_flight: core.options.requests().into(),
             lag_events,
             at_ms: 0,
         };

@@ -4,7 +4,7 @@ use super::Ways;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Uri};
+use http::{Method, Request, Uri};
 use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{Routes as _, Way};
@@ -35,7 +35,6 @@ impl Peers for NodePeers {
             let mut asked = Request::new(request);
             *asked.method_mut() = Method::POST;
             *asked.uri_mut() = Uri::from_static("/v1/cluster/read");
-            asked.headers_mut().insert("tradewind-hop", HeaderValue::from_static("1"));
             let answer = tokio::time::timeout(timeout, self.0.send(node, asked)).await;
             let answer =
                 answer.map_err(|elapsed| failed(elapsed.into()))?.map_err(|error| failed(error.into()))?;

@@ -3,7 +3,7 @@
 use super::{Cluster, Ways};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::{HeaderValue, Method, Request};
+use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::time::Duration;
@@ -42,8 +42,7 @@ impl RemoteSource<'_> {
     /// # Errors
     /// Why that node does not say.
     pub(crate) async fn look(&self) -> Result<tw_api::parts::Source, String> {
-        let answer =
-            self.ask(Method::GET, "", Bytes::new(), LOOK).await.map_err(|problem| problem.to_string())?;
+        let answer = self.ask(Method::GET, LOOK).await.map_err(|problem| problem.to_string())?;
         serde_json::from_value(answer).map_err(|error| error.to_string())
     }
 
@@ -52,36 +51,19 @@ impl RemoteSource<'_> {
     /// # Errors
     /// Why not.
     pub(crate) async fn remove(&self) -> Result<String, Problem> {
-        let answer = self.ask(Method::DELETE, "", Bytes::new(), ACT).await?;
+        let answer = self.ask(Method::DELETE, ACT).await?;
         Ok(answer.get("message").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
-    /// Has it read tables again.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) async fn resnapshot(&self, tables: &[String]) -> Result<(), Problem> {
-        let body = serde_json::json!({ "tables": tables }).to_string();
-        self.ask(Method::POST, "/resnapshot", body.into(), ACT).await.map(drop)
-    }
-
-    async fn ask(
-        &self,
-        method: Method,
-        action: &str,
-        body: Bytes,
-        limit: Duration,
-    ) -> Result<Value, Problem> {
+    async fn ask(&self, method: Method, limit: Duration) -> Result<Value, Problem> {
         let Self { ways, node, name } = self;
         let broken = |cause: String| {
             Problem::new(Code::Timeout, format!("node `{node}`, which runs source `{name}`, {cause}"))
         };
-        let path = format!("/v1/sources/{}{action}", utf8_percent_encode(name, NON_ALPHANUMERIC));
-        let mut request = Request::new(body);
+        let path = format!("/v1/sources/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let mut request = Request::new(Bytes::new());
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|_| broken("cannot be asked for it".into()))?;
-        request.headers_mut().insert("tradewind-hop", HeaderValue::from_static("1"));
-        request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
         let asked = async {
             let answer = ways
                 .send(node, request)

@@ -5,9 +5,9 @@ use super::wire::Wire;
 use super::{Cluster, PROTOCOL, Subject};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use std::sync::{Arc, Weak};
-use tw_api::parts::{Pass, Reply, Routes, Unanswered, Way};
+use tw_api::parts::{HOP, Pass, Reply, Routes, Unanswered, Way};
 use tw_cluster::Owner;
 use tw_plan::placement::Unit;
 use tw_types::{NodeId, StreamPartition};
@@ -64,8 +64,9 @@ impl Routes for Ways {
     fn send<'a>(
         &'a self,
         node: &'a NodeId,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
     ) -> BoxFuture<'a, Result<Response<Reply>, Unanswered>> {
+        request.headers_mut().insert(HOP, HeaderValue::from_static("1"));
         Box::pin(async move {
             let address = self.cluster().and_then(|cluster| cluster.owners()?.address(node, PROTOCOL));
             let Some(address) = address else {

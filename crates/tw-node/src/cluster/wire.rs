@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyDataStream, Full};
 use hyper_util::client::legacy::Client;
@@ -10,6 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::time::Duration;
 use tw_api::parts::{Reply, Unanswered};
+use tw_cluster::Sign;
 use tw_types::NodeId;
 
 /// How long connecting to another node may take.
@@ -41,24 +42,54 @@ impl Wire {
         address: &str,
         request: Request<Bytes>,
     ) -> Result<Response<Reply>, Unanswered> {
-        let unsent = |cause: String| Unanswered { was_sent: false, cause };
-        let authority: Authority = address.parse().map_err(|_| {
-            unsent(format!("node `{node}` is registered at `{address}`, which is no address"))
-        })?;
         let (mut head, body) = request.into_parts();
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(authority);
-        parts.path_and_query =
-            head.uri.path_and_query().cloned().or_else(|| Some(PathAndQuery::from_static("/")));
-        head.uri = Uri::from_parts(parts).map_err(|error| unsent(error.to_string()))?;
+        head.uri = at(address, &head.uri).ok_or_else(|| Unanswered {
+            was_sent: false,
+            cause: format!("node `{node}` is registered at `{address}`, which is no address"),
+        })?;
         let sent = self.client.request(Request::from_parts(head, Full::new(body))).await;
         let answer = sent.map_err(|error| Unanswered {
             was_sent: !error.is_connect(),
-            cause: format!("node `{node}` at {address}: {}", crate::error::chain(&error)),
+            cause: format!("node `{node}` at {address}: {}", tw_types::chain(&error)),
         })?;
         Ok(answer.map(|body| -> Reply {
             BodyDataStream::new(body).map(|piece| piece.map_err(std::io::Error::other)).boxed()
         }))
     }
+
+    /// Whether anybody is at `address`.
+    pub(crate) async fn probe(&self, address: &str, path: Uri) -> Sign {
+        let Some(uri) = at(address, &path) else { return Sign::Silent };
+        match self.client.get(uri).await {
+            Ok(_) => Sign::Alive,
+            Err(error) if is_refused(&error) => Sign::Refused,
+            Err(_) => Sign::Silent,
+        }
+    }
+}
+
+/// The place of a node's interface.
+fn at(address: &str, path: &Uri) -> Option<Uri> {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(address.parse().ok()?);
+    parts.path_and_query = path.path_and_query().cloned().or_else(|| Some(PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).ok()
+}
+
+/// Whether the machine says that nobody is there, or not any more.
+fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind;
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+            return error.is_incomplete_message() || error.is_canceled();
+        }
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            )
+        })
+    })
 }

@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 15] = [
+const TABLES: [Table; 16] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -84,6 +84,12 @@ const TABLES: [Table; 15] = [
         name: "cluster.ownership.placement",
         about: "How units are placed.",
         source: include_str!("../../../tw-plan/src/placement/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "cluster.ownership.detection",
+        about: "How soon a node that does not answer is taken for dead.",
+        source: include_str!("../../../tw-plan/src/detection/options.rs"),
         item: "Options",
     },
     Table {

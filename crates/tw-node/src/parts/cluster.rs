@@ -1,6 +1,7 @@
 //! The cluster behind the interface.
 
-use crate::cluster::Subject;
+use super::problem::of_cluster;
+use crate::cluster::{PROTOCOL, Subject};
 use crate::core::Core;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -53,6 +54,8 @@ impl Cluster for NodeCluster {
 
     fn drain<'a>(&'a self, node: &'a str, drains: bool) -> BoxFuture<'a, Result<String, Problem>> {
         Box::pin(async move {
+            let missing = |error| Problem::new(Code::NoNode, format!("there is no node `{node}`: {error}"));
+            NodeId::new(node).map_err(missing)?;
             let members = Members::new(self.owners()?.coordination().clone()).map_err(of_cluster)?;
             let standing = if drains { Standing::Draining } else { Standing::Active };
             let changed = members.set_standing(node, standing).await.map_err(of_cluster)?;
@@ -82,7 +85,7 @@ fn node(name: &str, member: &Member, plan: &Plan, now_ms: u64) -> NodeView {
             Standing::Active => "active".to_owned(),
             Standing::Draining => "draining".to_owned(),
         },
-        address: registration.addresses.get("http").cloned().unwrap_or_default(),
+        address: registration.addresses.get(PROTOCOL).cloned().unwrap_or_default(),
         version: registration.version.clone(),
         units: count(|one, id| one.owner == *id),
         standbys: count(|one, id| one.standbys.contains(id)),
@@ -131,13 +134,4 @@ fn described(
 fn natural(name: &str) -> (&str, u64) {
     let split = name.rsplit_once('/').and_then(|(stream, number)| Some((stream, number.parse().ok()?)));
     split.unwrap_or((name, 0))
-}
-
-fn of_cluster(error: tw_cluster::Error) -> Problem {
-    let code = match error {
-        tw_cluster::Error::NoMember { .. } | tw_cluster::Error::InvalidKey { .. } => Code::NoNode,
-        tw_cluster::Error::Unavailable(_) | tw_cluster::Error::Unknown(_) => Code::Timeout,
-        _ => Code::Internal,
-    };
-    Problem::new(code, crate::error::chain(&error))
 }

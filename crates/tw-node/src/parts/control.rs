@@ -97,6 +97,14 @@ impl Control for NodeControl {
         Box::pin(self.core.definitions.drop_stream(name))
     }
 
+    fn source<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Source, Problem>> {
+        Box::pin(async move {
+            let catalog = self.core.engine.catalog();
+            let defined = catalog.source(name).map_err(of_project)?;
+            Ok(status::source(&self.core, defined).await)
+        })
+    }
+
     fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>> {
         Box::pin(async { Ok(status::sources(&self.core).await) })
     }
@@ -107,18 +115,6 @@ impl Control for NodeControl {
 
     fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<String, Problem>> {
         Box::pin(async move {
-            if let Target::Source(name) = target
-                && let Some(remote) = self.core.cluster.remote_source(name)
-            {
-                match &action {
-                    Action::Resnapshot(tables) => {
-                        remote.resnapshot(tables).await?;
-                        return Ok(format!("source `{name}` reads its rows again"));
-                    }
-                    Action::Drop => return remote.remove().await,
-                    Action::Pause | Action::Resume | Action::Rebuild => {}
-                }
-            }
             let (verb, kind, name) = match (target, action) {
                 (Target::Source(name), Action::Resnapshot(tables)) => {
                     return resnapshot(&self.core, name, &tables).await;
@@ -137,7 +133,7 @@ impl Control for NodeControl {
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, Problem>> {
-        Box::pin(async { Ok(status::node(&self.core).await) })
+        Box::pin(async { Ok(status::node(&self.core, &status::sources(&self.core).await)) })
     }
 
     fn ready(&self) -> Result<(), Problem> {

@@ -1,7 +1,7 @@
 //! Errors of the crates below as problems of the interface.
 
-use crate::error::chain;
 use tw_api::{Code, Problem};
+use tw_types::chain;
 
 /// An error of a statement.
 pub(crate) fn of_project(error: tw_project::Error) -> Problem {
@@ -49,6 +49,7 @@ pub(crate) fn of_cluster(error: tw_cluster::Error) -> Problem {
         Error::InvalidKey { .. } => return Problem::parameter("name", text),
         Error::NoSession(_) | Error::NoLease(_) => Code::NoLockSession,
         Error::NotHeld { .. } => Code::LockNotHeld,
+        Error::NoMember { .. } => Code::NoNode,
         Error::Wounded { .. } => Code::Wounded,
         Error::Unavailable(_)
         | Error::Unknown(_)
@@ -70,6 +71,7 @@ pub(crate) fn of_process(error: tw_process::Error) -> Problem {
         Error::Timeout { .. } => Code::Timeout,
         Error::Stopped { .. } => Code::WrongState,
         Error::Closed => Code::ShuttingDown,
+        Error::NotAssigned { .. } => Code::NoOwner,
         _ => Code::Internal,
     };
     Problem::new(code, chain(&error))

@@ -2,10 +2,10 @@
 //! source.
 
 use super::Secrets;
-use crate::error::chain;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tw_cluster::{Coordination, Key, Transaction};
+use tw_types::chain;
 
 /// The passwords of sources.
 pub(crate) enum Passwords {

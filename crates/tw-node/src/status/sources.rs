@@ -1,34 +1,45 @@
 //! How sources are, in the words of the interface.
 
 use crate::core::Core;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use tw_api::parts::{Build, Source, SourceSlot, SourceTable};
 use tw_capture::{CapturedName, SlotStatus, SnapshotPhase, SourcePhase, TableStatus};
 use tw_project::{SourceDef, SourceStanding};
 
-/// All sources, in the order of their names.
+/// All sources, in the order of their names; other nodes are asked for those that they run.
 pub(crate) async fn sources(core: &Core) -> Vec<Source> {
     let catalog = core.engine.catalog();
-    let mut sources = Vec::new();
-    for source in catalog.sources() {
-        let def = &source.def;
-        sources.push(if source.paused {
-            idle(def, "paused", None)
-        } else {
-            match core.sources.status(&def.name).await {
-                Ok(status) => running(def, status),
-                Err(reason) => match core.cluster.remote_source(&def.name) {
-                    None => idle(def, "failed", Some(reason)),
-                    Some(remote) => {
-                        let look = remote.look().await;
-                        look.unwrap_or_else(|reason| idle(def, "failed", Some(reason)))
-                    }
-                },
+    let looks = catalog.sources().map(|defined| async move {
+        match core.cluster.remote_source(&defined.def.name).filter(|_| !defined.paused) {
+            None => source(core, defined).await,
+            Some(remote) => {
+                let look = remote.look().await;
+                look.unwrap_or_else(|reason| idle(&defined.def, "failed", Some(reason)))
             }
-        });
-    }
+        }
+    });
+    let mut sources = join_all(looks).await;
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     sources
+}
+
+/// The sources that no other node runs. Nobody is asked.
+pub(crate) async fn sources_here(core: &Core) -> Vec<Source> {
+    let catalog = core.engine.catalog();
+    let here = catalog.sources().filter(|defined| core.cluster.remote_source(&defined.def.name).is_none());
+    join_all(here.map(|defined| source(core, defined))).await
+}
+
+/// A source, as this node sees it.
+pub(crate) async fn source(core: &Core, defined: &tw_project::Source) -> Source {
+    if defined.paused {
+        return idle(&defined.def, "paused", None);
+    }
+    match core.sources.status(&defined.def.name).await {
+        Ok(status) => running(&defined.def, status),
+        Err(reason) => idle(&defined.def, "failed", Some(reason)),
+    }
 }
 
 /// The same as SHOW SOURCES tells it.

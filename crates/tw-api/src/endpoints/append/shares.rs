@@ -7,11 +7,10 @@
 use super::{Request, in_time};
 use crate::Problem;
 use crate::body::Body;
-use crate::forward::{Forward, Tried, collect, unknown};
+use crate::forward::{Forward, Tried, collect, not_owner, unknown};
 use crate::headers::{self, SHARE};
 use crate::options::ms;
 use crate::parts::{Unanswered, Way};
-use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
@@ -61,8 +60,7 @@ pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
     }
     let write = request.write(None).await?;
     if write.is_empty() {
-        let nothing = super::answer(super::JSON, r#"{"events":[],"token":"tw1"}"#.as_bytes());
-        return Ok(Done::Answered(nothing));
+        return Ok(Done::Answered(super::nothing()));
     }
     let places: Vec<PartitionId> = write.places().map(|at| at.partition).collect();
     let mut left: BTreeSet<PartitionId> = places.iter().copied().collect();
@@ -116,7 +114,7 @@ async fn here(request: &Request<'_>, forward: &Forward<'_>) -> Result<Done, Prob
     let what = name(request, &places.iter().map(|at| at.partition).collect());
     forward.arrive(&what, || places.iter().all(|at| routes.partition(*at) == Way::Here)).await?;
     let Some(pass) = routes.enter(&places) else {
-        return forward.arrive(&what, || false).await.map(|()| Done::Answered(super::super::no_content()));
+        return Err(not_owner(&what));
     };
     let appended = in_time(call, call.api.parts.events.append(write)).await;
     drop(pass);
@@ -155,7 +153,7 @@ async fn carry(
             // Each event's place is needed here.
             let prefer =
                 (HeaderName::from_static("prefer"), HeaderValue::from_static("return=representation"));
-            let body = Bytes::copy_from_slice(request.body);
+            let body = request.body.bytes();
             let routes = &request.call.api.parts.routes;
             let has = |partition: &PartitionId| {
                 let at = StreamPartition::new(request.stream.id, *partition);

@@ -73,6 +73,11 @@ impl Control for Registry {
         })
     }
 
+    fn source<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Source, Problem>> {
+        let missing = move || Problem::new(Code::NoSource, format!("there is no source `{name}`"));
+        Box::pin(async move { self.sources.lock().get(name).cloned().ok_or_else(missing) })
+    }
+
     fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>> {
         Box::pin(async { Ok(self.sources.lock().values().cloned().collect()) })
     }
