@@ -13,6 +13,7 @@ use crate::body::{Body, CutOff};
 use crate::headers::{DEADLINE, HOP};
 use crate::options::ms;
 use crate::parts::{Reply, Unanswered, Way};
+use crate::server::Phase;
 use crate::service::Call;
 use crate::{Code, Problem};
 use bytes::{Bytes, BytesMut};
@@ -67,8 +68,12 @@ impl<'c> Forward<'c> {
     /// Waits for news about who has what, and no longer than a moment.
     ///
     /// # Errors
-    /// `no_owner` when the time is over; `not_owner` for a request that came by a hop.
+    /// `no_owner` when the time is over; `shutting_down` when this node is about to end.
     pub(crate) async fn pause(&self, what: &str) -> Result<(), Problem> {
+        if *self.call.api.phase.borrow() != Phase::Serving {
+            let detail = format!("the node is shutting down, and {what} has no owner here: ask another node");
+            return Err(Problem::new(Code::ShuttingDown, detail));
+        }
         let left = self.left();
         if left.is_zero() {
             return Err(no_owner(what));

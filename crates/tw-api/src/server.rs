@@ -17,7 +17,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -61,41 +61,42 @@ pub enum Error {
 }
 
 /// A running server. [`Server::shutdown`] ends it in order, dropping it ends it at once.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     phase: watch::Sender<Phase>,
     /// Closed when the last connection has ended.
     ended: mpsc::Receiver<Infallible>,
     tasks: [JoinHandle<()>; 2],
-    handle: Handle,
+    api: Arc<Api>,
 }
 
-/// What can be done with a running server. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle(Arc<Api>);
+/// What can be done with a running server. Cheap to clone; it keeps neither the server nor its parts.
+#[derive(Debug, Clone)]
+pub struct Handle(Weak<Api>);
 
 impl Handle {
     /// Puts other options into effect: for requests at once, for connections with the next one. Where it listens does not
-    /// change, whatever they say. Must be called within a Tokio runtime.
+    /// change, whatever they say. Of a server that has ended nothing changes. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// The first option that is not accepted; then nothing has changed.
     pub fn reconfigure(&self, options: Options) -> Result<(), InvalidOption> {
         options.check()?;
-        self.0.reconfigure(options);
+        if let Some(api) = self.0.upgrade() {
+            api.reconfigure(options);
+        }
         Ok(())
     }
 
     /// How many requests are under way.
     pub fn in_flight(&self) -> u32 {
-        self.0.in_flight()
+        self.0.upgrade().map_or(0, |api| api.in_flight())
     }
 }
 
-impl std::fmt::Debug for Handle {
+impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -113,15 +114,14 @@ impl Server {
         let (alive, ended) = mpsc::channel(1);
         let upkeep = tokio::spawn(upkeep(parts.metrics.clone(), phases.clone()));
         let api = Arc::new(Api::new(options, parts, phases));
-        let handle = Handle(api.clone());
-        let accept = tokio::spawn(accept(listener, api, alive));
+        let accept = tokio::spawn(accept(listener, api.clone(), alive));
         tracing::info!(%address, "listening");
-        Ok(Self { address, phase, ended, tasks: [upkeep, accept], handle })
+        Ok(Self { address, phase, ended, tasks: [upkeep, accept], api })
     }
 
     /// What can be done with it while it runs.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        Handle(Arc::downgrade(&self.api))
     }
 
     /// The address on which it listens.
@@ -133,7 +133,7 @@ impl Server {
     /// `shutdown_ms_max`, then every connection is closed.
     pub async fn shutdown(mut self) {
         self.phase.send_replace(Phase::Draining);
-        let shutdown_ms_max = self.handle.0.options.get().shutdown_ms_max;
+        let shutdown_ms_max = self.api.options.get().shutdown_ms_max;
         if tokio::time::timeout(ms(shutdown_ms_max), self.ended.recv()).await.is_err() {
             tracing::warn!(shutdown_ms_max, "closing connections that did not end in time");
         }

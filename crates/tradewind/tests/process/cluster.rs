@@ -126,9 +126,9 @@ fn clu_1_a_node_that_was_paused_past_its_lease_writes_nothing_and_comes_back() {
         waiting.join().unwrap()
     });
     assert!(waiting["token"].is_string(), "{waiting}");
-    // It starts anew, because others have shut it out, and gets its share again.
+    // It starts anew, because others have shut it out, and gets its share again: it says so itself once it can write.
     let is_back = || {
-        let owned = cluster.node(0).cli(&["cluster", "partitions", "-o", "ndjson"]);
+        let owned = zombie.cli(&["cluster", "partitions", "-o", "ndjson"]);
         String::from_utf8_lossy(&owned.stdout).contains(r#""owner":"n1""#).then_some(())
     };
     eventually(is_back, || "the zombie owns nothing".to_owned());
