@@ -7,7 +7,7 @@
 //! - [`ownership`]: how a node carries a plan out, so that never two write the same.
 //!
 //! A core decides from its arguments alone: it is told the time and handed its randomness. `tw-cluster` stores plans and
-//! carries them out; `tw-api` asks who gets a request and whether it may enter. The folder of each module has a README with
+//! carries them out; `tw-api` asks whether a request may enter. The folder of each module has a README with
 //! the problem, the measure, the sources and a comparison under simulated load.
 
 pub mod balance;

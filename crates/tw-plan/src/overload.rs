@@ -85,15 +85,47 @@ impl Limiter {
     pub fn admit(&mut self, priority: Priority, now_us: u64) -> Decision {
         self.demand.arrived(priority, now_us);
         if self.has_room(priority) {
-            self.in_flight += 1;
-            self.inside[priority.index()] += 1;
             self.demand.admitted(priority);
-            self.limit.entered(self.in_flight);
+            self.count(priority);
             return Decision::Admit;
         }
         self.limit.refused();
         self.refused += 1;
         Decision::Refuse { retry_after_ms: self.retry_after_ms(priority) }
+    }
+
+    /// Takes a request in that must not be refused: another door has let it in, and what was done for it there would be
+    /// lost. It takes room like any other, and [`Limiter::done`] has to be called when it is done.
+    pub fn enter(&mut self, priority: Priority, now_us: u64) {
+        self.demand.arrived(priority, now_us);
+        self.demand.admitted(priority);
+        self.count(priority);
+    }
+
+    /// Takes a request out that waits for something else than this door's work. It was admitted, so it may
+    /// [come back](Limiter::come_back) whenever it likes.
+    pub fn step_out(&mut self, priority: Priority) {
+        let inside = &mut self.inside[priority.index()];
+        *inside = inside.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Takes a request in again that has [stepped out](Limiter::step_out). It may find more inside than the limit; then
+    /// nobody is admitted until enough have left.
+    pub fn come_back(&mut self, priority: Priority) {
+        self.count(priority);
+    }
+
+    /// Puts other options into effect. What was found out about latencies and demand stays, and the limit as far as it
+    /// is within its new bounds.
+    ///
+    /// # Errors
+    /// [`Error::Option`]: an option is outside its bounds; then nothing has changed.
+    pub fn reconfigure(&mut self, options: Options) -> Result<(), Error> {
+        options.check()?;
+        self.limit.reconfigure(&options);
+        self.options = options;
+        Ok(())
     }
 
     /// Whether a request of this priority would be admitted now.
@@ -112,10 +144,15 @@ impl Limiter {
 
     /// Says that an admitted request is done, after so many microseconds.
     pub fn done(&mut self, priority: Priority, latency_us: u64, outcome: Outcome, now_us: u64) {
-        let inside = &mut self.inside[priority.index()];
-        *inside = inside.saturating_sub(1);
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.step_out(priority);
         self.limit.done(&self.options, latency_us, outcome, now_us);
+    }
+
+    fn count(&mut self, priority: Priority) {
+        self.in_flight = self.in_flight.saturating_add(1);
+        let inside = &mut self.inside[priority.index()];
+        *inside = inside.saturating_add(1);
+        self.limit.entered(self.in_flight);
     }
 
     /// How many requests may be inside at once: between `limit_min` and `limit_max`.

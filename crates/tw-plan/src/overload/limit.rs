@@ -66,6 +66,12 @@ impl Sample {
     }
 }
 
+/// How long requests may take on average before the limit is lowered.
+fn tolerated_us(options: &Options, baseline_us: f64) -> f64 {
+    let part_us = baseline_us * f64::from(options.tolerance_permille) / 1_000.0;
+    part_us.max(baseline_us + f64::from(options.queue_us_max))
+}
+
 /// See the module's text.
 #[derive(Debug, Clone)]
 pub(super) struct Limit {
@@ -108,6 +114,15 @@ impl Limit {
             longest_us: 0.0,
             done_since: 0,
         }
+    }
+
+    /// Other bounds, from now on. What was found out stays.
+    pub(super) fn reconfigure(&mut self, options: &Options) {
+        self.min = options.limit_min.into();
+        self.start = options.limit_start.into();
+        self.max = options.limit_max.into();
+        self.value = self.value.clamp(self.min, self.max);
+        self.shrunk_from = self.shrunk_from.clamp(self.min, self.max);
     }
 
     pub(super) fn now(&self) -> u32 {
@@ -153,7 +168,10 @@ impl Limit {
         let is_clear = self.phase == Phase::Follow
             && count >= requests / CLEAR.0
             && sample.average_us().zip(self.baseline_us).is_some_and(
-                |((average_us, error_us), baseline_us)| average_us - 2.0 * error_us > CLEAR.1 * baseline_us,
+                |((average_us, error_us), baseline_us)| {
+                    let clear_us = (CLEAR.1 * baseline_us).max(tolerated_us(options, baseline_us));
+                    average_us - 2.0 * error_us > clear_us
+                },
             );
         if count >= requests || is_clear || (is_old && count >= REQUESTS_MIN) {
             let sample = *sample;
@@ -167,7 +185,7 @@ impl Limit {
             (Phase::Follow, Some(average)) => self.follow(options, sample, average, now_us),
             (Phase::Follow, None) => self.shrink(self.value * BACKOFF, 0.0),
             (Phase::Drain, _) => self.phase = Phase::Measure,
-            (Phase::Measure, Some((average_us, _))) => self.measured(average_us, now_us),
+            (Phase::Measure, Some((average_us, _))) => self.measured(options, average_us, now_us),
             (Phase::Measure, None) => self.phase = Phase::Follow,
         }
         self.value = self.value.clamp(self.min, self.max);
@@ -185,7 +203,7 @@ impl Limit {
             return;
         };
         let step = self.value.sqrt() / 4.0;
-        let tolerated_us = baseline_us * f64::from(options.tolerance_permille) / 1_000.0;
+        let tolerated_us = tolerated_us(options, baseline_us);
         // What may be chance is not held against anyone.
         let at_least_us = average_us - error_us;
         let in_force = self.value;
@@ -215,7 +233,8 @@ impl Limit {
             (self.baseline_us, self.baseline_at_us) = (Some(baseline_us), now_us);
         }
         let age_us = now_us.saturating_sub(self.baseline_at_us);
-        if age_us > u64::from(options.baseline_ms) * 1_000 {
+        // Where nobody is refused, nobody gains from a better limit, and measuring would refuse some.
+        if sample.refused && age_us > u64::from(options.baseline_ms) * 1_000 {
             self.phase = Phase::Drain;
         }
     }
@@ -230,9 +249,11 @@ impl Limit {
     }
 
     /// Takes the average with half of the limit.
-    fn measured(&mut self, average_us: f64, now_us: u64) {
+    fn measured(&mut self, options: &Options, average_us: f64, now_us: u64) {
         let half = self.value / 2.0;
-        if half > self.min && average_us < self.average_us * FASTER {
+        // What has gone was half of the queue, or more.
+        let is_long = (self.average_us - average_us) * 2.0 > f64::from(options.queue_us_max);
+        if half > self.min && is_long && average_us < self.average_us * FASTER {
             // There was a queue before, and perhaps there still is one.
             (self.value, self.average_us) = (half, average_us);
             self.phase = Phase::Drain;

@@ -19,6 +19,9 @@ pub struct Options {
     /// How much longer requests may take than without a queue, on average, before the limit is lowered, in thousandths:
     /// 1,000 to 5,000. Default 1,300.
     pub tolerance_permille: u32,
+    /// A queue of up to this long is tolerated whatever part of the latency it is, in microseconds: 0 to 1,000,000. For requests
+    /// that are so quick that chance is a large part of how long they take, or that are carried out together. Default 0.
+    pub queue_us_max: u32,
     /// So many requests make a sample, if `window_ms_max` is not over before: 10 to 10,000. Default 100.
     pub window_requests: u32,
     /// A sample ends after this time, in milliseconds, if it has five requests by then: 10 to 60,000. Default 1,000.
@@ -39,6 +42,7 @@ impl Default for Options {
             limit_start: 32,
             limit_max: 4_096,
             tolerance_permille: 1_300,
+            queue_us_max: 0,
             window_requests: 100,
             window_ms_max: 1_000,
             baseline_ms: 30_000,
@@ -61,6 +65,7 @@ impl Options {
             ("limit_max", max, min..=1_000_000, "limit_min to 1000000 requests"),
             ("limit_start", self.limit_start.into(), min..=max, "limit_min to limit_max"),
             ("tolerance_permille", self.tolerance_permille.into(), 1_000..=5_000, "1000 to 5000 thousandths"),
+            ("queue_us_max", self.queue_us_max.into(), 0..=1_000_000, "0 to 1000000 us"),
             ("window_requests", self.window_requests.into(), 10..=10_000, "10 to 10000 requests"),
             ("window_ms_max", self.window_ms_max.into(), 10..=60_000, "10 to 60000 ms"),
             ("baseline_ms", self.baseline_ms.into(), 1_000..=3_600_000, "1000 to 3600000 ms"),

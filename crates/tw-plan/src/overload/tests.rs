@@ -1,6 +1,7 @@
 //! Overload protection by example and by property; the simulated server is in [`server`], the README's table in
 //! [`comparison`].
 
+mod commit;
 mod comparison;
 mod server;
 
@@ -88,6 +89,66 @@ fn when_requests_become_slower_by_themselves_the_limit_comes_back() {
 }
 
 #[test]
+fn a_queue_that_is_short_in_time_is_tolerated() {
+    let refused_part = |queue_us_max| {
+        let scenario =
+            Scenario { mean_us: 200.0, load: 0.95, start_us: 1e7, ..Scenario::new(2, Service::Exponential) };
+        let mut limiter = limiter(Options { queue_us_max, ..Options::default() });
+        Scenario { load: 0.3, start_us: 0.0, ..scenario }.run(Door::Given(&mut limiter), 2.0);
+        scenario.run(Door::Given(&mut limiter), 20.0).refused_part()
+    };
+    let (never, up_to_5_ms) = (refused_part(0), refused_part(5_000));
+    assert!(never > 0.02, "it is a queue: {never}");
+    assert!(up_to_5_ms < never / 4.0, "{up_to_5_ms} against {never}");
+}
+
+#[test]
+fn where_nobody_is_refused_the_limit_is_not_halved_to_measure() {
+    let mut limiter = limiter(Options { baseline_ms: 1_000, limit_start: 20, ..Options::default() });
+    // First one at a time, then fifteen at once for a minute; all of them take 10 ms.
+    for ms in (0..62_000u64).step_by(10) {
+        let count = if ms < 2_000 { 1 } else { 15 };
+        for _ in 0..count {
+            assert!(admitted(&mut limiter, Priority::NORMAL, ms * MS), "at {ms} ms");
+        }
+        for _ in 0..count {
+            limiter.done(Priority::NORMAL, 10 * MS, Outcome::Finished, (ms + 10) * MS);
+        }
+    }
+}
+
+#[test]
+fn other_options_hold_at_once_and_what_was_found_out_stays() {
+    let mut limiter = limiter(Options { limit_start: 100, ..Options::default() });
+    for _ in 0..10 {
+        admitted(&mut limiter, Priority::NORMAL, 0);
+    }
+    let narrow = Options { limit_min: 2, limit_start: 4, limit_max: 8, ..Options::default() };
+    limiter.reconfigure(narrow).unwrap();
+    assert_eq!((limiter.limit(), limiter.in_flight()), (8, 10));
+    assert!(!limiter.has_room(Priority::CRITICAL));
+    assert!(limiter.reconfigure(Options { limit_min: 0, ..Options::default() }).is_err());
+    assert_eq!(limiter.limit(), 8, "what is wrong changes nothing");
+    limiter.reconfigure(Options { limit_min: 50, limit_start: 50, ..Options::default() }).unwrap();
+    assert_eq!(limiter.limit(), 50);
+    assert!(admitted(&mut limiter, Priority::NORMAL, 0));
+}
+
+#[test]
+fn who_steps_out_makes_room_and_may_come_back_to_a_full_house() {
+    let mut limiter = limiter(Options { limit_start: 1, limit_min: 1, limit_max: 1, ..Options::default() });
+    assert!(admitted(&mut limiter, Priority::NORMAL, 0));
+    limiter.step_out(Priority::NORMAL);
+    assert!(admitted(&mut limiter, Priority::NORMAL, 0));
+    limiter.come_back(Priority::NORMAL);
+    assert_eq!(limiter.in_flight(), 2);
+    limiter.done(Priority::NORMAL, MS, Outcome::Finished, MS);
+    assert!(!admitted(&mut limiter, Priority::NORMAL, MS));
+    limiter.done(Priority::NORMAL, MS, Outcome::Finished, MS);
+    assert!(admitted(&mut limiter, Priority::NORMAL, MS));
+}
+
+#[test]
 fn the_pause_grows_with_the_excess_and_is_spread() {
     let pauses = |arrivals: u64| -> Vec<u32> {
         let mut limiter = limiter(Options { limit_start: 2, limit_max: 2, ..Options::default() });
@@ -163,7 +224,7 @@ proptest! {
         };
         let mut limiter = limiter(options.clone());
         let mut random = Random::new(seed);
-        let mut inside = Vec::new();
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
         let mut now_us = 0u64;
         for _ in 0..steps {
             now_us = (now_us + random.below(20_000) as u64).saturating_sub(random.below(1_000) as u64);
@@ -177,6 +238,20 @@ proptest! {
                         prop_assert!((options.retry_ms_min..=options.retry_ms_max).contains(&retry_after_ms));
                     }
                 }
+            } else if !inside.is_empty() && random.below(8) == 0 {
+                let priority = inside.swap_remove(random.below(inside.len()));
+                limiter.step_out(priority);
+                outside.push(priority);
+            } else if !outside.is_empty() && random.below(8) == 0 {
+                let priority = outside.swap_remove(random.below(outside.len()));
+                limiter.come_back(priority);
+                inside.push(priority);
+            } else if random.below(200) == 0 {
+                // Bounds within the ones that hold, so that the property is the same.
+                let limit_max = limit_min + random.below(more as usize + 1) as u32;
+                let narrower = Options { limit_start: limit_min, limit_max, ..options.clone() };
+                limiter.reconfigure(narrower).unwrap();
+                prop_assert!((limit_min..=limit_max).contains(&limiter.limit()));
             } else if !inside.is_empty() {
                 let priority = inside.swap_remove(random.below(inside.len()));
                 let outcome = [Outcome::Finished, Outcome::Finished, Outcome::Overloaded, Outcome::Ignored];
