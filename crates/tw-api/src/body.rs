@@ -6,6 +6,8 @@ use crate::{Code, Problem};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
+use http::HeaderMap;
+use http::header::EXPECT;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::any::Any;
@@ -104,6 +106,9 @@ const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 
 /// How long nothing of a body that is counted may come: its share is what others wait for.
 const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// How long the rest of a body that is refused is taken.
+const FORGET_MAX: Duration = Duration::from_secs(2);
 
 /// The bodies of all requests under way, which share a budget of bytes.
 pub(crate) struct Bodies {
@@ -209,7 +214,7 @@ impl Bodies {
         if !matches!(refused, Refused::Broken(_)) {
             // A client that is still sending would not see the answer if the connection were closed now.
             let _best_effort =
-                tokio::time::timeout(timeout.min(ms(2_000)), discard(&mut body, bytes_max)).await;
+                tokio::time::timeout(timeout.min(FORGET_MAX), discard(&mut body, bytes_max)).await;
         }
         Err(match refused {
             Refused::TooLarge => {
@@ -221,6 +226,17 @@ impl Bodies {
             Refused::NoRoom | Refused::Idle(_) => no_room(limits.bytes_total_max),
             Refused::Broken(error) => Problem::new(Code::InvalidBody, format!("the body broke off: {error}")),
         })
+    }
+
+    /// Takes what a client still sends of a request that is refused, for a moment: if the connection were closed now, it would not
+    /// see the answer. Who waits for an invitation sends nothing.
+    pub(crate) async fn forget(&self, mut body: Incoming, headers: &HeaderMap) {
+        if body.is_end_stream() || headers.contains_key(EXPECT) {
+            return;
+        }
+        let limits = *self.limits.get();
+        let _best_effort =
+            tokio::time::timeout(limits.timeout.min(FORGET_MAX), discard(&mut body, limits.bytes_max)).await;
     }
 
     /// The share of a body that says how long it is. It waits for its turn and has read nothing meanwhile, so that the

@@ -14,7 +14,7 @@ mod system;
 pub(crate) use admin::ResnapshotRequest;
 pub(crate) use append::{AppendResult, AppendedSummary};
 pub(crate) use definitions::{NewStreamRequest, StreamBody, StreamPatch};
-pub(crate) use events::Page;
+pub(crate) use events::{FORMATS, Format as EventFormat, Page};
 pub(crate) use history::HistoryPage;
 pub(crate) use locks::{LockRequest, MoreLocksRequest};
 pub(crate) use settings::{RollbackRequest, SettingRequest};
@@ -118,7 +118,7 @@ pub(crate) fn json(value: &impl Serialize) -> Outcome {
 
 /// The body of a request as one JSON value; an empty body is `{}`.
 pub(crate) async fn read_json<T: DeserializeOwned>(call: &Call, body: Incoming) -> Result<T, Problem> {
-    let bytes = call.api.bodies.read(body).await?;
+    let bytes = call.body(body).await?;
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     serde_json::from_slice(bytes).map_err(|error| {
         Problem::new(Code::InvalidBody, format!("the body is not what is expected: {error}"))

@@ -79,7 +79,7 @@ impl<'c> Forward<'c> {
             return Err(no_owner(what));
         }
         let news = self.call.api.parts.routes.changed();
-        let _either = tokio::time::timeout(PAUSE.min(left), news).await;
+        let _either = self.call.ticket.elsewhere(tokio::time::timeout(PAUSE.min(left), news)).await;
         Ok(())
     }
 
@@ -89,7 +89,8 @@ impl<'c> Forward<'c> {
     /// `not_owner`.
     pub(crate) async fn arrive(&self, what: &str, is_here: impl Fn() -> bool) -> Result<(), Problem> {
         let limit = HOP_WAIT.min(self.left());
-        tokio::time::timeout(limit, self.until(is_here)).await.map_err(|_| not_owner(what))
+        let arrived = tokio::time::timeout(limit, self.until(is_here));
+        self.call.ticket.outside(arrived).await.map_err(|_| not_owner(what))
     }
 
     /// Waits until that is so; looks when there is news about who has what, and now and then.
@@ -180,7 +181,9 @@ pub(crate) async fn carry(
             Way::Here => return Ok(None),
             Way::Nobody => {}
             Way::Node(node) => {
-                match forward.send(&node, body.clone(), &[], || way() == Way::Node(node.clone())).await {
+                let is_there = || way() == Way::Node(node.clone());
+                let sent = forward.send(&node, body.clone(), &[], is_there);
+                match call.ticket.elsewhere(sent).await {
                     Tried::Answered(answer) => return Ok(Some(stream(answer))),
                     Tried::Elsewhere => {}
                     Tried::Unknown(_) if can_repeat => {}

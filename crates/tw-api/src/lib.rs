@@ -10,6 +10,7 @@
 
 mod body;
 mod cursor;
+mod door;
 mod endpoints;
 mod forward;
 mod headers;
@@ -24,7 +25,7 @@ mod server;
 mod service;
 mod telemetry;
 
-pub use options::{InvalidOption, Options};
+pub use options::{InvalidOption, Options, OverloadOptions};
 pub use parts::Parts;
 pub use problem::{Code, DOCS_PATH, Problem};
 pub use server::{Error, Handle, Server};

@@ -1,5 +1,9 @@
 //! What can be configured, with its bounds.
 
+mod overload;
+
+pub use overload::OverloadOptions;
+
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -18,7 +22,8 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// How many connections may be open; further ones wait. 1 to 100,000, default 4,096.
     pub connections_max: u32,
-    /// How many requests may be under way; further ones are refused with 503. 1 to 100,000, default 4,096.
+    /// How many requests may be under way; further ones are refused with 503. Those that other nodes send here are counted by
+    /// themselves. 1 to 100,000, default 4,096.
     pub requests_max: u32,
     /// How many `text/event-stream` readers there may be; further ones are refused with 429. 1 to 100,000, default 512.
     pub readers_max: u32,
@@ -63,6 +68,8 @@ pub struct Options {
     /// How long requests under way may take to end when the server shuts down, in milliseconds. 0 ms to 10 min, default
     /// 10 s.
     pub shutdown_ms_max: u32,
+    /// How many requests are worked on at once.
+    pub overload: OverloadOptions,
 }
 
 impl Default for Options {
@@ -91,6 +98,7 @@ impl Default for Options {
             write_stall_ms_max: 30_000,
             heartbeat_ms: 15_000,
             shutdown_ms_max: 10_000,
+            overload: OverloadOptions::default(),
         }
     }
 }
@@ -144,11 +152,8 @@ impl Options {
             ("heartbeat_ms", self.heartbeat_ms, 100..=10 * MINUTE_MS),
             ("shutdown_ms_max", self.shutdown_ms_max, 0..=10 * MINUTE_MS),
         ];
-        for (option, value, bounds) in checks {
-            if !bounds.contains(&value) {
-                return Err(InvalidOption::Bounds { option, value, bounds });
-            }
-        }
+        within(checks)?;
+        self.overload.check()?;
         if !self.listen.ip().is_loopback() && !self.insecure_no_auth {
             return Err(InvalidOption::Reachable(self.listen));
         }
@@ -164,6 +169,14 @@ impl Options {
             depth_max: self.depth_max,
         }
     }
+}
+
+/// Refuses the first value that is outside its bounds.
+fn within<const N: usize>(
+    checks: [(&'static str, u32, RangeInclusive<u32>); N],
+) -> Result<(), InvalidOption> {
+    let wrong = checks.into_iter().find(|(_, value, bounds)| !bounds.contains(value));
+    wrong.map_or(Ok(()), |(option, value, bounds)| Err(InvalidOption::Bounds { option, value, bounds }))
 }
 
 /// Milliseconds of an option.

@@ -62,6 +62,9 @@ pub(crate) struct Members {
     /// The limit that was exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<u64>,
+    /// After how many milliseconds to try again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after_ms: Option<u32>,
 }
 
 /// A problem as it is sent.
@@ -144,6 +147,11 @@ impl Problem {
         self
     }
 
+    /// When to try again, instead of what holds for its code.
+    pub(crate) fn retry_after(self, seconds: u32) -> Self {
+        self.header(RETRY_AFTER, &seconds.to_string())
+    }
+
     pub(crate) fn allow(methods: &str) -> Self {
         Self::new(Code::MethodNotAllowed, format!("the methods here are {methods}")).header(ALLOW, methods)
     }
@@ -174,7 +182,9 @@ impl Problem {
         if let Some(seconds) = self.0.code.retry_after_s() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        headers.extend(self.0.headers);
+        for (name, value) in self.0.headers {
+            headers.insert(name, value);
+        }
         response
     }
 }

@@ -49,6 +49,9 @@ pub enum Error {
     /// An option is not accepted.
     #[error(transparent)]
     Options(#[from] InvalidOption),
+    /// An option of overload protection is not accepted.
+    #[error(transparent)]
+    Overload(#[from] tw_plan::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on `{address}`: choose another address or port, or end what uses it")]
     Listen {
@@ -112,8 +115,9 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let (phase, phases) = watch::channel(Phase::Serving);
         let (alive, ended) = mpsc::channel(1);
-        let upkeep = tokio::spawn(upkeep(parts.metrics.clone(), phases.clone()));
-        let api = Arc::new(Api::new(options, parts, phases));
+        let metrics = parts.metrics.clone();
+        let api = Arc::new(Api::new(options, parts, phases)?);
+        let upkeep = tokio::spawn(upkeep(metrics, api.phase.clone()));
         let accept = tokio::spawn(accept(listener, api.clone(), alive));
         tracing::info!(%address, "listening");
         Ok(Self { address, phase, ended, tasks: [upkeep, accept], api })

@@ -1,14 +1,15 @@
-//! One request: admitted, dispatched, answered, measured.
+//! One request: let in, dispatched, answered, measured.
 
-use crate::body::{Bodies, Body};
-use crate::headers::{self, REQUEST_ID};
+use crate::body::{Bodies, Body, Received};
+use crate::door::{Doors, Kind, Ticket};
+use crate::headers::{self, HOP, REQUEST_ID};
 use crate::options::Options;
 use crate::parts::Parts;
 use crate::route::{self, Captures, Route};
 use crate::server::Phase;
 use crate::telemetry::Telemetry;
 use crate::{Code, Problem, endpoints};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use metrics::Gauge;
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tw_env::Live;
 use tw_log::{CONFIG_PARTITION, Streams};
+use tw_plan::overload::Outcome;
 use tw_types::StreamDef;
 
 /// The longest request id that is taken from a client, in bytes.
@@ -32,7 +34,11 @@ pub(crate) struct Api {
     pub(crate) connections: Arc<Semaphore>,
     /// Whether the server is about to end.
     pub(crate) phase: watch::Receiver<Phase>,
+    doors: Arc<Doors>,
     requests: Arc<Places>,
+    /// Requests that other nodes have sent here. They have places of their own: nodes that are full of requests for each
+    /// other would otherwise carry out none of them.
+    hops: Arc<Places>,
     readers: Arc<Places>,
     /// Request ids are this, mixed with a count.
     id_seed: u64,
@@ -40,21 +46,43 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(options: Options, parts: Parts, phase: watch::Receiver<Phase>) -> Self {
+    /// # Errors
+    /// An option is outside its bounds, which [`Options::check`] rules out.
+    pub(crate) fn new(
+        options: Options,
+        parts: Parts,
+        phase: watch::Receiver<Phase>,
+    ) -> Result<Self, tw_plan::Error> {
+        let doors = Arc::new(Doors::new(&options.overload, parts.env.clock.clone())?);
         let telemetry = Telemetry::new();
         let requests = Places::new(telemetry.requests_open.clone());
+        let hops = Places::new(telemetry.requests_open.clone());
         let readers = Places::new(telemetry.readers.clone());
         let bodies = Bodies::new(&options);
         let connections = Arc::new(Semaphore::new(options.connections_max as usize));
         let (id_seed, id_count) = (parts.env.random.next_u64(), AtomicU64::new(0));
         let options = Live::new(options);
-        Self { options, parts, telemetry, bodies, connections, phase, requests, readers, id_seed, id_count }
+        Ok(Self {
+            options,
+            parts,
+            telemetry,
+            bodies,
+            connections,
+            phase,
+            doors,
+            requests,
+            hops,
+            readers,
+            id_seed,
+            id_count,
+        })
     }
 
     /// Puts other options into effect: for what is read with each request at once, for what belongs to a connection with the
     /// next one.
     pub(crate) fn reconfigure(&self, options: Options) {
         self.bodies.reconfigure(&options);
+        self.doors.reconfigure(&options.overload);
         let connections_max = options.connections_max;
         let before = self.options.set(options);
         resize(&self.connections, before.connections_max, connections_max);
@@ -73,21 +101,27 @@ impl Api {
 
     /// How many requests are under way.
     pub(crate) fn in_flight(&self) -> u32 {
-        self.requests.taken.load(Ordering::Relaxed)
+        self.requests.taken.load(Ordering::Relaxed) + self.hops.taken.load(Ordering::Relaxed)
     }
 
-    /// A place among the requests under way. Whoever watches over the node needs none: it is to be seen when it is full.
-    fn admit(&self, route: Option<Route>) -> Result<Option<Place>, Problem> {
+    /// Lets a request in, before anything of its body is read. Whoever watches over the node needs no place: it is to be seen
+    /// when it is full.
+    fn admit(&self, route: Option<Route>, headers: &HeaderMap) -> Result<Admission, Problem> {
         if matches!(route, Some(Route::Health | Route::Ready | Route::Metrics)) {
-            return Ok(None);
+            return Ok(Admission { place: None, ticket: Ticket::free() });
         }
-        let limit = self.options.get().requests_max;
-        Places::take(&self.requests, limit).map(Some).ok_or_else(|| {
+        let options = self.options.get();
+        let limit = options.requests_max;
+        let places = if headers.contains_key(&HOP) { &self.hops } else { &self.requests };
+        let place = Places::take(places, limit).ok_or_else(|| {
             let detail = format!(
                 "{limit} requests are under way, which is the limit: try again in a moment, or raise `requests_max`"
             );
             Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
-        })
+        })?;
+        let kind = route.filter(|_| options.overload.enabled).and_then(|route| Kind::of(route, headers));
+        let ticket = kind.map_or_else(|| Ok(Ticket::free()), |kind| Doors::admit(&self.doors, kind))?;
+        Ok(Admission { place: Some(place), ticket })
     }
 
     /// The client's id of the request if it has a good one, otherwise a new one.
@@ -106,6 +140,12 @@ impl Api {
     }
 }
 
+/// What a request has that was let in.
+struct Admission {
+    place: Option<Place>,
+    ticket: Ticket,
+}
+
 /// A request on its way through its endpoint.
 pub(crate) struct Call {
     pub(crate) api: Arc<Api>,
@@ -114,6 +154,8 @@ pub(crate) struct Call {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) route: Route,
+    /// That it is worked on here.
+    pub(crate) ticket: Ticket,
     captures: Captures,
 }
 
@@ -121,6 +163,14 @@ impl Call {
     /// The n-th captured segment of the path.
     pub(crate) fn capture(&self, n: usize) -> Result<Cow<'_, str>, Problem> {
         self.captures.get(self.uri.path(), n)
+    }
+
+    /// Reads the whole body of the request.
+    ///
+    /// # Errors
+    /// See [`Bodies::read`].
+    pub(crate) async fn body(&self, body: Incoming) -> Result<Received, Problem> {
+        self.ticket.outside(self.api.bodies.read(body)).await
     }
 
     /// The streams as they are defined now.
@@ -150,29 +200,23 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
     let id = api.request_id(&head.headers);
     let found = route::find(&head.method, head.uri.path());
     let route = found.as_ref().ok().map(|(route, _)| *route);
-    let outcome = match (api.admit(route), found) {
-        (Err(refused), _) => Err(refused),
+    let outcome = match (api.admit(route, &head.headers), found) {
+        (Err(refused), _) => {
+            api.bodies.forget(body, &head.headers).await;
+            Err(refused)
+        }
         (_, Err(refused)) => Err(refused),
-        (Ok(place), Ok((route, captures))) => {
+        (Ok(Admission { place, ticket }), Ok((route, captures))) => {
             let call = Call {
                 options: api.options.get(),
                 api: api.clone(),
                 uri: head.uri.clone(),
                 headers: head.headers,
                 route,
+                ticket,
                 captures,
             };
-            let outcome = match check(&call) {
-                Ok(()) => endpoints::dispatch(&call, body).await,
-                Err(refused) => Err(refused),
-            };
-            outcome.map(|mut response| {
-                // A streamed answer is under way until its last byte; live readers have places of their own.
-                if response.body().is_stream() && !is_live(&response) {
-                    response.body_mut().hold(place);
-                }
-                response
-            })
+            carry_out(call, place, body).await
         }
     };
     let problem = outcome.as_ref().err().map(Problem::code);
@@ -192,6 +236,36 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
     );
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Has a request answered that was let in.
+async fn carry_out(call: Call, place: Option<Place>, body: Incoming) -> endpoints::Outcome {
+    let outcome = match check(&call) {
+        Ok(()) => endpoints::dispatch(&call, body).await,
+        Err(refused) => Err(refused),
+    };
+    call.ticket.done(went(&outcome));
+    outcome.map(|mut response| {
+        // A streamed answer is under way until its last byte; live readers have places of their own.
+        if response.body().is_stream() && !is_live(&response) {
+            response.body_mut().hold(place);
+        }
+        response
+    })
+}
+
+/// What an outcome says about how busy the node is.
+fn went(outcome: &endpoints::Outcome) -> Outcome {
+    match outcome {
+        Ok(response) if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED => {
+            Outcome::Finished
+        }
+        Err(problem) if matches!(problem.code(), Code::Timeout | Code::OutcomeUnknown | Code::Busy) => {
+            Outcome::Overloaded
+        }
+        // What is wrong is refused sooner than it would be worked on.
+        _ => Outcome::Ignored,
+    }
 }
 
 fn check(call: &Call) -> Result<(), Problem> {

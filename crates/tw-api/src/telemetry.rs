@@ -5,6 +5,7 @@ use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Unit};
 use std::sync::OnceLock;
 use std::time::Duration;
+use tw_plan::overload::Priority;
 
 /// The statuses that are counted by themselves; the others are counted as 0.
 const STATUSES: [u16; 23] = [
@@ -62,6 +63,52 @@ impl Telemetry {
     }
 }
 
+/// The handles of one door's metrics.
+pub(crate) struct DoorMeters {
+    limit: Gauge,
+    in_flight: Gauge,
+    seconds: Histogram,
+    /// By the names of priorities, the lowest first.
+    refused: [Counter; 4],
+}
+
+impl DoorMeters {
+    pub(crate) fn new(class: &'static str) -> Self {
+        let refused = |priority: &'static str| {
+            let counter =
+                metrics::counter!("tradewind_http_refused_total", "class" => class, "priority" => priority);
+            // It is there before anybody is refused.
+            counter.increment(0);
+            counter
+        };
+        Self {
+            limit: metrics::gauge!("tradewind_http_limit", "class" => class),
+            in_flight: metrics::gauge!("tradewind_http_in_flight", "class" => class),
+            seconds: metrics::histogram!("tradewind_http_work_seconds", "class" => class),
+            refused: ["background", "normal", "high", "critical"].map(refused),
+        }
+    }
+
+    /// So many may be inside, and so many are.
+    pub(crate) fn show(&self, limit: u32, in_flight: u32) {
+        self.limit.set(limit);
+        self.in_flight.set(in_flight);
+    }
+
+    /// A request was worked on for this long until its answer began.
+    pub(crate) fn worked(&self, time: Duration) {
+        self.seconds.record(time.as_secs_f64());
+    }
+
+    /// A request was refused.
+    pub(crate) fn refused(&self, priority: Priority) {
+        // Each name has four steps.
+        if let Some(counter) = self.refused.get(usize::from(u8::from(priority) / 4)) {
+            counter.increment(1);
+        }
+    }
+}
+
 fn describe() {
     metrics::describe_counter!(
         "tradewind_http_requests_total",
@@ -74,6 +121,20 @@ fn describe() {
     );
     metrics::describe_gauge!("tradewind_http_connections", "Open connections.");
     metrics::describe_gauge!("tradewind_http_requests_open", "Requests under way.");
+    metrics::describe_gauge!(
+        "tradewind_http_limit",
+        "How many requests of a class may be worked on at once."
+    );
+    metrics::describe_gauge!("tradewind_http_in_flight", "How many requests of a class are worked on.");
+    metrics::describe_histogram!(
+        "tradewind_http_work_seconds",
+        Unit::Seconds,
+        "How long requests of a class were worked on until their answers began; waits for clients and other nodes are left out."
+    );
+    metrics::describe_counter!(
+        "tradewind_http_refused_total",
+        "Requests refused because more came than were worked on in time, by class and priority."
+    );
     metrics::describe_gauge!("tradewind_http_readers", "Connected readers of text/event-stream.");
     metrics::describe_counter!("tradewind_http_events_appended_total", "Events appended.");
     metrics::describe_counter!("tradewind_http_events_delivered_total", "Events sent to readers.");

@@ -79,7 +79,7 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     }
     let key = headers::idempotency_key(&call.headers)?;
     let format = Format::of(&call.headers)?;
-    let body = call.api.bodies.read(body).await?;
+    let body = call.body(body).await?;
     let request = Request { call, stream: &stream, subject, expected, key, dedup, format, body };
     let appended = if call.api.parts.routes.is_alone() {
         let write = request.write(None).await?;

@@ -25,7 +25,7 @@ pub(crate) async fn drain(call: &Call, drains: bool) -> Outcome {
 /// Answers another node.
 pub(crate) async fn read(call: &Call, body: Incoming) -> Outcome {
     let cluster = part(call)?;
-    let request = call.api.bodies.read(body).await?;
+    let request = call.body(body).await?;
     let pieces = cluster.read(request.bytes());
     let mut response = Response::new(Body::stream(pieces.map(Ok)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

@@ -120,7 +120,11 @@ pub(super) async fn see(
         }
         Ok(())
     };
-    tokio::time::timeout(timeout, wait).await.unwrap_or_else(|_| Err(unseen(timeout)))
+    let seen = call.ticket.outside(tokio::time::timeout(timeout, wait)).await;
+    seen.unwrap_or_else(|_| {
+        call.ticket.ignore();
+        Err(unseen(timeout))
+    })
 }
 
 /// The answer when a token was not reached in time.

@@ -44,7 +44,7 @@ pub(crate) async fn execute(call: &Call, body: Incoming) -> Outcome {
     let token = headers::token(&call.headers)?;
     let format = headers::accept(&call.headers, &Format::OFFERS)?;
     let content_type = headers::content_type(&call.headers)?.to_ascii_lowercase();
-    let body = call.api.bodies.read(body).await?;
+    let body = call.body(body).await?;
     let (sql, params) = match content_type.as_str() {
         "application/json" => from_json(&body)?,
         "text/plain" => (utf8(&body)?.to_owned(), Vec::new()),
@@ -55,7 +55,13 @@ pub(crate) async fn execute(call: &Call, body: Incoming) -> Outcome {
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
     };
-    match call.api.parts.sql.execute(Statement { sql, params, token, timeout }).await? {
+    let has_token = token.is_some();
+    let executed = call.api.parts.sql.execute(Statement { sql, params, token, timeout }).await;
+    if has_token && executed.as_ref().is_err_and(|problem| problem.code() == Code::Timeout) {
+        // What the token demands has not come, which is not for a lack of room here.
+        call.ticket.ignore();
+    }
+    match executed? {
         Answer::Done { message } => json(&serde_json::json!({ "message": message })),
         Answer::Rows(rows) => respond(rows, format).await,
     }

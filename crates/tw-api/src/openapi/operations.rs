@@ -20,6 +20,12 @@ const TEXT: &str = "text/plain";
 
 /// Describes a route.
 pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    let doc = match route {
+        Route::AppendEvents | Route::AppendSubject | Route::ReadEvents | Route::ReadSubject | Route::Sql => {
+            counted(doc)
+        }
+        _ => doc,
+    };
     match route {
         Route::AppendEvents => append(stream(doc).about("events", "Append events")),
         Route::AppendSubject => append_subject(doc),
@@ -62,6 +68,12 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             system(route, doc)
         }
     }
+}
+
+/// What is refused when more of it comes than is worked on in time.
+fn counted(doc: Doc<'_>) -> Doc<'_> {
+    doc.header("Priority", "How urgent it is, from `u=0` to `u=7` (RFC 9218), where 3 is the default and 7 is what nobody waits for: under overload, the less urgent is refused first.", "u=7")
+        .problems(&[Code::OverCapacity])
 }
 
 fn stream(doc: Doc<'_>) -> Doc<'_> {

@@ -124,6 +124,8 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "something failed";
     /// Enough requests are under way.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "too many requests are under way";
+    /// More comes than is worked on in time.
+    OverCapacity = "over_capacity", SERVICE_UNAVAILABLE, "more requests come than are worked on in time";
     /// Enough writes are waiting.
     Busy = "busy", SERVICE_UNAVAILABLE, "too many writes are waiting";
     /// Nobody takes writes to a partition at the moment.
@@ -153,7 +155,11 @@ impl Code {
     /// After how many seconds trying again makes sense by itself.
     pub const fn retry_after_s(self) -> Option<u32> {
         match self {
-            Self::Overloaded | Self::Busy | Self::NoOwner | Self::CoordinationUnavailable => Some(1),
+            Self::Overloaded
+            | Self::OverCapacity
+            | Self::Busy
+            | Self::NoOwner
+            | Self::CoordinationUnavailable => Some(1),
             Self::TooManyReaders | Self::ShuttingDown | Self::NotReady => Some(5),
             Self::LogStopped | Self::DiskFull => Some(30),
             _ => None,

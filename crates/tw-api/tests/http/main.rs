@@ -10,6 +10,7 @@ mod limits;
 mod live;
 mod locks;
 mod malformed;
+mod overload;
 mod read;
 mod security;
 mod settings;

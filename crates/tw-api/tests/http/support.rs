@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod control;
+pub(crate) mod floor;
 mod locks;
 mod parked;
 mod settings;

@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 16] = [
+const TABLES: [Table; 17] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -25,6 +25,12 @@ const TABLES: [Table; 16] = [
         about: "The HTTP interface.",
         source: include_str!("../../../tw-api/src/options.rs"),
         item: "Options",
+    },
+    Table {
+        name: "http.overload",
+        about: "How many requests are worked on at once, for each class of requests. docs/http-api.md says how it works.",
+        source: include_str!("../../../tw-api/src/options/overload.rs"),
+        item: "OverloadOptions",
     },
     Table {
         name: "log",

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What can be set while nodes run: each of these is in effect when the next request, statement, turn or connection begins.
-const LIVE: [&str; 51] = [
+const LIVE: [&str; 68] = [
     "events.dedup_bytes_max",
     "events.idempotency_keys_max",
     "events.idempotency_ms",
@@ -28,6 +28,23 @@ const LIVE: [&str; 51] = [
     "http.headers_max",
     "http.heartbeat_ms",
     "http.hosts",
+    "http.overload.appends_max",
+    "http.overload.appends_min",
+    "http.overload.appends_start",
+    "http.overload.baseline_ms",
+    "http.overload.enabled",
+    "http.overload.queries_max",
+    "http.overload.queries_min",
+    "http.overload.queries_start",
+    "http.overload.queue_us_max",
+    "http.overload.reads_max",
+    "http.overload.reads_min",
+    "http.overload.reads_start",
+    "http.overload.retry_ms_max",
+    "http.overload.retry_ms_min",
+    "http.overload.tolerance_permille",
+    "http.overload.window_ms_max",
+    "http.overload.window_requests",
     "http.page_bytes_max",
     "http.page_events_max",
     "http.readers_max",

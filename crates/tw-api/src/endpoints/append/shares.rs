@@ -71,12 +71,24 @@ pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
     let mut refused = None;
     loop {
         let groups = groups(request, &left);
+        let some_here = groups.iter().any(|(way, _)| *way == Way::Here);
+        let some_there = groups.iter().any(|(way, _)| matches!(way, Way::Node(_)));
         let all_here = groups.len() == 1 && groups.iter().all(|(way, _)| *way == Way::Here);
         let ready = whole.take().filter(|_| all_here && request.key.is_none());
         let carried = groups.into_iter().zip(std::iter::once(ready).chain(std::iter::repeat_with(|| None)));
         let carried =
             carried.map(|((way, only), ready)| carry(request, &forward, way, only, ready, can_repeat));
-        for (only, share) in join_all(carried).await {
+        let carried = join_all(carried);
+        let carried = match (some_here, some_there) {
+            (_, false) => carried.await,
+            (false, true) => call.ticket.elsewhere(carried).await,
+            // Its own part is soon done, and then it waits for the others.
+            (true, true) => {
+                call.ticket.ignore();
+                call.ticket.outside(carried).await
+            }
+        };
+        for (only, share) in carried {
             match share? {
                 Share::Elsewhere => {}
                 Share::Refused(response) => refused = Some(response),

@@ -67,11 +67,11 @@ fn refused(detail: &str) -> Problem {
     Problem::new(Code::InvalidStatement, detail)
 }
 
-fn one(batch: RecordBatch) -> Answer {
+pub(super) fn one(batch: RecordBatch) -> Answer {
     Answer::Rows(Rows { schema: batch.schema(), batches: stream::iter([Ok(batch)]).boxed() })
 }
 
-fn values() -> RecordBatch {
+pub(super) fn values() -> RecordBatch {
     let price = Decimal128Array::from(vec![150]).with_precision_and_scale(10, 2).unwrap();
     let columns: [(&str, ArrayRef); 5] = [
         ("n", Arc::new(Int64Array::from(vec![1]))),
