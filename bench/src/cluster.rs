@@ -217,8 +217,12 @@ async fn handovers(
                 );
             }
         }
-        is_over.store(true, Ordering::Relaxed);
         anyhow::Ok(times)
+    };
+    let moves = async {
+        let times = moves.await;
+        is_over.store(true, Ordering::Relaxed);
+        times
     };
     let writers = subjects.iter().map(|(partition, subject)| writer(*partition, subject));
     let (_, times) = tokio::join!(futures_util::future::join_all(writers), moves);
@@ -242,12 +246,14 @@ async fn moved(nodes: &Nodes, node: usize, is_drained: bool) -> anyhow::Result<B
     let (until, name) = (Instant::now() + PATIENCE, format!("n{node}"));
     loop {
         let view = nodes.of(0)?.get("/v1/cluster").await?;
+        let all = view.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+        let of_node = all.iter().find(|node| node.get("name").and_then(Value::as_str) == Some(&name));
+        let units = of_node.and_then(|node| node.get("units")?.as_u64());
         let in_transit = view.get("in_transit").and_then(Value::as_u64);
-        let placed = placed(nodes).await?;
-        if in_transit == Some(0) && placed.values().any(|owner| *owner == name) != is_drained {
-            return Ok(placed);
+        if in_transit == Some(0) && units.is_some_and(|units| (units == 0) == is_drained) {
+            return placed(nodes).await;
         }
-        ensure!(Instant::now() < until, "node {name} is not where it should be: {placed:?}");
+        ensure!(Instant::now() < until, "node {name} is not where it should be: {view}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
