@@ -145,8 +145,9 @@ impl Drop for Locked<'_> {
 }
 
 fn refusal(class: Class, limit: u32, retry_after_ms: u32) -> Problem {
+    let seconds = retry_after_ms.div_ceil(1_000);
     let detail = format!(
-        "more {} come than this node works on in time, which are {limit} at once now: try again after `retry_after_ms`",
+        "more {} come than this node works on in time, which are {limit} at once now: try again in {seconds} s",
         class.name()
     );
     Problem::new(Code::OverCapacity, detail)
@@ -154,7 +155,7 @@ fn refusal(class: Class, limit: u32, retry_after_ms: u32) -> Problem {
             members.limit = Some(limit.into());
             members.retry_after_ms = Some(retry_after_ms);
         })
-        .retry_after(retry_after_ms.div_ceil(1_000))
+        .retry_after(seconds)
 }
 
 fn micros(time: Duration) -> u64 {

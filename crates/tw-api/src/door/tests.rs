@@ -50,10 +50,8 @@ fn whoever_has_a_ticket_takes_room_until_it_is_done_or_dropped() {
     let ticket = Doors::admit(&doors, kind()).unwrap();
     let refused = Doors::admit(&doors, kind()).map(drop).unwrap_err();
     assert_eq!(refused.code(), Code::OverCapacity);
-    assert_eq!(
-        refused.detail(),
-        "more reads come than this node works on in time, which are 1 at once now: try again after `retry_after_ms`"
-    );
+    let said = "more reads come than this node works on in time, which are 1 at once now: try again in ";
+    assert!(refused.detail().starts_with(said), "{refused}");
     ticket.done(Outcome::Finished);
     drop(Doors::admit(&doors, kind()).unwrap());
     assert_eq!(in_flight(&doors), 0);
