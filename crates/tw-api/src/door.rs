@@ -11,7 +11,7 @@
 //!
 //! What is counted and measured is the work of this node until the answer begins. Whoever waits for something else steps
 //! outside, so that slow clients take no room, and nodes that send each other requests never wait for each other's room. The
-//! decisions are those of [`tw_plan::overload`]; this is the shell around them.
+//! decisions are those of [`tw_plan::overload`]; this is the shell around them. `docs/adr/0014-doors.md` says why it is so.
 
 mod kind;
 
@@ -219,7 +219,7 @@ impl Ticket {
         output
     }
 
-    /// Its latency says nothing: it waited for what did not come.
+    /// Its latency says nothing: a part of it is another node's.
     pub(crate) fn ignore(&self) {
         if let Some(inside) = &self.0 {
             inside.stay().counts = false;

@@ -260,10 +260,9 @@ fn went(outcome: &endpoints::Outcome) -> Outcome {
         Ok(response) if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED => {
             Outcome::Finished
         }
-        Err(problem) if matches!(problem.code(), Code::Timeout | Code::OutcomeUnknown | Code::Busy) => {
-            Outcome::Overloaded
-        }
-        // What is wrong is refused sooner than it would be worked on.
+        Err(problem) if matches!(problem.code(), Code::OutcomeUnknown | Code::Busy) => Outcome::Overloaded,
+        // What is wrong is refused sooner than it would be worked on; and clients say how long they wait, so that their
+        // timeouts say nothing about the node.
         _ => Outcome::Ignored,
     }
 }
@@ -334,6 +333,23 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outcome_says_how_busy_the_node_is_or_nothing() {
+        let answer = |status: StatusCode| {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            went(&Ok(response))
+        };
+        let problem = |code| went(&Err(Problem::new(code, "no")));
+        assert_eq!([answer(StatusCode::OK), answer(StatusCode::NOT_MODIFIED)], [Outcome::Finished; 2]);
+        assert_eq!([problem(Code::Busy), problem(Code::OutcomeUnknown)], [Outcome::Overloaded; 2]);
+        // A client that waits for a millisecond must not be able to lower the limit for everybody.
+        for code in [Code::Timeout, Code::NoStream, Code::VersionConflict, Code::Internal] {
+            assert_eq!(problem(code), Outcome::Ignored, "{code:?}");
+        }
+        assert_eq!(answer(StatusCode::SERVICE_UNAVAILABLE), Outcome::Ignored, "another node's");
+    }
 
     #[tokio::test]
     async fn a_semaphore_grows_at_once_and_shrinks_as_permits_come_back() {

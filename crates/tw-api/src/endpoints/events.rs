@@ -121,10 +121,7 @@ pub(super) async fn see(
         Ok(())
     };
     let seen = call.ticket.outside(tokio::time::timeout(timeout, wait)).await;
-    seen.unwrap_or_else(|_| {
-        call.ticket.ignore();
-        Err(unseen(timeout))
-    })
+    seen.unwrap_or_else(|_| Err(unseen(timeout)))
 }
 
 /// The answer when a token was not reached in time.

@@ -55,13 +55,7 @@ pub(crate) async fn execute(call: &Call, body: Incoming) -> Outcome {
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
     };
-    let has_token = token.is_some();
-    let executed = call.api.parts.sql.execute(Statement { sql, params, token, timeout }).await;
-    if has_token && executed.as_ref().is_err_and(|problem| problem.code() == Code::Timeout) {
-        // What the token demands has not come, which is not for a lack of room here.
-        call.ticket.ignore();
-    }
-    match executed? {
+    match call.api.parts.sql.execute(Statement { sql, params, token, timeout }).await? {
         Answer::Done { message } => json(&serde_json::json!({ "message": message })),
         Answer::Rows(rows) => respond(rows, format).await,
     }
