@@ -286,19 +286,22 @@ impl Definitions {
     /// Removes the events before an offset.
     fn trim(&self, at: StreamPartition, before: Offset) -> Result<()> {
         let partition = self.shared.partition(at)?;
-        let bounds = partition.bounds();
-        if before > bounds.end {
-            return Err(Error::BeyondEnd { at, from: before, end: bounds.end });
-        }
-        if before <= bounds.start {
-            return Ok(());
-        }
-        let record = if before == bounds.end {
-            let (reply, outcome) = oneshot::channel();
-            self.shared.queue.push(Request::Empty { at, reply });
-            pollster::block_on(outcome).unwrap_or(Err(Error::Closed))?
-        } else {
-            self.locate(&partition, before)?
+        let record = loop {
+            let bounds = partition.bounds();
+            if before > bounds.end {
+                return Err(Error::BeyondEnd { at, from: before, end: bounds.end });
+            }
+            if before <= bounds.start {
+                return Ok(());
+            }
+            if before < bounds.end {
+                break self.locate(&partition, before)?;
+            }
+            match self.empty(at, before) {
+                // That was the end: somebody has written since.
+                Err(Error::WrongEnd { .. }) => {}
+                outcome => break outcome?,
+            }
         };
         let mut list = TopicPartitionList::with_capacity(1);
         let to = rdkafka::Offset::Offset(i64::try_from(record).unwrap_or(i64::MAX));
@@ -311,6 +314,13 @@ impl Definitions {
         }
         partition.trimmed(before.0);
         Ok(())
+    }
+
+    /// Has it written that a partition was emptied that ends there; returns the record that says so.
+    fn empty(&self, at: StreamPartition, end: Offset) -> Result<u64> {
+        let (reply, outcome) = oneshot::channel();
+        self.shared.queue.push(Request::Empty { at, expected_end: Some(end), reply });
+        pollster::block_on(outcome).unwrap_or(Err(Error::Closed))
     }
 
     /// The record of an event, or of the first one after it.

@@ -104,7 +104,7 @@ impl KafkaLog {
         let outcomes: Vec<_> = guessed
             .map(|partition| {
                 let (reply, outcome) = oneshot::channel();
-                self.shared.queue.push(Request::Empty { at: partition.at, reply });
+                self.shared.queue.push(Request::Empty { at: partition.at, expected_end: None, reply });
                 outcome
             })
             .collect();

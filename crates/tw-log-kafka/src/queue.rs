@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tw_log::{AckSender, Append, Error, Permit, Result};
-use tw_types::StreamPartition;
+use tw_types::{Offset, StreamPartition};
 
 /// How long the writer waits for requests before it looks after its clients.
 const LONG: Duration = Duration::from_secs(5);
@@ -15,8 +15,8 @@ const LONG: Duration = Duration::from_secs(5);
 pub(crate) enum Request {
     /// Events.
     Append { parts: Vec<Append>, bytes: u64, permit: Permit, ack: AckSender },
-    /// A record that says that the partition was emptied; answered with its offset.
-    Empty { at: StreamPartition, reply: oneshot::Sender<Result<u64>> },
+    /// A record that says that the partition was emptied, if it ends where expected; answered with the record's offset.
+    Empty { at: StreamPartition, expected_end: Option<Offset>, reply: oneshot::Sender<Result<u64>> },
 }
 
 impl Request {

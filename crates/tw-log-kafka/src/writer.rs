@@ -64,9 +64,9 @@ impl Writer {
                     Request::Append { parts, permit, ack, .. } => {
                         group.push(Waiting { parts, ack, _permit: permit });
                     }
-                    Request::Empty { at, reply } => {
+                    Request::Empty { at, expected_end, reply } => {
                         self.append(std::mem::take(&mut group));
-                        self.empty(at, reply);
+                        self.empty(at, expected_end, reply);
                     }
                 }
             }
@@ -354,10 +354,15 @@ impl Writer {
     }
 
     /// Writes the record that says that a partition was emptied.
-    fn empty(&mut self, at: StreamPartition, reply: oneshot::Sender<Result<u64>>) {
+    fn empty(
+        &mut self,
+        at: StreamPartition,
+        expected_end: Option<Offset>,
+        reply: oneshot::Sender<Result<u64>>,
+    ) {
         let deadline = self.deadline();
         let outcome = loop {
-            match self.try_empty(at, deadline) {
+            match self.try_empty(at, expected_end, deadline) {
                 Ok(Some(record)) => break Ok(record),
                 Ok(None) => {}
                 Err(error) => break Err(error),
@@ -366,7 +371,12 @@ impl Writer {
         let _nobody_listens = reply.send(outcome);
     }
 
-    fn try_empty(&mut self, at: StreamPartition, deadline: Instant) -> Result<Option<u64>> {
+    fn try_empty(
+        &mut self,
+        at: StreamPartition,
+        expected_end: Option<Offset>,
+        deadline: Instant,
+    ) -> Result<Option<u64>> {
         if let Some(stopped) = self.stopped() {
             return Err(stopped);
         }
@@ -386,6 +396,10 @@ impl Writer {
             },
         };
         let Some(tip) = tips.get(&at) else { return Err(self.shared.missing(at)) };
+        // What came after the events that are to go must stay.
+        if let Some(expected) = expected_end.filter(|expected| expected.0 != tip.end) {
+            return Err(Error::WrongEnd { at, expected, actual: Offset(tip.end) });
+        }
         let place = end_place(partition.last(), *tip, self.shared.options.region);
         let (topic, content) = (&*partition.topic, Content::Trimmed(place));
         match self.session.write(&[Share { topic, partition: at.partition, record: tip.record, content }]) {

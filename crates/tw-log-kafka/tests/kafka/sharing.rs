@@ -5,7 +5,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tw_log::{Error, Log};
+use tw_log::conformance::read_all;
+use tw_log::{Bounds, Error, Log};
 use tw_log_kafka::Options;
 use tw_testing::Kafka;
 use tw_types::{Offset, PartitionId, StreamId, StreamPartition};
@@ -82,4 +83,30 @@ async fn log_2_processes_agree_on_the_end_of_a_partition_that_kafka_has_emptied(
     assert_eq!(after.bounds(at).unwrap().end, placed.end());
     let events = after.read(at, bounds.start, 1 << 20).await.unwrap();
     assert_eq!(events.iter().map(|block| block.header().count).sum::<u32>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_1_a_trim_to_what_was_the_end_keeps_what_another_process_has_written_since() {
+    let kafka = Kafka::shared();
+    let options = Options { follow_ms: NEVER_MS, ..options(&kafka) };
+    let (trimming, writing) = (open(&options, "a"), open(&options, "b"));
+    let at = stream(&trimming, "trimmed").await;
+    for id in ["1", "2", "3"] {
+        put(&trimming, at, id, None).await.unwrap();
+    }
+    writing.refresh(&[at]).await.unwrap();
+    for id in ["4", "5"] {
+        put(&writing, at, id, None).await.unwrap();
+    }
+    // It does not know of these yet.
+    assert_eq!(trimming.bounds(at).unwrap().end, Offset(3));
+    trimming.trim(at, Offset(3)).await.unwrap();
+    for log in [&trimming, &writing, &open(&options, "c")] {
+        log.refresh(&[at]).await.unwrap();
+        let events = read_all(log, at, Offset(3)).await;
+        assert_eq!(ids(&events), ["4", "5"], "LOG-1: acknowledged events are gone");
+    }
+    let bounds = Bounds { start: Offset(3), end: Offset(5) };
+    assert_eq!(trimming.bounds(at).unwrap(), bounds);
+    assert_eq!(open(&options, "d").bounds(at).unwrap(), bounds);
 }
