@@ -71,6 +71,18 @@ struct Cursor {
     next: u64,
 }
 
+/// What became of a record, or of whatever else came.
+enum Step {
+    /// It is not wanted.
+    Over,
+    /// Its event, of this offset, was given.
+    Given(u64),
+    /// The wanted one is further on, at this record or after it.
+    Jump(u64),
+    /// It was written since; whoever reads on reads it then.
+    Beyond,
+}
+
 /// See the module's text.
 pub(crate) struct Reader {
     shared: Arc<Shared>,
@@ -101,7 +113,7 @@ impl Reader {
         client::unavailable(&self.shared.options, "give events", cause)
     }
 
-    fn seek(&mut self, partition: &Partition, record: u64) -> Result<()> {
+    fn seek(&self, partition: &Partition, record: u64) -> Result<()> {
         let mut list = TopicPartitionList::with_capacity(1);
         let at = At::Offset(i64::try_from(record).unwrap_or(i64::MAX));
         let added = list.add_partition_offset(&partition.topic, partition.number(), at);
@@ -110,64 +122,90 @@ impl Reader {
 
     fn read(&mut self, job: &Job) -> Result<Vec<Block>> {
         let wanted = Cursor { at: job.partition.at, next: job.from.0 };
-        if self.cursor.take() != Some(wanted) {
+        let mut stood_there = self.cursor.take() == Some(wanted);
+        if !stood_there {
             self.seek(&job.partition, job.record)?;
         }
-        let places_max = self.shared.options.places_max as usize;
         let deadline = Instant::now() + Duration::from_millis(self.shared.options.request_ms_max);
-        let (region, mut text) = (self.shared.options.region, String::new());
         let mut blocks = Blocks::new(job.partition.at);
-        let mut next = job.from.0;
+        let (mut next, mut is_beyond, mut text) = (job.from.0, false, String::new());
         let mut cause = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
         while next < job.end.0 && (blocks.is_empty() || blocks.bytes() < job.bytes_max) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(self.failed(cause));
             }
-            let mut jump = None;
-            match self.consumer.poll(left.min(client::LOOK)) {
-                None => {}
+            let step = match self.consumer.poll(left.min(client::LOOK)) {
+                None => Step::Over,
                 // What is acknowledged is there, as soon as Kafka's marker is.
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(KafkaError::PartitionEOF(_))) => Step::Over,
+                // Where the client stood there was perhaps nothing but Kafka's marker.
+                Some(Err(error)) if is_removed(&error) && stood_there && blocks.is_empty() => {
+                    Step::Jump(job.record)
+                }
                 Some(Err(error)) if is_removed(&error) => {
                     let start = job.partition.bounds().start.max(job.from.next());
                     return Err(Error::Trimmed { at: job.partition.at, start });
                 }
                 Some(Err(error)) if is_damaged(&error) => return Err(damaged(&job.partition, &error)),
-                Some(Err(error)) => cause = error,
-                Some(Ok(message)) if is_of(&message, &job.partition) => {
-                    let at = u64::try_from(message.offset()).unwrap_or_default();
-                    let record = if job.partition.is_foreign {
-                        let (place, event) = record::read_foreign(&message, region, &mut text);
-                        Record::Event(place, event)
-                    } else {
-                        record::read(&message)?
-                    };
-                    if let Record::Event(place, event) = record {
-                        let ahead = job.from.0.saturating_sub(place.offset.0);
-                        if ahead > JUMP_MIN {
-                            jump = Some(at + ahead);
-                        } else if ahead == 0 && place.offset.0 < job.end.0 {
-                            if blocks.is_empty() {
-                                job.partition.remember(place.offset.0, at, places_max);
-                            }
-                            blocks.push(&place, &event)?;
-                            next = place.offset.0 + 1;
-                        } else if ahead == 0 {
-                            // Written since; whoever reads on reads it then.
-                            break;
-                        }
-                    }
+                Some(Err(error)) => {
+                    cause = error;
+                    Step::Over
                 }
-                Some(Ok(_)) => {}
-            }
-            if let Some(record) = jump {
-                self.seek(&job.partition, record)?;
+                Some(Ok(message)) if is_of(&message, &job.partition) => {
+                    self.take(&message, job, &mut text, &mut blocks)?
+                }
+                Some(Ok(_)) => Step::Over,
+            };
+            match step {
+                Step::Over => {}
+                Step::Given(offset) => next = offset + 1,
+                Step::Jump(record) => {
+                    stood_there = false;
+                    self.seek(&job.partition, record)?;
+                }
+                Step::Beyond => {
+                    is_beyond = true;
+                    break;
+                }
             }
         }
         // A record that was looked at and not given would be missing from the next read.
-        self.cursor = (next < job.end.0).then_some(Cursor { at: job.partition.at, next });
+        self.cursor = (!is_beyond).then_some(Cursor { at: job.partition.at, next });
         Ok(blocks.finish()?)
+    }
+
+    /// Adds the event of a record if it is wanted. What a record of others does not say itself is written into `text`.
+    fn take(
+        &self,
+        message: &BorrowedMessage<'_>,
+        job: &Job,
+        text: &mut String,
+        blocks: &mut Blocks,
+    ) -> Result<Step> {
+        let at = u64::try_from(message.offset()).unwrap_or_default();
+        let record = if job.partition.is_foreign {
+            let (place, event) = record::read_foreign(message, self.shared.options.region, text);
+            Record::Event(place, event)
+        } else {
+            record::read(message)?
+        };
+        let Record::Event(place, event) = record else { return Ok(Step::Over) };
+        let ahead = job.from.0.saturating_sub(place.offset.0);
+        if ahead > JUMP_MIN {
+            return Ok(Step::Jump(at + ahead));
+        }
+        if ahead > 0 {
+            return Ok(Step::Over);
+        }
+        if place.offset >= job.end {
+            return Ok(Step::Beyond);
+        }
+        if blocks.is_empty() {
+            job.partition.remember(place.offset.0, at, self.shared.options.places_max as usize);
+        }
+        blocks.push(&place, &event)?;
+        Ok(Step::Given(place.offset.0))
     }
 }
 
@@ -189,3 +227,6 @@ fn damaged(partition: &Partition, error: &KafkaError) -> Error {
     let file = format!("kafka:{}/{}", partition.topic, partition.number()).into();
     Error::Damaged { file, position: 0, cause: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;
