@@ -40,9 +40,13 @@ fn is_paused(process: &Child) -> bool {
     })
 }
 
-/// Ends a process with a signal, and with `kill -9` if it takes too long.
+/// Ends a process with a signal, and with `kill -9` if it takes too long. It may be paused.
 pub(crate) fn end(mut process: Child, signal: Signal) {
     send(&process, signal);
+    if signal != Signal::KILL {
+        // Who is paused takes no other signal before it goes on.
+        send(&process, Signal::CONT);
+    }
     if within(PATIENCE, || process.try_wait().expect("wait")).is_none() {
         process.kill().expect("kill");
         process.wait().expect("wait");

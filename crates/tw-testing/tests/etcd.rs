@@ -43,7 +43,13 @@ fn a_paused_server_is_silent_and_goes_on() {
     assert_eq!(ask(&etcd, READ, Duration::from_millis(300)), None);
     etcd.resume();
     assert!(ask(&etcd, WRITE, PATIENCE).unwrap().contains("revision"));
-    // A paused one ends with its value.
+    // A paused one ends in order.
+    etcd.pause();
+    etcd.stop();
+    assert!(etcd.log().contains("received signal; shutting down"), "{}", etcd.log());
+    etcd.start_again();
+    assert!(ask(&etcd, READ, PATIENCE).unwrap().contains("Yg=="));
+    // And with its value.
     etcd.pause();
     let port = etcd.port();
     drop(etcd);

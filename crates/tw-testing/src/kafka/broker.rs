@@ -71,7 +71,6 @@ pub struct Broker {
     process: Option<Child>,
     /// How long its log was when it was launched.
     launched_at: usize,
-    paused: bool,
 }
 
 impl Broker {
@@ -80,7 +79,7 @@ impl Broker {
         let folder = tempfile::Builder::new().prefix("tw-kafka-").tempdir().expect("temporary folder");
         copy_tree(&template(&install), &folder.path().join("data"));
         personalise(&folder.path().join("data/meta.properties"), index);
-        let broker = Self { folder, index, layout, process: None, launched_at: 0, paused: false };
+        let broker = Self { folder, index, layout, process: None, launched_at: 0 };
         fs::write(broker.file("server.properties"), broker.properties()).expect("server.properties");
         fs::write(broker.file("log4j2.xml"), LOG4J).expect("log4j2.xml");
         broker
@@ -180,7 +179,6 @@ impl Broker {
 
     /// Ends it in order: it gives its partitions to others, if there are any, and closes its files.
     pub fn stop(&mut self) {
-        self.resume();
         self.end(Signal::TERM);
     }
 
@@ -193,7 +191,6 @@ impl Broker {
     pub fn pause(&mut self) {
         if let Some(process) = &self.process {
             process::pause(process);
-            self.paused = true;
         }
     }
 
@@ -206,17 +203,15 @@ impl Broker {
 
     /// Lets it go on after a pause.
     pub fn resume(&mut self) {
-        if let Some(process) = self.process.as_ref().filter(|_| self.paused) {
+        if let Some(process) = &self.process {
             process::send(process, Signal::CONT);
         }
-        self.paused = false;
     }
 
     fn end(&mut self, signal: Signal) {
         if let Some(process) = self.process.take() {
             process::end(process, signal);
         }
-        self.paused = false;
     }
 }
 
