@@ -282,7 +282,7 @@ fn warmth_says_how_far_a_partition_is_and_what_is_not_worth_waiting_for() {
     let seen = moved.get();
     node.append(0, &["c"]);
     eventually(&moved, || node.handle().warmth(node.at(0)).is_within(0) && moved.get() > seen);
-    // Two views of four stand still, and a third one fails again and again.
+    // One of the two views rests, and then the other one fails again and again.
     node.handle().pause("w").unwrap();
     let warmth = node.handle().warmth(node.at(0));
     assert_eq!((warmth.views, warmth.opened), (2, true));

@@ -118,7 +118,7 @@ fn prj_1_many_groups_with_many_entries_are_put_together() {
 }
 
 #[test]
-fn a_row_is_read_from_its_owner_in_one_request() {
+fn a_group_is_read_in_one_request_to_each_owner() {
     let node = small();
     let requests = |sql: &str| {
         let before = node.network.requests.load(Ordering::Relaxed);
@@ -126,7 +126,7 @@ fn a_row_is_read_from_its_owner_in_one_request() {
         node.network.requests.load(Ordering::Relaxed) - before
     };
     node.query("SELECT * FROM subjects");
-    // Every partition can have a part of a group: each owner is asked once.
+    // Every partition can have a part of it.
     assert_eq!(requests("SELECT n FROM totals WHERE kind = 'a'"), 2);
     assert_eq!(requests("SELECT n, low FROM totals WHERE kind = 'a' AND n > 0"), 4);
 }
