@@ -10,8 +10,8 @@ use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{EmbeddedLog, Log};
 use tw_order::gate;
-use tw_process::{Handle, Options, PARKED_STREAM, ParkedFilter, WORKER_KEY, Workers};
-use tw_state::{DiskStore, Range, Store};
+use tw_process::{Handle, Options, PARKED_STREAM, ParkedFilter, Workers};
+use tw_state::DiskStore;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition, Token};
 
 /// Nothing in these tests takes as long.
@@ -93,10 +93,9 @@ impl Machine {
         pollster::block_on(self.handle.parked().retry_all(&ParkedFilter::default())).unwrap();
         self.wait_until(|partition| partition.waiting == 0);
         // What is said of it is written soon after.
-        let outbox = Range::prefix(&[WORKER_KEY, 7]);
         let keyspace = self.handle.reading("v").unwrap().keyspace;
         let since = Instant::now();
-        while self.store.snapshot().range(keyspace, outbox.clone()).next().is_some() {
+        while !ledger::is_silent(self.store.as_ref(), keyspace) {
             assert!(since.elapsed() < LONG, "the outbox is never empty");
             std::thread::park_timeout(Duration::from_millis(1));
         }

@@ -2,45 +2,26 @@
 
 use crate::support::cases;
 use crate::support::ledger::key;
-use crate::support::node::{Node, block_on, eventually, poll};
+use crate::support::node::{Node, block_on, eventually, id, poll};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tw_log::Log;
-use tw_process::{ParkedFilter, ParkedId, Standing, committed_offset};
+use tw_process::{ParkedFilter, Standing, committed_offset};
 use tw_state::{Range, Store};
 use tw_types::{Data, EventRef, Offset, PartitionId};
-
-fn id(text: &str) -> ParkedId {
-    text.parse().unwrap()
-}
-
-fn sum(node: &Node, of: fn(&tw_process::PartitionStatus) -> u64) -> u64 {
-    node.handle().status_of("v").unwrap().partitions.iter().map(of).sum()
-}
-
-/// Whether everything that the node has to say about parked events is written.
-fn is_silent(node: &Node) -> bool {
-    let keyspace = node.handle().reading("v").unwrap().keyspace;
-    let outbox = Range::prefix(&[tw_process::WORKER_KEY, 7]);
-    node.store.snapshot().range(keyspace, outbox).next().is_none()
-}
 
 /// Two nodes that process the same partition, in which the first event of each of `count` subjects is parked, and
 /// another one waits behind it.
 fn with_parked(count: u64) -> Vec<Node> {
     let nodes = Node::many(1, 2);
-    let subjects: Vec<String> = (0..count).map(|number| format!("s{number}")).collect();
-    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-    (0..count).for_each(|offset| nodes[0].sick(0, offset));
-    nodes[0].append(0, &subjects);
-    nodes[1].append(0, &subjects);
+    nodes[0].append_sick(0, count);
     for node in &nodes {
         node.add("v");
     }
     for node in &nodes {
-        poll(|| sum(node, |partition| partition.parked) == count && is_silent(node));
+        poll(|| node.sum(|partition| partition.parked) == count && node.is_silent());
     }
     nodes
 }
@@ -65,7 +46,7 @@ fn pro_3_what_is_decided_on_one_node_is_carried_out_on_all() {
     block_on(nodes[1].handle().parked().retry(&id("v/orders/0/1"))).unwrap();
     block_on(nodes[1].handle().parked().retry(&id("v/orders/0/2"))).unwrap();
     for node in &nodes {
-        poll(|| sum(node, |partition| partition.waiting) == 2 && is_silent(node));
+        poll(|| node.sum(|partition| partition.waiting) == 2 && node.is_silent());
         assert_eq!(node.applied("v", 0), [1, 3, 4].into());
     }
     let said = nodes[0].parked_events(8);
@@ -83,7 +64,7 @@ fn pro_3_what_is_decided_on_one_node_is_carried_out_on_all() {
     let mut late = nodes;
     late[1].restart(false);
     late[1].add("v");
-    poll(|| sum(&late[1], |partition| partition.parked) == 1);
+    poll(|| late[1].sum(|partition| partition.parked) == 1);
     assert_eq!(late[1].applied("v", 0), [1, 3, 4].into());
     late[0].health.check();
 }
@@ -96,12 +77,12 @@ fn pro_3_a_node_that_cannot_write_follows_the_others() {
     nodes[0].append(0, &["a", "a", "b"]);
     // It is the first to park the event, and tries to say so, before the other one knows of it.
     nodes[1].add("v");
-    poll(|| sum(&nodes[1], |partition| partition.parked) == 1 && nodes[1].refusals() > 0);
+    poll(|| nodes[1].sum(|partition| partition.parked) == 1 && nodes[1].refusals() > 0);
     nodes[0].add("v");
-    poll(|| sum(&nodes[0], |partition| partition.parked) == 1);
+    poll(|| nodes[0].sum(|partition| partition.parked) == 1);
     block_on(nodes[0].handle().parked().drop_event(&id("v/orders/0/0"))).unwrap();
     for node in &nodes {
-        poll(|| sum(node, |partition| partition.waiting) == 0);
+        poll(|| node.sum(|partition| partition.waiting) == 0);
         assert_eq!(node.applied("v", 0), [1, 2].into());
         assert_eq!(node.handle().status_of("v").unwrap().partitions[0].standing, Standing::Running);
     }
@@ -119,7 +100,7 @@ fn pro_3_what_was_dropped_elsewhere_before_it_was_parked_here_is_not_parked_agai
     nodes[1].add("v");
     for node in &nodes {
         node.wait("v").unwrap();
-        poll(|| sum(node, |partition| partition.waiting) == 0 && is_silent(node));
+        poll(|| node.sum(|partition| partition.waiting) == 0 && node.is_silent());
         assert_eq!(node.applied("v", 0), [1].into());
     }
     assert_eq!(nodes[0].parked_events(2), ["parked v/orders/0/0", "dropped v/orders/0/0"]);
@@ -138,7 +119,7 @@ fn a_view_that_is_removed_on_all_nodes_is_ended_once() {
     // They are parked anew, in episodes after those that were ended.
     let said = nodes[0].parked_events(5);
     for node in &nodes {
-        poll(|| sum(node, |partition| partition.parked) == 2 && is_silent(node));
+        poll(|| node.sum(|partition| partition.parked) == 2 && node.is_silent());
     }
     assert_eq!(nodes[0].parked_events(5), said);
 }

@@ -1,34 +1,19 @@
 //! Parked events as people see them.
 
-use crate::support::node::{Node, block_on, eventually, options, poll};
+use crate::support::node::{Node, block_on, eventually, id, options, poll};
 use std::time::{Duration, Instant};
-use tw_process::{Error, Options, ParkedFilter, ParkedId};
-
-fn id(text: &str) -> ParkedId {
-    text.parse().unwrap()
-}
-
-fn parked(node: &Node) -> u64 {
-    node.handle().status_of("v").unwrap().partitions.iter().map(|partition| partition.parked).sum()
-}
+use tw_process::{Error, Options, ParkedFilter};
 
 /// Waits until nothing of a view waits any more.
 fn wait_until_free(node: &Node) {
-    let waiting = || node.handle().status_of("v").unwrap().partitions.iter().any(|part| part.waiting > 0);
-    poll(|| !waiting());
+    poll(|| node.sum(|partition| partition.waiting) == 0);
 }
 
 /// A node on which `count` subjects of each partition are parked, with one event waiting behind each.
 fn with_parked(partitions: u32, count: u64) -> Node {
     let node = Node::new(partitions);
-    let subjects: Vec<String> = (0..count).map(|number| format!("s{number}")).collect();
-    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
     for partition in 0..partitions {
-        for offset in 0..count {
-            node.sick(partition, offset);
-        }
-        node.append(partition, &subjects);
-        node.append(partition, &subjects);
+        node.append_sick(partition, count);
     }
     node.add("v");
     node.parked_events(u64::from(partitions) * count);
@@ -102,11 +87,7 @@ fn pro_3_decisions_about_many_events_are_carried_out() {
 fn more_decisions_than_can_be_retried_at_once_wait_for_their_turn() {
     let retry = tw_order::gate::Options { retrying_max: 4, lanes_max: 8, ..options().retry };
     let node = Node::with(1, Options { retry, ..options() });
-    let subjects: Vec<String> = (0..200).map(|number| format!("s{number}")).collect();
-    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-    (0..200).for_each(|offset| node.sick(0, offset));
-    node.append(0, &subjects);
-    node.append(0, &subjects);
+    node.append_sick(0, 200);
     node.add("v");
     node.parked_events(200);
     node.health.sick.lock().clear();
@@ -169,7 +150,7 @@ fn a_rebuilt_view_ends_what_is_no_longer_parked() {
         let last = |id: &str| said.iter().rev().find(|line| line.ends_with(id)).map(String::as_str);
         last("0/0") == Some("released v/orders/0/0")
             && last("0/1") == Some("parked v/orders/0/1")
-            && parked(&node) == 1
+            && node.sum(|partition| partition.parked) == 1
     });
     block_on(node.handle().parked().drop_event(&id("v/orders/0/1"))).unwrap();
     wait_until_free(&node);
@@ -187,7 +168,7 @@ fn a_removed_view_ends_everything_and_a_new_one_of_its_name_starts_afresh() {
     node.add("v");
     let said = node.parked_events(6);
     assert_eq!(said[4..], ["parked v/orders/0/0", "parked v/orders/0/1"], "the drop is forgotten");
-    assert_eq!(parked(&node), 2);
+    assert_eq!(node.sum(|partition| partition.parked), 2);
 }
 
 #[test]
@@ -198,7 +179,7 @@ fn what_cannot_be_written_to_the_stream_of_parked_events_is_written_later() {
     node.append(0, &["a", "b"]);
     node.add("v");
     node.wait("v").unwrap();
-    poll(|| parked(&node) > 0 && node.handle().parked().failure().is_some());
+    poll(|| node.sum(|partition| partition.parked) > 0 && node.handle().parked().failure().is_some());
     assert!(node.handle().parked().failure().unwrap().contains("no room"));
     node.restart(true);
     node.add("v");

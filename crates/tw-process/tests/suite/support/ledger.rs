@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tw_process::{ApplyError, Processor, View};
+use tw_process::{ApplyError, Processor, View, WORKER_KEY};
 use tw_state::{Batch, Keyspace, Range, Store};
 use tw_types::{Offset, PartitionId, StoredRef, StreamId};
 
@@ -197,4 +197,9 @@ pub fn applied(store: &dyn Store, keyspace: Keyspace, partition: PartitionId) ->
     let snapshot = store.snapshot();
     let entries = snapshot.range(keyspace, Range::prefix(&key(1, partition, &[])));
     entries.map(|entry| u64::from_be_bytes(*entry.unwrap().0.last_chunk().unwrap())).collect()
+}
+
+/// Whether nothing waits any more to be said in `$parked`: the worker's keys of kind 7, its outbox, are gone.
+pub fn is_silent(store: &dyn Store, keyspace: Keyspace) -> bool {
+    store.snapshot().range(keyspace, Range::prefix(&[WORKER_KEY, 7])).next().is_none()
 }

@@ -10,7 +10,10 @@ use std::time::Duration;
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{BoxFuture, Log, MemoryLog, Signal};
-use tw_process::{Assigned, Error, Handle, LogWriter, Options, PARKED_STREAM, ParkedWriter, Workers};
+use tw_process::{
+    Assigned, Error, Handle, LogWriter, Options, PARKED_STREAM, ParkedId, ParkedWriter, PartitionStatus,
+    Workers,
+};
 use tw_state::MemoryStore;
 use tw_types::{Event, Offset, PartitionId, StreamDef, StreamPartition, Token};
 
@@ -98,6 +101,11 @@ pub fn poll(mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// The parked event of this id.
+pub fn id(text: &str) -> ParkedId {
+    text.parse().unwrap()
+}
+
 impl Node {
     pub fn new(partitions: u32) -> Self {
         Self::with(partitions, options())
@@ -172,6 +180,16 @@ impl Node {
         world::append(self.log.as_ref(), &self.stream, partition, &samples)
     }
 
+    /// Appends two events of each of `count` subjects to an empty partition: the first one is sick, the other one has to
+    /// wait for it.
+    pub fn append_sick(&self, partition: u32, count: u64) {
+        let subjects: Vec<String> = (0..count).map(|number| format!("s{number}")).collect();
+        let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+        (0..count).for_each(|offset| self.sick(partition, offset));
+        self.append(partition, &subjects);
+        self.append(partition, &subjects);
+    }
+
     pub fn at(&self, partition: u32) -> StreamPartition {
         StreamPartition::new(self.stream.id, PartitionId(partition))
     }
@@ -201,6 +219,16 @@ impl Node {
 
     pub fn wait_for(&self, name: &str, token: &Token, timeout: Duration) -> Result<(), Error> {
         block_on(self.handle().wait_for(name, token, timeout))
+    }
+
+    /// What the partitions of the view `v` say, added up.
+    pub fn sum(&self, of: fn(&PartitionStatus) -> u64) -> u64 {
+        self.handle().status_of("v").unwrap().partitions.iter().map(of).sum()
+    }
+
+    /// Whether everything that the node has to say about parked events of the view `v` is written.
+    pub fn is_silent(&self) -> bool {
+        super::ledger::is_silent(self.store.as_ref(), self.handle().reading("v").unwrap().keyspace)
     }
 
     /// The offsets that the view's ledger of a partition holds.
