@@ -114,7 +114,7 @@ impl Definitions {
                 let (reply, outcome) = oneshot::channel();
                 let job = Job { partition, from, end, record, bytes_max, reply };
                 self.readers.send(job)?;
-                pollster::block_on(outcome).unwrap_or(Err(Error::Closed))
+                pollster::block_on(outcome).unwrap_or_else(|_| Err(self.shared.gone()))
             }
         }
     }
@@ -155,10 +155,8 @@ impl Definitions {
         let event = change.to_event(format!("{:016x}", self.shared.env.random.next_u64()));
         builder.push_versioned(&event.as_ref(), streams.next_version(&change.definition().name));
         let batch = builder.finish(Compression::None)?;
-        let (bytes, bytes_max) = (batch.bytes(), self.shared.options.append_bytes_max as usize);
-        if bytes > bytes_max {
-            return Err(Error::TooLarge { bytes, bytes_max });
-        }
+        let bytes = batch.bytes();
+        self.shared.permits.check(bytes)?;
         let parts = vec![Append { at: CONFIG, batch, expected_end: Some(expected) }];
         let (sender, ack) = Ack::channel();
         let permit = Permit::unlimited();
@@ -320,7 +318,7 @@ impl Definitions {
     fn empty(&self, at: StreamPartition, end: Offset) -> Result<u64> {
         let (reply, outcome) = oneshot::channel();
         self.shared.queue.push(Request::Empty { at, expected_end: Some(end), reply });
-        pollster::block_on(outcome).unwrap_or(Err(Error::Closed))
+        pollster::block_on(outcome).unwrap_or_else(|_| Err(self.shared.gone()))
     }
 
     /// The record of an event, or of the first one after it.
@@ -332,7 +330,7 @@ impl Definitions {
         let (reply, outcome) = oneshot::channel();
         let job = Job { partition: partition.clone(), from: offset, end, record, bytes_max: 1, reply };
         self.readers.send(job)?;
-        let blocks = pollster::block_on(outcome).unwrap_or(Err(Error::Closed))?;
+        let blocks = pollster::block_on(outcome).unwrap_or_else(|_| Err(self.shared.gone()))?;
         let found = blocks.first().map_or(offset, |block| block.header().base_offset);
         partition.record_of(found.0).ok_or(Error::Trimmed { at: partition.at, start: found })
     }

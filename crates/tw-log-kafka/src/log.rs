@@ -17,7 +17,7 @@ use rdkafka::admin::AdminClient;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, TryAcquireError, oneshot};
+use tokio::sync::oneshot;
 use tw_env::Env;
 use tw_log::{
     Ack, Append, Bounds, BoxFuture, Error, Log, NewStream, Permit, Result, Signal, Streams, check_append,
@@ -73,7 +73,7 @@ impl KafkaLog {
         };
         for number in 0..shared.options.reader_threads {
             let (reader, jobs) = (Reader::new(shared.clone())?, log.readers.add());
-            log.spawn(format!("kafka-read-{number}"), move || reader.run(jobs))?;
+            log.spawn(&format!("kafka-read-{number}"), move || reader.run(jobs))?;
         }
         let probe = Probe::new(&shared.options, Isolation::Committed)?;
         if !probe.load_all(&[config], |_| true)?.unsettled.is_empty() {
@@ -89,11 +89,11 @@ impl KafkaLog {
         probe.load(&shown)?;
         shared.observe();
         let writer = Writer { shared: shared.clone(), session, probe, is_broken: false };
-        log.spawn("kafka-write".to_owned(), move || writer.run())?;
+        log.spawn("kafka-write", move || writer.run())?;
         log.settle()?;
         let watch = Watch::new(&shared.options, definitions.clone())?;
-        log.spawn("kafka-watch".to_owned(), move || watch.run(&asked))?;
-        log.spawn("kafka-define".to_owned(), move || definitions.run(taken))?;
+        log.spawn("kafka-watch", move || watch.run(&asked))?;
+        log.spawn("kafka-define", move || definitions.run(taken))?;
         Ok(log)
     }
 
@@ -109,13 +109,13 @@ impl KafkaLog {
             })
             .collect();
         for outcome in outcomes {
-            pollster::block_on(outcome).unwrap_or(Err(Error::Closed))?;
+            pollster::block_on(outcome).unwrap_or_else(|_| Err(self.shared.gone()))?;
         }
         Ok(())
     }
 
-    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
-        self.threads.push(start_thread(name, work)?);
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.threads.push(self.shared.spawn(name, work)?);
         Ok(())
     }
 
@@ -124,13 +124,13 @@ impl KafkaLog {
         let sent = self.order(Order::Define(definition, reply));
         Box::pin(async move {
             sent?;
-            outcome.await.unwrap_or(Err(Error::Closed))
+            outcome.await.unwrap_or_else(|_| Err(self.shared.gone()))
         })
     }
 
     fn order(&self, order: Order) -> Result<()> {
         let orders = self.orders.as_ref().ok_or(Error::Closed)?;
-        orders.send(order).map_err(|_| Error::Closed)
+        orders.send(order).map_err(|_| self.shared.gone())
     }
 
     /// Refuses to change a partition of a topic that the log only shows.
@@ -144,23 +144,6 @@ impl KafkaLog {
         let reason = format!("it shows the topic `{topic}`, which others write: use another stream");
         Err(Error::InvalidStream { name: def.name.clone(), reason })
     }
-
-    fn permits(&self, bytes: usize) -> Result<u32> {
-        let bytes_max = self.shared.options.append_bytes_max as usize;
-        if bytes > bytes_max {
-            return Err(Error::TooLarge { bytes, bytes_max });
-        }
-        Ok(bytes as u32)
-    }
-}
-
-fn start_thread(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name(name.clone()).spawn(work);
-    thread.map_err(|source| Error::Io {
-        action: "start the thread",
-        path: name.into(),
-        source: Arc::new(source),
-    })
 }
 
 fn admin(options: &Options) -> Result<AdminClient<client::Quiet>> {
@@ -191,14 +174,11 @@ fn begin(options: &Options, claim: &str, limit_ms: u64) -> Result<Session> {
 
 impl Drop for KafkaLog {
     fn drop(&mut self) {
-        self.shared.queue.close(Error::Closed);
-        self.shared.permits.close();
+        self.shared.stop(Error::Closed);
         (self.orders, self.refreshes) = (None, None);
         self.readers.close();
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the log has panicked");
-            }
+            let _panics_are_caught_inside = thread.join();
         }
     }
 }
@@ -226,20 +206,11 @@ impl Log for KafkaLog {
     }
 
     fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Permit>> {
-        let permits = self.permits(bytes);
-        let semaphore: Arc<Semaphore> = self.shared.permits.clone();
-        Box::pin(async move {
-            let permits = semaphore.acquire_many_owned(permits?).await;
-            permits.map(Permit::new).map_err(|_| Error::Closed)
-        })
+        Box::pin(self.shared.permits.reserve(bytes))
     }
 
     fn try_reserve(&self, bytes: usize) -> Result<Permit> {
-        let permits = self.shared.permits.clone().try_acquire_many_owned(self.permits(bytes)?);
-        permits.map(Permit::new).map_err(|error| match error {
-            TryAcquireError::Closed => Error::Closed,
-            TryAcquireError::NoPermits => Error::Busy,
-        })
+        self.shared.permits.try_reserve(bytes)
     }
 
     fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack {
@@ -247,7 +218,7 @@ impl Log for KafkaLog {
             return Ack::ready(Ok(Vec::new()));
         }
         let bytes: usize = parts.iter().map(|part| part.batch.bytes()).sum();
-        let checked = self.permits(bytes).and_then(|_| {
+        let checked = self.shared.permits.check(bytes).and_then(|()| {
             parts.iter().try_for_each(|part| {
                 check_append(part.at, &part.batch)?;
                 self.check_own(part.at)?;
@@ -275,7 +246,7 @@ impl Log for KafkaLog {
                 Plan::Ask { end, record } => {
                     let (reply, outcome) = oneshot::channel();
                     self.readers.send(Job { partition, from, end, record, bytes_max, reply })?;
-                    outcome.await.unwrap_or(Err(Error::Closed))
+                    outcome.await.unwrap_or_else(|_| Err(self.shared.gone()))
                 }
             }
         })
@@ -303,7 +274,7 @@ impl Log for KafkaLog {
             .and_then(|()| self.order(Order::Trim(at, before, reply)));
         Box::pin(async move {
             sent?;
-            outcome.await.unwrap_or(Err(Error::Closed))
+            outcome.await.unwrap_or_else(|_| Err(self.shared.gone()))
         })
     }
 
@@ -311,8 +282,8 @@ impl Log for KafkaLog {
         Box::pin(async move {
             let (reply, outcome) = oneshot::channel();
             let refreshes = self.refreshes.as_ref().ok_or(Error::Closed)?;
-            refreshes.send(Refresh { at: at.to_vec(), reply }).map_err(|_| Error::Closed)?;
-            outcome.await.unwrap_or(Err(Error::Closed))
+            refreshes.send(Refresh { at: at.to_vec(), reply }).map_err(|_| self.shared.gone())?;
+            outcome.await.unwrap_or_else(|_| Err(self.shared.gone()))
         })
     }
 
@@ -324,8 +295,8 @@ impl Log for KafkaLog {
             let work = move || {
                 let _nobody_listens = reply.send(fence(&shared, &writer));
             };
-            start_thread("kafka-fence".to_owned(), work)?;
-            outcome.await.unwrap_or(Err(Error::Closed))
+            self.shared.spawn("kafka-fence", work)?;
+            outcome.await.unwrap_or_else(|_| Err(self.shared.gone()))
         })
     }
 }

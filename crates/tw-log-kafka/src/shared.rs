@@ -6,9 +6,9 @@ use crate::{Options, topics};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use std::thread::JoinHandle;
 use tw_env::Env;
-use tw_log::{CONFIG_STREAM, Error, Result, Signal, Streams};
+use tw_log::{CONFIG_STREAM, Error, Permits, Result, Signal, Streams, spawn_guarded};
 use tw_types::{Hlc, HlcClock, PartitionId, StreamDef, StreamPartition};
 use tw_wire::Block;
 
@@ -20,7 +20,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) env: Env,
     pub(crate) queue: Queue,
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) permits: Permits,
     pub(crate) commits: Arc<Signal>,
     pub(crate) definitions: Arc<Signal>,
     pub(crate) clock: Mutex<HlcClock>,
@@ -44,12 +44,12 @@ impl Shared {
             let topic: Arc<str> = topics::of_stream(&options, def).into();
             partitions.insert(CONFIG, Arc::new(Partition::new(CONFIG, topic, false)));
         }
-        let permits = usize::try_from(options.in_flight_bytes_max).unwrap_or(Semaphore::MAX_PERMITS);
+        let permits = Permits::new(options.in_flight_bytes_max, options.append_bytes_max);
         Self {
             options,
             env,
             queue: Queue::default(),
-            permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            permits,
             commits: Arc::default(),
             definitions: Arc::default(),
             clock: Mutex::new(HlcClock::new(Hlc::ZERO, u64::MAX)),
@@ -57,6 +57,31 @@ impl Shared {
             partitions: RwLock::new(partitions),
             tail: Mutex::default(),
         }
+    }
+
+    /// Accepts nothing more; `error` says why. The first reason counts. What waits already is still served.
+    pub(crate) fn stop(&self, error: Error) {
+        self.queue.close(error.clone());
+        self.permits.close(error);
+    }
+
+    /// Why somebody who should answer does not.
+    pub(crate) fn gone(&self) -> Error {
+        self.queue.closed().unwrap_or(Error::Closed)
+    }
+
+    /// Starts a thread of the log, which stops when the thread panics.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<JoinHandle<()>> {
+        let guarded = self.clone();
+        let stop = move |error: Error| {
+            guarded.stop(error.clone());
+            guarded.queue.fail_all(&error);
+        };
+        spawn_guarded(name, run, stop)
     }
 
     pub(crate) fn streams(&self) -> Arc<Streams> {
@@ -134,5 +159,28 @@ impl Shared {
                 *clock = HlcClock::new(last, u64::MAX);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Request;
+    use tw_log::{Ack, Permit};
+
+    #[test]
+    fn a_thread_that_panics_leaves_nobody_waiting() {
+        let shared = Arc::new(Shared::new(Options::default(), Env::real()));
+        let push = || {
+            let (sender, ack) = Ack::channel();
+            let permit = Permit::unlimited();
+            shared.queue.push(Request::Append { parts: Vec::new(), bytes: 0, permit, ack: sender });
+            ack
+        };
+        let before = push();
+        shared.spawn("sick", || panic!("as the test wants it")).unwrap().join().unwrap();
+        assert!(matches!(before.wait(), Err(Error::Stopped(_))));
+        assert!(matches!(push().wait(), Err(Error::Stopped(_))));
+        assert!(matches!(shared.permits.try_reserve(1), Err(Error::Stopped(_))));
     }
 }

@@ -72,7 +72,7 @@ impl Writer {
             }
             self.append(group);
         }
-        self.shared.queue.fail_all(&Error::Closed);
+        self.shared.queue.fail_all(&self.shared.gone());
     }
 
     /// Writes a group, however many attempts it takes.
@@ -158,7 +158,7 @@ impl Writer {
 
     fn fenced(&self) -> Error {
         let error = Error::Fenced { writer: self.shared.options.writer.clone() };
-        self.shared.queue.close(error.clone());
+        self.shared.stop(error.clone());
         tracing::error!(%error, "the log has stopped");
         error
     }

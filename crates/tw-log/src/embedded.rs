@@ -131,11 +131,11 @@ impl Log for EmbeddedLog {
     }
 
     fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Permit>> {
-        Box::pin(self.shared.reserve(bytes))
+        Box::pin(self.shared.permits.reserve(bytes))
     }
 
     fn try_reserve(&self, bytes: usize) -> Result<Permit> {
-        self.shared.try_reserve(bytes)
+        self.shared.permits.try_reserve(bytes)
     }
 
     fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack {

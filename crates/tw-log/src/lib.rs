@@ -11,8 +11,10 @@ mod embedded;
 mod error;
 #[cfg(feature = "conformance")]
 pub mod faulty;
+mod guarded;
 mod log;
 mod memory;
+mod permits;
 mod signal;
 pub mod store;
 mod streams;
@@ -23,8 +25,10 @@ pub use embedded::{
     SegmentInfo, Stats, Verification, VerifiedPartition, VerifiedSegment, inspect, verify,
 };
 pub use error::Error;
-pub use log::{Ack, AckSender, Append, Bounds, Log, Permit, Placed};
+pub use guarded::spawn_guarded;
+pub use log::{Ack, AckSender, Append, Bounds, Log, Placed};
 pub use memory::MemoryLog;
+pub use permits::{Permit, Permits};
 pub use signal::Signal;
 pub use streams::{
     CONFIG_PARTITION, CONFIG_STREAM, ConfigChange, NewStream, Streams, check_append, check_trim,

@@ -1,11 +1,11 @@
 //! The trait that every engine implements, and the values that cross it.
 
-use crate::{BoxFuture, Error, NewStream, Result, Signal, Streams};
+use crate::{BoxFuture, Error, NewStream, Permit, Result, Signal, Streams};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tw_types::{Hlc, Offset, StreamDef, StreamName, StreamPartition};
 use tw_wire::{Batch, Block};
 
@@ -47,7 +47,7 @@ pub trait Log: Send + Sync + 'static {
     /// Waits until `bytes` more may be under way, so that memory stays bounded. Take the permit before any lock.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when that can never be; [`Error::Closed`].
+    /// [`Error::TooLarge`] when that can never be; why the log has stopped, if it has.
     fn reserve(&self, bytes: usize) -> BoxFuture<'_, Result<Permit>>;
 
     /// Takes a permit if that is possible at once.
@@ -159,24 +159,6 @@ pub struct Bounds {
     pub start: Offset,
     /// The offset after the last durable event.
     pub end: Offset,
-}
-
-/// The right to have bytes under way. Held until the append is done; dropping it gives it back.
-#[derive(Debug)]
-pub struct Permit {
-    _permits: Option<OwnedSemaphorePermit>,
-}
-
-impl Permit {
-    /// A permit that is backed by a semaphore.
-    pub fn new(permits: OwnedSemaphorePermit) -> Self {
-        Self { _permits: Some(permits) }
-    }
-
-    /// A permit of an engine that does not count.
-    pub fn unlimited() -> Self {
-        Self { _permits: None }
-    }
 }
 
 /// The outcome of an append, in the order of its parts. A future for tasks; [`Ack::wait`] for threads. It always

@@ -9,7 +9,7 @@ use super::spares::{Maker, Spares};
 use super::stats::Counts;
 use super::{index::Run, read::Buffers};
 use crate::streams::check_append;
-use crate::{Ack, Append, Error, Permit, Result, Signal, Streams};
+use crate::{Ack, Append, Error, Permit, Permits, Result, Signal, Streams};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use quick_cache::{Weighter, sync::Cache};
@@ -18,7 +18,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::{Semaphore, TryAcquireError};
 use tw_env::{Env, File, OpenMode};
 use tw_types::StreamPartition;
 
@@ -52,9 +51,8 @@ pub(crate) struct Shared {
     pub(crate) runs: Cache<RunsKey, Arc<[Run]>, RunsWeight>,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) counts: Counts,
-    permits: Arc<Semaphore>,
-    /// Why nothing is accepted any more.
-    stopped: RwLock<Option<Error>>,
+    /// Closed when nothing is accepted any more.
+    pub(crate) permits: Permits,
     /// Whether the last append found no room.
     full: AtomicBool,
     /// Held as long as the log is open.
@@ -84,7 +82,7 @@ impl Weighter<RunsKey, Arc<[Run]>> for RunsWeight {
 
 impl Shared {
     pub(crate) fn new(env: Env, folder: PathBuf, options: Options, recovered: Recovered) -> Self {
-        let permits = Arc::new(Semaphore::new(options.in_flight_bytes_max as usize));
+        let permits = Permits::new(options.in_flight_bytes_max, options.append_bytes_max);
         let runs = Cache::with_weighter(1024, options.index_cache_bytes, RunsWeight);
         Self {
             files: Cache::new(options.open_files_max as usize),
@@ -107,7 +105,6 @@ impl Shared {
             untidy: Signal::default(),
             buffers: Arc::default(),
             counts: Counts::default(),
-            stopped: RwLock::default(),
             full: AtomicBool::new(false),
             _lock: recovered.lock,
         }
@@ -132,16 +129,15 @@ impl Shared {
 
     /// Accepts nothing more; `error` says why. The first reason counts.
     pub(crate) fn stop(&self, error: Error) {
-        self.stopped.write().get_or_insert_with(|| error.clone());
+        self.permits.close(error.clone());
         self.queue.close(error);
-        self.permits.close();
         self.spares.close();
         self.untidy.increment();
     }
 
     /// Why nothing is accepted any more, if that is so.
     pub(crate) fn stopped(&self) -> Option<Error> {
-        self.stopped.read().clone()
+        self.permits.closed()
     }
 
     /// Takes note of whether an append found room.
@@ -161,34 +157,6 @@ impl Shared {
         self.stopped().map_or(Ok(()), Err)
     }
 
-    /// How many permits an append of `bytes` takes.
-    fn permits_of(&self, bytes: usize) -> Result<u32> {
-        let bytes_max = self.options.append_bytes_max as usize;
-        if bytes > bytes_max {
-            return Err(Error::TooLarge { bytes, bytes_max });
-        }
-        Ok(bytes as u32)
-    }
-
-    pub(crate) async fn reserve(&self, bytes: usize) -> Result<Permit> {
-        self.check_open()?;
-        let count = self.permits_of(bytes)?;
-        match self.permits.clone().acquire_many_owned(count).await {
-            Ok(permits) => Ok(Permit::new(permits)),
-            Err(_closed) => Err(self.stopped().unwrap_or(Error::Closed)),
-        }
-    }
-
-    pub(crate) fn try_reserve(&self, bytes: usize) -> Result<Permit> {
-        self.check_open()?;
-        let count = self.permits_of(bytes)?;
-        match self.permits.clone().try_acquire_many_owned(count) {
-            Ok(permits) => Ok(Permit::new(permits)),
-            Err(TryAcquireError::NoPermits) => Err(Error::Busy),
-            Err(TryAcquireError::Closed) => Err(self.stopped().unwrap_or(Error::Closed)),
-        }
-    }
-
     /// Hands an append to the writer.
     pub(crate) fn append(&self, permit: Permit, parts: Vec<Append>) -> Ack {
         let bytes: usize = parts.iter().map(|part| part.batch.bytes()).sum();
@@ -205,7 +173,7 @@ impl Shared {
 
     fn check_append(&self, parts: &[Append], bytes: usize) -> Result<()> {
         self.check_open()?;
-        self.permits_of(bytes)?;
+        self.permits.check(bytes)?;
         let streams = self.streams.read();
         for part in parts {
             streams.of_partition(part.at)?;

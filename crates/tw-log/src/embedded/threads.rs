@@ -5,13 +5,11 @@
 use super::cleaner::Cleaner;
 use super::shared::Shared;
 use super::writer::Writer;
-use crate::{Error, Result};
+use crate::{Error, Result, spawn_guarded};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::io;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -54,17 +52,12 @@ impl Threads {
     }
 
     fn spawn(&self, shared: &Arc<Shared>, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
-        let (guarded, thread) = (shared.clone(), name.to_owned());
-        let spawned = thread::Builder::new().name(format!("tw-{name}")).spawn(move || {
-            if std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
-                tracing::error!(thread, "a thread of the log has panicked");
-                let cause =
-                    Arc::new(io::Error::other(format!("the thread `{thread}` of the log has panicked")));
-                guarded.stop(Error::Stopped(cause.clone()));
-                guarded.queue.fail_all(&Error::Stopped(cause));
-            }
-        });
-        match spawned {
+        let guarded = shared.clone();
+        let stop = move |error: Error| {
+            guarded.stop(error.clone());
+            guarded.queue.fail_all(&error);
+        };
+        match spawn_guarded(name, run, stop) {
             Ok(handle) => {
                 self.handles.lock().push(handle);
                 Ok(())
@@ -72,11 +65,7 @@ impl Threads {
             Err(error) => {
                 shared.stop(Error::Closed);
                 self.join();
-                Err(Error::Io {
-                    action: "start a thread for",
-                    path: shared.folder.clone(),
-                    source: Arc::new(error),
-                })
+                Err(error)
             }
         }
     }

@@ -72,7 +72,7 @@ impl Rig {
         let parts: Vec<Append> =
             parts.into_iter().map(|(at, batch, expected_end)| Append { at, batch, expected_end }).collect();
         let bytes = parts.iter().map(|part| part.batch.bytes()).sum();
-        match self.shared.try_reserve(bytes) {
+        match self.shared.permits.try_reserve(bytes) {
             Ok(permit) => self.shared.append(permit, parts),
             Err(error) => Ack::ready(Err(error)),
         }

@@ -114,7 +114,7 @@ fn log_1_after_a_failed_sync_nothing_more_is_accepted() {
     let trim = rig.trim(first(&def), Offset(1));
     rig.commit();
     assert!(matches!(trim.wait(), Err(Error::Stopped(_))));
-    assert!(matches!(rig.shared.try_reserve(10), Err(Error::Stopped(_))));
+    assert!(matches!(rig.shared.permits.try_reserve(10), Err(Error::Stopped(_))));
     assert_eq!(rig.read_all(first(&def)).unwrap().len(), 1);
     sim.disk.power_loss();
     let rig = Rig::open(&sim, &small()).unwrap();
@@ -160,12 +160,12 @@ fn bytes_under_way_are_bounded() {
     let options = super::super::Options { in_flight_bytes_max: 32 << 10, ..small() };
     let mut rig = Rig::open(&sim, &options).unwrap();
     let def = rig.create_plain("bounded", 1);
-    let too_large = rig.shared.try_reserve(40 << 10);
+    let too_large = rig.shared.permits.try_reserve(40 << 10);
     assert!(matches!(too_large, Err(Error::TooLarge { bytes: 40_960, bytes_max: 32_768 })));
     let batch = || Number::batch(&[Number(13)], Compression::None);
     let mut acks = Vec::new();
     let busy = loop {
-        match rig.shared.try_reserve(batch().bytes()) {
+        match rig.shared.permits.try_reserve(batch().bytes()) {
             Ok(permit) => {
                 let part = crate::Append { at: first(&def), batch: batch(), expected_end: None };
                 acks.push(rig.shared.append(permit, vec![part]));
@@ -179,7 +179,7 @@ fn bytes_under_way_are_bounded() {
     for ack in acks {
         ack.wait().unwrap();
     }
-    rig.shared.try_reserve(batch().bytes()).unwrap();
+    rig.shared.permits.try_reserve(batch().bytes()).unwrap();
 }
 
 /// A definition is an event like others: one that no segment could hold is refused, and does no harm.
