@@ -180,8 +180,8 @@ impl Partition {
     }
 
     /// Takes note of what this process has written: `blocks` from the record of the tip on, then Kafka's marker. The
-    /// signal is raised by the caller.
-    pub(crate) fn wrote(&self, tip: Tip, blocks: &[Block], events: u64, places_max: usize) {
+    /// signal is raised by the caller. Returns whether the blocks are in memory now.
+    pub(crate) fn wrote(&self, tip: Tip, blocks: &[Block], events: u64, places_max: usize) -> bool {
         let mut state = self.state.lock();
         let after =
             Tip { end: tip.end + events, sequence: tip.sequence + events, record: tip.record + events + 1 };
@@ -191,7 +191,7 @@ impl Partition {
         thin(&mut state.records, places_max);
         if state.tip.record > after.record {
             // What others have written since is known already.
-            return;
+            return false;
         }
         state.tip = after;
         state.is_stale = false;
@@ -199,6 +199,7 @@ impl Partition {
             state.last = Some(crate::blocks::last_place(block));
         }
         state.tail.extend(blocks.iter().cloned());
+        true
     }
 
     /// Takes note of a record that is no event, and of the marker after it.
@@ -209,9 +210,10 @@ impl Partition {
         state.written = Some(Instant::now());
     }
 
-    /// Removes the oldest block from memory.
-    pub(crate) fn forget_oldest(&self) {
-        self.state.lock().tail.pop_front();
+    /// Removes the block that starts at `base`, and those before it, from memory, if they are there still.
+    pub(crate) fn forget(&self, base: Offset) {
+        let mut state = self.state.lock();
+        while state.tail.pop_front_if(|block| block.header().base_offset <= base).is_some() {}
     }
 
     /// Remembers where an event is.
@@ -332,7 +334,7 @@ fn thin(records: &mut BTreeMap<u64, u64>, places_max: usize) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tw_types::{Epoch, Hlc, Origin, PartitionId, RegionId, Sequence, StreamId};
 
@@ -346,7 +348,7 @@ mod tests {
     }
 
     /// What Kafka says when the last event is at that offset and record, and its marker the last record.
-    fn ends_with(offset: u64, record: u64) -> Loaded {
+    pub(crate) fn ends_with(offset: u64, record: u64) -> Loaded {
         let last = Some((record, LastRecord::Event(place(offset))));
         Loaded { first_record: 0, next_record: record + 2, first: None, last }
     }
@@ -374,7 +376,7 @@ mod tests {
         let partition = partition();
         // Ours are the first five; the watch was faster, and has seen what came after them.
         assert_eq!(partition.learn(&ends_with(6, 7)), Learned::Moved);
-        partition.wrote(TIP, &[], 5, 16);
+        assert!(!partition.wrote(TIP, &[], 5, 16));
         assert_eq!(partition.tip().0, Tip { end: 7, sequence: 7, record: 9 });
         assert_eq!(partition.end.get(), 7);
         assert!(partition.written().is_some());

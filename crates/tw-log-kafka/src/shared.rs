@@ -1,6 +1,7 @@
 //! What the threads of a log share.
 
 use crate::partition::Partition;
+use crate::plan::Tip;
 use crate::queue::Queue;
 use crate::{Options, topics};
 use parking_lot::{Mutex, RwLock};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use tw_env::Env;
 use tw_log::{CONFIG_STREAM, Error, Permits, Result, Signal, Streams, spawn_guarded};
-use tw_types::{Hlc, HlcClock, PartitionId, StreamDef, StreamPartition};
+use tw_types::{Hlc, HlcClock, Offset, PartitionId, StreamDef, StreamPartition};
 use tw_wire::Block;
 
 /// The partition that holds all definitions.
@@ -29,10 +30,19 @@ pub(crate) struct Shared {
     tail: Mutex<Tail>,
 }
 
-/// The blocks in memory, oldest first.
+/// The blocks in memory, oldest first. Those that a partition has forgotten by itself, because others wrote to it, count
+/// until it is their turn.
 #[derive(Debug, Default)]
 struct Tail {
-    blocks: VecDeque<(Arc<Partition>, u64)>,
+    blocks: VecDeque<Kept>,
+    bytes: u64,
+}
+
+/// A block in memory.
+#[derive(Debug)]
+struct Kept {
+    partition: Arc<Partition>,
+    base: Offset,
     bytes: u64,
 }
 
@@ -95,6 +105,10 @@ impl Shared {
         for def in streams.iter() {
             self.add_partitions(&mut partitions, def);
         }
+        let mut tail = self.tail.lock();
+        tail.blocks.retain(|kept| streams.of_partition(kept.partition.at).is_ok());
+        tail.bytes = tail.blocks.iter().map(|kept| kept.bytes).sum();
+        drop(tail);
         *self.streams.write() = streams;
         drop(partitions);
         self.definitions.increment();
@@ -132,19 +146,26 @@ impl Shared {
         self.partitions.read().values().cloned().collect()
     }
 
+    /// Takes note of what this process has written to a partition; see [`Partition::wrote`].
+    pub(crate) fn wrote(&self, partition: &Arc<Partition>, tip: Tip, blocks: &[Block], events: u64) {
+        if partition.wrote(tip, blocks, events, self.options.places_max as usize) {
+            self.keep(partition, blocks);
+        }
+    }
+
     /// Takes note of blocks that a partition has in memory now, and drops the oldest ones of all.
-    pub(crate) fn keep(&self, partition: &Arc<Partition>, blocks: &[Block]) {
+    fn keep(&self, partition: &Arc<Partition>, blocks: &[Block]) {
         let mut tail = self.tail.lock();
         for block in blocks {
-            let bytes = u64::from(block.header().length);
-            tail.blocks.push_back((partition.clone(), bytes));
+            let (base, bytes) = (block.header().base_offset, u64::from(block.header().length));
+            tail.blocks.push_back(Kept { partition: partition.clone(), base, bytes });
             tail.bytes += bytes;
         }
         while tail.bytes > self.options.tail_bytes
-            && let Some((partition, bytes)) = tail.blocks.pop_front()
+            && let Some(oldest) = tail.blocks.pop_front()
         {
-            tail.bytes -= bytes;
-            partition.forget_oldest();
+            tail.bytes -= oldest.bytes;
+            oldest.partition.forget(oldest.base);
         }
     }
 
@@ -165,8 +186,79 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::partition::{Plan, tests::ends_with};
     use crate::queue::Request;
     use tw_log::{Ack, Permit};
+    use tw_types::{Compression, Epoch, EventRef, RegionId, Sequence, StreamId};
+    use tw_wire::{BatchBuilder, Placement};
+
+    /// A block of one event.
+    fn block(at: StreamPartition, offset: u64) -> Block {
+        let mut builder = BatchBuilder::new();
+        builder.push(&EventRef { id: "i", source: "s", ty: "t", ..EventRef::default() });
+        let place = Placement {
+            at,
+            base_offset: Offset(offset),
+            first_hlc: Hlc::ZERO,
+            region: RegionId(0),
+            epoch: Epoch(1),
+            base_sequence: Sequence(offset + 1),
+        };
+        Block::new(&builder.finish(Compression::None).unwrap(), &place)
+    }
+
+    /// A partition, and a log that keeps two blocks in memory.
+    fn with_room_for_two() -> (Shared, Arc<Partition>) {
+        let at = StreamPartition::new(StreamId(1), PartitionId(0));
+        let tail_bytes = 2 * u64::from(block(at, 0).header().length);
+        let shared = Shared::new(Options { tail_bytes, ..Options::default() }, Env::real());
+        (shared, Arc::new(Partition::new(at, "t".into(), false)))
+    }
+
+    /// The process has written one event, in a transaction of its own.
+    fn write(shared: &Shared, partition: &Arc<Partition>, offset: u64) {
+        let blocks = [block(partition.at, offset)];
+        shared.wrote(partition, Tip { end: offset, sequence: offset, record: 2 * offset }, &blocks, 1);
+    }
+
+    fn is_in_memory(partition: &Partition, offset: u64) -> bool {
+        matches!(partition.plan_read(Offset(offset), 1 << 20).unwrap(), Plan::Done(blocks) if !blocks.is_empty())
+    }
+
+    #[test]
+    fn the_oldest_block_makes_room_for_the_newest() {
+        let (shared, partition) = with_room_for_two();
+        (0..3).for_each(|offset| write(&shared, &partition, offset));
+        assert_eq!([0, 1, 2].map(|offset| is_in_memory(&partition, offset)), [false, true, true]);
+    }
+
+    #[test]
+    fn a_block_that_is_not_kept_because_others_have_written_since_pushes_none_out() {
+        let (shared, partition) = with_room_for_two();
+        partition.learn(&ends_with(5, 10));
+        write(&shared, &partition, 0);
+        [6, 7].into_iter().for_each(|offset| write(&shared, &partition, offset));
+        assert_eq!([6, 7].map(|offset| is_in_memory(&partition, offset)), [true, true]);
+    }
+
+    #[test]
+    fn a_block_that_was_forgotten_because_others_have_written_pushes_none_out() {
+        let (shared, partition) = with_room_for_two();
+        write(&shared, &partition, 0);
+        partition.learn(&ends_with(5, 10));
+        assert!(!is_in_memory(&partition, 0));
+        [6, 7].into_iter().for_each(|offset| write(&shared, &partition, offset));
+        assert_eq!([6, 7].map(|offset| is_in_memory(&partition, offset)), [true, true]);
+    }
+
+    #[test]
+    fn blocks_of_a_stream_that_is_dropped_leave_memory() {
+        let (shared, partition) = with_room_for_two();
+        write(&shared, &partition, 0);
+        shared.set_streams(Arc::new(Streams::new()));
+        assert_eq!(Arc::strong_count(&partition), 1);
+        assert_eq!(shared.tail.lock().bytes, 0);
+    }
 
     #[test]
     fn a_thread_that_panics_leaves_nobody_waiting() {

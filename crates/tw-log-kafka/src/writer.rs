@@ -263,11 +263,9 @@ impl Writer {
 
     /// Takes note of a transaction of which nothing else is known yet.
     fn note(&self, partitions: &Partitions, writes: &BTreeMap<StreamPartition, Write>) {
-        let places_max = self.shared.options.places_max as usize;
         for (at, Write { tip, blocks, events }) in writes {
             if let Some(partition) = partitions.get(at) {
-                partition.wrote(*tip, blocks, *events, places_max);
-                self.shared.keep(partition, blocks);
+                self.shared.wrote(partition, *tip, blocks, *events);
             }
         }
     }
