@@ -34,6 +34,10 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// One topic per stream, one record per event, one transaction per group of appends, in the name of one writer. Offsets are
 /// the platform's own and have no gaps; they are in the records, and Kafka's own offsets, which count its markers too, are
 /// found from them. Needs Kafka 4.0 or 4.1; of later ones see ADR 0009.
+///
+/// Dropping it closes it. It takes nothing more, writes what it has taken, and tries no transaction a second time. That waits
+/// for what is under way: when brokers do not answer, each request takes up to `request_ms_max` until it is given up, and a
+/// transaction up to twice `transaction_ms_max`.
 pub struct KafkaLog {
     shared: Arc<Shared>,
     readers: Arc<Readers>,

@@ -40,7 +40,7 @@ pub struct Options {
     /// How long a transaction may take before Kafka ends it, in milliseconds: 1,000 to 900,000.
     pub transaction_ms_max: u64,
     /// How long an answer of the brokers may take, a read, a refresh, and until a partition shows all that is known of it, in
-    /// milliseconds: 1,000 to 300,000. Closing the log waits as long at most.
+    /// milliseconds: 1,000 to 300,000.
     pub request_ms_max: u64,
     /// How long an append waits for brokers that are away, in milliseconds: 1,000 to 3,600,000. Its outcome may be unknown
     /// then.

@@ -101,6 +101,10 @@ impl Reader {
     /// Serves reads until nobody can ask any more.
     pub(crate) fn run(mut self, jobs: mpsc::Receiver<Job>) {
         for job in jobs {
+            // Whoever asked may have lost interest meanwhile.
+            if job.reply.is_closed() {
+                continue;
+            }
             let outcome = self.read(&job);
             if outcome.is_err() {
                 self.cursor = None;

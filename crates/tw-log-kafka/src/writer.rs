@@ -133,11 +133,11 @@ impl Writer {
             }
             Outcome::Displaced(lasts) => {
                 self.displaced(plan.writes.keys().filter_map(|at| partitions.get(at)), &lasts);
-                if Instant::now() > deadline { Next::Fail(Error::Busy) } else { Next::Again }
+                self.once_more(deadline)
             }
             Outcome::Refused => {
                 self.is_broken = true;
-                if Instant::now() > deadline { Next::Fail(Error::Busy) } else { Next::Again }
+                self.once_more(deadline)
             }
             Outcome::Doubtful(cause) => {
                 tracing::warn!(%cause, "the outcome of a transaction did not arrive");
@@ -191,7 +191,16 @@ impl Writer {
         }
     }
 
-    /// Waits a moment, unless that has taken too long already.
+    /// Another attempt after one that wrote nothing, unless the log is closing or it has taken too long already.
+    fn once_more(&self, deadline: Instant) -> Next {
+        match self.shared.queue.closed() {
+            Some(closed) => Next::Fail(closed),
+            None if Instant::now() > deadline => Next::Fail(Error::Busy),
+            None => Next::Again,
+        }
+    }
+
+    /// Waits a moment, unless the log is closing or it has taken too long already.
     fn wait_for_brokers(&self, error: Error, deadline: Instant) -> Next {
         let is_over = Instant::now() > deadline || self.shared.queue.closed().is_some();
         if is_over || !matches!(error, Error::Unavailable { .. }) {
@@ -403,20 +412,15 @@ impl Writer {
         match self.session.write(&[Share { topic, partition: at.partition, record: tip.record, content }]) {
             Outcome::Committed => {
                 partition.wrote_mark(tip.record);
-                Ok(Some(tip.record))
+                return Ok(Some(tip.record));
             }
-            Outcome::Displaced(_) | Outcome::Refused | Outcome::Doubtful(_) if Instant::now() > deadline => {
-                Err(Error::Busy)
-            }
-            Outcome::Displaced(lasts) => {
-                self.displaced([&partition].into_iter(), &lasts);
-                Ok(None)
-            }
+            Outcome::Displaced(lasts) => self.displaced([&partition].into_iter(), &lasts),
             // Once more does no harm.
-            Outcome::Refused | Outcome::Doubtful(_) => {
-                self.is_broken = true;
-                Ok(None)
-            }
+            Outcome::Refused | Outcome::Doubtful(_) => self.is_broken = true,
+        }
+        match self.once_more(deadline) {
+            Next::Fail(error) => Err(error),
+            _ => Ok(None),
         }
     }
 }
