@@ -5,7 +5,7 @@
 
 use crate::queue::Request;
 use crate::reader::{Job, Readers};
-use crate::shared::{CONFIG, Shared};
+use crate::shared::Shared;
 use crate::{Options, client, topics};
 use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
@@ -15,19 +15,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use tw_log::{Ack, Append, ConfigChange, Error, NewStream, Permit, Result, Streams};
-use tw_types::{
-    Cleanup, Compression, Offset, StreamDef, StreamId, StreamName, StreamOptions, StreamPartition,
+use tw_log::{
+    Ack, Append, CONFIG_PARTITION, ConfigChange, Definition, Error, NewStream, Permit, Result, Streams,
 };
-use tw_wire::BatchBuilder;
-
-/// A change of a definition that is asked for.
-#[derive(Debug, Clone)]
-pub(crate) enum Definition {
-    Create(NewStream),
-    Alter(NewStream),
-    Drop(StreamName),
-}
+use tw_types::{Cleanup, Offset, StreamDef, StreamId, StreamOptions, StreamPartition};
 
 /// What is asked of the thread that manages topics.
 pub(crate) enum Order {
@@ -73,29 +64,16 @@ impl Definitions {
     /// Takes over the changes that `$config` has and nobody here knows of.
     pub(crate) fn follow(&self) -> Result<()> {
         let mut followed = self.followed.lock();
-        let end = self.shared.partition(CONFIG)?.bounds().end;
+        let end = self.shared.partition(CONFIG_PARTITION)?.bounds().end;
         let mut changed = false;
         while followed.next < end {
-            let blocks = self.read(CONFIG, followed.next, 1 << 20)?;
+            let blocks = self.read(CONFIG_PARTITION, followed.next, 1 << 20)?;
             if blocks.is_empty() {
                 break;
             }
             for block in blocks {
-                for record in block.records()?.iter()? {
-                    let record = record?;
-                    if record.offset < followed.next {
-                        continue;
-                    }
-                    let change = ConfigChange::from_event(record.event.ty, record.event.data.bytes());
-                    match change {
-                        Ok(Some(change)) => {
-                            followed.streams.apply(change);
-                            changed = true;
-                        }
-                        Ok(None) => {}
-                        Err(error) => return Err(unreadable(record.offset, &error)),
-                    }
-                }
+                let next = followed.next;
+                changed |= followed.streams.fold(&block, next)?;
                 followed.next = block.header().end_offset();
             }
         }
@@ -132,11 +110,8 @@ impl Definitions {
                     self.check_topic(new, &streams)?;
                     streams.attach(new.clone())
                 }
-                Definition::Create(new) => streams.create(new.clone()),
-                Definition::Alter(changed) => {
-                    check_shown(changed).and_then(|()| streams.alter(changed.clone()))
-                }
-                Definition::Drop(name) => streams.drop_stream(name),
+                Definition::Alter(changed) => check_shown(changed).and_then(|()| streams.change(definition)),
+                Definition::Create(_) | Definition::Drop(_) => streams.change(definition),
             }?;
             match self.append(&change, &streams, next) {
                 // Somebody else has changed something: once more from there.
@@ -151,13 +126,10 @@ impl Definitions {
     }
 
     fn append(&self, change: &ConfigChange, streams: &Streams, expected: Offset) -> Result<()> {
-        let mut builder = BatchBuilder::new();
-        let event = change.to_event(format!("{:016x}", self.shared.env.random.next_u64()));
-        builder.push_versioned(&event.as_ref(), streams.next_version(&change.definition().name));
-        let batch = builder.finish(Compression::None)?;
+        let batch = change.to_batch(streams, self.shared.env.random.next_u64())?;
         let bytes = batch.bytes();
         self.shared.permits.check(bytes)?;
-        let parts = vec![Append { at: CONFIG, batch, expected_end: Some(expected) }];
+        let parts = vec![Append { at: CONFIG_PARTITION, batch, expected_end: Some(expected) }];
         let (sender, ack) = Ack::channel();
         let permit = Permit::unlimited();
         self.shared.queue.push(Request::Append { parts, bytes: bytes as u64, permit, ack: sender });
@@ -345,12 +317,4 @@ fn check_shown(new: &NewStream) -> Result<()> {
     }
     let reason = "what becomes of old events is a setting of the topic that it shows".to_owned();
     Err(Error::InvalidStream { name: new.name.clone(), reason })
-}
-
-fn unreadable(offset: Offset, error: &dyn std::error::Error) -> Error {
-    Error::Damaged {
-        file: "kafka:$config".into(),
-        position: offset.0,
-        cause: format!("a definition does not read, a later version may have written it: {error}"),
-    }
 }

@@ -2,13 +2,13 @@
 
 use crate::client;
 use crate::client::Isolation;
-use crate::definitions::{Definition, Definitions, Followed, Order};
+use crate::definitions::{Definitions, Followed, Order};
 use crate::partition::Plan;
 use crate::probe::Probe;
 use crate::queue::Request;
 use crate::reader::{Job, Reader, Readers};
 use crate::session::{Refusal, Session};
-use crate::shared::{CONFIG, Shared};
+use crate::shared::Shared;
 use crate::watch::{Refresh, Watch};
 use crate::writer::Writer;
 use crate::{Options, topics};
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tw_env::Env;
 use tw_log::{
-    Ack, Append, Bounds, BoxFuture, Error, Log, NewStream, Permit, Result, Signal, Streams, check_append,
-    check_trim,
+    Ack, Append, Bounds, BoxFuture, CONFIG_PARTITION, Definition, Error, Log, NewStream, Permit, Result,
+    Signal, Streams, check_append, check_trim,
 };
 use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
 use tw_wire::Block;
@@ -60,7 +60,7 @@ impl KafkaLog {
         let followed = Mutex::new(Followed::new());
         let definitions =
             Arc::new(Definitions { shared: shared.clone(), admin, readers: readers.clone(), followed });
-        let config = shared.partition(CONFIG)?;
+        let config = shared.partition(CONFIG_PARTITION)?;
         let def = shared.streams().get("$config")?.clone();
         definitions.create(&config.topic, 1, topics::settings(&def))?;
         definitions.create(&topics::of_writers(&shared.options), 1, topics::settings_of_writers())?;

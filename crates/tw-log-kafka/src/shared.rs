@@ -9,12 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tw_env::Env;
-use tw_log::{CONFIG_STREAM, Error, Permits, Result, Signal, Streams, spawn_guarded};
+use tw_log::{CONFIG_PARTITION, CONFIG_STREAM, Error, Permits, Result, Signal, Streams, spawn_guarded};
 use tw_types::{Hlc, HlcClock, Offset, PartitionId, StreamDef, StreamPartition};
 use tw_wire::Block;
-
-/// The partition that holds all definitions.
-pub(crate) const CONFIG: StreamPartition = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
 
 /// See the module's text.
 pub(crate) struct Shared {
@@ -52,7 +49,7 @@ impl Shared {
         let mut partitions = HashMap::new();
         if let Ok(def) = streams.by_id(CONFIG_STREAM) {
             let topic: Arc<str> = topics::of_stream(&options, def).into();
-            partitions.insert(CONFIG, Arc::new(Partition::new(CONFIG, topic, false)));
+            partitions.insert(CONFIG_PARTITION, Arc::new(Partition::new(CONFIG_PARTITION, topic, false)));
         }
         let permits = Permits::new(options.in_flight_bytes_max, options.append_bytes_max);
         Self {

@@ -4,14 +4,14 @@ use crate::client::Isolation;
 use crate::definitions::Definitions;
 use crate::partition::Partition;
 use crate::probe::Probe;
-use crate::shared::{CONFIG, Shared};
+use crate::shared::Shared;
 use crate::{Options, client};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use tw_log::{Error, Result};
+use tw_log::{CONFIG_PARTITION, Error, Result};
 use tw_types::StreamPartition;
 
 /// How long a transaction that is being committed is waited for before the next look.
@@ -136,9 +136,9 @@ impl Watch {
 
     /// Takes over all definitions that are committed now.
     fn follow_definitions(&self) -> Result<()> {
-        let config = [self.shared().partition(CONFIG)?];
+        let config = [self.shared().partition(CONFIG_PARTITION)?];
         let deadline = Instant::now() + self.limit();
-        let mut goals = [Goal { partition: self.shared().partition(CONFIG)?, record: None }];
+        let mut goals = [Goal { partition: self.shared().partition(CONFIG_PARTITION)?, record: None }];
         loop {
             self.set_goals(goals.iter_mut())?;
             self.learn(&config)?;
@@ -185,7 +185,7 @@ impl Watch {
             self.shared().observe();
             self.shared().commits.increment();
         }
-        if moved.iter().any(|partition| partition.at == CONFIG) {
+        if moved.iter().any(|partition| partition.at == CONFIG_PARTITION) {
             self.definitions.follow()?;
         }
         Ok(())

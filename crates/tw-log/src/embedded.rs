@@ -16,7 +16,6 @@
 mod cleaner;
 mod codec;
 mod compact;
-mod config;
 mod folder;
 mod index;
 mod inspect;
@@ -46,8 +45,10 @@ pub use options::Options;
 pub use stats::Stats;
 pub use verify::{IndexState, Problem, Verification, VerifiedPartition, VerifiedSegment, verify};
 
-use crate::{Ack, Append, Bounds, BoxFuture, Error, Log, NewStream, Permit, Result, Signal, Streams};
-use queue::{Definition, Reply, Request};
+use crate::{
+    Ack, Append, Bounds, BoxFuture, Definition, Error, Log, NewStream, Permit, Result, Signal, Streams,
+};
+use queue::{Reply, Request};
 use shared::Shared;
 use std::path::Path;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ pub use memory::MemoryLog;
 pub use permits::{Permit, Permits};
 pub use signal::Signal;
 pub use streams::{
-    CONFIG_PARTITION, CONFIG_STREAM, ConfigChange, NewStream, Streams, check_append, check_trim,
+    CONFIG_PARTITION, CONFIG_STREAM, ConfigChange, Definition, NewStream, Streams, check_append, check_trim,
 };
 
 /// The result of an operation on the log.

@@ -5,18 +5,17 @@
 
 use crate::streams::{check_append, check_trim};
 use crate::{
-    Ack, Append, Bounds, BoxFuture, ConfigChange, Error, Log, NewStream, Permit, Placed, Result, Signal,
-    Streams,
+    Ack, Append, Bounds, BoxFuture, CONFIG_PARTITION, ConfigChange, Definition, Error, Log, NewStream,
+    Permit, Placed, Result, Signal, Streams,
 };
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tw_env::Env;
 use tw_types::{
-    Compression, Epoch, HlcClock, Offset, PartitionId, RegionId, Sequence, StreamDef, StreamName,
-    StreamPartition,
+    Epoch, HlcClock, Offset, PartitionId, RegionId, Sequence, StreamDef, StreamName, StreamPartition,
 };
-use tw_wire::{BatchBuilder, Block, Placement};
+use tw_wire::{Block, Placement};
 
 /// A log in memory. See the module's text.
 pub struct MemoryLog {
@@ -46,21 +45,16 @@ impl MemoryLog {
         let streams = Arc::new(Streams::new());
         let mut state =
             State { streams, partitions: HashMap::new(), clock: HlcClock::new(tw_types::Hlc::ZERO, 500) };
-        state
-            .partitions
-            .insert(StreamPartition::new(crate::CONFIG_STREAM, PartitionId(0)), Partition::default());
+        state.partitions.insert(CONFIG_PARTITION, Partition::default());
         Self { env, state: Mutex::new(state), commits: Arc::default(), definitions: Arc::default() }
     }
 
     /// Writes a change to `$config` and carries it out.
-    fn define(&self, change: impl FnOnce(&Streams) -> Result<ConfigChange>) -> Result<StreamDef> {
+    fn define(&self, wanted: &Definition) -> Result<StreamDef> {
         let mut state = self.state.lock();
-        let change = change(&state.streams)?;
-        let mut batch = BatchBuilder::new();
-        let event = change.to_event(format!("{:016x}", self.env.random.next_u64()));
-        batch.push_versioned(&event.as_ref(), state.streams.next_version(&change.definition().name));
-        let at = StreamPartition::new(crate::CONFIG_STREAM, PartitionId(0));
-        let append = Append { at, batch: batch.finish(Compression::None)?, expected_end: None };
+        let change = state.streams.change(wanted)?;
+        let batch = change.to_batch(&state.streams, self.env.random.next_u64())?;
+        let append = Append { at: CONFIG_PARTITION, batch, expected_end: None };
         state.append(self.env.clock.now_ms(), &[append])?;
         let def = change.definition().clone();
         let partitions = (0..def.partitions).map(|p| StreamPartition::new(def.id, PartitionId(p)));
@@ -170,15 +164,15 @@ impl Log for MemoryLog {
     }
 
     fn create_stream(&self, stream: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>> {
-        Box::pin(async { self.define(|streams| streams.create(stream)).map(Arc::new) })
+        Box::pin(async { self.define(&Definition::Create(stream)).map(Arc::new) })
     }
 
     fn alter_stream(&self, changed: NewStream) -> BoxFuture<'_, Result<Arc<StreamDef>>> {
-        Box::pin(async { self.define(|streams| streams.alter(changed)).map(Arc::new) })
+        Box::pin(async { self.define(&Definition::Alter(changed)).map(Arc::new) })
     }
 
     fn drop_stream<'a>(&'a self, name: &'a StreamName) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async { self.define(|streams| streams.drop_stream(name)).map(drop) })
+        Box::pin(async { self.define(&Definition::Drop(name.clone())).map(drop) })
     }
 
     fn reserve(&self, _bytes: usize) -> BoxFuture<'_, Result<Permit>> {

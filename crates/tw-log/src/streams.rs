@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_types::{
-    Data, Epoch, Event, Hlc, Offset, PartitionId, RegionId, Schema, Sequence, StreamDef, StreamId,
-    StreamKind, StreamName, StreamOptions, StreamPartition, Version,
+    Compression, Data, Epoch, Event, Hlc, Offset, PartitionId, RegionId, Schema, Sequence, StreamDef,
+    StreamId, StreamKind, StreamName, StreamOptions, StreamPartition, Version,
 };
-use tw_wire::{Batch, Block, Placement};
+use tw_wire::{Batch, BatchBuilder, Block, Placement};
 
 /// The number of `$config`, which exists from the start, has one partition and is never trimmed.
 pub const CONFIG_STREAM: StreamId = StreamId(0);
@@ -36,6 +36,17 @@ impl NewStream {
     pub fn plain(name: StreamName, partitions: u32) -> Self {
         Self { name, kind: StreamKind::Events, partitions, schema: None, options: StreamOptions::default() }
     }
+}
+
+/// A change of a definition that is asked for.
+#[derive(Debug, Clone)]
+pub enum Definition {
+    /// A new stream.
+    Create(NewStream),
+    /// Another schema and other options for the stream of this name.
+    Alter(NewStream),
+    /// The end of a stream.
+    Drop(StreamName),
 }
 
 /// A change of the registry, as it is written to `$config`: the subject is `stream/` and the name.
@@ -78,6 +89,18 @@ impl ConfigChange {
             data: Data::Json(serde_json::to_vec(def).unwrap_or_default()),
             ..Event::default()
         }
+    }
+
+    /// The event that says it as a batch for [`CONFIG_PARTITION`]. `streams` is what it changes; `id` must be unique among
+    /// the events of `$config`.
+    ///
+    /// # Errors
+    /// [`Error::Wire`] when it is too large.
+    pub fn to_batch(&self, streams: &Streams, id: u64) -> Result<Batch> {
+        let mut builder = BatchBuilder::new();
+        let event = self.to_event(format!("{id:016x}"));
+        builder.push_versioned(&event.as_ref(), streams.next_version(&self.definition().name));
+        Ok(builder.finish(Compression::None)?)
     }
 
     /// Reads an event of `$config`; None if it is about something else than a stream.
@@ -134,6 +157,47 @@ impl Streams {
                 self.by_name.remove(&def.name);
                 self.by_id.remove(&def.id);
             }
+        }
+    }
+
+    /// Carries out the changes that a block of `$config` tells of from offset `from` on; returns whether there were any.
+    ///
+    /// # Errors
+    /// [`Error::InvalidStream`] for a change that a later version has written; [`Error::Wire`] when the block does not read.
+    pub fn fold(&mut self, block: &Block, from: Offset) -> Result<bool> {
+        let mut changed = false;
+        for record in block.records()?.iter()? {
+            let record = record?;
+            if record.offset < from {
+                continue;
+            }
+            let event = record.event;
+            match ConfigChange::from_event(event.ty, event.data.bytes()) {
+                Ok(Some(change)) => {
+                    self.apply(change);
+                    changed = true;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    protected(format!(
+                        "event `{}` was written by a later version, use that version: {error}",
+                        event.id
+                    ))?;
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The change that is asked for, if it is allowed.
+    ///
+    /// # Errors
+    /// As [`Streams::create`], [`Streams::alter`] and [`Streams::drop_stream`].
+    pub fn change(&self, wanted: &Definition) -> Result<ConfigChange> {
+        match wanted {
+            Definition::Create(new) => self.create(new.clone()),
+            Definition::Alter(changed) => self.alter(changed.clone()),
+            Definition::Drop(name) => self.drop_stream(name),
         }
     }
 
@@ -287,7 +351,7 @@ pub fn check_trim(at: StreamPartition) -> Result<()> {
 }
 
 /// Something that `$config` does not allow.
-pub(crate) fn protected(reason: String) -> Result<()> {
+fn protected(reason: String) -> Result<()> {
     StreamName::new("$config").map_or(Ok(()), |name| Err(Error::InvalidStream { name, reason }))
 }
 

@@ -1,10 +1,8 @@
 //! Definitions of streams, and the signals around them.
 
 use super::{Engine, append, batch, name_of, ok, partition, put, read_all, stream};
-use crate::{CONFIG_STREAM, ConfigChange, Error, Log, NewStream};
-use tw_types::{Compression, Offset, PartitionId, StreamOptions, StreamPartition, Version};
-
-const CONFIG: StreamPartition = StreamPartition::new(CONFIG_STREAM, PartitionId(0));
+use crate::{CONFIG_PARTITION, ConfigChange, Error, Log, NewStream};
+use tw_types::{Compression, Offset, StreamOptions, Version};
 
 /// A stream's whole life.
 pub async fn streams_are_created_altered_and_dropped(engine: &dyn Engine) {
@@ -46,7 +44,7 @@ pub async fn definitions_are_events_and_survive_a_reopen(engine: &dyn Engine) {
     let expected = [("$config", 0, 1), ("a", 1, 3), ("b", 4, 1), ("c", 3, 3)]
         .map(|(name, id, p)| (name.to_owned(), id, p));
     assert_eq!(names(&*log), expected);
-    let events = read_all(&*log, CONFIG, Offset::ZERO).await;
+    let events = read_all(&*log, CONFIG_PARTITION, Offset::ZERO).await;
     let versions: Vec<_> =
         events.iter().map(|read| (read.event.subject.clone().unwrap_or_default(), read.version.0)).collect();
     let told = [("stream/a", 1), ("stream/b", 1), ("stream/c", 1), ("stream/b", 2), ("stream/b", 3)];
@@ -63,7 +61,7 @@ pub async fn the_config_stream_is_protected(engine: &dyn Engine) {
     let log = engine.create().await;
     let def = stream(&*log, "mine", 1).await;
     assert!(matches!(log.drop_stream(&name_of("$config")).await, Err(Error::InvalidStream { .. })));
-    assert!(matches!(log.trim(CONFIG, Offset(1)).await, Err(Error::InvalidStream { .. })));
+    assert!(matches!(log.trim(CONFIG_PARTITION, Offset(1)).await, Err(Error::InvalidStream { .. })));
     let system = stream(&*log, "$cursors", 1).await;
     for name in ["$config", "$cursors"] {
         let options = StreamOptions { retention_ms: Some(5_000), ..StreamOptions::default() };
@@ -72,12 +70,15 @@ pub async fn the_config_stream_is_protected(engine: &dyn Engine) {
         assert!(matches!(&altered, Err(Error::InvalidStream { name: of, .. }) if of.as_str() == name));
     }
     assert_eq!(ok(log.streams().get("$cursors").cloned()).options, system.options);
-    put(&*log, CONFIG, ["of another component"]).await;
+    put(&*log, CONFIG_PARTITION, ["of another component"]).await;
     let mut builder = tw_wire::BatchBuilder::new();
     builder.push(&ConfigChange::Dropped((*def).clone()).to_event("forged".into()).as_ref());
     let forged = builder.finish(Compression::None).unwrap_or_else(|error| panic!("{error}"));
-    assert!(matches!(append(&*log, vec![(CONFIG, forged, None)]).await, Err(Error::InvalidStream { .. })));
-    assert_eq!(ok(log.bounds(CONFIG)).end, Offset(3));
+    assert!(matches!(
+        append(&*log, vec![(CONFIG_PARTITION, forged, None)]).await,
+        Err(Error::InvalidStream { .. })
+    ));
+    assert_eq!(ok(log.bounds(CONFIG_PARTITION)).end, Offset(3));
 }
 
 /// Commits, ends, definitions.

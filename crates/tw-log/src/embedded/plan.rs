@@ -3,11 +3,10 @@
 //! Pure: from what is known and what is asked for follows what is to be written and what is known then. Nothing has
 //! happened until the writer has made it durable; a plan that could not be written is thrown away.
 
-use super::config::{self, CONFIG};
-use super::queue::{Definition, Request};
+use super::queue::Request;
 use super::record::{PartitionEntry, Record};
 use crate::streams::check_trim;
-use crate::{Append, ConfigChange, Error, Placed, Result, Streams};
+use crate::{Append, CONFIG_PARTITION, ConfigChange, Definition, Error, Placed, Result, Streams};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use tw_types::{Compression, Epoch, Hlc, HlcClock, Offset, RegionId, Sequence, StreamDef, StreamPartition};
@@ -198,9 +197,9 @@ impl Planner<'_> {
     }
 
     fn define(&mut self, wanted: &Definition) -> Result<Arc<StreamDef>> {
-        let change = config::change(&self.streams, wanted)?;
+        let change = self.streams.change(wanted)?;
         let id = self.around.id.wrapping_add(self.changes.len() as u64);
-        let batch = config::batch(&self.streams, &change, id)?;
+        let batch = change.to_batch(&self.streams, id)?;
         let (bytes, bytes_max) = (batch.bytes() as u64, self.around.append_bytes_max);
         if bytes > bytes_max && !matches!(change, ConfigChange::Dropped(_)) {
             let reason = format!(
@@ -208,7 +207,7 @@ impl Planner<'_> {
             );
             return Err(Error::InvalidStream { name: change.definition().name.clone(), reason });
         }
-        let lane = self.lane(CONFIG)?;
+        let lane = self.lane(CONFIG_PARTITION)?;
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.push(&batch, None);
         }

@@ -1,6 +1,5 @@
 //! What becomes visible once a frame is durable.
 
-use super::config::CONFIG;
 use super::partition::Partition;
 use super::plan::{Plan, Verdict};
 use super::queue::Request;
@@ -8,7 +7,7 @@ use super::record::Record;
 use super::segment::Segment;
 use super::stats::add;
 use super::writer::{Writer, Written};
-use crate::{ConfigChange, Streams};
+use crate::{CONFIG_PARTITION, ConfigChange, Streams};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition};
@@ -158,7 +157,7 @@ impl Writer {
         for change in changes {
             if let ConfigChange::Dropped(def) = change {
                 let mut partitions = self.shared.partitions.write();
-                for at in partitions_of(def).filter(|at| *at != CONFIG) {
+                for at in partitions_of(def).filter(|at| *at != CONFIG_PARTITION) {
                     self.known.heads.remove(&at);
                     if let Some(partition) = partitions.remove(&at) {
                         partition.clear();

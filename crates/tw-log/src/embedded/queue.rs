@@ -2,14 +2,14 @@
 
 use super::record::Record;
 use super::segment::Segment;
-use crate::{AckSender, Append, Error, NewStream, Permit, Result};
+use crate::{AckSender, Append, Definition, Error, Permit, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
+use tw_types::{Offset, StreamDef, StreamPartition};
 
 /// What a request without data takes in a frame at most, about.
 const SMALL_BYTES: u64 = 1024;
@@ -27,14 +27,6 @@ pub(crate) enum Request {
     Record { record: Record, segment: Option<Arc<Segment>>, reply: Reply<()> },
 }
 
-/// A change of a definition that is asked for.
-#[derive(Debug, Clone)]
-pub(crate) enum Definition {
-    Create(NewStream),
-    Alter(NewStream),
-    Drop(StreamName),
-}
-
 /// Where the outcome of a request goes. If it is dropped unused, the outcome is unknown.
 #[derive(Debug)]
 pub(crate) struct Reply<T>(oneshot::Sender<Result<T>>);
@@ -43,16 +35,14 @@ pub(crate) struct Reply<T>(oneshot::Sender<Result<T>>);
 #[derive(Debug)]
 pub(crate) struct Outcome<T>(oneshot::Receiver<Result<T>>);
 
-impl Definition {
-    /// How many bytes the definition takes.
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Create(stream) | Self::Alter(stream) => {
-                serde_json::to_vec(stream).map_or(u64::MAX, |json| json.len() as u64)
-            }
-            // The event repeats the whole definition, which is not known here: it goes alone.
-            Self::Drop(_) => u64::MAX,
+/// How many bytes a definition takes.
+fn bytes_of(change: &Definition) -> u64 {
+    match change {
+        Definition::Create(stream) | Definition::Alter(stream) => {
+            serde_json::to_vec(stream).map_or(u64::MAX, |json| json.len() as u64)
         }
+        // The event repeats the whole definition, which is not known here: it goes alone.
+        Definition::Drop(_) => u64::MAX,
     }
 }
 
@@ -87,7 +77,7 @@ impl Request {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Append { bytes, .. } => *bytes,
-            Self::Define { change, .. } => SMALL_BYTES.saturating_add(change.bytes()),
+            Self::Define { change, .. } => SMALL_BYTES.saturating_add(bytes_of(change)),
             Self::Trim { .. } | Self::Record { .. } => SMALL_BYTES,
         }
     }

@@ -9,6 +9,7 @@
 //!    the files go that it, or a frame before it, says are of no use. Then a frame that says "opened" is written over
 //!    the torn tail. Only now does anybody see anything, so what was torn cannot come back later.
 
+use super::codec::round_up;
 use super::folder::{self, Files};
 use super::index::{INDEX_HEADER, Index, StoredIndex};
 use super::layout::{FRAME_HEADER, PAGE, SegmentHeader, SegmentId};
@@ -22,8 +23,7 @@ use super::segment::Segment;
 use super::shared::{Recovered, Shared, damaged, io_error, read_error};
 use super::spares::{Maker, Spares};
 use super::writer::{Active, Failure, Writer};
-use super::{codec::round_up, config};
-use crate::{Error, Result, Streams};
+use crate::{CONFIG_PARTITION, Error, Result, Streams};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
@@ -78,7 +78,7 @@ pub(crate) fn open(folder: &Path, options: &Options, env: &Env) -> Result<Writer
     let active = Active { segment, file, len: last.header.len, position: last.position, number: last.number };
     let spares = Spares::new(last.header.id.last + 1, free);
     let partitions =
-        HashMap::from([(config::CONFIG, Arc::new(place(config::CONFIG, &last.heads, &segments)))]);
+        HashMap::from([(CONFIG_PARTITION, Arc::new(place(CONFIG_PARTITION, &last.heads, &segments)))]);
     let recovered = Recovered {
         log,
         streams: Arc::new(Streams::new()),
@@ -144,8 +144,8 @@ fn create(
         Active { segment: segment.clone(), file: spare.file, len: spare.len, position: PAGE, number: 0 };
     let streams = Arc::new(Streams::new());
     let partitions = HashMap::from([(
-        config::CONFIG,
-        Arc::new(Partition::new(config::CONFIG, Offset::ZERO, Offset::ZERO)),
+        CONFIG_PARTITION,
+        Arc::new(Partition::new(CONFIG_PARTITION, Offset::ZERO, Offset::ZERO)),
     )]);
     let recovered = Recovered {
         log,
@@ -393,7 +393,7 @@ fn place(
 /// Places all partitions that are defined.
 fn place_all(shared: &Shared, streams: &Arc<Streams>, heads: &BTreeMap<StreamPartition, Head>) {
     let mut partitions = shared.partitions.write();
-    for at in streams.iter().flat_map(|def| partitions_of(def)).filter(|at| *at != config::CONFIG) {
+    for at in streams.iter().flat_map(|def| partitions_of(def)).filter(|at| *at != CONFIG_PARTITION) {
         let head = heads.get(&at).copied().unwrap_or_default();
         partitions.insert(at, Arc::new(Partition::new(at, head.start, head.end)));
     }
@@ -412,11 +412,11 @@ fn fold_config(shared: &Shared) -> Result<Arc<Streams>> {
     let mut streams = Streams::new();
     let mut from = Offset::ZERO;
     loop {
-        let blocks = shared.read_blocking(config::CONFIG, from, 1 << 20)?;
+        let blocks = shared.read_blocking(CONFIG_PARTITION, from, 1 << 20)?;
         let Some(last) = blocks.last() else { return Ok(Arc::new(streams)) };
         from = last.header().end_offset();
         for block in &blocks {
-            config::fold(&mut streams, block)?;
+            streams.fold(block, Offset::ZERO)?;
         }
     }
 }

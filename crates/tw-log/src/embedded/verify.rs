@@ -3,7 +3,6 @@
 //! It only reads. Where opening a log stops at the first damage, this goes on and tells all of it. It holds the lock of
 //! the folder meanwhile, so it refuses a log that a running process has open: that would change under its eyes.
 
-use super::config::{self, CONFIG};
 use super::folder::{self, Files};
 use super::index::{Index, StoredIndex};
 use super::inspect::read_index;
@@ -12,7 +11,7 @@ use super::record::{Checkpoint, Record, SegmentEntry};
 use super::recovery::{self, LastSegment};
 use super::scan::{Frame, FrameReader, Next};
 use super::shared::{io_error, read_error};
-use crate::{Error, Result, Streams};
+use crate::{CONFIG_PARTITION, Error, Result, Streams};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -395,8 +394,8 @@ impl<'a> Verifier<'a> {
                 self.found.problems.push(Problem::new(reading.path, position, error.to_string()));
             }
         }
-        if at == CONFIG
-            && let Err(error) = config::fold(&mut self.streams, block)
+        if at == CONFIG_PARTITION
+            && let Err(error) = self.streams.fold(block, Offset::ZERO)
         {
             self.found.problems.push(Problem::new(reading.path, position, error.to_string()));
         }

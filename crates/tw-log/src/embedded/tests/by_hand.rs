@@ -1,10 +1,10 @@
 //! The simulated log behind the trait: for tests of what stands on it.
 
 use super::super::options::Options;
-use super::super::queue::{Definition, Reply, Request};
+use super::super::queue::{Reply, Request};
 use super::super::shared::Shared;
 use super::rig::Rig;
-use crate::{Ack, Append, Bounds, BoxFuture, Log, NewStream, Permit, Result, Signal, Streams};
+use crate::{Ack, Append, Bounds, BoxFuture, Definition, Log, NewStream, Permit, Result, Signal, Streams};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tw_env::sim::Sim;

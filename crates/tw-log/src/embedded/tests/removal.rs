@@ -297,7 +297,7 @@ fn a_dropped_stream_gives_its_room_back() {
     fill(&mut rig, at, 1_000, |_| None);
     fill(&mut rig, other, 20, |_| None);
     let before = seg_bytes(&rig);
-    let outcome = rig.define(super::super::queue::Definition::Drop(def.name.clone()));
+    let outcome = rig.define(crate::Definition::Drop(def.name.clone()));
     rig.commit();
     outcome.wait().unwrap();
     rig.tidy();

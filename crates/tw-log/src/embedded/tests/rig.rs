@@ -1,11 +1,11 @@
 //! A log on a simulated machine, without threads: every step is taken by hand.
 
 use super::super::cleaner::Cleaner;
-use super::super::queue::{Definition, Outcome, Reply, Request};
+use super::super::queue::{Outcome, Reply, Request};
 use super::super::shared::Shared;
 use super::super::writer::Writer;
 use super::super::{Options, recovery};
-use crate::{Ack, Append, Error, NewStream, Result};
+use crate::{Ack, Append, Definition, Error, NewStream, Result};
 use std::path::Path;
 use std::sync::Arc;
 use tw_env::sim::Sim;

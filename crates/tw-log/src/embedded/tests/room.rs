@@ -202,9 +202,8 @@ fn a_definition_over_the_limit_of_an_append_is_refused() {
     assert!(matches!(&refused, Error::InvalidStream { name, .. } if name.as_str() == "wide"), "{refused}");
     assert!(refused.to_string().contains("over the limit of 32768 bytes"), "{refused}");
     // Many that are large, waiting together, do not make one frame of all.
-    let outcomes: Vec<_> = (0..8)
-        .map(|n| rig.define(super::super::queue::Definition::Create(wide(&format!("some-{n}"), 200))))
-        .collect();
+    let outcomes: Vec<_> =
+        (0..8).map(|n| rig.define(crate::Definition::Create(wide(&format!("some-{n}"), 200)))).collect();
     for outcome in outcomes {
         rig.prepare();
         assert!(rig.writer.commit_next());

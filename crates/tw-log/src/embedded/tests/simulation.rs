@@ -1,11 +1,11 @@
 //! Long random histories, crashed at every boundary.
 
 use super::super::options::Options;
-use super::super::queue::Definition;
 use super::super::shared::Shared;
 use super::super::verify::verify;
 use super::model::{Model, ModelStream, Number, Parts, Pending};
 use super::rig::{FOLDER, Rig, small};
+use crate::Definition;
 use crate::NewStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;

@@ -31,7 +31,7 @@ fn closed(seed: u64) -> Sim {
     let outcome = rig.trim(StreamPartition::new(plain, PartitionId(0)), Offset(40));
     rig.commit();
     outcome.wait().unwrap();
-    let outcome = rig.define(super::super::queue::Definition::Drop(dropped.name.clone()));
+    let outcome = rig.define(crate::Definition::Drop(dropped.name.clone()));
     rig.commit();
     outcome.wait().unwrap();
     rig.prepare();
