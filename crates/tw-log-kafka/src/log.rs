@@ -315,18 +315,8 @@ fn fence(shared: &Shared, writer: &str) -> Result<()> {
 
 /// Refuses what a record of Kafka cannot say.
 fn check_writable(part: &Append) -> Result<()> {
-    let place = tw_wire::Placement {
-        at: part.at,
-        base_offset: Offset::ZERO,
-        first_hlc: tw_types::Hlc::ZERO,
-        region: tw_types::RegionId(0),
-        epoch: tw_types::Epoch(1),
-        base_sequence: tw_types::Sequence(1),
-    };
-    for record in Block::new(&part.batch, &place).records()?.iter()? {
-        if !tw_wire::kafka::is_writable(&record?.event) {
-            return Err(tw_wire::Error::Malformed("an extension has no name that Kafka takes").into());
-        }
+    if part.batch.fits_kafka() {
+        return Ok(());
     }
-    Ok(())
+    Err(tw_wire::Error::Malformed("an extension has no name that Kafka takes").into())
 }

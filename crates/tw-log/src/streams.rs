@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_types::{
-    Compression, Data, Epoch, Event, Hlc, Offset, PartitionId, RegionId, Schema, Sequence, StreamDef,
-    StreamId, StreamKind, StreamName, StreamOptions, StreamPartition, Version,
+    Compression, Data, Event, Offset, PartitionId, Schema, StreamDef, StreamId, StreamKind, StreamName,
+    StreamOptions, StreamPartition, Version,
 };
-use tw_wire::{Batch, BatchBuilder, Block, Placement};
+use tw_wire::{Batch, BatchBuilder, Block};
 
 /// The number of `$config`, which exists from the start, has one partition and is never trimmed.
 pub const CONFIG_STREAM: StreamId = StreamId(0);
@@ -319,15 +319,7 @@ pub fn check_append(at: StreamPartition, batch: &Batch) -> Result<()> {
     if at.stream != CONFIG_STREAM {
         return Ok(());
     }
-    let place = Placement {
-        at,
-        base_offset: Offset::ZERO,
-        first_hlc: Hlc::ZERO,
-        region: RegionId(0),
-        epoch: Epoch(0),
-        base_sequence: Sequence(1),
-    };
-    for record in Block::new(batch, &place).records()?.iter()? {
+    for record in batch.records()?.iter()? {
         let event = record?.event;
         if !matches!(ConfigChange::from_event(event.ty, event.data.bytes()), Ok(None)) {
             return protected(format!(

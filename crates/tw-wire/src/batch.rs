@@ -3,9 +3,12 @@
 use crate::block::{Body, Encoding};
 use crate::dictionary::{self, Dictionary};
 use crate::record::{self, Hints};
-use crate::{BLOCK_BYTES_MAX, Error, HEADER_BYTES, TEXTS_MAX, varint};
+use crate::{BLOCK_BYTES_MAX, Block, Error, HEADER_BYTES, Placement, Records, TEXTS_MAX, kafka, varint};
 use bytes::Bytes;
-use tw_types::{Compression, EventRef, Version};
+use tw_types::{
+    Compression, Epoch, EventRef, Hlc, Offset, PartitionId, RegionId, Sequence, StreamId, StreamPartition,
+    Version,
+};
 
 /// Payloads below this many bytes are stored as they are: compressing them costs more than it saves.
 const COMPRESS_BYTES_MIN: usize = 1024;
@@ -30,6 +33,7 @@ pub struct BatchBuilder {
     versions: Vec<u8>,
     versioned: bool,
     sparse: bool,
+    unfit_for_kafka: bool,
     count: u32,
     last_delta: u32,
 }
@@ -69,6 +73,7 @@ impl BatchBuilder {
         let stored_delta = self.sparse.then_some(delta);
         record::write(&mut self.scratch, &mut self.texts, &mut self.hints, event, stored_delta);
         varint::put_bytes(&mut self.records, &self.scratch);
+        self.unfit_for_kafka |= !kafka::is_writable(event);
         self.count += 1;
         self.last_delta = delta;
     }
@@ -83,6 +88,7 @@ impl BatchBuilder {
         }
         let payload: &[u8] = &batch.body.payload;
         self.versioned = batch.body.versioned;
+        self.unfit_for_kafka |= !batch.fits_kafka;
         self.versions.extend_from_slice(&batch.body.versions);
         if let Some(records) = self.texts.strip(payload) {
             // The common case: the same kind of events. Their records fit as they are.
@@ -170,15 +176,17 @@ impl BatchBuilder {
             payload: Bytes::from(payload),
             versions: Bytes::from(std::mem::take(&mut self.versions)),
         };
+        let fits_kafka = !self.unfit_for_kafka;
         self.clear();
-        Ok(Batch { body })
+        Ok(Batch { body, fits_kafka })
     }
 
     fn clear(&mut self) {
         self.texts.clear();
         self.records.clear();
         self.versions.clear();
-        (self.hints, self.versioned, self.count, self.last_delta) = (Hints::default(), false, 0, 0);
+        (self.versioned, self.unfit_for_kafka) = (false, false);
+        (self.hints, self.count, self.last_delta) = (Hints::default(), 0, 0);
     }
 }
 
@@ -186,6 +194,7 @@ impl BatchBuilder {
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub(crate) body: Body,
+    fits_kafka: bool,
 }
 
 impl Batch {
@@ -207,6 +216,27 @@ impl Batch {
     /// Whether its events have versions.
     pub fn is_versioned(&self) -> bool {
         self.body.versioned
+    }
+
+    /// Whether Kafka can hold its events: the names of extensions become those of headers, which end at a NUL.
+    pub fn fits_kafka(&self) -> bool {
+        self.fits_kafka
+    }
+
+    /// Its events, from offset 0 of no partition in particular: for what they say, before they have a place.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the payload does not decompress.
+    pub fn records(&self) -> Result<Records, Error> {
+        let place = Placement {
+            at: StreamPartition::new(StreamId(0), PartitionId(0)),
+            base_offset: Offset::ZERO,
+            first_hlc: Hlc::ZERO,
+            region: RegionId(0),
+            epoch: Epoch(0),
+            base_sequence: Sequence(1),
+        };
+        Block::new(self, &place).records()
     }
 
     /// Gives its events their versions, in order: what the event store does once it knows them.

@@ -179,8 +179,8 @@ fn shown(text: &mut Vec<u8>, value: impl Display) -> &[u8] {
     text
 }
 
-/// Whether events with these texts can be records: names of Kafka's headers end at a NUL.
-pub fn is_writable(event: &EventRef<'_>) -> bool {
+/// Whether an event with these texts can be a record: names of Kafka's headers end at a NUL.
+pub(crate) fn is_writable(event: &EventRef<'_>) -> bool {
     event.extensions.len() < HEADERS_MAX - 16
         && !event.extensions.iter().any(|extension| extension.name.contains('\0'))
 }

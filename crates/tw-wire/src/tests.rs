@@ -126,6 +126,27 @@ fn merged_batches_of_alike_and_other_events_hold_the_same_events() {
 }
 
 #[test]
+fn a_batch_knows_whether_kafka_can_hold_its_events_and_what_they_say() {
+    let mut named = sample();
+    named.extensions[0].name = "nul\0".into();
+    let mut builder = BatchBuilder::new();
+    let mut batch = |events: &[&Event]| {
+        events.iter().for_each(|event| builder.push(&event.as_ref()));
+        builder.finish(Compression::None).unwrap()
+    };
+    let (unfit, fit) = (batch(&[&sample(), &named, &sample()]), batch(&[&sample()]));
+    assert_eq!((unfit.fits_kafka(), fit.fits_kafka()), (false, true));
+    let mut merged = BatchBuilder::new();
+    [&fit, &unfit, &fit].into_iter().for_each(|batch| merged.push_batch(batch).unwrap());
+    let merged = merged.finish(Compression::Lz4).unwrap();
+    assert!(!merged.fits_kafka());
+    let records = merged.records().unwrap();
+    let offsets: Vec<_> = records.iter().unwrap().map(|record| record.unwrap().offset.0).collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    assert_eq!(records.iter().unwrap().nth(2).unwrap().unwrap().event.to_owned(), named);
+}
+
+#[test]
 fn what_compaction_keeps_stays_at_its_offset() {
     let events: Vec<Event> = (0..5).map(|i| Event { id: format!("e-{i}"), ..sample() }).collect();
     let block = block_of(&events, Compression::Lz4);

@@ -7,11 +7,8 @@
 use super::Result;
 use super::write::PreparedPart;
 use tw_order::{KeyHash, KeyPart, KeyRecord};
-use tw_types::{
-    Compression, Data, Epoch, EventRef, Extension, ExtensionValue, Hlc, Offset, RegionId, Sequence,
-    StoredRef, StreamPartition,
-};
-use tw_wire::{Batch, BatchBuilder, Block, Placement, Records};
+use tw_types::{Compression, Data, EventRef, Extension, ExtensionValue, StoredRef, StreamPartition};
+use tw_wire::{Batch, BatchBuilder};
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// The name of the extension.
@@ -32,7 +29,7 @@ pub(super) fn prepare(text: String, parts: &mut [PreparedPart]) -> Result<Key> {
         // By name: a stream that was dropped and created anew has another number.
         hasher.update(part.def.name.as_str().as_bytes());
         hasher.update(&part.partition.at.partition.0.to_le_bytes());
-        for record in records(&part.batch)?.iter()? {
+        for record in part.batch.records()?.iter()? {
             feed(&mut hasher, &record?.event);
         }
     }
@@ -76,22 +73,9 @@ fn feed(hasher: &mut Xxh3Default, event: &EventRef<'_>) {
     hasher.update(event.data.bytes());
 }
 
-/// The events of a batch that has no place yet.
-fn records(batch: &Batch) -> Result<Records> {
-    let place = Placement {
-        at: StreamPartition::new(tw_types::StreamId(0), tw_types::PartitionId(0)),
-        base_offset: Offset::ZERO,
-        first_hlc: Hlc::ZERO,
-        region: RegionId(0),
-        epoch: Epoch(0),
-        base_sequence: Sequence(1),
-    };
-    Ok(Block::new(batch, &place).records()?)
-}
-
 /// The ids of a batch's events.
 pub(super) fn ids(batch: &Batch) -> Result<Vec<String>> {
-    let records = records(batch)?;
+    let records = batch.records()?;
     records.iter()?.map(|record| Ok(record?.event.id.to_owned())).collect()
 }
 
@@ -103,7 +87,7 @@ pub(super) fn rewrite(
     key: Option<&Key>,
     keep: impl Fn(usize) -> bool,
 ) -> Result<Batch> {
-    let records = records(batch)?;
+    let records = batch.records()?;
     let kept = (0..batch.count() as usize).filter(|index| keep(*index)).count();
     let value = key.map(|key| format!("{:016x},{kept},{}", key.fingerprint, key.text));
     let mut builder = BatchBuilder::new();
@@ -135,7 +119,7 @@ pub(super) fn read(at: StreamPartition, record: &StoredRef<'_>) -> Option<(KeyHa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tw_types::{Event, Origin, Version};
+    use tw_types::{Event, Hlc, Offset, Origin, Version};
 
     fn batch(ids: &[&str]) -> Batch {
         let mut builder = BatchBuilder::new();
@@ -156,7 +140,7 @@ mod tests {
             rewrite(&batch(&["1", "2", "3"]), Compression::None, Some(&key("a,b")), |_| true).unwrap();
         let written = rewrite(&written, Compression::None, Some(&key("a,b")), |index| index > 0).unwrap();
         let at = StreamPartition::new(tw_types::StreamId(3), tw_types::PartitionId(1));
-        let records = records(&written).unwrap();
+        let records = written.records().unwrap();
         let found: Vec<_> = records.iter().unwrap().map(|record| read(at, &record.unwrap())).collect();
         let part = KeyPart { at, base: Offset::ZERO, count: 2 };
         let record = KeyRecord { fingerprint: 0xabc, time_ms: 0, parts: vec![part] };
