@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
-use tw_log::{Bounds, Error, Result, Signal};
+use tw_log::{Bounds, Result, Signal, fitting_blocks};
 use tw_types::{Offset, StreamPartition};
 use tw_wire::Block;
 use tw_wire::kafka::Place;
@@ -117,8 +117,7 @@ impl Partition {
     }
 
     pub(crate) fn bounds(&self) -> Bounds {
-        let state = self.state.lock();
-        Bounds { start: Offset(state.start), end: Offset(state.tip.end) }
+        self.state.lock().bounds()
     }
 
     /// The tip, and whether it may be behind.
@@ -241,31 +240,18 @@ impl Partition {
     /// How a read from `from` on goes on.
     ///
     /// # Errors
-    /// [`Error::Trimmed`], [`Error::BeyondEnd`].
+    /// As [`Bounds::check`].
     pub(crate) fn plan_read(&self, from: Offset, bytes_max: usize) -> Result<Plan> {
         let state = self.state.lock();
-        let (start, end) = (Offset(state.start), Offset(state.tip.end));
-        if from < start {
-            return Err(Error::Trimmed { at: self.at, start });
-        }
-        if from > end {
-            return Err(Error::BeyondEnd { at: self.at, from, end });
-        }
-        if from == end {
+        let bounds = state.bounds();
+        if !bounds.check(self.at, from)? {
             return Ok(Plan::Done(Vec::new()));
         }
         if state.tail.front().is_some_and(|first| first.header().base_offset <= from) {
             let first = state.tail.partition_point(|block| block.header().end_offset() <= from);
-            let mut bytes = 0;
-            let blocks = state.tail.iter().skip(first).take_while(|block| {
-                let length = block.header().length as usize;
-                let fits = bytes == 0 || bytes + length <= bytes_max;
-                bytes += length;
-                fits
-            });
-            return Ok(Plan::Done(blocks.cloned().collect()));
+            return Ok(Plan::Done(fitting_blocks(state.tail.range(first..), bytes_max)));
         }
-        Ok(Plan::Ask { end, record: state.record_before(from) })
+        Ok(Plan::Ask { end: bounds.end, record: state.record_before(from) })
     }
 
     /// Where an event before the end is in Kafka, about: the end, and the offset of a record at or before it.
@@ -276,6 +262,10 @@ impl Partition {
 }
 
 impl State {
+    fn bounds(&self) -> Bounds {
+        Bounds { start: Offset(self.start), end: Offset(self.tip.end) }
+    }
+
     fn take(&mut self, loaded: &Loaded) {
         let was_guess = self.is_guess;
         (self.is_stale, self.is_stuck) = (false, false);

@@ -161,6 +161,35 @@ pub struct Bounds {
     pub end: Offset,
 }
 
+impl Bounds {
+    /// Whether there is anything to read of partition `at` from `from` on; at the end there is not.
+    ///
+    /// # Errors
+    /// [`Error::Trimmed`], [`Error::BeyondEnd`].
+    pub fn check(&self, at: StreamPartition, from: Offset) -> Result<bool> {
+        let Self { start, end } = *self;
+        if from < start {
+            return Err(Error::Trimmed { at, start });
+        }
+        if from > end {
+            return Err(Error::BeyondEnd { at, from, end });
+        }
+        Ok(from < end)
+    }
+}
+
+/// What a read gives of the blocks that it finds: the first one, and as many more as fit in `bytes_max` with it.
+pub fn fitting_blocks<'a>(blocks: impl Iterator<Item = &'a Block>, bytes_max: usize) -> Vec<Block> {
+    let mut bytes = 0;
+    let fitting = blocks.take_while(|block| {
+        let length = block.header().length as usize;
+        let fits = bytes == 0 || bytes + length <= bytes_max;
+        bytes += length;
+        fits
+    });
+    fitting.cloned().collect()
+}
+
 /// The outcome of an append, in the order of its parts. A future for tasks; [`Ack::wait`] for threads. It always
 /// resolves: to [`Error::Unknown`] if the engine ends without telling.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use crate::streams::{check_append, check_trim};
 use crate::{
     Ack, Append, Bounds, BoxFuture, CONFIG_PARTITION, ConfigChange, Definition, Error, Log, NewStream,
-    Permit, Placed, Result, Signal, Streams,
+    Permit, Placed, Result, Signal, Streams, fitting_blocks,
 };
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -37,6 +37,12 @@ struct Partition {
     start: Offset,
     end: Arc<Signal>,
     sequence: u64,
+}
+
+impl Partition {
+    fn bounds(&self) -> Bounds {
+        Bounds { start: self.start, end: Offset(self.end.get()) }
+    }
 }
 
 impl MemoryLog {
@@ -75,26 +81,9 @@ impl MemoryLog {
     fn read_now(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> Result<Vec<Block>> {
         let state = self.state.lock();
         let partition = state.partition(at)?;
-        let end = Offset(partition.end.get());
-        if from < partition.start {
-            return Err(Error::Trimmed { at, start: partition.start });
-        }
-        if from > end {
-            return Err(Error::BeyondEnd { at, from, end });
-        }
+        partition.bounds().check(at, from)?;
         let first = partition.blocks.partition_point(|block| block.header().end_offset() <= from);
-        let mut bytes = 0;
-        Ok(partition
-            .blocks
-            .iter()
-            .skip(first)
-            .take_while(|block| {
-                let fits = bytes == 0 || bytes + block.header().length as usize <= bytes_max;
-                bytes += block.header().length as usize;
-                fits
-            })
-            .cloned()
-            .collect())
+        Ok(fitting_blocks(partition.blocks.iter().skip(first), bytes_max))
     }
 
     fn trim_now(&self, at: StreamPartition, before: Offset) -> Result<()> {
@@ -196,8 +185,7 @@ impl Log for MemoryLog {
 
     fn bounds(&self, at: StreamPartition) -> Result<Bounds> {
         let state = self.state.lock();
-        let partition = state.partition(at)?;
-        Ok(Bounds { start: partition.start, end: Offset(partition.end.get()) })
+        Ok(state.partition(at)?.bounds())
     }
 
     fn end_signal(&self, at: StreamPartition) -> Result<Arc<Signal>> {

@@ -1,7 +1,7 @@
 //! A partition, as readers know it: its bounds, its latest blocks, and the segments that hold the others.
 
 use super::segment::Segment;
-use crate::{Bounds, Signal};
+use crate::{Bounds, Signal, fitting_blocks};
 use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -70,16 +70,7 @@ impl Partition {
             return None;
         }
         let first = tail.partition_point(|block| block.header().end_offset() <= from);
-        let mut bytes = 0;
-        let blocks: Vec<Block> = tail
-            .range(first..)
-            .take_while(|block| {
-                let fits = bytes == 0 || bytes + block.header().length as usize <= bytes_max;
-                bytes += block.header().length as usize;
-                fits
-            })
-            .cloned()
-            .collect();
+        let blocks = fitting_blocks(tail.range(first..), bytes_max);
         (!blocks.is_empty()).then_some(blocks)
     }
 

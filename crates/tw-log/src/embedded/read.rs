@@ -90,15 +90,7 @@ impl Shared {
         from: Offset,
         bytes_max: usize,
     ) -> Result<Option<Vec<Block>>> {
-        let at = partition.at;
-        let bounds = partition.bounds();
-        if from < bounds.start {
-            return Err(Error::Trimmed { at, start: bounds.start });
-        }
-        if from > bounds.end {
-            return Err(Error::BeyondEnd { at, from, end: bounds.end });
-        }
-        if from == bounds.end {
+        if !partition.bounds().check(partition.at, from)? {
             return Ok(Some(Vec::new()));
         }
         Ok(partition.read_tail(from, bytes_max))
