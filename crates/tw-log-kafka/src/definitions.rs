@@ -4,7 +4,6 @@
 //! what is missing, and removes what was dropped.
 
 use crate::queue::Request;
-use crate::reader::{Job, Readers};
 use crate::shared::Shared;
 use crate::{Options, client, topics};
 use parking_lot::Mutex;
@@ -36,7 +35,6 @@ pub(crate) struct Followed {
 pub(crate) struct Definitions {
     pub(crate) shared: Arc<Shared>,
     pub(crate) admin: AdminClient<client::Quiet>,
-    pub(crate) readers: Arc<Readers>,
     pub(crate) followed: Mutex<Followed>,
 }
 
@@ -67,7 +65,7 @@ impl Definitions {
         let end = self.shared.partition(CONFIG_PARTITION)?.bounds().end;
         let mut changed = false;
         while followed.next < end {
-            let blocks = self.read(CONFIG_PARTITION, followed.next, 1 << 20)?;
+            let blocks = pollster::block_on(self.shared.read(CONFIG_PARTITION, followed.next, 1 << 20))?;
             if blocks.is_empty() {
                 break;
             }
@@ -81,20 +79,6 @@ impl Definitions {
             self.shared.set_streams(Arc::new(followed.streams.clone()));
         }
         Ok(())
-    }
-
-    /// Reads from memory or from Kafka; blocks the thread.
-    fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> Result<Vec<tw_wire::Block>> {
-        let partition = self.shared.partition(at)?;
-        match partition.plan_read(from, bytes_max)? {
-            crate::partition::Plan::Done(blocks) => Ok(blocks),
-            crate::partition::Plan::Ask { end, record } => {
-                let (reply, outcome) = oneshot::channel();
-                let job = Job { partition, from, end, record, bytes_max, reply };
-                self.readers.send(job)?;
-                pollster::block_on(outcome).unwrap_or_else(|_| Err(self.shared.gone()))
-            }
-        }
     }
 
     fn define(&self, definition: &Definition) -> Result<Arc<StreamDef>> {
@@ -299,10 +283,7 @@ impl Definitions {
             return Ok(record);
         }
         let (end, record) = partition.whereabouts(offset);
-        let (reply, outcome) = oneshot::channel();
-        let job = Job { partition: partition.clone(), from: offset, end, record, bytes_max: 1, reply };
-        self.readers.send(job)?;
-        let blocks = pollster::block_on(outcome).unwrap_or_else(|_| Err(self.shared.gone()))?;
+        let blocks = pollster::block_on(self.shared.ask(partition, offset, end, record, 1))?;
         let found = blocks.first().map_or(offset, |block| block.header().base_offset);
         partition.record_of(found.0).ok_or(Error::Trimmed { at: partition.at, start: found })
     }

@@ -3,10 +3,9 @@
 use crate::client;
 use crate::client::Isolation;
 use crate::definitions::{Definitions, Followed, Order};
-use crate::partition::Plan;
 use crate::probe::Probe;
 use crate::queue::Request;
-use crate::reader::{Job, Reader, Readers};
+use crate::reader::Reader;
 use crate::session::{Refusal, Session};
 use crate::shared::Shared;
 use crate::watch::{Refresh, Watch};
@@ -40,7 +39,6 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// transaction up to twice `transaction_ms_max`.
 pub struct KafkaLog {
     shared: Arc<Shared>,
-    readers: Arc<Readers>,
     orders: Option<mpsc::Sender<Order>>,
     refreshes: Option<mpsc::Sender<Refresh>>,
     threads: Vec<JoinHandle<()>>,
@@ -56,10 +54,8 @@ impl KafkaLog {
         options.check()?;
         let shared = Arc::new(Shared::new(options, env));
         let admin = admin(&shared.options)?;
-        let readers = Arc::new(Readers::default());
         let followed = Mutex::new(Followed::new());
-        let definitions =
-            Arc::new(Definitions { shared: shared.clone(), admin, readers: readers.clone(), followed });
+        let definitions = Arc::new(Definitions { shared: shared.clone(), admin, followed });
         let config = shared.partition(CONFIG_PARTITION)?;
         let def = shared.streams().get("$config")?.clone();
         definitions.create(&config.topic, 1, topics::settings(&def))?;
@@ -70,13 +66,12 @@ impl KafkaLog {
         let (refreshes, asked) = mpsc::channel();
         let mut log = Self {
             shared: shared.clone(),
-            readers,
             orders: Some(orders),
             refreshes: Some(refreshes),
             threads: Vec::new(),
         };
         for number in 0..shared.options.reader_threads {
-            let (reader, jobs) = (Reader::new(shared.clone())?, log.readers.add());
+            let (reader, jobs) = (Reader::new(shared.clone())?, shared.readers.add());
             log.spawn(&format!("kafka-read-{number}"), move || reader.run(jobs))?;
         }
         let probe = Probe::new(&shared.options, Isolation::Committed)?;
@@ -180,7 +175,7 @@ impl Drop for KafkaLog {
     fn drop(&mut self) {
         self.shared.stop(Error::Closed);
         (self.orders, self.refreshes) = (None, None);
-        self.readers.close();
+        self.shared.readers.close();
         for thread in self.threads.drain(..) {
             let _panics_are_caught_inside = thread.join();
         }
@@ -242,18 +237,7 @@ impl Log for KafkaLog {
     }
 
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
-        let bytes_max = bytes_max.min(self.shared.options.read_bytes_max as usize);
-        Box::pin(async move {
-            let partition = self.shared.partition(at)?;
-            match partition.plan_read(from, bytes_max)? {
-                Plan::Done(blocks) => Ok(blocks),
-                Plan::Ask { end, record } => {
-                    let (reply, outcome) = oneshot::channel();
-                    self.readers.send(Job { partition, from, end, record, bytes_max, reply })?;
-                    outcome.await.unwrap_or_else(|_| Err(self.shared.gone()))
-                }
-            }
-        })
+        Box::pin(self.shared.read(at, from, bytes_max))
     }
 
     fn bounds(&self, at: StreamPartition) -> Result<Bounds> {

@@ -1,13 +1,15 @@
 //! What the threads of a log share.
 
-use crate::partition::Partition;
+use crate::partition::{Partition, Plan};
 use crate::plan::Tip;
 use crate::queue::Queue;
+use crate::reader::{Job, Readers};
 use crate::{Options, topics};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tokio::sync::oneshot;
 use tw_env::Env;
 use tw_log::{CONFIG_PARTITION, CONFIG_STREAM, Error, Permits, Result, Signal, Streams, spawn_guarded};
 use tw_types::{Hlc, HlcClock, Offset, PartitionId, StreamDef, StreamPartition};
@@ -19,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) env: Env,
     pub(crate) queue: Queue,
     pub(crate) permits: Permits,
+    pub(crate) readers: Readers,
     pub(crate) commits: Arc<Signal>,
     pub(crate) definitions: Arc<Signal>,
     pub(crate) clock: Mutex<HlcClock>,
@@ -57,6 +60,7 @@ impl Shared {
             env,
             queue: Queue::default(),
             permits,
+            readers: Readers::default(),
             commits: Arc::default(),
             definitions: Arc::default(),
             clock: Mutex::new(HlcClock::new(Hlc::ZERO, u64::MAX)),
@@ -133,6 +137,35 @@ impl Shared {
         Err(self.missing(at))
     }
 
+    /// See [`tw_log::Log::read`].
+    pub(crate) async fn read(
+        &self,
+        at: StreamPartition,
+        from: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<Block>> {
+        let bytes_max = bytes_max.min(self.options.read_bytes_max as usize);
+        let partition = self.partition(at)?;
+        match partition.plan_read(from, bytes_max)? {
+            Plan::Done(blocks) => Ok(blocks),
+            Plan::Ask { end, record } => self.ask(&partition, from, end, record, bytes_max).await,
+        }
+    }
+
+    /// Asks Kafka for the blocks of a partition; see [`Job`].
+    pub(crate) async fn ask(
+        &self,
+        partition: &Arc<Partition>,
+        from: Offset,
+        end: Offset,
+        record: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Block>> {
+        let (reply, outcome) = oneshot::channel();
+        self.readers.send(Job { partition: partition.clone(), from, end, record, bytes_max, reply });
+        outcome.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
     /// Why a partition is not there.
     pub(crate) fn missing(&self, at: StreamPartition) -> Error {
         self.streams().of_partition(at).err().unwrap_or(Error::NoStreamId(at.stream))
@@ -183,7 +216,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partition::{Plan, tests::ends_with};
+    use crate::partition::tests::ends_with;
     use crate::queue::Request;
     use tw_log::{Ack, Permit};
     use tw_types::{Compression, Epoch, EventRef, RegionId, Sequence, StreamId};
