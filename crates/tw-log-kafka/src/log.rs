@@ -6,7 +6,7 @@ use crate::definitions::{Definitions, Followed, Order};
 use crate::probe::Probe;
 use crate::queue::Request;
 use crate::reader::Reader;
-use crate::session::{Refusal, Session};
+use crate::session::Session;
 use crate::shared::Shared;
 use crate::watch::{Refresh, Watch};
 use crate::writer::Writer;
@@ -158,15 +158,14 @@ fn begin(options: &Options, claim: &str, limit_ms: u64) -> Result<Session> {
     loop {
         match Session::begin(options, claim.to_owned()) {
             Ok(session) => return Ok(session),
-            Err(refusal) if Instant::now() < deadline => {
-                tracing::debug!(writer = options.writer, ?refusal, "a writer is taken once more");
+            Err(cause) if Instant::now() < deadline => {
+                tracing::debug!(writer = options.writer, %cause, "a writer is taken once more");
                 std::thread::sleep(AGAIN);
             }
-            Err(Refusal::Fenced) => return Err(Error::Fenced { writer: options.writer.clone() }),
-            Err(Refusal::Failed(cause)) if client::is_fenced(&cause) => {
+            Err(cause) if client::is_fenced(&cause) => {
                 return Err(Error::Fenced { writer: options.writer.clone() });
             }
-            Err(Refusal::Failed(cause)) => return Err(client::unavailable(options, "take a writer", cause)),
+            Err(cause) => return Err(client::unavailable(options, "take a writer", cause)),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tw_log::{Bounds, Result, Signal, fitting_blocks};
 use tw_types::{Offset, StreamPartition};
 use tw_wire::Block;
-use tw_wire::kafka::Place;
+use tw_wire::kafka::{Place, Record};
 
 /// A partition of a stream.
 #[derive(Debug)]
@@ -65,7 +65,23 @@ pub(crate) enum LastRecord {
     Trimmed(Place),
 }
 
+impl From<Record<'_>> for LastRecord {
+    fn from(record: Record<'_>) -> Self {
+        match record {
+            Record::Event(place, _) => Self::Event(place),
+            Record::Trimmed(place) => Self::Trimmed(place),
+        }
+    }
+}
+
 impl LastRecord {
+    /// What it says of the place.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Event(place) | Self::Trimmed(place) => *place,
+        }
+    }
+
     /// The end of the partition.
     fn end(&self) -> u64 {
         match self {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tw_log::{Error, Result};
 use tw_types::StreamPartition;
-use tw_wire::kafka::{Place, Record};
+use tw_wire::kafka::Place;
 
 /// How long to wait before a broker is asked again that does not show all yet.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -220,7 +220,7 @@ impl Probe {
             let trimmed: Vec<_> = known.iter().copied().filter(|(_, (first, _))| *first > 0).collect();
             let firsts = self.find(&topic, &trimmed, Wanted::First)?;
             for (partition, (first_record, next_record)) in known {
-                let first = firsts.get(&partition.number()).map(|(_, last)| *place_of(last));
+                let first = firsts.get(&partition.number()).map(|(_, last)| last.place());
                 let last = lasts.get(&partition.number()).copied();
                 let is_sure = first_record == next_record
                     || last.is_some_and(|(record, _)| record + 2 >= next_record)
@@ -242,7 +242,7 @@ impl Probe {
         end: u64,
     ) -> Result<(u64, Place)> {
         let found = self.find(&partition.topic, &[(partition, (record, end))], Wanted::First)?;
-        let found = found.get(&partition.number()).map(|(record, last)| (*record, *place_of(last)));
+        let found = found.get(&partition.number()).map(|(record, last)| (*record, last.place()));
         found.ok_or_else(|| self.unsettled())
     }
 
@@ -332,7 +332,7 @@ impl Probe {
                         let mut text = String::new();
                         LastRecord::Event(record::read_foreign(&message, self.options.region, &mut text).0)
                     } else {
-                        last_record(&record::read(&message)?)
+                        LastRecord::from(record::read(&message)?)
                     };
                     found.insert(number, (offset, last));
                     if wanted == Wanted::First || offset + 1 >= *end {
@@ -352,19 +352,6 @@ fn by_topic(partitions: &[Arc<Partition>]) -> BTreeMap<Arc<str>, Vec<&Arc<Partit
         topics.entry(partition.topic.clone()).or_default().push(partition);
     }
     topics
-}
-
-fn last_record(record: &Record<'_>) -> LastRecord {
-    match record {
-        Record::Event(place, _) => LastRecord::Event(*place),
-        Record::Trimmed(place) => LastRecord::Trimmed(*place),
-    }
-}
-
-fn place_of(last: &LastRecord) -> &Place {
-    match last {
-        LastRecord::Event(place) | LastRecord::Trimmed(place) => place,
-    }
 }
 
 /// Whether the topic or the partition is not there, or not yet.

@@ -53,7 +53,7 @@ pub(crate) enum Outcome {
     Doubtful(KafkaError),
 }
 
-/// Why a session did not begin.
+/// Why a session did not begin again.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// Another process has claimed the name.
@@ -79,7 +79,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Takes the name `options.writer`, and shuts out whoever had it.
-    pub(crate) fn begin(options: &Options, claim: String) -> Result<Self, Refusal> {
+    pub(crate) fn begin(options: &Options, claim: String) -> Result<Self, KafkaError> {
         let (producer, deliveries) = start(options)?;
         let session = Self { options: options.clone(), claim, producer, deliveries };
         session.send_claim()?;

@@ -28,7 +28,7 @@ use tw_types::{
 };
 
 /// The most headers that a record of ours may have.
-pub const HEADERS_MAX: usize = 1 << 16;
+const HEADERS_MAX: usize = 1 << 16;
 
 const TRIMMED: &str = "trimmed";
 const VERSION: &str = "ce_twversion";
@@ -55,15 +55,6 @@ pub enum Record<'a> {
     Event(Place, EventRef<'a>),
     /// All events before this end were removed.
     Trimmed(Place),
-}
-
-impl Record<'_> {
-    /// Its place.
-    pub fn place(&self) -> &Place {
-        match self {
-            Self::Event(place, _) | Self::Trimmed(place) => place,
-        }
-    }
 }
 
 /// A record is not one of ours, or damaged.
