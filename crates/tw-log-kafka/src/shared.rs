@@ -205,10 +205,8 @@ impl Shared {
         let own = all.iter().filter(|partition| !partition.is_foreign);
         let last = own.filter_map(|partition| partition.last()).map(|place| place.hlc).max();
         if let Some(last) = last {
-            let mut clock = self.clock.lock();
-            if last > clock.last() {
-                *clock = HlcClock::new(last, u64::MAX);
-            }
+            // However far it is ahead.
+            let _never_refused = self.clock.lock().observe(last, 0);
         }
     }
 }

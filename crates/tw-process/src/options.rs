@@ -2,6 +2,7 @@
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tw_order::gate;
 
 /// How partitions are processed.
@@ -57,6 +58,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How long to pause after so many failures in a row.
+    pub(crate) fn failure_pause(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(30);
+        Duration::from_millis(self.failure_ms_min.saturating_mul(1 << doublings).min(self.failure_ms_max))
+    }
+
     /// Checks every bound.
     ///
     /// # Errors

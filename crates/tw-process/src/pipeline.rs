@@ -203,10 +203,13 @@ impl Pipeline {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
-        match &mut self.state {
-            State::Open(open) => open.work.commit(open.processor.as_mut()),
-            _ => Ok(()),
+        let State::Open(open) = &mut self.state else { return Ok(()) };
+        let commits = open.work.commits;
+        open.work.commit(open.processor.as_mut())?;
+        if open.work.commits > commits {
+            self.failures = 0;
         }
+        Ok(())
     }
 
     /// What was processed since the last commit is thrown away; the store is what counts.
@@ -220,17 +223,15 @@ impl Pipeline {
             {
                 return self.fail(error);
             }
-            self.progress.fail(Standing::Stopped, reason);
+            self.progress.fail(Standing::Stopped, reason, self.failures);
             self.state = State::Stopped;
             return Turn::Wait(None);
         }
         self.failures += 1;
-        let options = self.deps.options.get();
-        let doublings = (self.failures - 1).min(30);
-        let pause_ms = options.failure_ms_min.saturating_mul(1 << doublings).min(options.failure_ms_max);
-        let at = self.deps.env.clock.monotonic() + Duration::from_millis(pause_ms);
+        let pause = self.deps.options.get().failure_pause(self.failures);
+        let at = self.deps.env.clock.monotonic() + pause;
         self.state = State::Closed { at };
-        self.progress.fail(Standing::Waiting, reason);
+        self.progress.fail(Standing::Waiting, reason, self.failures);
         Turn::Wait(Some(at))
     }
 

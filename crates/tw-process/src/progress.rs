@@ -208,10 +208,10 @@ impl Progress {
         self.tell();
     }
 
-    pub(crate) fn fail(&self, standing: Standing, reason: String) {
+    /// It was interrupted; `failures` is how often since the last commit.
+    pub(crate) fn fail(&self, standing: Standing, reason: String, failures: u32) {
         let mut report = self.report.lock();
-        (report.standing, report.failure) = (standing, Some(reason));
-        report.failures = report.failures.saturating_add(1);
+        (report.standing, report.failure, report.failures) = (standing, Some(reason), failures);
         drop(report);
         self.tell();
     }

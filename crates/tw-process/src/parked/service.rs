@@ -156,11 +156,8 @@ impl Desk {
                 Err(error) => {
                     tracing::warn!(%error, "`$parked` cannot be kept up to date");
                     *self.failure.lock() = Some(chain(&error));
-                    let options = self.options.get();
-                    let pause_ms = options.failure_ms_min.saturating_mul(1 << failures.min(30));
-                    let pause_ms = pause_ms.min(options.failure_ms_max);
                     failures += 1;
-                    self.pause(seen, Duration::from_millis(pause_ms));
+                    self.pause(seen, self.options.get().failure_pause(failures));
                 }
             }
         }
