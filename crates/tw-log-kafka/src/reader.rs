@@ -36,6 +36,13 @@ pub(crate) struct Job {
     pub(crate) reply: oneshot::Sender<Result<Vec<Block>>>,
 }
 
+impl Job {
+    /// The error of a wanted event that was removed, as were all before `start`.
+    fn trimmed(&self, start: Offset) -> Error {
+        Error::Trimmed { at: self.partition.at, start: start.max(self.partition.bounds().start) }
+    }
+}
+
 /// The threads that read.
 #[derive(Debug, Default)]
 pub(crate) struct Readers(RwLock<Vec<mpsc::Sender<Job>>>);
@@ -127,13 +134,13 @@ impl Reader {
 
     fn read(&mut self, job: &Job) -> Result<Vec<Block>> {
         let wanted = Cursor { at: job.partition.at, next: job.from.0 };
-        let mut stood_there = self.cursor.take() == Some(wanted);
-        if !stood_there {
+        if self.cursor.take() != Some(wanted) {
             self.seek(&job.partition, job.record)?;
         }
         let deadline = Instant::now() + Duration::from_millis(self.shared.options.request_ms_max);
         let mut blocks = Blocks::new(job.partition.at);
-        let (mut next, mut is_beyond, mut text) = (job.from.0, false, String::new());
+        let (mut next, mut from_start, mut is_beyond) = (job.from.0, false, false);
+        let mut text = String::new();
         let mut cause = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
         while next < job.end.0 && (blocks.is_empty() || blocks.bytes() < job.bytes_max) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -144,14 +151,14 @@ impl Reader {
                 None => Step::Over,
                 // What is acknowledged is there, as soon as Kafka's marker is.
                 Some(Err(KafkaError::PartitionEOF(_))) => Step::Over,
-                // Where the client stood there was perhaps nothing but Kafka's marker.
-                Some(Err(error)) if is_removed(&error) && stood_there && blocks.is_empty() => {
-                    Step::Jump(job.record)
+                // Whoever reads on is told.
+                Some(Err(error)) if is_removed(&error) && !blocks.is_empty() => Step::Beyond,
+                // The wanted event may be there all the same, further on than where it was looked for.
+                Some(Err(error)) if is_removed(&error) && !from_start => {
+                    from_start = true;
+                    Step::Jump(self.first_record(job)?)
                 }
-                Some(Err(error)) if is_removed(&error) => {
-                    let start = job.partition.bounds().start.max(job.from.next());
-                    return Err(Error::Trimmed { at: job.partition.at, start });
-                }
+                Some(Err(error)) if is_removed(&error) => return Err(job.trimmed(job.from.next())),
                 Some(Err(error)) if is_damaged(&error) => return Err(damaged(&job.partition, &error)),
                 Some(Err(error)) => {
                     cause = error;
@@ -164,11 +171,11 @@ impl Reader {
             };
             match step {
                 Step::Over => {}
-                Step::Given(offset) => next = offset + 1,
-                Step::Jump(record) => {
-                    stood_there = false;
-                    self.seek(&job.partition, record)?;
+                Step::Given(offset) if from_start && next == job.from.0 && offset > next => {
+                    return Err(job.trimmed(Offset(offset)));
                 }
+                Step::Given(offset) => next = offset + 1,
+                Step::Jump(record) => self.seek(&job.partition, record)?,
                 Step::Beyond => {
                     is_beyond = true;
                     break;
@@ -178,6 +185,16 @@ impl Reader {
         // A record that was looked at and not given would be missing from the next read.
         self.cursor = (!is_beyond).then_some(Cursor { at: job.partition.at, next });
         Ok(blocks.finish()?)
+    }
+
+    /// The first record that Kafka has, if anything is there that is known of.
+    fn first_record(&self, job: &Job) -> Result<u64> {
+        let limit = Duration::from_millis(self.shared.options.request_ms_max);
+        let (topic, number) = (&*job.partition.topic, job.partition.number());
+        let (first, _) =
+            self.consumer.fetch_watermarks(topic, number, limit).map_err(|cause| self.failed(cause))?;
+        let first = u64::try_from(first).unwrap_or_default();
+        if first >= job.partition.tip().0.record { Err(job.trimmed(job.end)) } else { Ok(first) }
     }
 
     /// Adds the event of a record if it is wanted. What a record of others does not say itself is written into `text`.

@@ -1,6 +1,7 @@
 //! Reads of a topic that looks as Kafka's compaction and deletion leave one.
 
 use super::*;
+use crate::partition::tests::ends_with;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -53,17 +54,37 @@ impl Topic {
         self.producer.flush(Duration::from_secs(60)).unwrap();
     }
 
-    /// The offsets that a read from `from` to `end` gives, which begins with `record` unless the client stands there.
-    fn read(&mut self, from: u64, end: u64, record: u64) -> Vec<u64> {
+    /// What a read from `from` to `end` comes to, which begins with `record` unless the client stands there.
+    fn try_read(&mut self, from: u64, end: u64, record: u64) -> Result<Vec<u64>> {
         let (reply, _nobody_waits) = oneshot::channel();
         let (partition, bytes_max) = (self.partition.clone(), 1 << 20);
         let job = Job { partition, from: Offset(from), end: Offset(end), record, bytes_max, reply };
-        let blocks = self.reader.read(&job).unwrap();
+        let blocks = self.reader.read(&job)?;
         let offsets = blocks.iter().flat_map(|block| {
             let header = block.header();
             header.base_offset.0..header.end_offset().0
         });
-        offsets.collect()
+        Ok(offsets.collect())
+    }
+
+    fn read(&mut self, from: u64, end: u64, record: u64) -> Vec<u64> {
+        self.try_read(from, end, record).unwrap()
+    }
+
+    /// Where what is there begins, if the wanted event is not there any more.
+    fn start(&mut self, from: u64, end: u64, record: u64) -> u64 {
+        match self.try_read(from, end, record) {
+            Err(Error::Trimmed { start, .. }) => start.0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Removes the records before this one.
+    fn remove(&self, before: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.partition.topic, 0, At::Offset(before)).unwrap();
+        let removed = pollster::block_on(self.admin.delete_records(&list, &AdminOptions::new())).unwrap();
+        removed.elements().iter().for_each(|element| element.error().unwrap());
     }
 
     fn stands_at(&self) -> Option<u64> {
@@ -98,12 +119,23 @@ fn log_4_what_was_removed_where_a_client_stands_hides_nothing_behind_it() {
     assert_eq!(topic.read(0, 2, 0), [0, 1]);
     let standing = topic.reader.consumer.assignment().unwrap();
     topic.reader.consumer.pause(&standing).unwrap();
-    // The first copy stands for a record that is no event, such as Kafka's own.
+    // The first one stands for a record that is no event, such as Kafka's own.
     [1, 2].into_iter().for_each(|offset| topic.write(offset));
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic.partition.topic, 0, At::Offset(3)).unwrap();
-    let removed = pollster::block_on(topic.admin.delete_records(&list, &AdminOptions::new())).unwrap();
-    removed.elements().iter().for_each(|element| element.error().unwrap());
+    topic.partition.learn(&ends_with(2, 2));
+    topic.remove(3);
     topic.reader.consumer.resume(&standing).unwrap();
     assert_eq!(topic.read(2, 3, 3), [2]);
+}
+
+#[test]
+fn log_4_what_is_there_is_found_also_when_it_was_looked_for_where_all_is_removed() {
+    let mut topic = Topic::new();
+    // Each second one stands for a record that is no event.
+    [0, 0, 1, 1, 2, 2, 3, 3].into_iter().for_each(|offset| topic.write(offset));
+    topic.partition.learn(&ends_with(3, 6));
+    topic.remove(4);
+    assert_eq!(topic.read(2, 3, 2), [2]);
+    assert_eq!(topic.start(1, 4, 1), 2);
+    topic.remove(8);
+    assert_eq!(topic.start(3, 4, 3), 4);
 }
