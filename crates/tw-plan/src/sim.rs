@@ -94,8 +94,7 @@ pub(crate) fn with_table(readme: &str, table: &str) -> String {
 }
 
 /// How property tests run: with so many cases, or as many as the environment asks for.
-#[expect(clippy::disallowed_methods, reason = "the tests are no core")]
 pub(crate) fn config(cases: u32) -> ProptestConfig {
-    let asked = std::env::var("TRADEWIND_CASES").ok().and_then(|text| text.parse().ok());
-    ProptestConfig { cases: asked.unwrap_or(cases), failure_persistence: None, ..ProptestConfig::default() }
+    let cases = tw_testing::cases(cases);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

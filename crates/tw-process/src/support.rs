@@ -13,8 +13,3 @@ pub(crate) mod ledger;
 pub(crate) mod stores;
 #[path = "../tests/suite/support/world.rs"]
 pub(crate) mod world;
-
-/// How many random cases to run: the default, or what the environment asks for.
-pub(crate) fn cases(default: u32) -> u32 {
-    std::env::var("TRADEWIND_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}

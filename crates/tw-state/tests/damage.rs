@@ -150,8 +150,11 @@ fn read(folder: &Path) -> tw_state::Result<State> {
 
 /// Damages copies of `original` and says how many of them could still be read.
 fn check(original: &Original, cases: u32, only: fn(&Path) -> bool) -> u32 {
-    let cases = std::env::var("TRADEWIND_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: tw_testing::cases(cases),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let readable = std::cell::Cell::new(0);
     proptest::test_runner::TestRunner::new(config)
         .run(&damage(), |damage| {

@@ -5,6 +5,7 @@
 //! Kafka broker in some seconds, which is why tests that do not disturb it share one.
 #![expect(clippy::expect_used, reason = "this crate serves tests, which stop at the first surprise")]
 
+mod cases;
 mod etcd;
 mod files;
 mod install;
@@ -14,6 +15,7 @@ mod process;
 mod user;
 mod wait;
 
+pub use cases::{asked, cases};
 pub use etcd::Etcd;
 pub use install::{ETCD_VARIABLE, Install, JAVA_VARIABLE, KAFKA_LIBRARIES_VARIABLE, POSTGRES_BIN_VARIABLE};
 pub use kafka::{Broker, Kafka, KafkaBuilder};

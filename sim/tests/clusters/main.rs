@@ -9,13 +9,9 @@ mod detection;
 mod simulation;
 
 use std::sync::Mutex;
+use tw_testing::asked;
 
-/// What the environment asks for: `TRADEWIND_SEED` to replay one seed, `TRADEWIND_CASES` for so many.
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
-/// The seeds that are asked for, or so many.
+/// So many seeds, or what the environment asks for: `TRADEWIND_SEED` to replay one, `TRADEWIND_CASES` for so many.
 fn seeds(count: u64) -> std::ops::Range<u64> {
     match asked("TRADEWIND_SEED") {
         Some(seed) => seed..seed + 1,

@@ -187,11 +187,10 @@ impl Side {
 
 #[test]
 fn both_engines_answer_the_same() {
-    let cases = std::env::var("TRADEWIND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let server = EtcdServer::start();
-    let (mut runner, mut case) = (TestRunner::new(Config { cases, ..Config::default() }), 0);
-    let case = std::cell::Cell::new(std::mem::take(&mut case));
+    let mut runner = TestRunner::new(Config { cases: tw_testing::cases(60), ..Config::default() });
+    let case = std::cell::Cell::new(0);
     let steps = prop::collection::vec(step(), 1..40);
     let tested = runner.run(&steps, |steps| {
         case.set(case.get() + 1);

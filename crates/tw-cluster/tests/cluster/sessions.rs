@@ -321,7 +321,7 @@ async fn client(all: LockSessions, number: u64, rounds: u64, holders: Arc<[(Atom
 }
 
 async fn clu_1_sessions_in_any_order_all_come_to_their_end(engine: &dyn Engine) {
-    let cases = std::env::var("TRADEWIND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(5);
+    let cases = tw_testing::cases(5).into();
     let holders: Arc<[_]> = (0..4).map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect();
     let mut clients = tokio::task::JoinSet::new();
     for number in 1..=6 {

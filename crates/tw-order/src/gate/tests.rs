@@ -4,7 +4,7 @@ mod shell;
 
 use super::*;
 use proptest::prelude::*;
-use shell::{Sample, Shell, cases};
+use shell::{Sample, Shell};
 
 /// One step of a history.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ fn options() -> impl Strategy<Value = Options> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(2_000)))]
+    #![proptest_config(ProptestConfig::with_cases(tw_testing::cases(2_000)))]
 
     #[test]
     fn pro_1_pro_3_every_event_is_applied_once_in_order_or_dropped_by_decision(

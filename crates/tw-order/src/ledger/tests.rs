@@ -450,13 +450,8 @@ impl World {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how many cases a test runs is no decision of the core")]
-fn cases() -> u32 {
-    std::env::var("TRADEWIND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: tw_testing::cases(256), ..ProptestConfig::default() })]
 
     /// Versions, conflicts, duplicates and histories are those of the model, through failures, flushes and restarts.
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::ledger::CLEAR;
 use crate::support::node::{LONG, Node, block_on, eventually, options, poll};
-use crate::support::{cases, world};
+use crate::support::world;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tw_log::Log;
@@ -388,7 +388,7 @@ fn run(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(48)))]
+    #![proptest_config(ProptestConfig::with_cases(tw_testing::cases(48)))]
 
     #[test]
     fn pro_1_whatever_is_assigned_when_every_event_counts_once(steps in prop::collection::vec(step(), 1..30)) {

@@ -1,6 +1,5 @@
 //! Several nodes on one log, each with a state of its own, as on Kafka: what they derive and decide is the same.
 
-use crate::support::cases;
 use crate::support::ledger::key;
 use crate::support::node::{Node, block_on, eventually, id, poll};
 use proptest::prelude::*;
@@ -189,7 +188,7 @@ fn write(node: &Node, name: &str, stop: &AtomicBool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(4)))]
+    #![proptest_config(ProptestConfig::with_cases(tw_testing::cases(4)))]
 
     /// Each move says which partitions each of the two nodes has.
     #[test]

@@ -96,9 +96,8 @@ fn any_request_is_answered_or_refused() {
         let whole = answer(&node, &Bytes::from(request.clone()));
         assert!(whole.ends_with("\\x01\\x00\\x00\\x00\\x04"), "{whole}");
     }
-    let cases = std::env::var("TRADEWIND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500);
     let change = (0..requests.len(), any::<proptest::sample::Index>(), any::<u8>());
-    proptest!(ProptestConfig::with_cases(cases), |((which, at, byte) in change)| {
+    proptest!(ProptestConfig::with_cases(tw_testing::cases(500)), |((which, at, byte) in change)| {
         let mut request = requests[which].clone();
         let at = at.index(request.len());
         request[at] = byte;

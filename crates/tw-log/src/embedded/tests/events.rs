@@ -291,9 +291,8 @@ async fn history(seed: u64) {
 /// LOG-1, LOG-2 and LOG-3 for subjects, and each write once, through crashes of everything at any moment.
 #[test]
 fn log_2_log_3_every_write_is_there_once_through_crashes() {
-    let cases = std::env::var("TRADEWIND_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    for seed in 0..cases {
+    for seed in 0..u64::from(tw_testing::cases(60)) {
         let outcome = std::panic::catch_unwind(|| runtime.block_on(history(seed)));
         assert!(outcome.is_ok(), "seed {seed}: see above");
     }

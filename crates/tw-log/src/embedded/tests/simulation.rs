@@ -12,12 +12,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tw_env::sim::{Fault, Rates, Sim, SimRandom};
 use tw_env::{Clock, Random};
+use tw_testing::cases;
 use tw_types::{Cleanup, Compression, Offset, StreamName, StreamOptions, StreamPartition};
-
-/// How many histories a test runs; more with `TRADEWIND_CASES`.
-fn cases(default: u64) -> u64 {
-    std::env::var("TRADEWIND_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// A log, what must be true of it, and the choices that make up its history.
 struct History {
@@ -327,7 +323,7 @@ fn with_seed(seed: u64, run: impl FnOnce()) {
 /// a reader could see), used, crashed again, opened, used, crashed a third time.
 #[test]
 fn log_1_log_2_log_4_a_crash_at_every_boundary_loses_nothing_and_revives_nothing() {
-    for seed in 0..cases(3) {
+    for seed in 0..u64::from(cases(3)) {
         with_seed(seed, || {
             let mut history = History::new(seed);
             let (sim, model) = (history.rig.sim.clone(), history.model.clone());
@@ -367,7 +363,7 @@ fn log_1_log_2_log_4_a_crash_at_every_boundary_loses_nothing_and_revives_nothing
 /// and writes that are cut short.
 #[test]
 fn log_1_histories_on_failing_disks_lose_nothing() {
-    for seed in 1_000..1_000 + cases(40) {
+    for seed in 1_000..1_000 + u64::from(cases(40)) {
         with_seed(seed, || {
             let mut history = History::new(seed);
             let disk = history.rig.sim.disk.clone();

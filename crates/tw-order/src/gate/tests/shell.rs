@@ -4,12 +4,6 @@ use crate::gate::{Action, Counts, Gate, Input, Lane, LaneKey, Options, Phase};
 use std::collections::{BTreeMap, BTreeSet};
 use tw_types::Offset;
 
-/// How many random cases to run: the default, or what the environment asks for.
-#[expect(clippy::disallowed_methods, reason = "the tests are no core")]
-pub(super) fn cases(default: u32) -> u32 {
-    std::env::var("TRADEWIND_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 /// An event of the history.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {

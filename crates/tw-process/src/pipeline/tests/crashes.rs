@@ -4,7 +4,7 @@ use super::harness::Harness;
 use crate::keys::Kind;
 use crate::parked::What;
 use crate::support::ledger::CLEAR;
-use crate::support::{cases, world::Sample};
+use crate::support::world::Sample;
 use crate::{Options, keys};
 use proptest::prelude::*;
 use tw_order::gate;
@@ -129,7 +129,7 @@ impl History {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(200)))]
+    #![proptest_config(ProptestConfig::with_cases(tw_testing::cases(200)))]
 
     #[test]
     fn pro_1_pro_2_pro_3_random_histories_with_crashes_are_applied_exactly_once(

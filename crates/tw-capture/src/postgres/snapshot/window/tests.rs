@@ -230,12 +230,8 @@ fn steps(length: usize) -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
     proptest::collection::vec((0u8..9, any::<u8>(), 0u8..12), 0..length)
 }
 
-fn cases() -> u32 {
-    std::env::var("TRADEWIND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(5_000)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #![proptest_config(ProptestConfig::with_cases(tw_testing::cases(5_000)))]
 
     #[test]
     fn cap_2_chunks_and_stream_together_give_the_table(before in steps(60), during in steps(200)) {
