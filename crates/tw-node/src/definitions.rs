@@ -125,6 +125,19 @@ impl Definitions {
         self.catch_up(&mut state).await
     }
 
+    /// The same, although nothing is defined otherwise: what is to run here has changed.
+    ///
+    /// # Errors
+    /// When the definitions do not read.
+    pub(crate) async fn follow_anew(&self) -> Result<(), tw_project::Error> {
+        let mut state = self.state.lock().await;
+        if self.is_closed() {
+            return Ok(());
+        }
+        state.settled = false;
+        self.catch_up(&mut state).await
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

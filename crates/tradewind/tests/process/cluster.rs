@@ -1,54 +1,13 @@
 //! Many nodes on Kafka and etcd: real servers, real processes, kill -9.
 
-use crate::support::{Node, said};
+use crate::support::{Cluster, Node, psql, said};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs;
-use tempfile::TempDir;
-use tw_testing::{Etcd, Kafka, eventually};
+use tw_testing::{Postgres, eventually};
 
 const DEFINITIONS: &str = "CREATE STREAM orders (id bigint NOT NULL, customer text, kind bigint, total numeric(12,2)) WITH (partitions = 6);
     CREATE PROJECTION revenue AS SELECT customer, count(*) AS orders, count(DISTINCT kind) AS kinds, sum(total) AS revenue
     FROM orders GROUP BY customer";
-
-/// A cluster that belongs to one test.
-struct Cluster {
-    kafka: Kafka,
-    etcd: Etcd,
-    nodes: Vec<(TempDir, Option<Node>)>,
-}
-
-impl Cluster {
-    fn start(count: usize) -> Self {
-        let mut cluster = Self { kafka: Kafka::start(), etcd: Etcd::start(), nodes: Vec::new() };
-        for number in 0..count {
-            let folder = tempfile::tempdir().unwrap();
-            let config = format!(
-                "[cluster]\nenabled = true\nnode = \"n{number}\"\n\n[cluster.ownership.placement]\ncooldown_ms = 0\n\n\
-                 [kafka]\nservers = \"{}\"\n\n[etcd]\nendpoints = [\"{}\"]\n",
-                cluster.kafka.bootstrap(),
-                cluster.etcd.endpoint()
-            );
-            fs::write(folder.path().join("tradewind.toml"), config).unwrap();
-            let node = Node::start(folder.path());
-            cluster.nodes.push((folder, Some(node)));
-        }
-        cluster
-    }
-
-    fn node(&self, number: usize) -> &Node {
-        self.nodes[number].1.as_ref().unwrap()
-    }
-
-    fn kill(&mut self, number: usize) {
-        self.nodes[number].1.take().unwrap().kill();
-    }
-
-    fn start_again(&mut self, number: usize) {
-        let (folder, node) = &mut self.nodes[number];
-        *node = Some(Node::start(folder.path()));
-    }
-}
 
 /// Appends orders by a node; gives the answer.
 fn append(node: &Node, ids: std::ops::Range<u64>) -> Value {
@@ -168,4 +127,52 @@ fn prj_1_prj_2_sql_is_exact_on_every_node_while_owners_are_killed() {
         cluster.kill(victim);
         cluster.start_again(victim);
     }
+}
+
+#[test]
+fn cap_1_cap_2_a_source_whose_owner_is_killed_goes_on_at_another_node_exactly_once() {
+    let server = Postgres::start();
+    psql(&server, "CREATE TABLE orders (id int PRIMARY KEY, total int)");
+    let mut cluster = Cluster::start(3);
+    let url = server.url("postgres");
+    cluster.node(0).ok(&["sql", &format!("CREATE SOURCE shop FROM POSTGRES '{url}' TABLES (orders)")]);
+    let insert = |from: usize, count: usize| {
+        let to = from + count - 1;
+        psql(&server, &format!("INSERT INTO orders SELECT g, 1 FROM generate_series({from}, {to}) g"));
+    };
+    let shows = |node: &Node, events: usize| {
+        // Each change is one event; the table shows the rows as they are.
+        let questions = [
+            ("SELECT count(*) AS n, count(DISTINCT _subject) AS rows FROM events.\"shop.orders\"", events),
+            ("SELECT count(*) AS n, sum(total) AS rows FROM shop.orders", events),
+        ];
+        questions.iter().all(|(question, count)| {
+            let answer = node.cli(&["sql", question, "-o", "ndjson"]);
+            let row = serde_json::from_slice::<Value>(&answer.stdout).unwrap_or_default();
+            (&row["n"], &row["rows"]) == (&json!(count), &json!(count))
+        })
+    };
+    insert(1, 100);
+    eventually(|| shows(cluster.node(0), 100).then_some(()), || "the first rows are missing".to_owned());
+    let mut rows = 100;
+    for round in 0..3 {
+        let asked = round % 3;
+        let owner = || cluster.owner(asked, "source/shop");
+        let victim = eventually(owner, || "nobody captures".to_owned());
+        // In the middle of its work.
+        insert(rows + 1, 500);
+        cluster.kill(victim);
+        insert(rows + 501, 100);
+        rows += 600;
+        let other = (victim + 1) % 3;
+        let heir = || cluster.owner(other, "source/shop").filter(|heir| *heir != victim);
+        eventually(heir, || format!("nobody captures after n{victim} was killed"));
+        eventually(|| shows(cluster.node(other), rows).then_some(()), || format!("n{other} lacks rows"));
+        cluster.start_again(victim);
+    }
+    for number in 0..3 {
+        eventually(|| shows(cluster.node(number), rows).then_some(()), || format!("n{number} lacks rows"));
+    }
+    cluster.node(0).ok(&["sql", "DROP SOURCE shop"]);
+    psql(&server, "SELECT 1 / (count(*) = 0)::int FROM pg_replication_slots");
 }

@@ -1,5 +1,9 @@
 //! A node as a process of its own, and the command line client beside it.
 
+mod cluster;
+
+pub(crate) use cluster::Cluster;
+
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -101,7 +101,7 @@ impl Host {
             }
             Some(Subject::Source(name)) => {
                 core.sources.allow(&name);
-                core.definitions.follow().await.map_err(|error| chain(&error))?;
+                core.definitions.follow_anew().await.map_err(|error| chain(&error))?;
             }
             None => return Err(format!("`{unit}` is of a later version: upgrade this node")),
         }

@@ -1,0 +1,60 @@
+//! Nodes on a Kafka and an etcd of their own.
+
+use super::Node;
+use serde_json::Value;
+use std::fs;
+use tempfile::TempDir;
+use tw_testing::{Etcd, Kafka};
+
+/// A cluster that belongs to one test.
+pub(crate) struct Cluster {
+    kafka: Kafka,
+    etcd: Etcd,
+    nodes: Vec<(TempDir, Option<Node>)>,
+}
+
+impl Cluster {
+    /// Starts the servers and the nodes `n0`, `n1` and so on.
+    pub(crate) fn start(count: usize) -> Self {
+        let mut cluster = Self { kafka: Kafka::start(), etcd: Etcd::start(), nodes: Vec::new() };
+        for number in 0..count {
+            let folder = tempfile::tempdir().unwrap();
+            let config = format!(
+                "[cluster]\nenabled = true\nnode = \"n{number}\"\n\n[cluster.ownership.placement]\ncooldown_ms = 0\n\n\
+                 [kafka]\nservers = \"{}\"\n\n[etcd]\nendpoints = [\"{}\"]\n",
+                cluster.kafka.bootstrap(),
+                cluster.etcd.endpoint()
+            );
+            fs::write(folder.path().join("tradewind.toml"), config).unwrap();
+            let node = Node::start(folder.path());
+            cluster.nodes.push((folder, Some(node)));
+        }
+        cluster
+    }
+
+    pub(crate) fn node(&self, number: usize) -> &Node {
+        self.nodes[number].1.as_ref().unwrap()
+    }
+
+    pub(crate) fn kill(&mut self, number: usize) {
+        self.nodes[number].1.take().unwrap().kill();
+    }
+
+    pub(crate) fn start_again(&mut self, number: usize) {
+        let (folder, node) = &mut self.nodes[number];
+        *node = Some(Node::start(folder.path()));
+    }
+
+    /// What the node `asked` says of the cluster; nothing while it cannot.
+    pub(crate) fn view(&self, asked: usize) -> Option<Value> {
+        let output = self.node(asked).cli(&["cluster", "status", "-o", "json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// The number of the node that has a unit, such as `source/shop`; none while nobody has it.
+    pub(crate) fn owner(&self, asked: usize, unit: &str) -> Option<usize> {
+        let view = self.view(asked)?;
+        let unit = view["units"].as_array()?.iter().find(|listed| listed["unit"] == unit)?;
+        unit["owner"].as_str()?.strip_prefix('n')?.parse().ok()
+    }
+}
