@@ -5,6 +5,7 @@ mod admin;
 mod append;
 mod conditions;
 mod documents;
+mod forward;
 mod history;
 mod limits;
 mod live;

@@ -33,6 +33,8 @@ enum Share {
     Refused(Response<Body>),
     /// Not here, not there: once more.
     Elsewhere,
+    /// It may have been stored: once more, which stores nothing twice.
+    Unknown(Unanswered),
 }
 
 /// What another node answers to an append.
@@ -58,6 +60,27 @@ pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
     if forward.is_hop() {
         return here(request, &forward).await;
     }
+    let mut doubt = None;
+    let done = distribute(request, &forward, &mut doubt).await;
+    // What was sent once without an answer may be stored, although it could not be sent again.
+    let status = match &done {
+        Ok(Done::Answered(response)) => response.status(),
+        Ok(Done::Appended(_)) => StatusCode::OK,
+        Err(problem) => problem.code().status(),
+    };
+    match doubt {
+        Some(unanswered) if status.is_server_error() => Err(unknown(&unanswered)),
+        _ => done,
+    }
+}
+
+/// Has each owner store its share; `doubt` is the last that may have been stored without an answer.
+async fn distribute(
+    request: &Request<'_>,
+    forward: &Forward<'_>,
+    doubt: &mut Option<Unanswered>,
+) -> Result<Done, Problem> {
+    let call = request.call;
     let write = request.write(None).await?;
     if write.is_empty() {
         return Ok(Done::Answered(super::nothing()));
@@ -77,7 +100,7 @@ pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
         let ready = whole.take().filter(|_| all_here && request.key.is_none());
         let carried = groups.into_iter().zip(std::iter::once(ready).chain(std::iter::repeat_with(|| None)));
         let carried =
-            carried.map(|((way, only), ready)| carry(request, &forward, way, only, ready, can_repeat));
+            carried.map(|((way, only), ready)| carry(request, forward, way, only, ready, can_repeat));
         let carried = join_all(carried);
         let carried = match (some_here, some_there) {
             (_, false) => carried.await,
@@ -91,6 +114,7 @@ pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
         for (only, share) in carried {
             match share? {
                 Share::Elsewhere => {}
+                Share::Unknown(unanswered) => *doubt = Some(unanswered),
                 Share::Refused(response) => refused = Some(response),
                 Share::Appended(appended) => {
                     let indices = (0..places.len())
@@ -174,10 +198,10 @@ async fn carry(
             let is_there = || only.iter().any(has);
             match forward.send(&node, body, &[(SHARE, list), prefer], is_there).await {
                 Tried::Elsewhere => Ok(Share::Elsewhere),
-                Tried::Unknown(_) if can_repeat => Ok(Share::Elsewhere),
+                Tried::Unknown(unanswered) if can_repeat => Ok(Share::Unknown(unanswered)),
                 Tried::Unknown(unanswered) => Err(unknown(&unanswered)),
                 Tried::Answered(answer) => match read(answer).await {
-                    Err(_) if can_repeat => Ok(Share::Elsewhere),
+                    Err(unanswered) if can_repeat => Ok(Share::Unknown(unanswered)),
                     Err(unanswered) => Err(unknown(&unanswered)),
                     Ok(share) => Ok(share),
                 },
