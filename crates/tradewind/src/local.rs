@@ -101,20 +101,23 @@ pub(crate) async fn start(config: Config) -> Result<Node> {
 }
 
 /// Ends a node, and starts one anew in the same process. What the first one had goes with the last of its tasks, so the folder
-/// and the port may be taken for a moment still.
+/// and the port may be taken for a moment still. It did run, so what else keeps it from that, such as an outage of the log's
+/// servers, will end: until then it is tried again.
 ///
 /// # Errors
-/// Those of [`end`], and those of [`start`] when they last.
+/// Those of [`end`], and [`Error::Refused`] when it lasts.
 pub(crate) async fn start_again(node: Node, config: Config) -> Result<Node> {
     end(node).await?;
     let patience = tokio::time::Instant::now() + AGAIN;
     loop {
         match start(config.clone()).await {
-            Err(Error::Refused(_) | Error::Failed(_)) if tokio::time::Instant::now() < patience => {
-                tokio::time::sleep(AGAIN / 60).await;
+            Err(Error::Refused(_)) if tokio::time::Instant::now() < patience => {}
+            Err(Error::Failed(error)) => {
+                crate::output::note(format!("the node cannot start anew yet: {error}"))
             }
             started => return started,
         }
+        tokio::time::sleep(AGAIN / 60).await;
     }
 }
 
@@ -171,7 +174,7 @@ pub(crate) fn user() -> String {
     format!("{user}@{}", host.nodename().to_string_lossy())
 }
 
-/// How long a node that is started anew may be kept from it.
+/// How long what the node before had may keep one that is started anew from it.
 const AGAIN: Duration = Duration::from_secs(30);
 /// How long the tasks of a runtime may take to notice that it ends.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
