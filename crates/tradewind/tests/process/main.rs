@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod docs;
+mod linearisable;
 mod lock;
 mod node;
 mod parked;

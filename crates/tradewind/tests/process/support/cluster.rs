@@ -4,12 +4,12 @@ use super::Node;
 use serde_json::Value;
 use std::fs;
 use tempfile::TempDir;
-use tw_testing::{Etcd, Kafka};
+use tw_testing::{Etcd, Kafka, eventually};
 
 /// A cluster that belongs to one test.
 pub(crate) struct Cluster {
-    kafka: Kafka,
-    etcd: Etcd,
+    pub(crate) kafka: Kafka,
+    pub(crate) etcd: Etcd,
     nodes: Vec<(TempDir, Option<Node>)>,
 }
 
@@ -56,5 +56,16 @@ impl Cluster {
         let view = self.view(asked)?;
         let unit = view["units"].as_array()?.iter().find(|listed| listed["unit"] == unit)?;
         unit["owner"].as_str()?.strip_prefix('n')?.parse().ok()
+    }
+
+    /// Waits until the node `asked` has node `number` among those that are registered, or no longer.
+    pub(crate) fn registered(&self, asked: usize, number: usize, expected: bool) {
+        let name = format!("n{number}");
+        let is_as_expected = || {
+            let view = self.view(asked)?;
+            let mut nodes = view["nodes"].as_array()?.iter();
+            (nodes.any(|node| node["name"] == name.as_str()) == expected).then_some(())
+        };
+        eventually(is_as_expected, || format!("{name} registered: {expected}? {:?}", self.view(asked)));
     }
 }
