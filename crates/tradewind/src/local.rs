@@ -27,6 +27,12 @@ pub(crate) struct NodeOptions {
     /// Listen on an address that other machines can reach, although nobody is asked who they are
     #[arg(long)]
     pub(crate) insecure_no_auth: bool,
+    /// The node's name in its cluster
+    #[arg(long, value_name = "NAME", env = "TRADEWIND_NODE")]
+    pub(crate) node: Option<String>,
+    /// Where the other nodes of the cluster reach this one
+    #[arg(long, value_name = "HOST:PORT", env = "TRADEWIND_ADVERTISE")]
+    pub(crate) advertise: Option<String>,
     /// What the node says about itself on standard error: error, warn, info, debug, or per part as in `info,tw_capture=debug`
     #[arg(long, value_name = "FILTER", env = "TRADEWIND_LOG")]
     pub(crate) log: Option<String>,
@@ -54,6 +60,12 @@ impl NodeOptions {
             config.http.listen = listen;
         }
         config.http.insecure_no_auth |= self.insecure_no_auth;
+        if let Some(node) = &self.node {
+            config.cluster.node.clone_from(node);
+        }
+        if let Some(advertise) = &self.advertise {
+            config.cluster.advertise.clone_from(advertise);
+        }
         config.check().map_err(|error| Error::Usage(error.to_string()))?;
         Ok(config)
     }

@@ -115,6 +115,17 @@ impl Config {
         Ok(())
     }
 
+    /// The options of the interface as it is served: other nodes call it by the name under which this one is registered.
+    pub(crate) fn interface(&self) -> tw_api::Options {
+        let mut http = self.http.clone();
+        if self.cluster.enabled
+            && let Ok(advertised) = self.cluster.advertise.parse::<http::uri::Authority>()
+        {
+            http.hosts.push(advertised.host().to_owned());
+        }
+        http
+    }
+
     /// As the text of a `tradewind.toml` that says everything.
     ///
     /// # Errors
@@ -151,6 +162,14 @@ mod tests {
         assert_eq!(Config::read("").unwrap(), Config::default());
         let config = Config::default();
         assert_eq!(Config::read(&config.to_toml().unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_is_called_by_the_name_that_it_advertises() {
+        let hosts = |text: &str| Config::read(text).unwrap().interface().hosts;
+        let advertised = "advertise = \"n1.lan:7070\"\n[http]\nhosts = [\"db.lan\"]\n";
+        assert_eq!(hosts(&format!("[cluster]\nenabled = true\n{advertised}")), ["db.lan", "n1.lan"]);
+        assert_eq!(hosts(&format!("[cluster]\n{advertised}")), ["db.lan"], "nobody else knows it");
     }
 
     #[test]

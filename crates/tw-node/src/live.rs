@@ -89,7 +89,7 @@ impl Options {
     pub(crate) fn serves(&self, http: tw_api::Handle) {
         // There is one interface.
         let _first = self.components.http.set(http.clone());
-        if let Err(error) = http.reconfigure(self.holds().http.clone()) {
+        if let Err(error) = http.reconfigure(self.holds().interface()) {
             tracing::error!(%error, "an option is not accepted");
         }
     }
@@ -155,7 +155,7 @@ impl Options {
             components
                 .http
                 .get()
-                .and_then(|http| http.reconfigure(config.http.clone()).err())
+                .and_then(|http| http.reconfigure(config.interface()).err())
                 .map(|error| error.to_string()),
         ];
         for error in told.into_iter().flatten() {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tw_api::parts::Source;
+use tw_cluster::{Owner, Owners, Standing};
 use tw_process::PartitionStatus;
 use tw_types::{PartitionId, StreamPartition};
 
@@ -72,6 +73,26 @@ fn describe() {
     );
     describe_gauge!("tradewind_source_snapshot_rows", "Rows that a running snapshot of a table has read.");
     describe_gauge!("tradewind_source_snapshot_rows_estimate", "About how many rows it will have read.");
+    describe_cluster();
+}
+
+/// What only nodes of a cluster measure.
+fn describe_cluster() {
+    describe_gauge!("tradewind_cluster_nodes", "Nodes that are registered, as far as this one knows.");
+    describe_gauge!("tradewind_cluster_nodes_draining", "Those of them that drain.");
+    describe_gauge!("tradewind_cluster_leads", "1 while this node makes the plans, 0 otherwise.");
+    describe_gauge!("tradewind_cluster_plan_version", "The version of the plan that is carried out.");
+    describe_gauge!(
+        "tradewind_cluster_lease_held",
+        "1 while this node is certainly registered, 0 while it takes no writes because it may not be."
+    );
+    describe_gauge!("tradewind_cluster_units_owned", "Partitions and sources that this node has.");
+    describe_gauge!("tradewind_cluster_units_unowned", "Partitions and sources that nobody has (CLU-2).");
+    describe_gauge!(
+        "tradewind_cluster_unowned_seconds",
+        "For how long the one of them that has waited longest has had no owner."
+    );
+    describe_gauge!("tradewind_cluster_units_in_transit", "Units that are not where the plan has them.");
 }
 
 /// A gauge of one thing: its name, and the labels that name the thing.
@@ -97,6 +118,9 @@ impl Gauges {
         self.set("tradewind_dedup_bytes", [], core.events.dedup_bytes() as f64);
         self.streams(core);
         self.views(core);
+        if let Some(owners) = core.cluster.owners() {
+            self.cluster(owners);
+        }
         sources.iter().for_each(|source| self.source(source));
         let now = std::mem::take(&mut self.now);
         for (name, labels) in self.before.difference(&now) {
@@ -138,6 +162,23 @@ impl Gauges {
             self.set("tradewind_view_parked", of, sum(|at| at.parked as f64));
             self.set("tradewind_view_state_bytes", of, view.state_bytes as f64);
         }
+    }
+
+    fn cluster(&mut self, owners: &Owners) {
+        let (members, plan, unowned) = (owners.members(), owners.plan(), owners.unowned());
+        let draining = members.values().filter(|member| member.standing == Standing::Draining).count();
+        let owned = plan.iter().filter(|(unit, _)| matches!(owners.owner(unit), Owner::Here(_))).count();
+        let longest_ms = unowned.values().max().copied().unwrap_or_default();
+        let truth = |value: bool| f64::from(u8::from(value));
+        self.set("tradewind_cluster_nodes", [], members.len() as f64);
+        self.set("tradewind_cluster_nodes_draining", [], draining as f64);
+        self.set("tradewind_cluster_leads", [], truth(owners.leads()));
+        self.set("tradewind_cluster_plan_version", [], plan.version() as f64);
+        self.set("tradewind_cluster_lease_held", [], truth(owners.lease().is_held()));
+        self.set("tradewind_cluster_units_owned", [], owned as f64);
+        self.set("tradewind_cluster_units_unowned", [], unowned.len() as f64);
+        self.set("tradewind_cluster_unowned_seconds", [], longest_ms as f64 / 1_000.0);
+        self.set("tradewind_cluster_units_in_transit", [], owners.in_transit() as f64);
     }
 
     fn source(&mut self, source: &Source) {

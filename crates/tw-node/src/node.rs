@@ -42,7 +42,7 @@ impl Node {
         config.check()?;
         let recorder = metrics::recorder()?;
         let Composed { core, log, identity } = compose(config, env).await?;
-        let http = core.options.holds().http.clone();
+        let http = core.options.holds().interface();
         let routes: Arc<dyn Routes> = match identity {
             Some(_) => core.cluster.make_ways(),
             None => Arc::new(Alone),

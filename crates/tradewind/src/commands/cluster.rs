@@ -5,14 +5,20 @@ use crate::cli::Context;
 use crate::client::{Client, Request, encode};
 use crate::error::{Error, Result};
 use crate::output::{Align, Cell, Listing, bytes, count, duration_ms, record};
+use crate::units;
 use serde_json::Value;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often it is looked whether a node has nothing any more.
+const LOOK: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
 Examples:
   tradewind cluster status                      is everything owned, and where the plan has it
   tradewind cluster nodes
   tradewind cluster partitions --node n2        what n2 has, or is to have
-  tradewind cluster drain n2                    before n2 is ended or upgraded
+  tradewind cluster drain n2 --wait 2m          before n2 is ended or upgraded
   tradewind cluster activate n2                 and after that";
 
 /// See the nodes of a cluster, and who has what
@@ -38,11 +44,16 @@ enum Command {
     /// Have a node hand over what it has and take nothing new
     Drain {
         /// The node
+        #[arg(env = "TRADEWIND_NODE")]
         node: String,
+        /// Wait until it has nothing any more, at most so long
+        #[arg(long, value_name = "TIME", value_parser = units::duration)]
+        wait: Option<Duration>,
     },
     /// Have a node that was drained take its share again
     Activate {
         /// The node
+        #[arg(env = "TRADEWIND_NODE")]
         node: String,
     },
 }
@@ -58,7 +69,13 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Status => status(&client, context).await,
             Command::Nodes => nodes(&client, context).await,
             Command::Partitions { node } => partitions(&client, context, node.as_deref()).await,
-            Command::Drain { node } => act(&client, context, node, "drain").await,
+            Command::Drain { node, wait } => {
+                act(&client, context, node, "drain").await?;
+                match wait {
+                    Some(limit) => until_empty(&client, context, node, *limit).await,
+                    None => Ok(()),
+                }
+            }
             Command::Activate { node } => act(&client, context, node, "activate").await,
         }
     })
@@ -165,6 +182,30 @@ async fn act(client: &Client, context: &Context, node: &str, verb: &str) -> Resu
     let request = Request::post(format!("/v1/cluster/nodes/{}/{verb}", encode(node)));
     let answer: Value = client.send(request).await?.json().await?;
     context.output().done(text(&answer, "message"))
+}
+
+/// Waits until a node that drains has handed over all that it had.
+async fn until_empty(client: &Client, context: &Context, node: &str, limit: Duration) -> Result<()> {
+    let end = Instant::now() + limit;
+    loop {
+        let view = view(client).await?;
+        let left = objects(&view, "units").iter().filter(|unit| text(unit, "owner") == node).count() as u64;
+        if left == 0 {
+            return context.output().done(&format!("node `{node}` has nothing any more"));
+        }
+        if objects(&view, "nodes").iter().all(|other| text(other, "state") == "draining") {
+            return Err(Error::Refused(format!(
+                "node `{node}` keeps {left} units: every node drains, so nobody can take them"
+            )));
+        }
+        if Instant::now() >= end {
+            return Err(Error::Timeout(format!(
+                "node `{node}` has {left} units still after {}: `tradewind cluster partitions --node {node}` lists them",
+                duration_ms(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+            )));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn objects(view: &Value, list: &str) -> Vec<Value> {

@@ -1,8 +1,9 @@
 //! Many nodes on Kafka and etcd: real servers, real processes, kill -9.
 
-use crate::support::{Cluster, Node, psql, said};
+use crate::support::{Cluster, Node, psql, said, tradewind};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs;
 use tw_testing::{Postgres, eventually};
 
 const DEFINITIONS: &str = "CREATE STREAM orders (id bigint NOT NULL, customer text, kind bigint, total numeric(12,2)) WITH (partitions = 6);
@@ -66,6 +67,40 @@ fn clu_1_any_node_takes_any_request_and_a_killed_owner_is_replaced() {
         let all = || (ids(cluster.node(number)) == (0..expected).collect::<Vec<_>>()).then_some(());
         eventually(all, || format!("n{number} shows {:?}", ids(cluster.node(number))));
     }
+}
+
+#[test]
+fn a_node_that_is_drained_has_nothing_any_more_and_takes_its_share_once_it_starts_again() {
+    let mut cluster = Cluster::start(2);
+    cluster.node(0).ok(&["sql", DEFINITIONS]);
+    append(cluster.node(0), 0..60);
+    let owned = |cluster: &Cluster, number: usize| {
+        let name = format!("n{number}");
+        let units = cluster.node(0).ok(&["cluster", "partitions", "--node", &name, "-o", "ndjson"]);
+        let owner = |line: &str| serde_json::from_str::<Value>(line).unwrap()["owner"] == *name;
+        units.lines().filter(|line| owner(line)).count()
+    };
+    eventually(|| (owned(&cluster, 1) > 0).then_some(()), || "n1 gets nothing".to_owned());
+    // The name as units and manifests give it.
+    let mut drain = tradewind();
+    drain.args(["cluster", "drain", "--wait", "2m", "--url", &cluster.node(1).url]);
+    let drained = drain.env("TRADEWIND_NODE", "n1").output().unwrap();
+    assert!(drained.status.success(), "{}", said(&drained));
+    assert_eq!(owned(&cluster, 1), 0);
+    for (number, metric) in [(1, "units_owned 0"), (0, "nodes_draining 1"), (1, "lease_held 1")] {
+        let line = format!("\ntradewind_cluster_{metric}\n");
+        let told = || cluster.node(number).metrics().contains(&line).then_some(());
+        eventually(told, || format!("{line}{}", cluster.node(number).metrics()));
+    }
+    append(cluster.node(1), 60..90);
+    let last = cluster.node(0).cli(&["cluster", "drain", "n0", "--wait", "2m"]);
+    assert_eq!(last.status.code(), Some(4), "{}", said(&last));
+    assert!(said(&last).contains("every node drains"), "{}", said(&last));
+    cluster.node(0).ok(&["cluster", "activate", "n0"]);
+    assert_eq!(cluster.stop(1).code(), Some(0));
+    cluster.start_again(1);
+    eventually(|| (owned(&cluster, 1) > 0).then_some(()), || format!("{:?}", cluster.nodes(0)));
+    assert!(cluster.nodes(0).iter().all(|node| node["state"] == "active"), "{:?}", cluster.nodes(0));
 }
 
 #[test]

@@ -14,8 +14,8 @@ use tw_testing::{Postgres, eventually};
 /// The program.
 pub(crate) fn tradewind() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
-    for name in ["TRADEWIND_URL", "TRADEWIND_CONFIG", "TRADEWIND_DATA", "TRADEWIND_LISTEN", "TRADEWIND_LOG"] {
-        command.env_remove(name);
+    for name in ["URL", "CONFIG", "DATA", "LISTEN", "LOG", "NODE", "ADVERTISE"] {
+        command.env_remove(format!("TRADEWIND_{name}"));
     }
     command
 }
@@ -117,12 +117,17 @@ impl Node {
 
     /// What the node measures, as Prometheus reads it.
     pub(crate) fn metrics(&self) -> String {
+        self.get("/metrics")
+    }
+
+    /// What it answers with 200 to a GET.
+    pub(crate) fn get(&self, path: &str) -> String {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut connection = TcpStream::connect(address).unwrap();
-        write!(connection, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         answer
     }
 

@@ -3,6 +3,7 @@
 use super::Node;
 use serde_json::Value;
 use std::fs;
+use std::process::ExitStatus;
 use tempfile::TempDir;
 use tw_testing::{Etcd, Kafka, eventually};
 
@@ -38,6 +39,16 @@ impl Cluster {
 
     pub(crate) fn kill(&mut self, number: usize) {
         self.nodes[number].1.take().unwrap().kill();
+    }
+
+    /// Ends a node in order.
+    pub(crate) fn stop(&mut self, number: usize) -> ExitStatus {
+        self.nodes[number].1.take().unwrap().signal("-TERM")
+    }
+
+    /// What a node says of all nodes.
+    pub(crate) fn nodes(&self, number: usize) -> Vec<Value> {
+        serde_json::from_str(&self.node(number).ok(&["cluster", "nodes", "-o", "json"])).unwrap()
     }
 
     pub(crate) fn start_again(&mut self, number: usize) {
