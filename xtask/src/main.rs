@@ -6,6 +6,7 @@
 
 mod build_times;
 mod codegen;
+mod deploy;
 mod fix;
 mod fuzz;
 mod house;
@@ -41,6 +42,8 @@ enum Command {
     Layers,
     /// Checks the house rules that neither the compiler nor clippy knows
     House,
+    /// Checks what is below `deploy/` with the programs that read it
+    Deploy,
     /// Writes the references that the binary prints about itself
     Codegen(codegen::Options),
     /// Makes the real servers that tests start available; prints the variables that point to them
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Fix => fix::run(),
         Command::Layers => layers::run().map(|note| println!("{note}")),
         Command::House => house::run().map(|note| println!("{note}")),
+        Command::Deploy => deploy::run().map(|note| println!("{note}")),
         Command::Codegen(options) => codegen::run(&options),
         Command::Services => services::run(),
         Command::Fuzz(options) => fuzz::run(&options),

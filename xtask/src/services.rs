@@ -4,7 +4,7 @@
 //! here is programs. Each service is a module with one function, and one line in [`SERVICES`].
 
 mod bundles;
-mod debian;
+pub(crate) mod debian;
 mod etcd;
 mod kafka;
 mod postgres;

@@ -6,7 +6,7 @@ use rustix::process::geteuid;
 use std::path::Path;
 
 /// Whether this system has Debian's packages.
-pub(super) fn is_here() -> bool {
+pub(crate) fn is_here() -> bool {
     Path::new("/etc/debian_version").exists() && Path::new("/usr/bin/apt-get").exists()
 }
 
@@ -32,7 +32,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// Unpacks a package into a folder without installing it, which needs no root.
-pub(super) fn unpack(package: &str, folder: &Path) -> Result<()> {
+pub(crate) fn unpack(package: &str, folder: &Path) -> Result<()> {
     eprintln!("fetching {package}");
     let download = || Cmd::new("apt-get").args(["--quiet", "download", package]).dir(folder).capture();
     if download().is_err() {

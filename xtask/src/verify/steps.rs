@@ -5,7 +5,7 @@ use super::{Gate, Outcome, Step};
 use crate::process::Cmd;
 use crate::scratch::Scratch;
 use crate::workspace::{Metadata, cargo};
-use crate::{codegen, fuzz, house, layers, product, tools};
+use crate::{codegen, deploy, fuzz, house, layers, product, tools};
 use anyhow::{Result, bail};
 
 pub(super) const STEPS: &[Step] = &[
@@ -51,6 +51,12 @@ pub(super) const STEPS: &[Step] = &[
         title: "every dependency is used",
         check: unused,
         remedy: "remove the dependency, or list it under [package.metadata.cargo-machete] with a reason",
+    },
+    Step {
+        name: "deploy",
+        title: "the programs that read deploy/ accept it",
+        check: |_| deploy::run().map(Outcome::Holds),
+        remedy: "read which file is not accepted; `cargo xtask deploy` tries again",
     },
     Step {
         name: "build",

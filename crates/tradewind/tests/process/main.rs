@@ -1,11 +1,13 @@
 //! The program as people run it: real processes, signals, a real PostgreSQL.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+mod alarms;
 mod capture;
 mod cluster;
 mod commands;
 mod config;
 mod demo;
+mod deploy;
 mod docs;
 mod linearisable;
 mod lock;
