@@ -10,7 +10,9 @@ mod settings;
 mod sql;
 
 pub use crate::headers::HOP;
-pub use cluster::{Cluster, ClusterView, NodeView, UnitView};
+pub use cluster::{
+    Cluster, ClusterView, MoveView, NodeView, PlanNodeView, PlanView, RebalanceView, UnitView,
+};
 pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};

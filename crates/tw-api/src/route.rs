@@ -68,6 +68,9 @@ routes! {
     RetryParked = POST "/v1/parked/{view}/{stream}/{partition}/{offset}/retry";
     DropParked = DELETE "/v1/parked/{view}/{stream}/{partition}/{offset}";
     ShowCluster = GET "/v1/cluster";
+    ShowPlan = GET "/v1/cluster/plan";
+    ShowRebalance = GET "/v1/cluster/rebalance";
+    Rebalance = POST "/v1/cluster/rebalance";
     DrainNode = POST "/v1/cluster/nodes/{node}/drain";
     ActivateNode = POST "/v1/cluster/nodes/{node}/activate";
     ReadPeer = POST "/v1/cluster/read";

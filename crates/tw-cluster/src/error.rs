@@ -159,6 +159,17 @@ pub enum Error {
     /// An option of placement or of detection is outside its bounds.
     #[error(transparent)]
     InvalidPlan(#[from] tw_plan::Error),
+    /// Placement finds no plan.
+    #[error("no plan can be made")]
+    NoPlan(#[source] tw_plan::Error),
+    /// Nobody has made a plan that was asked for.
+    #[error(
+        "no node has planned within {waited:?}: the one that makes the plans is away, or of an older version; nothing was moved"
+    )]
+    NotPlanned {
+        /// How long was waited.
+        waited: Duration,
+    },
     /// An option is outside its bounds.
     #[error("option `{option}` of coordination is `{value}`: {rule}")]
     InvalidOption {

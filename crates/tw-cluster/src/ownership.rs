@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! placement/plan            the plan, as the leader has stored it
+//! placement/rebalance       who asks for an even plan, under its lease, until the leader has made one
 //! placement/claims/UNIT     who has the unit, in which epoch
 //! placement/ready/UNIT      who says that it has the unit's state warm, under its lease
 //! members/NODE              who is registered, under its lease
@@ -18,14 +19,18 @@ mod detector;
 mod keeper;
 mod options;
 mod planner;
+mod rebalance;
 mod record;
 
 pub use detector::{Prober, Sign};
 pub use options::OwnersOptions;
 pub use planner::DATA_ROLE;
+pub use rebalance::Rebalance;
 pub use tw_plan::ownership::Owner;
 
-use crate::{BoxFuture, Coordination, Error, Lease, Load, Member, Members, Membership, Registration, Result};
+use crate::{
+    BoxFuture, Coordination, Error, Lease, Load, Member, Members, Membership, Registration, Result, Revision,
+};
 use detector::Detector;
 use keeper::Keeper;
 use parking_lot::RwLock;
@@ -93,6 +98,8 @@ struct Known {
     core: Ownership,
     members: BTreeMap<String, Member>,
     membership: Arc<Membership>,
+    /// The request for an even plan that is there, by its revision.
+    asked: Option<Revision>,
     /// Who makes the plans, as far as this node knows: itself or not.
     leads: bool,
 }
@@ -121,7 +128,8 @@ impl Owners {
         let membership = register(&coordination, &members, &registration, &options).await?;
         let incarnation = membership.epoch().0;
         let me = Holder { node: node.clone(), incarnation, writer: registration.writer.clone() };
-        let known = Known { core: Ownership::new(me), members: BTreeMap::new(), membership, leads: false };
+        let core = Ownership::new(me);
+        let known = Known { core, members: BTreeMap::new(), membership, asked: None, leads: false };
         let shared = Arc::new(Shared {
             coordination,
             members,

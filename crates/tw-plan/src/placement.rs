@@ -42,6 +42,50 @@ pub fn plan(
     now_ms: u64,
 ) -> Result<Planned, Error> {
     options.check()?;
+    make(nodes, loads, current, options, now_ms)
+}
+
+/// Computes the plan that is as even as its budget of moves allows: as [`plan`] does, but neither the distance that nodes may be
+/// from their shares nor the cooldown of units holds anything back.
+///
+/// # Errors
+/// Those of [`plan`].
+pub fn rebalance(
+    nodes: &[Node],
+    loads: &[Load],
+    current: &Plan,
+    options: &Options,
+    now_ms: u64,
+) -> Result<Planned, Error> {
+    options.check()?;
+    let unheld = Options {
+        epsilon_permille: 0,
+        settle_permille: 0,
+        urgent_permille: 0,
+        cooldown_ms: 0,
+        ..options.clone()
+    };
+    make(nodes, loads, current, &unheld, now_ms)
+}
+
+/// How much the fullest node has by a plan, in thousandths of its share: 1,000 when all are even. Nodes that drain, and units of
+/// nodes that are gone, are not counted.
+///
+/// # Errors
+/// Those of [`plan`].
+pub fn peak_permille(nodes: &[Node], loads: &[Load], plan: &Plan, options: &Options) -> Result<u64, Error> {
+    let table = Table::new(nodes, loads, plan, options, 0)?;
+    let open = table.hosts.iter().filter(|host| host.is_open());
+    Ok(open.map(|host| (host.fullness() * 1_000.0).round() as u64).max().unwrap_or_default())
+}
+
+fn make(
+    nodes: &[Node],
+    loads: &[Load],
+    current: &Plan,
+    options: &Options,
+    now_ms: u64,
+) -> Result<Planned, Error> {
     let mut table = Table::new(nodes, loads, current, options, now_ms)?;
     home::orphans(&mut table);
     home::drain(&mut table);

@@ -1,5 +1,7 @@
 //! `tradewind cluster`: the nodes of a cluster, and who has what.
 
+mod plan;
+
 use super::{number, text};
 use crate::cli::Context;
 use crate::client::{Client, Request, encode};
@@ -18,6 +20,8 @@ Examples:
   tradewind cluster status                      is everything owned, and where the plan has it
   tradewind cluster nodes
   tradewind cluster partitions --node n2        what n2 has, or is to have
+  tradewind cluster plan                        who is to have how much, and what is under way
+  tradewind cluster rebalance --dry-run         what would move if it were to be even
   tradewind cluster drain n2 --wait 2m          before n2 is ended or upgraded
   tradewind cluster activate n2                 and after that";
 
@@ -40,6 +44,15 @@ enum Command {
         /// Only those that this node has, or is to have
         #[arg(long)]
         node: Option<String>,
+    },
+    /// Show the plan in effect: what each node is to have, what it has, and the moves under way
+    Plan,
+    /// Have the leader make a plan that is as even as moves can make it
+    #[command(after_help = plan::REBALANCE)]
+    Rebalance {
+        /// Only show what would move
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Have a node hand over what it has and take nothing new
     Drain {
@@ -69,6 +82,8 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Status => status(&client, context).await,
             Command::Nodes => nodes(&client, context).await,
             Command::Partitions { node } => partitions(&client, context, node.as_deref()).await,
+            Command::Plan => plan::show(&client, context).await,
+            Command::Rebalance { dry_run } => plan::rebalance(&client, context, *dry_run).await,
             Command::Drain { node, wait } => {
                 act(&client, context, node, "drain").await?;
                 match wait {

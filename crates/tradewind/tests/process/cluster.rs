@@ -3,7 +3,6 @@
 use crate::support::{Cluster, Node, psql, said, tradewind};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs;
 use tw_testing::{Postgres, eventually};
 
 const DEFINITIONS: &str = "CREATE STREAM orders (id bigint NOT NULL, customer text, kind bigint, total numeric(12,2)) WITH (partitions = 6);
@@ -101,6 +100,53 @@ fn a_node_that_is_drained_has_nothing_any_more_and_takes_its_share_once_it_start
     cluster.start_again(1);
     eventually(|| (owned(&cluster, 1) > 0).then_some(()), || format!("{:?}", cluster.nodes(0)));
     assert!(cluster.nodes(0).iter().all(|node| node["state"] == "active"), "{:?}", cluster.nodes(0));
+}
+
+#[test]
+fn what_hysteresis_and_cooldown_hold_back_is_shown_and_moved_on_request() {
+    const HELD: &str =
+        "epsilon_permille = 1000\nsettle_permille = 1000\nurgent_permille = 10000\ncooldown_ms = 86400000";
+    let mut cluster = Cluster::start_with(2, HELD);
+    cluster.node(0).ok(&["sql", DEFINITIONS]);
+    append(cluster.node(0), 0..60);
+    cluster.add();
+    let json = |cluster: &Cluster, number: usize, args: &[&str]| -> Value {
+        serde_json::from_str(&cluster.node(number).ok(&[&["cluster"], args, &["-o", "json"]].concat()))
+            .unwrap()
+    };
+    let settled = |cluster: &Cluster| {
+        let plan = json(cluster, 1, &["plan"]);
+        (plan["nodes"].as_array().unwrap().len() == 3 && plan["moves"] == json!([])).then_some(plan)
+    };
+    let before = eventually(|| settled(&cluster), || json(&cluster, 1, &["plan"]).to_string());
+    assert_eq!((&before["nodes"][2]["planned"], &before["nodes"][2]["state"]), (&json!(0), &json!("active")));
+    // Whoever is asked knows the same.
+    for number in 0..3 {
+        let shown = json(&cluster, number, &["rebalance", "--dry-run"]);
+        assert_eq!(
+            (&shown["carried_out"], &shown["plan_version"]),
+            (&json!(false), &before["version"]),
+            "{shown}"
+        );
+        let peak = |when: &str| shown[format!("peak_permille_{when}")].as_u64().unwrap();
+        assert!(peak("before") >= 1_500 && peak("after") < 1_300, "{shown}");
+        let moves = shown["moves"].as_array().unwrap();
+        assert!(!moves.is_empty() && moves.iter().all(|one| one["to"] == "n2"), "{shown}");
+    }
+    assert_eq!(json(&cluster, 1, &["plan"])["version"], before["version"], "showing changes nothing");
+    let done = json(&cluster, 2, &["rebalance"]);
+    assert_eq!(done["carried_out"], true, "{done}");
+    assert!(done["plan_version"].as_u64() > before["version"].as_u64(), "{done}");
+    let has = |cluster: &Cluster| {
+        let node = settled(cluster)?["nodes"][2].clone();
+        (node["actual"].as_u64()? > 0 && node["actual"] == node["planned"]).then_some(())
+    };
+    eventually(|| has(&cluster), || json(&cluster, 1, &["plan"]).to_string());
+    append(cluster.node(2), 60..90);
+    let table = cluster.node(0).ok(&["cluster", "plan"]);
+    assert!(table.contains("planned") && table.contains("active"), "{table}");
+    let again = cluster.node(0).ok(&["cluster", "rebalance"]);
+    assert!(again.contains("nothing: it is as even as moves can make it"), "{again}");
 }
 
 #[test]

@@ -15,6 +15,16 @@ pub(crate) async fn view(call: &Call) -> Outcome {
     json(&part(call)?.view().await?)
 }
 
+/// Shows the plan, and what is under way to it.
+pub(crate) async fn plan(call: &Call) -> Outcome {
+    json(&part(call)?.plan().await?)
+}
+
+/// Shows what a rebalance would change, or has it carried out.
+pub(crate) async fn rebalance(call: &Call, carry_out: bool) -> Outcome {
+    json(&part(call)?.rebalance(carry_out).await?)
+}
+
 /// Has a node hand over what it has, or take its share again.
 pub(crate) async fn drain(call: &Call, drains: bool) -> Outcome {
     let node = call.capture(0)?;

@@ -1,5 +1,6 @@
 //! What each route does, takes and answers.
 
+mod cluster;
 mod locks;
 mod settings;
 
@@ -10,7 +11,7 @@ use crate::endpoints::{
     AppendResult, AppendedSummary, HistoryPage, NewStreamRequest, Page, ResnapshotRequest, SqlRequest,
     StreamBody, StreamPatch,
 };
-use crate::parts::{ClusterView, ParkedEvent, Projection, Source, Status};
+use crate::parts::{ParkedEvent, Projection, Source, Status};
 use crate::route::Route;
 use serde_json::{Value, json};
 use tw_wire::cloudevents::{BATCH, EVENT, LINES};
@@ -50,7 +51,13 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::ResumeProjection
         | Route::RebuildProjection => projections(route, doc),
         Route::ListParked | Route::GetParked | Route::RetryParked | Route::DropParked => parked(route, doc),
-        Route::ShowCluster | Route::DrainNode | Route::ActivateNode | Route::ReadPeer => cluster(route, doc),
+        Route::ShowCluster
+        | Route::ShowPlan
+        | Route::ShowRebalance
+        | Route::Rebalance
+        | Route::DrainNode
+        | Route::ActivateNode
+        | Route::ReadPeer => cluster::describe(route, doc),
         Route::ListLocks
         | Route::GetLock
         | Route::OpenLockSession
@@ -319,28 +326,6 @@ fn parked(route: Route, doc: Doc<'_>) -> Doc<'_> {
         Route::RetryParked => done(doc.about("parked", "Try a parked event again"), 202),
         Route::DropParked => done(doc.about("parked", "Skip a parked event for good"), 204),
         _ => doc.about("parked", "Show a parked event").answer::<ParkedEvent>(200, JSON, "The parked event."),
-    }
-}
-
-fn cluster(route: Route, doc: Doc<'_>) -> Doc<'_> {
-    let doc = doc.problems(&[Code::WrongState]);
-    fn node(doc: Doc<'_>) -> Doc<'_> {
-        doc.path("node", "The node's name.", "n1").problems(&[Code::NoNode])
-    }
-    match route {
-        Route::DrainNode => node(doc.about("cluster", "Have a node hand over what it has"))
-            .answer::<Message>(200, JSON, "It has begun."),
-        Route::ActivateNode => node(doc.about("cluster", "Have a node take its share again"))
-            .answer::<Message>(200, JSON, "It has begun."),
-        Route::ReadPeer => doc
-            .about("cluster", "What nodes ask each other for queries")
-            .details("For nodes only: the bytes may change with each version of the software.")
-            .text_answer(200, "application/octet-stream", "The state that was asked for."),
-        _ => doc.about("cluster", "Show the nodes, and who has what").answer::<ClusterView>(
-            200,
-            JSON,
-            "What the node that answers knows.",
-        ),
     }
 }
 

@@ -15,6 +15,12 @@ pub trait Cluster: Send + Sync + 'static {
     /// Has a node hand over what it has and take nothing new, or take its share again. Says what was done, for a person.
     fn drain<'a>(&'a self, node: &'a str, drains: bool) -> BoxFuture<'a, Result<String, Problem>>;
 
+    /// The plan in effect, and what is under way to it.
+    fn plan(&self) -> BoxFuture<'_, Result<PlanView, Problem>>;
+
+    /// What a rebalance changes: it is carried out, or only computed.
+    fn rebalance(&self, carry_out: bool) -> BoxFuture<'_, Result<RebalanceView, Problem>>;
+
     /// Answers what another node asks for its queries.
     fn read(&self, request: Bytes) -> BoxStream<'static, Bytes>;
 }
@@ -104,4 +110,85 @@ pub struct UnitView {
     /// For how long nobody has had it, in milliseconds; absent when somebody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unowned_ms: Option<u64>,
+}
+
+/// The plan in effect, next to what is so.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct PlanView {
+    /// The node that answers.
+    #[schema(example = "n1")]
+    pub node: String,
+    /// Whether that node makes the plans.
+    pub leads: bool,
+    /// The version of the plan; rises with each.
+    #[schema(example = 12)]
+    pub version: u64,
+    /// How long ago it was made, in milliseconds, by the clocks of its maker and of the node that answers.
+    #[schema(example = 60000)]
+    pub age_ms: u64,
+    /// How many units it has.
+    #[schema(example = 90)]
+    pub units: u64,
+    /// Each node that is registered, or that the plan names, by name.
+    pub nodes: Vec<PlanNodeView>,
+    /// What is not where the plan has it yet.
+    pub moves: Vec<MoveView>,
+}
+
+/// What a node is to have, and what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct PlanNodeView {
+    /// Its name.
+    #[schema(example = "n1")]
+    pub name: String,
+    /// `active`, `draining`, or `gone`: the next plan does without it.
+    #[schema(example = "active")]
+    pub state: String,
+    /// How many units the plan gives it.
+    #[schema(example = 30)]
+    pub planned: u64,
+    /// How many it has.
+    #[schema(example = 30)]
+    pub actual: u64,
+    /// For how many others it stands by.
+    #[schema(example = 30)]
+    pub standbys: u64,
+}
+
+/// A unit that gets another owner.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct MoveView {
+    /// What it is, for a person: `shop.orders/3`, `source shop`.
+    #[schema(example = "shop.orders/3")]
+    pub name: String,
+    /// Its number among the units, as the plan and the logs name it.
+    #[schema(example = "7/3")]
+    pub unit: String,
+    /// Who has it; absent when nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "n1")]
+    pub from: Option<String>,
+    /// Who gets it.
+    #[schema(example = "n2")]
+    pub to: String,
+}
+
+/// What a rebalance changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct RebalanceView {
+    /// Whether it is carried out; otherwise nothing has changed.
+    pub carried_out: bool,
+    /// The version of the plan in effect.
+    #[schema(example = 13)]
+    pub plan_version: u64,
+    /// What the fullest node had before, in thousandths of its share by capacity.
+    #[schema(example = 1500)]
+    pub peak_permille_before: u64,
+    /// The same afterwards; 1,000 is even.
+    #[schema(example = 1000)]
+    pub peak_permille_after: u64,
+    /// Whether more is left to move than one plan may: another rebalance goes on.
+    pub postponed: bool,
+    /// What moves.
+    pub moves: Vec<MoveView>,
 }

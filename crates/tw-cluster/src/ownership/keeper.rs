@@ -172,6 +172,7 @@ impl Keeper {
                     Some(About::Ready(unit)) => {
                         known.core.ready(&unit, entry.and_then(|entry| read(entry, decode_ready)));
                     }
+                    Some(About::Rebalance) => known.asked = entry.map(|entry| entry.modified),
                     None => {}
                 }
             }

@@ -54,6 +54,8 @@ async fn plan_on(shared: &Arc<Shared>, leadership: &Leadership) -> Result<()> {
     let mut changes = shared.changed.subscribe();
     let mut stored = read(shared, &keys).await?;
     let mut before = BTreeSet::new();
+    // The request for an even plan that was carried out last: it may be seen for a moment still.
+    let mut answered = None;
     let review = Duration::from_millis(shared.options.review_ms);
     loop {
         changes.borrow_and_update();
@@ -63,25 +65,12 @@ async fn plan_on(shared: &Arc<Shared>, leadership: &Leadership) -> Result<()> {
             let settled = time.now() + Duration::from_millis(shared.options.settle_ms);
             time.sleep_until(settled).await;
         }
-        let members = shared.known.read().members.clone();
-        before = members.iter().map(seen).collect();
-        let units = shared.units.all();
-        let nodes = nodes(&members);
-        let loads: Vec<Load> = units.iter().cloned().map(|unit| Load { unit, weight: Some(1) }).collect();
-        let now_ms = time.clock().now_ms();
-        match placement::plan(&nodes, &loads, &stored.plan, &shared.options.placement, now_ms) {
-            Ok(Planned { plan, .. }) if plan == stored.plan => stored.postponed = false,
-            Ok(Planned { plan, moves, postponed, .. }) => {
-                tracing::info!(
-                    version = plan.version(),
-                    moves = moves.len(),
-                    nodes = nodes.len(),
-                    "a plan is made"
-                );
-                stored = store(shared, &keys, leadership, stored, plan, postponed).await?;
-            }
-            // Nobody can own anything: the plan stays.
-            Err(error) => tracing::warn!(%error, "no plan can be made"),
+        before = shared.known.read().members.iter().map(seen).collect();
+        let asked = shared.known.read().asked.filter(|asked| Some(*asked) != answered);
+        let is_answered;
+        (stored, is_answered) = plan_once(shared, &keys, leadership, stored, asked).await?;
+        if is_answered {
+            answered = asked.or(answered);
         }
         // What the plan moves is moved before more is.
         let next_review = time.now() + review;
@@ -93,11 +82,54 @@ async fn plan_on(shared: &Arc<Shared>, leadership: &Leadership) -> Result<()> {
             };
             let members: BTreeSet<_> = shared.known.read().members.iter().map(seen).collect();
             let is_carried_out = shared.known.read().core.in_transit() == 0;
-            if is_due || members != before || is_carried_out && stored.postponed {
+            let is_asked = shared.known.read().asked.is_some_and(|asked| Some(asked) != answered);
+            if is_asked || is_due || members != before || is_carried_out && stored.postponed {
                 break;
             }
         }
     }
+}
+
+/// Makes the next plan and stores it, if it is another one: an even one, where somebody has asked for that. Says whether the
+/// request is answered.
+async fn plan_once(
+    shared: &Shared,
+    keys: &Keys,
+    leadership: &Leadership,
+    mut stored: Stored,
+    asked: Option<Revision>,
+) -> Result<(Stored, bool)> {
+    let (nodes, loads) = input(shared);
+    let make = if asked.is_some() { placement::rebalance } else { placement::plan };
+    let now_ms = shared.coordination.time().clock().now_ms();
+    match make(&nodes, &loads, &stored.plan, &shared.options.placement, now_ms) {
+        Ok(Planned { plan, moves, postponed, .. }) if plan != stored.plan => {
+            let (version, moves, nodes) = (plan.version(), moves.len(), nodes.len());
+            tracing::info!(version, moves, nodes, on_request = asked.is_some(), "a plan is made");
+            return store(shared, keys, leadership, stored, plan, postponed, asked).await;
+        }
+        Ok(_) => stored.postponed = false,
+        // Nobody can own anything: the plan stays.
+        Err(error) => tracing::warn!(%error, "no plan can be made"),
+    }
+    if let Some(asked) = asked {
+        let answer = answering(Transaction::new().when(leadership.guard()), keys, asked);
+        // If it is not there any more, there is nothing to answer.
+        shared.coordination.commit(answer).await?;
+    }
+    Ok((stored, true))
+}
+
+/// Removes the request, if it is there still.
+fn answering(transaction: Transaction, keys: &Keys, asked: Revision) -> Transaction {
+    transaction.when(Guard::Unchanged(keys.rebalance.clone(), asked)).delete(&keys.rebalance)
+}
+
+/// What a plan is made of, as this node knows it.
+pub(super) fn input(shared: &Shared) -> (Vec<Node>, Vec<Load>) {
+    let nodes = nodes(&shared.known.read().members);
+    let loads = shared.units.all().into_iter().map(|unit| Load { unit, weight: Some(1) }).collect();
+    (nodes, loads)
 }
 
 /// What about a node matters to the plan.
@@ -124,14 +156,21 @@ fn nodes(members: &BTreeMap<String, Member>) -> Vec<Node> {
 }
 
 async fn read(shared: &Shared, keys: &Keys) -> Result<Stored> {
-    let read = shared.coordination.read(keys.plan.alone(), None).await?;
-    let Some(entry) = read.entries.first() else {
-        return Ok(Stored { plan: Plan::default(), revision: None, postponed: false });
-    };
-    Ok(Stored { plan: decode_plan(entry)?, revision: Some(entry.modified), postponed: true })
+    let (plan, revision) = stored_plan(shared, keys).await?;
+    Ok(Stored { plan, postponed: revision.is_some(), revision })
 }
 
-/// Stores a plan, if this node leads still and nobody has stored another one.
+/// The plan as it is stored, and the revision that stored it; the empty one before all others.
+pub(super) async fn stored_plan(shared: &Shared, keys: &Keys) -> Result<(Plan, Option<Revision>)> {
+    let read = shared.coordination.read(keys.plan.alone(), None).await?;
+    let Some(entry) = read.entries.first() else {
+        return Ok((Plan::default(), None));
+    };
+    Ok((decode_plan(entry)?, Some(entry.modified)))
+}
+
+/// Stores a plan, if this node leads still and nobody has stored another one, and removes the request for it, if there is one.
+/// Says whether that was done.
 async fn store(
     shared: &Shared,
     keys: &Keys,
@@ -139,17 +178,21 @@ async fn store(
     before: Stored,
     plan: Plan,
     postponed: bool,
-) -> Result<Stored> {
+    asked: Option<Revision>,
+) -> Result<(Stored, bool)> {
     let unchanged = match before.revision {
         Some(revision) => Guard::Unchanged(keys.plan.clone(), revision),
         None => Guard::Absent(keys.plan.clone()),
     };
     let value = encode_plan(&keys.plan, &plan)?;
-    let transaction = Transaction::new().when(leadership.guard()).when(unchanged).put(&keys.plan, value);
+    let mut transaction = Transaction::new().when(leadership.guard()).when(unchanged).put(&keys.plan, value);
+    if let Some(asked) = asked {
+        transaction = answering(transaction, keys, asked);
+    }
     match shared.coordination.commit(transaction).await {
-        Ok(Outcome::Done(revision)) => Ok(Stored { plan, revision: Some(revision), postponed }),
+        Ok(Outcome::Done(revision)) => Ok((Stored { plan, revision: Some(revision), postponed }, true)),
         // Another leader, or an answer that was lost: from what is there now.
-        Ok(Outcome::Failed { .. }) | Err(crate::Error::Unknown(_)) => read(shared, keys).await,
+        Ok(Outcome::Failed { .. }) | Err(crate::Error::Unknown(_)) => Ok((read(shared, keys).await?, false)),
         Err(error) => Err(error),
     }
 }

@@ -11,6 +11,7 @@ use tw_types::NodeId;
 pub(super) struct Keys {
     pub(super) root: Key,
     pub(super) plan: Key,
+    pub(super) rebalance: Key,
     claims: Key,
     ready: Key,
 }
@@ -18,6 +19,7 @@ pub(super) struct Keys {
 /// What an entry below the root is about.
 pub(super) enum About {
     Plan,
+    Rebalance,
     Claim(Unit),
     Ready(Unit),
 }
@@ -33,6 +35,14 @@ struct ClaimV1 {
     fence: Vec<String>,
 }
 
+/// A request for an even plan as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct RebalanceV1 {
+    v: u32,
+    /// Who asks.
+    node: NodeId,
+}
+
 /// An announcement as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct ReadyV1 {
@@ -43,8 +53,9 @@ struct ReadyV1 {
 impl Keys {
     pub(super) fn new() -> Result<Self> {
         let root = Key::new(["placement"])?;
-        let [plan, claims, ready] = ["plan", "claims", "ready"].map(|name| root.child(name));
-        Ok(Self { plan: plan?, claims: claims?, ready: ready?, root })
+        let names = ["plan", "rebalance", "claims", "ready"];
+        let [plan, rebalance, claims, ready] = names.map(|name| root.child(name));
+        Ok(Self { plan: plan?, rebalance: rebalance?, claims: claims?, ready: ready?, root })
     }
 
     pub(super) fn claim(&self, unit: &Unit) -> Result<Key> {
@@ -59,6 +70,9 @@ impl Keys {
     pub(super) fn about(&self, key: &Key) -> Option<About> {
         if *key == self.plan {
             return Some(About::Plan);
+        }
+        if *key == self.rebalance {
+            return Some(About::Rebalance);
         }
         let unit = || Unit::new(&key.name()).ok();
         if self.claims.below().contains(key) {
@@ -84,6 +98,10 @@ pub(super) fn encode_claim(key: &Key, claim: &Claim) -> Result<Vec<u8>> {
 pub(super) fn decode_claim(entry: &Entry) -> Result<Claim> {
     let ClaimV1 { v: _, holder, epoch, fence } = record::decode(entry)?;
     Ok(Claim { holder, epoch, fence, revision: entry.modified.0 })
+}
+
+pub(super) fn encode_rebalance(key: &Key, node: &NodeId) -> Result<Vec<u8>> {
+    record::encode(key, &RebalanceV1 { v: 1, node: node.clone() })
 }
 
 pub(super) fn encode_ready(key: &Key, node: &NodeId) -> Result<Vec<u8>> {
@@ -124,6 +142,9 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&value), r#"{"v":1,"node":"a"}"#);
         assert_eq!(decode_ready(&entry(&key, value)).unwrap(), node);
         assert!(matches!(keys.about(&key), Some(About::Ready(found)) if found == unit));
+        let value = encode_rebalance(&keys.rebalance, &node).unwrap();
+        assert_eq!(String::from_utf8_lossy(&value), r#"{"v":1,"node":"a"}"#);
+        assert!(matches!(keys.about(&keys.rebalance), Some(About::Rebalance)));
         assert!(keys.about(&Key::new(["placement", "other"]).unwrap()).is_none());
     }
 }

@@ -18,6 +18,7 @@ on_both_engines!(
     clu_1_clu_3_a_node_that_falls_silent_is_fenced_off_and_what_others_have_stays_open,
     a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself,
     clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends,
+    what_hysteresis_holds_back_is_moved_on_request,
 );
 
 const UNITS: u32 = 12;
@@ -99,6 +100,18 @@ async fn join(on: Arc<dyn Coordination>, node: &str, world: &Arc<World>) -> Owne
 
 /// Joins with a lease of so many milliseconds.
 async fn join_for(ttl_ms: u64, on: Arc<dyn Coordination>, node: &str, world: &Arc<World>) -> Owners {
+    let placement = placement::Options { cooldown_ms: 0, ..placement::Options::default() };
+    join_with(placement, ttl_ms, on, node, world).await
+}
+
+/// The same with units that are placed like this.
+async fn join_with(
+    placement: placement::Options,
+    ttl_ms: u64,
+    on: Arc<dyn Coordination>,
+    node: &str,
+    world: &Arc<World>,
+) -> Owners {
     let registration = Registration {
         node: node.into(),
         instance: format!("{node}-i"),
@@ -109,7 +122,6 @@ async fn join_for(ttl_ms: u64, on: Arc<dyn Coordination>, node: &str, world: &Ar
         version: "0.1.0".into(),
     };
     let host = Host { node: node.into(), world: world.clone(), kept: Mutex::default() };
-    let placement = placement::Options { cooldown_ms: 0, ..placement::Options::default() };
     let lease = LeaseOptions { ttl_ms, margin_percent: 10 };
     let options =
         OwnersOptions { lease, placement, settle_ms: 50, review_ms: 500, ..OwnersOptions::default() };
@@ -214,4 +226,30 @@ async fn clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends
     shared_among(engine, &[("a", &a), ("b", &b), ("c", &c)], &world, 3).await;
     let harmed: Vec<String> = world.fenced.lock().iter().cloned().collect();
     assert!(harmed.iter().all(|writer| writer == "a-w"), "{harmed:?}");
+}
+
+async fn what_hysteresis_holds_back_is_moved_on_request(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let placement = placement::Options {
+        epsilon_permille: 1_000,
+        settle_permille: 1_000,
+        urgent_permille: 10_000,
+        ..placement::Options::default()
+    };
+    let join = |node| join_with(placement.clone(), 4_000, engine.connect(), node, &world);
+    let a = in_time(engine, join("a")).await;
+    shared_among(engine, &[("a", &a)], &world, 12).await;
+    let b = in_time(engine, join("b")).await;
+    in_time(engine, until(|| a.members().len() == 2 && b.members().len() == 2)).await;
+    // Whoever is asked: the one that leads, or the other.
+    let proposed = b.rebalanced().unwrap();
+    assert_eq!((proposed.peak_permille_before, proposed.peak_permille_after), (2_000, 1_000));
+    assert_eq!(*b.plan(), *proposed.before, "what would be is not what is");
+    let limit = Duration::from_secs(20);
+    let done = in_time(engine, b.rebalance(limit)).await.unwrap();
+    assert_eq!((done.peak_permille_before, done.peak_permille_after, done.postponed), (2_000, 1_000, false));
+    assert!(done.after.version() > done.before.version());
+    shared_among(engine, &[("a", &a), ("b", &b)], &world, 6).await;
+    let again = in_time(engine, a.rebalance(limit)).await.unwrap();
+    assert_eq!(again.before.iter().collect::<Vec<_>>(), again.after.iter().collect::<Vec<_>>());
 }

@@ -1,5 +1,7 @@
 //! The cluster behind the interface.
 
+mod plan;
+
 use super::problem::of_cluster;
 use crate::cluster::{PROTOCOL, Subject};
 use crate::core::Core;
@@ -8,12 +10,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tw_api::parts::{Cluster, ClusterView, NodeView, UnitView};
+use std::time::Duration;
+use tw_api::parts::{Cluster, ClusterView, NodeView, PlanView, RebalanceView, UnitView};
 use tw_api::{Code, Problem};
 use tw_cluster::{Member, Members, Owner, Owners, Standing};
 use tw_log::Streams;
 use tw_plan::placement::{Assignment, Plan, Unit};
 use tw_types::NodeId;
+
+/// How long the leader may take to make a plan that is asked for: as long as another node needs to be elected.
+const REBALANCE_MAX: Duration = Duration::from_secs(15);
 
 /// The cluster that a node is in.
 pub(crate) struct NodeCluster(pub(crate) Arc<Core>);
@@ -68,8 +74,37 @@ impl Cluster for NodeCluster {
         })
     }
 
+    fn plan(&self) -> BoxFuture<'_, Result<PlanView, Problem>> {
+        Box::pin(async { Ok(plan::view(self.owners()?, &self.0.log.streams(), self.0.env.clock.now_ms())) })
+    }
+
+    fn rebalance(&self, carry_out: bool) -> BoxFuture<'_, Result<RebalanceView, Problem>> {
+        Box::pin(async move {
+            let owners = self.owners()?;
+            let changes = match carry_out {
+                true => owners.rebalance(REBALANCE_MAX).await,
+                false => owners.rebalanced(),
+            };
+            let changes = changes.map_err(|error| match error {
+                tw_cluster::Error::NoLease(_) => {
+                    Problem::new(Code::NotReady, "the node is not registered at the moment")
+                }
+                error => of_cluster(error),
+            })?;
+            Ok(plan::rebalance(&changes, &self.0.log.streams(), carry_out))
+        })
+    }
+
     fn read(&self, request: Bytes) -> BoxStream<'static, Bytes> {
         self.0.engine.serve(request)
+    }
+}
+
+/// Whether a node is given work.
+fn state(member: &Member) -> &'static str {
+    match member.standing {
+        Standing::Active => "active",
+        Standing::Draining => "draining",
     }
 }
 
@@ -81,10 +116,7 @@ fn node(name: &str, member: &Member, plan: &Plan, now_ms: u64) -> NodeView {
     let registration = &member.registration;
     NodeView {
         name: name.to_owned(),
-        state: match member.standing {
-            Standing::Active => "active".to_owned(),
-            Standing::Draining => "draining".to_owned(),
-        },
+        state: state(member).to_owned(),
         address: registration.addresses.get(PROTOCOL).cloned().unwrap_or_default(),
         version: registration.version.clone(),
         units: count(|one, id| one.owner == *id),
@@ -105,20 +137,8 @@ fn described(
     unit: &Unit,
     one: &Assignment,
 ) -> (bool, UnitView) {
-    let (is_source, name) = match Subject::of(unit) {
-        Some(Subject::Partition(at)) => {
-            let stream =
-                streams.by_id(at.stream).map_or_else(|_| at.stream.to_string(), |def| def.name.to_string());
-            (false, format!("{stream}/{}", at.partition))
-        }
-        Some(Subject::Source(source)) => (true, format!("source {source}")),
-        None => (true, unit.to_string()),
-    };
-    let owner = match owners.owner(unit) {
-        Owner::Here(_) => Some(owners.node().to_string()),
-        Owner::Node(node) => Some(node.to_string()),
-        Owner::Nobody => None,
-    };
+    let (is_source, name) = named(unit, streams);
+    let owner = owner(owners, unit);
     let view = UnitView {
         name,
         unit: unit.to_string(),
@@ -128,6 +148,28 @@ fn described(
         unowned_ms: unowned.get(unit).copied(),
     };
     (is_source, view)
+}
+
+/// Whether a unit is a source, and what it is called for a person.
+fn named(unit: &Unit, streams: &Streams) -> (bool, String) {
+    match Subject::of(unit) {
+        Some(Subject::Partition(at)) => {
+            let stream =
+                streams.by_id(at.stream).map_or_else(|_| at.stream.to_string(), |def| def.name.to_string());
+            (false, format!("{stream}/{}", at.partition))
+        }
+        Some(Subject::Source(source)) => (true, format!("source {source}")),
+        None => (true, unit.to_string()),
+    }
+}
+
+/// Who has a unit.
+fn owner(owners: &Owners, unit: &Unit) -> Option<String> {
+    match owners.owner(unit) {
+        Owner::Here(_) => Some(owners.node().to_string()),
+        Owner::Node(node) => Some(node.to_string()),
+        Owner::Nobody => None,
+    }
 }
 
 /// Partition 10 comes after partition 9.

@@ -50,6 +50,8 @@ pub(crate) fn of_cluster(error: tw_cluster::Error) -> Problem {
         Error::NoSession(_) | Error::NoLease(_) => Code::NoLockSession,
         Error::NotHeld { .. } => Code::LockNotHeld,
         Error::NoMember { .. } => Code::NoNode,
+        Error::NoPlan(_) => Code::WrongState,
+        Error::NotPlanned { .. } => Code::Timeout,
         Error::Wounded { .. } => Code::Wounded,
         Error::Unavailable(_)
         | Error::Unknown(_)

@@ -2,6 +2,7 @@
 
 mod comparison;
 mod properties;
+mod rebalance;
 mod stored;
 
 use super::*;

@@ -11,26 +11,37 @@ use tw_testing::{Etcd, Kafka, eventually};
 pub(crate) struct Cluster {
     pub(crate) kafka: Kafka,
     pub(crate) etcd: Etcd,
+    placement: &'static str,
     nodes: Vec<(TempDir, Option<Node>)>,
 }
 
 impl Cluster {
     /// Starts the servers and the nodes `n0`, `n1` and so on.
     pub(crate) fn start(count: usize) -> Self {
-        let mut cluster = Self { kafka: Kafka::start(), etcd: Etcd::start(), nodes: Vec::new() };
-        for number in 0..count {
-            let folder = tempfile::tempdir().unwrap();
-            let config = format!(
-                "[cluster]\nenabled = true\nnode = \"n{number}\"\n\n[cluster.ownership.placement]\ncooldown_ms = 0\n\n\
-                 [kafka]\nservers = \"{}\"\n\n[etcd]\nendpoints = [\"{}\"]\n",
-                cluster.kafka.bootstrap(),
-                cluster.etcd.endpoint()
-            );
-            fs::write(folder.path().join("tradewind.toml"), config).unwrap();
-            let node = Node::start(folder.path());
-            cluster.nodes.push((folder, Some(node)));
-        }
+        Self::start_with(count, "cooldown_ms = 0")
+    }
+
+    /// Starts one whose units are placed by these options.
+    pub(crate) fn start_with(count: usize, placement: &'static str) -> Self {
+        let nodes = Vec::new();
+        let mut cluster = Self { kafka: Kafka::start(), etcd: Etcd::start(), placement, nodes };
+        (0..count).for_each(|_| cluster.add());
         cluster
+    }
+
+    /// Starts another node.
+    pub(crate) fn add(&mut self) {
+        let (folder, number) = (tempfile::tempdir().unwrap(), self.nodes.len());
+        let config = format!(
+            "[cluster]\nenabled = true\nnode = \"n{number}\"\n\n[cluster.ownership.placement]\n{}\n\n\
+             [kafka]\nservers = \"{}\"\n\n[etcd]\nendpoints = [\"{}\"]\n",
+            self.placement,
+            self.kafka.bootstrap(),
+            self.etcd.endpoint()
+        );
+        fs::write(folder.path().join("tradewind.toml"), config).unwrap();
+        let node = Node::start(folder.path());
+        self.nodes.push((folder, Some(node)));
     }
 
     pub(crate) fn node(&self, number: usize) -> &Node {
