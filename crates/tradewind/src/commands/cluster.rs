@@ -1,5 +1,6 @@
 //! `tradewind cluster`: the nodes of a cluster, and who has what.
 
+mod local;
 mod plan;
 
 use super::{number, text};
@@ -17,6 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
 Examples:
+  tradewind cluster local                       try it out: a whole cluster on this machine
   tradewind cluster status                      is everything owned, and where the plan has it
   tradewind cluster nodes
   tradewind cluster partitions --node n2        what n2 has, or is to have
@@ -35,6 +37,9 @@ pub(crate) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Start a whole cluster on this machine, for trying it out
+    #[command(after_help = local::EXAMPLES)]
+    Local(local::Options),
     /// Show whether everything has an owner; exits with 6 when something has none
     Status,
     /// List the nodes
@@ -76,9 +81,13 @@ enum Command {
 /// # Errors
 /// [`Error::Degraded`], or those of the client.
 pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
+    if let Command::Local(options) = &options.command {
+        return context.run(local::run(options, context));
+    }
     let client = context.client()?;
     context.run(async {
         match &options.command {
+            Command::Local(_) => Ok(()),
             Command::Status => status(&client, context).await,
             Command::Nodes => nodes(&client, context).await,
             Command::Partitions { node } => partitions(&client, context, node.as_deref()).await,

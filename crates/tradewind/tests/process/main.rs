@@ -10,6 +10,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod linearisable;
+mod local;
 mod lock;
 mod node;
 mod parked;
