@@ -125,7 +125,7 @@ pub(crate) async fn start_again(node: Node, config: Config) -> Result<Node> {
         match start(config.clone()).await {
             Err(Error::Refused(_)) if tokio::time::Instant::now() < patience => {}
             Err(Error::Failed(error)) => {
-                crate::output::note(format!("the node cannot start anew yet: {error}"))
+                crate::output::note(format!("the node cannot start anew yet: {error}"));
             }
             started => return started,
         }
