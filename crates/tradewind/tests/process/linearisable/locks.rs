@@ -118,8 +118,8 @@ impl<'c> Updates<'c> {
     /// One of the numbers at which clients meet now.
     fn choose(&self, random: &mut Random) -> Arc<Kept> {
         let mut numbers = self.numbers.lock().unwrap();
-        let latest = numbers.iter().rev().take(2 * NUMBERS);
-        let mut open: Vec<_> = latest.filter(|kept| !kept.is_full()).cloned().collect();
+        // Old ones too: somebody may hold the lock of one and wait until another has it.
+        let mut open: Vec<_> = numbers.iter().filter(|kept| !kept.is_full()).cloned().collect();
         while open.len() < NUMBERS {
             let lock = format!("number-{}", numbers.len());
             let (number, history, granted) = Default::default();
