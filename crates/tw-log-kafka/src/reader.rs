@@ -21,6 +21,8 @@ use tw_wire::kafka::Record;
 
 /// Closer than this, records are read over rather than jumped over.
 const JUMP_MIN: u64 = 256;
+/// After how long without a request a reader rests.
+const REST: Duration = Duration::from_secs(1);
 
 /// A read that asks Kafka.
 #[derive(Debug)]
@@ -108,7 +110,17 @@ impl Reader {
 
     /// Serves reads until nobody can ask any more.
     pub(crate) fn run(mut self, jobs: mpsc::Receiver<Job>) {
-        for job in jobs {
+        let mut rests = true;
+        loop {
+            let job = match jobs.recv_timeout(REST) {
+                Ok(job) => job,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.rest(std::mem::replace(&mut rests, true));
+                    continue;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            };
+            rests = false;
             // Whoever asked may have lost interest meanwhile.
             if job.reply.is_closed() {
                 continue;
@@ -119,6 +131,19 @@ impl Reader {
             }
             let _nobody_listens = job.reply.send(outcome);
         }
+    }
+
+    /// Nobody reads: hears what the library has to say, which it keeps, and sorts, until it is asked. In an outage that grows.
+    fn rest(&mut self, rested: bool) {
+        if !rested {
+            self.cursor = None;
+            // With nothing assigned, nothing else comes.
+            if let Err(error) = self.consumer.unassign() {
+                tracing::debug!(%error, "a reader keeps what it was reading");
+                return;
+            }
+        }
+        while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 
     fn failed(&self, cause: KafkaError) -> Error {
