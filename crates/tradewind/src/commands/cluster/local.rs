@@ -159,9 +159,12 @@ fn tell(nodes: &Nodes, servers: &Servers, folder: &Path, context: &Context) -> R
     out.flush()
 }
 
-/// Ends everything in order: nodes have something to write still, so the servers go last.
+/// Ends everything in order. Nodes have something to write still, so the servers go last; each node hands over to those that are
+/// left, so they go one by one.
 async fn end(crew: &mut Crew) {
-    crew.stop(nodes::is_node, NODE_MAX).await;
+    for name in crew.names().into_iter().filter(|name| nodes::is_node(name)) {
+        crew.stop(|other| other == name, NODE_MAX).await;
+    }
     crew.stop(|name| name == kafka::NAME, SERVER_MAX).await;
     crew.stop(|_| true, SERVER_MAX).await;
 }

@@ -84,9 +84,13 @@ pub(super) async fn rebalance(client: &Client, context: &Context, dry_run: bool)
         (false, true) => format!("{} units would move", count(moves.len() as u64)),
         (false, false) => format!("{} units move", count(moves.len() as u64)),
     };
+    let fullest = match before == after {
+        true => format!("{before} of its share"),
+        false => format!("{before} of its share, then {after}"),
+    };
     let mut lines = vec![
         ("plan", format!("version {}", number(&view, "plan_version"))),
-        ("fullest node", format!("{before} of its share, then {after}")),
+        ("fullest node", fullest),
         ("moves", what),
     ];
     if view.get("postponed").and_then(Value::as_bool) == Some(true) {

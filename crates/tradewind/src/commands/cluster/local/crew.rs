@@ -134,6 +134,11 @@ impl Crew {
         self.folder.join(name).join("log")
     }
 
+    /// The processes that run.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.running.keys().cloned().collect()
+    }
+
     /// The number of a process that runs.
     pub(super) fn pid(&self, name: &str) -> Option<i32> {
         self.running.get(name).map(|pid| pid.as_raw_nonzero().get())
