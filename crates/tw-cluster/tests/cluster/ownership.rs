@@ -240,7 +240,12 @@ async fn what_hysteresis_holds_back_is_moved_on_request(engine: &dyn Engine) {
     let a = in_time(engine, join("a")).await;
     shared_among(engine, &[("a", &a)], &world, 12).await;
     let b = in_time(engine, join("b")).await;
-    in_time(engine, until(|| a.members().len() == 2 && b.members().len() == 2)).await;
+    // Both know each other, and the plan in which each unit has a standby.
+    let knows = |owners: &Owners| {
+        let plan = owners.plan();
+        owners.members().len() == 2 && plan.len() == 12 && plan.iter().all(|(_, one)| one.standbys.len() == 1)
+    };
+    in_time(engine, until(|| knows(&a) && knows(&b))).await;
     // Whoever is asked: the one that leads, or the other.
     let proposed = b.rebalanced().unwrap();
     assert_eq!((proposed.peak_permille_before, proposed.peak_permille_after), (2_000, 1_000));
