@@ -40,6 +40,9 @@ use tw_state::{Keyspace, Store};
 use tw_types::StreamPartition;
 use tw_types::chain;
 
+/// How often a new view looks whether an earlier one of its name has been ended.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// What all pipelines share.
 pub(crate) struct Deps {
     pub(crate) options: Arc<Live<Options>>,
@@ -166,6 +169,9 @@ impl Pipeline {
             }
             if self.clearing.is_due()? && !self.clearing.step()? {
                 return Ok(Turn::Again);
+            }
+            if self.is_too_early()? {
+                return Ok(Turn::Wait(Some(now + LOOK)));
             }
             self.state = State::Open(Box::new(self.open()?));
             self.progress.set_standing(Standing::Running);

@@ -252,11 +252,14 @@ impl Parked {
 
     async fn decide(&self, ids: &[ParkedId], what: What) -> Result<(), Error> {
         let mut events = Vec::new();
+        // Before the snapshot: what is released in between is then not parked. The other way round it would seem to be parked
+        // once more, and a drop would be said of an event that was applied.
+        let said = ids.iter().map(|id| self.said(id)).collect::<Result<Vec<_>, _>>()?;
         {
             let snapshot = self.views.snapshot();
-            for id in ids {
+            for (id, said) in ids.iter().zip(said) {
                 let place = self.find(snapshot.as_ref(), id)?;
-                self.decision(snapshot.as_ref(), &place, what, &mut events)?;
+                self.decision(snapshot.as_ref(), &place, said, what, &mut events)?;
             }
         }
         if events.is_empty() {
@@ -265,17 +268,23 @@ impl Parked {
         Ok(self.desk().writer.append(events).await?)
     }
 
-    /// The events that say what was decided about a parked event.
+    /// The last thing said of an event.
+    fn said(&self, id: &ParkedId) -> Result<Option<Said>, Error> {
+        let at = StreamPartition::new(self.source(id)?.stream_id, id.partition);
+        Ok(self.desk().index.said(ViewKey::new(&id.view), at, id.offset)?)
+    }
+
+    /// The events that say what was decided about a parked event of which `said` was said last.
     fn decision(
         &self,
         snapshot: &dyn Snapshot,
         place: &Place,
+        said: Option<Said>,
         what: What,
         events: &mut Vec<Event>,
     ) -> Result<(), Error> {
         let id = &place.id;
         let now_ms = self.views.now_ms();
-        let said = self.desk().index.said(ViewKey::new(&id.view), place.at, id.offset)?;
         let mut episode = place.told.episode;
         match said {
             Some(Said { what: What::Retried, episode: said }) if what == What::Retried && said >= episode => {
@@ -317,17 +326,21 @@ impl Parked {
         self.views.sources().into_iter().filter(fits).collect()
     }
 
-    fn find(&self, snapshot: &dyn Snapshot, id: &ParkedId) -> Result<Place, Error> {
-        let missing = || Error::NotParked(id.clone());
-        let sources = self.views.sources();
-        let source = sources.iter().find(|source| source.view == id.view && source.stream == id.stream);
-        let source = source.ok_or_else(missing)?;
+    /// Where an event is processed, if that is here.
+    fn source(&self, id: &ParkedId) -> Result<Source, Error> {
+        let mut sources = self.views.sources().into_iter();
+        let source = sources.find(|source| source.view == id.view && source.stream == id.stream);
+        let source = source.ok_or_else(|| Error::NotParked(id.clone()))?;
         if id.partition.0 < source.partitions_all && !source.partitions.contains(&id.partition) {
             let at = StreamPartition::new(source.stream_id, id.partition);
             return Err(Error::NotAssigned { view: id.view.clone(), at });
         }
-        let places = source.places(snapshot, id.partition, id.offset.0, 1)?;
-        places.into_iter().find(|place| place.id == *id).ok_or_else(missing)
+        Ok(source)
+    }
+
+    fn find(&self, snapshot: &dyn Snapshot, id: &ParkedId) -> Result<Place, Error> {
+        let places = self.source(id)?.places(snapshot, id.partition, id.offset.0, 1)?;
+        places.into_iter().find(|place| place.id == *id).ok_or_else(|| Error::NotParked(id.clone()))
     }
 }
 

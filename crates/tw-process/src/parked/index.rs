@@ -77,6 +77,8 @@ pub(crate) struct Index {
     store: Arc<dyn Store>,
     keyspace: Keyspace,
     folded: AtomicU64,
+    /// Removed views whose end is not folded yet: each as often as it has generations.
+    ending: Mutex<Vec<ViewKey>>,
     inboxes: Mutex<BTreeMap<(ViewKey, StreamPartition), Arc<Signal>>>,
 }
 
@@ -114,12 +116,36 @@ impl Index {
     pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self> {
         let keyspace = store.keyspace(KEYSPACE)?;
         let folded = store.get(keyspace, &[POSITION])?.map_or(0, |bytes| number_at_end(&bytes));
-        Ok(Self { store, keyspace, folded: AtomicU64::new(folded), inboxes: Mutex::default() })
+        Ok(Self {
+            store,
+            keyspace,
+            folded: AtomicU64::new(folded),
+            ending: Mutex::default(),
+            inboxes: Mutex::default(),
+        })
     }
 
     /// The first event of `$parked` that is not folded yet.
     pub(crate) fn folded(&self) -> Offset {
         Offset(self.folded.load(Ordering::Acquire))
+    }
+
+    /// To be called when a generation of a removed view is to be ended.
+    pub(crate) fn ends(&self, view: ViewKey) {
+        self.ending.lock().push(view);
+    }
+
+    /// To be called when that is folded.
+    pub(crate) fn has_ended(&self, view: ViewKey) {
+        let mut ending = self.ending.lock();
+        if let Some(at) = ending.iter().position(|other| *other == view) {
+            ending.swap_remove(at);
+        }
+    }
+
+    /// Whether a removed view of this name is being ended: what is known of its events does not count for a new one.
+    pub(crate) fn is_ending(&self, view: ViewKey) -> bool {
+        self.ending.lock().contains(&view)
     }
 
     /// To be called after a failure of [`Index::fold`]: nobody knows whether its commit was carried out.

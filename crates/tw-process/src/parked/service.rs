@@ -100,17 +100,17 @@ impl Desk {
 
     /// Hands over a generation that is no longer used, after all that were handed over before.
     pub(crate) fn retire(&self, retired: Retired) {
+        if retired.heir.is_none() {
+            self.index.ends(ViewKey::new(&retired.view));
+        }
         self.retired.lock().push_back(retired);
         self.outboxes.raised().increment();
     }
 
     /// Where the episodes of a view of this name start that is added now; None while an earlier one is being ended.
     pub(crate) fn life(&self, view: &str) -> Result<Option<u32>, Error> {
-        let is_ending = |retired: &Retired| retired.heir.is_none() && retired.view == view;
-        if self.retired.lock().iter().any(is_ending) {
-            return Ok(None);
-        }
-        Ok(Some(self.index.base(ViewKey::new(view))?))
+        let view = ViewKey::new(view);
+        Ok(if self.index.is_ending(view) { None } else { Some(self.index.base(view)?) })
     }
 
     /// The numbers of the generations that were done with since the last call.
@@ -207,6 +207,9 @@ impl Desk {
             let Some(retired) = self.retired.lock().front().cloned() else { return Ok(()) };
             self.end(&retired)?;
             self.retired.lock().pop_front();
+            if retired.heir.is_none() {
+                self.index.has_ended(ViewKey::new(&retired.view));
+            }
             self.done.lock().push(retired.number);
         }
     }

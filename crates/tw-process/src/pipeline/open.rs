@@ -9,6 +9,12 @@ use tw_order::gate::{Gate, Lane, LaneKey};
 use tw_state::Range;
 
 impl Pipeline {
+    /// Whether it would begin with what was said of the events of an earlier view of its name, such as that they were dropped.
+    pub(super) fn is_too_early(&self) -> Result<bool, Fault> {
+        let is_new = || Ok(self.deps.store.get(self.keyspace, &keys::cursor(self.at.partition))?.is_none());
+        if self.deps.index.is_ending(self.view_key) { is_new() } else { Ok(false) }
+    }
+
     pub(super) fn open(&self) -> Result<Open, Fault> {
         let deps = &self.deps;
         let partition = self.at.partition;

@@ -14,7 +14,7 @@ use tw_process::{
     Assigned, Error, Handle, LogWriter, Options, PARKED_STREAM, ParkedId, ParkedWriter, PartitionStatus,
     Workers,
 };
-use tw_state::MemoryStore;
+use tw_state::{MemoryStore, Store as _};
 use tw_types::{Event, Offset, PartitionId, StreamDef, StreamPartition, Token};
 
 /// Nothing in these tests takes as long.
@@ -229,6 +229,21 @@ impl Node {
     /// Whether everything that the node has to say about parked events of the view `v` is written.
     pub fn is_silent(&self) -> bool {
         super::ledger::is_silent(self.store.as_ref(), self.handle().reading("v").unwrap().keyspace)
+    }
+
+    /// How many events of `$parked` the node has read.
+    pub fn folded(&self) -> impl Fn() -> u64 + Send + 'static {
+        let store = self.store.clone();
+        move || {
+            let position = store.get(store.keyspace("parked").unwrap(), &[0]).unwrap();
+            position.map_or(0, |position| u64::from_be_bytes(position.as_ref().try_into().unwrap()))
+        }
+    }
+
+    /// Waits until the node has read so many events of `$parked`.
+    pub fn wait_until_folded(&self, count: u64) {
+        let folded = self.folded();
+        poll(|| folded() >= count);
     }
 
     /// The offsets that the view's ledger of a partition holds.

@@ -1,9 +1,14 @@
-//! A store whose commits fail when told to.
+//! A store whose commits fail when told to, and in which things happen after a snapshot.
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 use tw_state::{Batch, Entry, Error, Keyspace, Result, Snapshot, Store};
+
+/// What happens after the next snapshot of one thread.
+type Afterwards = (ThreadId, Box<dyn FnOnce() + Send>);
 
 /// A store that fails at a commit of one's choice, with or without having carried it out.
 pub struct FaultyStore {
@@ -13,6 +18,7 @@ pub struct FaultyStore {
     carried_out: AtomicBool,
     /// Commits that were carried out.
     pub commits: AtomicU64,
+    afterwards: Mutex<Option<Afterwards>>,
 }
 
 impl FaultyStore {
@@ -22,7 +28,13 @@ impl FaultyStore {
             countdown: AtomicI64::new(-1),
             carried_out: AtomicBool::new(false),
             commits: AtomicU64::new(0),
+            afterwards: Mutex::default(),
         }
+    }
+
+    /// Has something happen between this thread's next snapshot and whatever the thread does with it.
+    pub fn after_snapshot(&self, happens: impl FnOnce() + Send + 'static) {
+        *self.afterwards.lock() = Some((thread::current().id(), Box::new(happens)));
     }
 
     /// The commit after `commits` further ones fails.
@@ -66,7 +78,12 @@ impl Store for FaultyStore {
     }
 
     fn snapshot(&self) -> Box<dyn Snapshot> {
-        self.inner.snapshot()
+        let snapshot = self.inner.snapshot();
+        let happens = self.afterwards.lock().take_if(|(whose, _)| *whose == thread::current().id());
+        if let Some((_, happens)) = happens {
+            happens();
+        }
+        snapshot
     }
 
     fn disk_bytes(&self, keyspace: Keyspace) -> u64 {
