@@ -19,8 +19,9 @@ use tw_types::{PartitionId, StreamPartition};
 pub(crate) struct Host {
     core: Weak<Core>,
     pub(crate) gates: Arc<Gates>,
-    /// The writers that are shut out already.
-    fenced: Mutex<BTreeSet<String>>,
+    /// The writers that are shut out already. Locked while one is: who shuts out the same one at the same time is shut out of
+    /// that by the other.
+    fenced: tokio::sync::Mutex<BTreeSet<String>>,
     /// The partitions whose views are to be kept up to date here.
     kept: watch::Sender<BTreeSet<StreamPartition>>,
     identity: Identity,
@@ -37,7 +38,7 @@ impl Host {
         Self {
             core: Arc::downgrade(core),
             gates: Arc::default(),
-            fenced: Mutex::default(),
+            fenced: tokio::sync::Mutex::default(),
             kept,
             identity,
             said: tokio::sync::Mutex::default(),
@@ -60,13 +61,14 @@ impl Host {
 
     /// Shuts these writers out, each once.
     async fn fence(&self, core: &Core, writers: &[String]) -> Result<(), String> {
+        let mut fenced = self.fenced.lock().await;
         for writer in writers {
-            if self.fenced.lock().contains(writer) {
+            if fenced.contains(writer) {
                 continue;
             }
             core.log.fence(writer).await.map_err(|error| chain(&error))?;
             tracing::info!(writer, "the writer is shut out of the log");
-            self.fenced.lock().insert(writer.clone());
+            fenced.insert(writer.clone());
         }
         Ok(())
     }
