@@ -14,15 +14,19 @@ mod locks;
 
 use crate::support::{Cluster, Node};
 use appends::Appends;
+use http::Answer;
 use locks::Updates;
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use tw_testing::eventually;
+use tw_testing::{cases, eventually};
 
 /// How many clients append, and how many change numbers.
 const APPENDERS: u64 = 4;
 const UPDATERS: u64 = 4;
+/// How often a node that did not answer is passed over before a client turns to it again.
+const PASSED_OVER: u32 = 12;
 /// How much of either has to be done between two faults.
 const APPENDED: u64 = 60;
 const UPDATED: u64 = 8;
@@ -31,6 +35,9 @@ const UPDATED: u64 = 8;
 struct Clients {
     /// Where nodes serve.
     urls: Mutex<Vec<String>>,
+    /// Those that did not answer, and how often they are still passed over: otherwise most clients wait for a paused node most
+    /// of the time.
+    silent: Mutex<HashMap<String, u32>>,
     is_over: AtomicBool,
     /// How many appends and how many changes were answered.
     appended: AtomicU64,
@@ -39,18 +46,44 @@ struct Clients {
 
 impl Clients {
     fn new(urls: Vec<String>) -> Self {
-        let (is_over, appended, updated) = Default::default();
-        Self { urls: Mutex::new(urls), is_over, appended, updated }
+        let (silent, is_over, appended, updated) = Default::default();
+        Self { urls: Mutex::new(urls), silent, is_over, appended, updated }
     }
 
     fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::SeqCst)
     }
 
-    /// Any node; it may be dead.
-    fn url(&self, random: &mut Random) -> Option<String> {
+    /// Sends a request to any node; it may be dead.
+    fn send(
+        &self,
+        random: &mut Random,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let url = self.url(random);
+        let answer = http::send(&url, method, path, headers, body);
+        if matches!(answer, Answer::Nothing) {
+            self.silent.lock().unwrap().insert(url, PASSED_OVER);
+        }
+        answer
+    }
+
+    fn url(&self, random: &mut Random) -> String {
         let urls = self.urls.lock().unwrap();
-        urls.get(random.below(urls.len())).cloned()
+        let mut silent = self.silent.lock().unwrap();
+        let (from, count) = (random.below(urls.len()), urls.len());
+        let mut pass_over = |url: &&String| match silent.get_mut(*url) {
+            Some(left @ 1..) => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        };
+        let mut any = (0..count).map(|step| &urls[(from + step) % count]);
+        any.find(|url| !pass_over(url)).unwrap_or(&urls[from]).clone()
     }
 
     /// Waits until much has been done after this call.
@@ -122,7 +155,7 @@ fn faults(cluster: &mut Cluster, clients: &Clients, round: usize) {
 
 #[test]
 fn clu_1_concurrent_appends_and_updates_under_locks_are_linearisable_while_everything_fails() {
-    let rounds = std::env::var("TRADEWIND_CASES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
+    let rounds = cases(1) as usize;
     let mut cluster = Cluster::start(3);
     cluster.node(0).ok(&["sql", "CREATE STREAM subjects WITH (partitions = 6)"]);
     let clients = Clients::new((0..3).map(|number| cluster.node(number).url.clone()).collect());

@@ -1,10 +1,9 @@
 //! A whole cluster on one machine, from one command: real Kafka, real etcd, real nodes.
 
-use crate::support::{said, tradewind};
+use crate::support::{first_line, said, tradewind};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -63,9 +62,7 @@ impl Local {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let told = serde_json::from_str(&line).expect("the cluster says where it serves");
+        let told = first_line(&mut child);
         Self { child, told }
     }
 

@@ -31,6 +31,13 @@ pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What a process says first, as JSON: where it serves.
+pub(crate) fn first_line(child: &mut Child) -> Value {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).expect("it says where it serves")
+}
+
 /// Carries out statements in a database.
 pub(crate) fn psql(server: &Postgres, sql: &str) {
     let output = Command::new(server.install().program("psql"))
@@ -57,9 +64,7 @@ impl Node {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).expect("the node says where it serves");
+        let said = first_line(&mut child);
         Self { url: said["url"].as_str().unwrap().to_owned(), child }
     }
 

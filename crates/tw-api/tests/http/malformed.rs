@@ -7,14 +7,14 @@ use http::Method;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Runtime;
+use tw_testing::cases;
 
 /// How many hostile connections there are at a time.
 const CONNECTIONS: usize = 50;
 
 /// How many cases each property has.
 fn runner() -> TestRunner {
-    let cases = std::env::var("TRADEWIND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200);
-    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+    TestRunner::new(Config { cases: cases(200), failure_persistence: None, ..Config::default() })
 }
 
 #[test]

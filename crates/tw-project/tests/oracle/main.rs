@@ -22,18 +22,15 @@ mod server;
 
 use compare::Outcome;
 use random::Random;
+use tw_testing::{asked, cases};
 
 /// How many SELECTs share a history.
 const QUERIES: usize = 8;
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
-}
-
 #[test]
 fn prj_1_projections_equal_postgresqls_answers() {
-    let cases = setting("TRADEWIND_CASES", 2_000) as usize;
-    let seed = setting("TRADEWIND_SEED", 1);
+    let cases = cases(2_000) as usize;
+    let seed = asked("TRADEWIND_SEED").unwrap_or(1);
     let histories = cases.div_ceil(QUERIES);
     let mut server = server::Server::start();
     let mut tally = Outcome::default();

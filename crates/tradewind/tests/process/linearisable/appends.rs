@@ -1,7 +1,7 @@
 //! Clients that append to the same subjects with the version that they know, and read them.
 
 use super::history::History;
-use super::http::{Answer, send};
+use super::http::Answer;
 use super::{Clients, Random};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -126,7 +126,6 @@ impl<'c> Appends<'c> {
 
     /// Appends an event; gives the version that the subject has.
     fn append(&self, kept: &Kept, id: u64, expected: u64, random: &mut Random) -> Option<u64> {
-        let url = self.clients.url(random)?;
         let event = json!({ "specversion": "1.0", "id": id.to_string(), "source": "/client", "type": "put" });
         let version = format!("\"{expected}\"");
         let condition = if expected == 0 { ("If-None-Match", "*") } else { ("If-Match", version.as_str()) };
@@ -134,7 +133,7 @@ impl<'c> Appends<'c> {
         let headers = if self.sends_expectations { vec![kind, condition] } else { vec![kind] };
         let path = format!("/v1/streams/subjects/subjects/{}/events", kept.name);
         let begun = kept.history.begin(Operation::Append { id, expected, told: None });
-        let answer = send(&url, "POST", &path, &headers, &event.to_string());
+        let answer = self.clients.send(random, "POST", &path, &headers, &event.to_string());
         let (told, version) = match answer {
             Answer::Told(200, body) => {
                 let version = body["events"][0]["version"].as_u64().unwrap();
@@ -159,10 +158,9 @@ impl<'c> Appends<'c> {
 
     /// Reads the events of a subject; gives how many there are. What is not answered has no effect.
     fn read(&self, kept: &Kept, random: &mut Random) -> Option<u64> {
-        let url = self.clients.url(random)?;
         let path = format!("/v1/streams/subjects/subjects/{}/events", kept.name);
         let begun = kept.history.begin(Operation::Read(Vec::new()));
-        match send(&url, "GET", &path, &[], "") {
+        match self.clients.send(random, "GET", &path, &[], "") {
             Answer::Told(200, body) => {
                 let id = |event: &Value| event["id"].as_str().unwrap().parse().unwrap();
                 let events: Vec<u64> = body["events"].as_array().unwrap().iter().map(id).collect();

@@ -1,7 +1,7 @@
 //! Clients that change a number under a lock: read it, and write one more.
 
 use super::history::{Begun, History};
-use super::http::{Answer, send};
+use super::http::Answer;
 use super::{Clients, Random};
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -210,8 +210,8 @@ impl<'c> Updates<'c> {
 
     /// The answer if the request succeeded.
     fn ask(&self, random: &mut Random, method: &str, path: &str, body: &str) -> Option<serde_json::Value> {
-        let url = self.clients.url(random)?;
-        match send(&url, method, path, &[("Content-Type", "application/json")], body) {
+        let headers = [("Content-Type", "application/json")];
+        match self.clients.send(random, method, path, &headers, body) {
             Answer::Told(200 | 204, body) => Some(body),
             // Nobody has it, it went by, it is taken, or it cannot be had now.
             Answer::Told(404 | 409 | 423 | 500 | 503 | 504, _) | Answer::NotSent | Answer::Nothing => None,
