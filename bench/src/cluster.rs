@@ -110,12 +110,18 @@ fn owners(view: &Value) -> Option<BTreeMap<u32, usize>> {
     if !is_at_rest || !is_shared {
         return None;
     }
-    let of_orders = units.iter().filter_map(|unit| {
+    let number = |(partition, node): (u32, String)| Some((partition, node.strip_prefix('n')?.parse().ok()?));
+    Some(of_orders(view).into_iter().filter_map(number).collect())
+}
+
+/// The node that has each partition of the stream.
+fn of_orders(view: &Value) -> BTreeMap<u32, String> {
+    let units = view.get("units").and_then(Value::as_array).into_iter().flatten();
+    let owner = |unit: &Value| {
         let number = unit.get("name")?.as_str()?.strip_prefix("orders/")?.parse().ok()?;
-        let node = unit.get("owner")?.as_str()?.strip_prefix('n')?.parse().ok()?;
-        Some((number, node))
-    });
-    Some(of_orders.collect())
+        Some((number, unit.get("owner")?.as_str()?.to_owned()))
+    };
+    units.filter_map(owner).collect()
 }
 
 /// A subject of each partition.
@@ -232,13 +238,7 @@ async fn handovers(
 
 /// Who has each partition now.
 async fn placed(nodes: &Nodes) -> anyhow::Result<BTreeMap<u32, String>> {
-    let view = nodes.of(0)?.get("/v1/cluster").await?;
-    let units = view.get("units").and_then(Value::as_array).cloned().unwrap_or_default();
-    let owner = |unit: &Value| {
-        let number = unit.get("name")?.as_str()?.strip_prefix("orders/")?.parse().ok()?;
-        Some((number, unit.get("owner")?.as_str()?.to_owned()))
-    };
-    Ok(units.iter().filter_map(owner).collect())
+    Ok(of_orders(&nodes.of(0)?.get("/v1/cluster").await?))
 }
 
 /// Waits until a node has nothing any more, or something again, and nothing moves.

@@ -1,7 +1,7 @@
 //! A running source: a thread of its own that connects, captures, and tries again when something breaks.
 
 use crate::postgres::{self, Command, Ended};
-use crate::status::{Failure, Shared, SourcePhase, Status, describe};
+use crate::status::{Failure, Shared, SourcePhase, Status};
 use crate::{Error, Options};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tw_env::Env;
 use tw_log::store::EventStore;
+use tw_types::chain;
 
 /// The first pause before a lost connection is tried again; it doubles each time.
 const RETRY_MS_MIN: u64 = 100;
@@ -126,7 +127,7 @@ impl Service {
     }
 
     fn failed(&self, error: &Error, attempts: u32) {
-        let message = describe(error);
+        let message = chain(error);
         tracing::warn!(source = self.options.name, attempts, error = message, "the source was interrupted");
         let failure = Failure { message, at_ms: self.place.env.clock.now_ms(), attempts };
         self.shared.update(|status| {

@@ -1,9 +1,8 @@
 //! What a source tells of itself while it runs.
 
-use crate::{Error, Lsn};
+use crate::Lsn;
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::error::Error as _;
 use std::sync::Arc;
 
 /// How a source is. A copy of one moment.
@@ -172,20 +171,4 @@ impl Shared {
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.0.lock());
     }
-}
-
-/// An error with all its causes, in one line.
-pub(crate) fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors say what their cause says.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -37,11 +37,15 @@ use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tw_plan::ownership::{Holder, Ownership};
 use tw_plan::placement::{Plan, Unit};
 use tw_types::NodeId;
+
+/// The pause before what failed is tried again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// What a node does with the units that it has.
 pub trait Units: Send + Sync + 'static {

@@ -42,12 +42,13 @@ pub(crate) async fn sources(call: &Call) -> Outcome {
 pub(crate) async fn source(call: &Call) -> Outcome {
     let name = call.capture(0)?;
     let source = control(call).source(&name).await?;
-    // Who is asked for what nobody runs says so.
-    if call.api.parts.routes.source(&name) == Way::Nobody {
+    // Otherwise it runs here, or nobody runs it, which is said here.
+    if !matches!(call.api.parts.routes.source(&name), Way::Node(_)) {
         return json(&source);
     }
     match at_source(call, &name, Bytes::new(), true).await? {
         Some(answer) => Ok(answer),
+        // It has come here meanwhile.
         None => json(&control(call).source(&name).await?),
     }
 }

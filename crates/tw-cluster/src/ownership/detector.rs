@@ -1,8 +1,8 @@
 //! Failure detection, carried out: the shell around [`tw_plan::detection`]. It probes, tells whom this node suspects under the
 //! node's lease, and ends the registrations that are to be ended.
 
-use super::Shared;
 use super::planner::ELECTION;
+use super::{RETRY, Shared};
 use crate::mirror::Mirror;
 use crate::{
     BoxFuture, Change, Election, Key, LeaseId, Observer, Registration, Result, Transaction, Waiter, record,
@@ -12,9 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tw_plan::detection::{Action, Detection, Probe, Suspects};
 use tw_types::NodeId;
-
-/// The pause before what failed is tried again.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// How a node asks others for a sign of life.
 pub trait Prober: Send + Sync + 'static {

@@ -1,7 +1,7 @@
 //! The task that keeps a node's part: it follows, asks the core, carries out, and registers again.
 
 use super::record::{About, Keys, decode_claim, decode_plan, decode_ready};
-use super::{Shared, carry, register};
+use super::{RETRY, Shared, carry, register};
 use crate::mirror::Mirror;
 use crate::{Change, Entry, MemberEvent, Result, Roster};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -12,9 +12,6 @@ use tokio::sync::watch;
 use tw_plan::ownership::{Act, Outcome};
 use tw_plan::placement::Unit;
 use tw_types::NodeId;
-
-/// The pause before what failed is tried again.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// See the module's text.
 pub(super) struct Keeper {

@@ -1,7 +1,7 @@
 //! Planning: the task that makes plans where this node leads. It only plans; every node carries plans out for itself.
 
-use super::Shared;
 use super::record::{Keys, decode_plan, encode_plan};
+use super::{RETRY, Shared};
 use crate::{Election, Guard, Leadership, Member, Outcome, Result, Revision, Standing, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,8 +9,6 @@ use std::time::Duration;
 use tw_plan::placement::{self, Load, Node, Plan, Planned};
 use tw_types::NodeId;
 
-/// The pause before what failed is tried again.
-const RETRY: Duration = Duration::from_millis(200);
 /// The election of whoever plans.
 pub(super) const ELECTION: &str = "planner";
 /// The role of nodes that own units.

@@ -5,7 +5,7 @@ use super::{Owners, planner};
 use crate::{Error, Guard, Outcome, Result, Revision, Transaction};
 use std::sync::Arc;
 use std::time::Duration;
-use tw_plan::placement::{self, Plan};
+use tw_plan::placement::{self, Plan, Planned};
 
 /// How often it is looked whether the leader has answered.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,15 +32,8 @@ impl Owners {
     /// [`Error::NoPlan`].
     pub fn rebalanced(&self) -> Result<Rebalance> {
         let before = self.plan();
-        let (nodes, loads) = planner::input(&self.shared);
-        let options = &self.shared.options.placement;
-        let now_ms = self.shared.coordination.time().clock().now_ms();
-        let planned =
-            placement::rebalance(&nodes, &loads, &before, options, now_ms).map_err(Error::NoPlan)?;
-        let after = Arc::new(planned.plan);
-        let mut changes = self.compared(before, after)?;
-        changes.postponed = planned.postponed;
-        Ok(changes)
+        let planned = self.more_even(&before)?;
+        self.compared(before, Arc::new(planned.plan), planned.postponed)
     }
 
     /// Has the leader make a plan that is as even as moves can make it, and says what that changed. The moves have begun then.
@@ -73,12 +66,8 @@ impl Owners {
             time.sleep_until(time.now() + LOOK).await;
         }
         let (after, _) = planner::stored_plan(shared, &keys).await?;
-        let mut changes = self.compared(Arc::new(before), Arc::new(after.clone()))?;
-        let (nodes, loads) = planner::input(shared);
-        let now_ms = time.clock().now_ms();
-        let next = placement::rebalance(&nodes, &loads, &after, &shared.options.placement, now_ms);
-        changes.postponed = next.is_ok_and(|next| !next.moves.is_empty());
-        Ok(changes)
+        let postponed = self.more_even(&after).is_ok_and(|next| !next.moves.is_empty());
+        self.compared(Arc::new(before), Arc::new(after), postponed)
     }
 
     /// Whether the request is there still.
@@ -87,12 +76,20 @@ impl Owners {
         Ok(read.entries.first().is_some_and(|entry| entry.modified == asked))
     }
 
-    fn compared(&self, before: Arc<Plan>, after: Arc<Plan>) -> Result<Rebalance> {
+    /// The plan that would follow on this one.
+    fn more_even(&self, plan: &Plan) -> Result<Planned> {
+        let (nodes, loads) = planner::input(&self.shared);
+        let now_ms = self.shared.coordination.time().clock().now_ms();
+        let options = &self.shared.options.placement;
+        placement::rebalance(&nodes, &loads, plan, options, now_ms).map_err(Error::NoPlan)
+    }
+
+    fn compared(&self, before: Arc<Plan>, after: Arc<Plan>, postponed: bool) -> Result<Rebalance> {
         let (nodes, loads) = planner::input(&self.shared);
         let options = &self.shared.options.placement;
         let peak =
             |plan: &Plan| placement::peak_permille(&nodes, &loads, plan, options).map_err(Error::NoPlan);
         let (peak_permille_before, peak_permille_after) = (peak(&before)?, peak(&after)?);
-        Ok(Rebalance { before, after, peak_permille_before, peak_permille_after, postponed: false })
+        Ok(Rebalance { before, after, peak_permille_before, peak_permille_after, postponed })
     }
 }

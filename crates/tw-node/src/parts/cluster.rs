@@ -42,10 +42,6 @@ impl Cluster for NodeCluster {
             let unowned = owners.unowned();
             let streams = self.0.log.streams();
             let units = plan.iter().map(|(unit, one)| described(owners, &streams, &unowned, unit, one));
-            let mut units: Vec<(bool, UnitView)> = units.collect();
-            units.sort_by(|(a_source, a), (b_source, b)| {
-                (a_source, natural(&a.name)).cmp(&(b_source, natural(&b.name)))
-            });
             Ok(ClusterView {
                 node: owners.node().to_string(),
                 leads: owners.leads(),
@@ -53,7 +49,7 @@ impl Cluster for NodeCluster {
                 in_transit: owners.in_transit() as u64,
                 unowned: unowned.len() as u64,
                 nodes,
-                units: units.into_iter().map(|(_, unit)| unit).collect(),
+                units: in_order(units, |unit| &unit.name),
             })
         })
     }
@@ -170,6 +166,15 @@ fn owner(owners: &Owners, unit: &Unit) -> Option<String> {
         Owner::Node(node) => Some(node.to_string()),
         Owner::Nobody => None,
     }
+}
+
+/// What is told of units, each with whether it is a source, in the order of streams and partitions, sources last.
+fn in_order<T>(units: impl Iterator<Item = (bool, T)>, name: impl Fn(&T) -> &str) -> Vec<T> {
+    let mut units: Vec<_> = units.collect();
+    units.sort_by(|(a_source, a), (b_source, b)| {
+        (a_source, natural(name(a))).cmp(&(b_source, natural(name(b))))
+    });
+    units.into_iter().map(|(_, unit)| unit).collect()
 }
 
 /// Partition 10 comes after partition 9.

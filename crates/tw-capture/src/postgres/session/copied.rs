@@ -6,6 +6,7 @@ use crate::postgres::snapshot::copy::CopyBegun;
 use crate::postgres::snapshot::rows::Rows;
 use crate::postgres::tables::Flow;
 use crate::{Error, Lsn};
+use tw_types::chain;
 
 /// A copy that is being written.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +92,7 @@ impl Session {
             }
             (Ok(()), None) => {}
             (Err(error), _) => {
-                let message = crate::status::describe(&error);
+                let message = chain(&error);
                 self.drop_copy(table)?;
                 if let Some(table) = self.tables.by_id_mut(table) {
                     tracing::warn!(table = table.label, message, "the table could not be read");

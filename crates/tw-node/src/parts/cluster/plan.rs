@@ -1,6 +1,6 @@
 //! The plan in the words of the interface, and what a rebalance changes of it.
 
-use super::{named, natural, owner, state};
+use super::{in_order, named, owner, state};
 use std::collections::BTreeMap;
 use tw_api::parts::{MoveView, PlanNodeView, PlanView, RebalanceView};
 use tw_cluster::{Owners, Rebalance};
@@ -40,7 +40,7 @@ pub(super) fn view(owners: &Owners, streams: &Streams, now_ms: u64) -> PlanView 
         age_ms: now_ms.saturating_sub(plan.made_ms()),
         units: plan.len() as u64,
         nodes: nodes.into_values().collect(),
-        moves: in_order(moves),
+        moves: in_order(moves.into_iter(), |one| &one.name),
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn rebalance(changes: &Rebalance, streams: &Streams, carried_out: boo
         peak_permille_before: *peak_permille_before,
         peak_permille_after: *peak_permille_after,
         postponed: *postponed,
-        moves: in_order(moves.collect()),
+        moves: in_order(moves, |one| &one.name),
     }
 }
 
@@ -66,12 +66,4 @@ pub(super) fn rebalance(changes: &Rebalance, streams: &Streams, carried_out: boo
 fn described(unit: &Unit, streams: &Streams, from: Option<String>, to: &NodeId) -> (bool, MoveView) {
     let (is_source, name) = named(unit, streams);
     (is_source, MoveView { name, unit: unit.to_string(), from, to: to.to_string() })
-}
-
-/// In the order of streams and partitions, sources last.
-fn in_order(mut moves: Vec<(bool, MoveView)>) -> Vec<MoveView> {
-    moves.sort_by(|(a_source, a), (b_source, b)| {
-        (a_source, natural(&a.name)).cmp(&(b_source, natural(&b.name)))
-    });
-    moves.into_iter().map(|(_, one)| one).collect()
 }
