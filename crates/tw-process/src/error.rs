@@ -114,6 +114,28 @@ pub enum Error {
     /// What was decided or found about parked events could not be written.
     #[error("cannot write to `$parked`")]
     Parked(#[source] std::sync::Arc<tw_log::store::Error>),
+    /// The depot of snapshots failed.
+    #[error(transparent)]
+    Depot(#[from] tw_depot::Error),
+    /// Snapshots are kept nowhere.
+    #[error("snapshots of state are not kept: name a depot in the configuration")]
+    NoDepot,
+    /// A snapshot is the owner's business.
+    #[error("snapshots of partition {0} are not stored by this node: it is not the owner")]
+    NotOwner(StreamPartition),
+    /// The state is too large for a snapshot.
+    #[error(
+        "the state of partition {at} has over {chunks_max} chunks of 4 MiB: give the stream more partitions"
+    )]
+    SnapshotTooLarge {
+        /// The partition.
+        at: StreamPartition,
+        /// The bound.
+        chunks_max: usize,
+    },
+    /// State could not be compressed.
+    #[error("state cannot be compressed for a snapshot")]
+    Compression(#[source] std::sync::Arc<std::io::Error>),
     /// The store failed.
     #[error(transparent)]
     State(std::sync::Arc<tw_state::Error>),

@@ -5,12 +5,14 @@ use crate::parked::{Desk, Parked, ParkedWriter};
 use crate::pipeline::Deps;
 use crate::record::Cursor;
 use crate::schedule::Scheduler;
+use crate::snapshot::{self, Counts, Exported, Keeper, Keeping};
 use crate::views::{Assigned, Reading, Steward, ViewStatus, Views, Warmth};
 use crate::{Error, Options, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tw_depot::Depot;
 use tw_env::{Env, Live};
 use tw_log::{Log, Signal};
 use tw_state::{Keyspace, Snapshot, Store};
@@ -45,12 +47,22 @@ impl Workers {
         let scheduler = Scheduler::start(worker_threads, env.clock.clone()).map_err(thread)?;
         let desk = Arc::new(desk);
         let (index, outboxes) = (desk.index.clone(), desk.outboxes());
-        let moved = Arc::default();
-        let deps = Arc::new(Deps { options: options.clone(), log, store, env, index, outboxes, moved });
+        let deps = Arc::new(Deps {
+            options: options.clone(),
+            log,
+            store,
+            env,
+            index,
+            outboxes,
+            moved: Arc::default(),
+            keeping: Mutex::default(),
+            snapshots: Arc::default(),
+        });
         let views = Arc::new(Views::open(deps, desk.clone(), scheduler)?);
         Steward::start(&views);
         let desk_thread = desk.start().map_err(thread)?;
-        let owner = Owner { views, desk_thread: Mutex::new(Some(desk_thread)), options };
+        let owner =
+            Owner { views, desk_thread: Mutex::new(Some(desk_thread)), options, keeper: Mutex::default() };
         Ok(Handle(Arc::new(owner)))
     }
 }
@@ -64,10 +76,15 @@ struct Owner {
     views: Arc<Views>,
     desk_thread: Mutex<Option<JoinHandle<()>>>,
     options: Arc<Live<Options>>,
+    keeper: Mutex<Option<Keeper>>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        if let Some(mut keeper) = self.keeper.lock().take() {
+            keeper.stop();
+            keeper.join(Duration::from_secs(10));
+        }
         self.views.abandon();
     }
 }
@@ -131,7 +148,7 @@ impl Handle {
     }
 
     /// Processes these partitions and no others from now on, of all views, also of those that are added later. One that is
-    /// new goes on from the state that an earlier assignment has left, or begins anew; one that is no longer among them
+    /// new goes on from the state that an earlier assignment has left, or begins with a snapshot, or anew; one that is no longer among them
     /// commits what is under way and ends, soon after this returns, and its state stays; all others go on without a
     /// pause (CLU-3). At the start every partition is assigned.
     ///
@@ -159,6 +176,58 @@ impl Handle {
     /// A signal that rises when [`Handle::warmth`] of some partition may have got better.
     pub fn moved(&self) -> Arc<Signal> {
         self.0.views.moved()
+    }
+
+    /// Keeps snapshots of state in a depot from now on: partitions that `owns` says are this node's to write are stored when
+    /// the options say so, and partitions that are started from now on begin with the newest snapshot, where that is worth it.
+    /// Say it before views are added. A view that is built anew takes no snapshot. `owns` is asked often, on a thread of the
+    /// workers, and must not block; if it is wrong, work is done twice, and nothing else. What was said before is replaced.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::Thread`].
+    pub fn keep_snapshots(
+        &self,
+        depot: Arc<dyn Depot>,
+        options: snapshot::Options,
+        owns: impl Fn(StreamPartition) -> bool + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        options.check()?;
+        let views = &self.0.views;
+        let keeping = Keeping::new(depot, options, views.snapshots().clone(), Box::new(owns));
+        let keeping = Arc::new(keeping);
+        let thread = |error| Error::Thread(Arc::new(error));
+        let keeper = Keeper::start(keeping.clone(), views).map_err(thread)?;
+        views.keep_snapshots(keeping);
+        if let Some(earlier) = self.0.keeper.lock().replace(keeper) {
+            earlier.stop();
+        }
+        Ok(())
+    }
+
+    /// Puts other options about snapshots into effect.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::NoDepot`]; then nothing has changed.
+    pub fn reconfigure_snapshots(&self, options: snapshot::Options) -> Result<(), Error> {
+        options.check()?;
+        self.0.views.keeping().ok_or(Error::NoDepot)?.options.set(options);
+        Ok(())
+    }
+
+    /// What was done with snapshots since the start, and how they stand.
+    pub fn snapshot_counts(&self) -> Counts {
+        self.0.views.snapshots().get()
+    }
+
+    /// Stores a snapshot of a partition of a view now, whether it is due or not. Blocks until it is there, and holds a snapshot of
+    /// the store for as long.
+    ///
+    /// # Errors
+    /// [`Error::NoDepot`], [`Error::NotOwner`], [`Error::NoView`], [`Error::NotAssigned`], [`Error::NotBuilt`], [`Error::Depot`],
+    /// [`Error::SnapshotTooLarge`], those of the store.
+    pub fn export(&self, view: &str, partition: PartitionId) -> Result<Exported, Error> {
+        let keeping = self.0.views.keeping().ok_or(Error::NoDepot)?;
+        self.0.views.export(view, partition, &keeping, false)
     }
 
     /// Lets a view rest after what is under way. This is not remembered over a restart.
@@ -238,7 +307,14 @@ impl Handle {
     /// [`Error::NotDrained`]: what was not committed will be processed again after the next start.
     pub fn shutdown(&self) -> Result<(), Error> {
         let drain_max = Duration::from_millis(self.0.options.get().drain_ms_max);
+        let since = self.0.views.monotonic();
+        let keeper = self.0.keeper.lock().take();
+        keeper.iter().for_each(Keeper::stop);
         let outcome = self.0.views.close(drain_max);
+        if let Some(mut keeper) = keeper {
+            let left = drain_max.saturating_sub(self.0.views.monotonic().saturating_sub(since));
+            keeper.join(left.max(Duration::from_millis(100)));
+        }
         if let Some(thread) = self.0.desk_thread.lock().take()
             && self.0.views.desk.has_ended(drain_max)
         {

@@ -123,6 +123,20 @@ pub(crate) fn all(
     Ok(ranges)
 }
 
+/// Whether a key is of a partition, and not [`void`] nor its cursor.
+pub(crate) fn is_of(key: &[u8], partition: PartitionId) -> bool {
+    let number = partition.0.to_be_bytes();
+    match key {
+        [WORKER_KEY, kind, rest @ ..] => {
+            *kind != Kind::Cursor as u8
+                && STORED.iter().any(|known| *known as u8 == *kind)
+                && rest.starts_with(&number)
+        }
+        [_, rest @ ..] => rest.starts_with(&number),
+        [] => false,
+    }
+}
+
 /// The lane that a key of [`Kind::Retrying`], [`Kind::Parked`], [`Kind::Queue`] or [`Kind::Note`] is about.
 pub(crate) fn lane_of(key: &[u8]) -> Option<LaneKey> {
     let bytes = key.get(PREFIX_BYTES..PREFIX_BYTES + 16)?;

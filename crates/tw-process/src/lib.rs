@@ -22,6 +22,7 @@ mod processor;
 mod progress;
 mod record;
 mod schedule;
+pub mod snapshot;
 mod views;
 
 pub use error::Error;

@@ -20,6 +20,7 @@ mod fetch;
 mod input;
 mod lanes;
 mod open;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +28,13 @@ pub(crate) use commit::{Letter, Outboxes};
 
 use crate::parked::{Index, ViewKey};
 use crate::progress::{Control, Progress, Standing};
+use crate::snapshot::{Counters, Keeping};
 use crate::{Options, View};
 use clear::Clearing;
 use commit::Work;
 use input::{Reader, Reading};
+use parking_lot::Mutex;
+use restore::Restoring;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
@@ -53,6 +57,9 @@ pub(crate) struct Deps {
     pub(crate) outboxes: Arc<Outboxes>,
     /// Rises with every commit of any partition, and with whatever else a partition does.
     pub(crate) moved: Arc<Signal>,
+    /// Where snapshots of state are kept, if they are.
+    pub(crate) keeping: Mutex<Option<Arc<Keeping>>>,
+    pub(crate) snapshots: Arc<Counters>,
 }
 
 /// When the next turn is wanted.
@@ -77,6 +84,8 @@ pub(crate) struct Pipeline {
     state: State,
     /// What was stored before and does not count any more.
     clearing: Clearing,
+    /// The snapshot to begin with.
+    restoring: Option<Restoring>,
     /// Failures since the last commit.
     failures: u32,
 }
@@ -138,7 +147,7 @@ impl Pipeline {
         let view_key = ViewKey::new(view.name());
         let state = State::Closed { at: Duration::ZERO };
         let clearing = Clearing::new(deps.store.clone(), keyspace, at.partition);
-        Self { deps, view, view_key, at, keyspace, progress, state, clearing, failures: 0 }
+        Self { deps, view, view_key, at, keyspace, progress, state, clearing, restoring: None, failures: 0 }
     }
 
     /// Works for a while. Whatever it waits for wakes the waker of `cx`.
@@ -167,11 +176,15 @@ impl Pipeline {
             if now < at {
                 return Ok(Turn::Wait(Some(at)));
             }
-            if self.clearing.is_due()? && !self.clearing.step()? {
+            // What a snapshot on its way has stored is marked, too.
+            if !self.is_importing() && self.clearing.is_due()? && !self.clearing.step()? {
                 return Ok(Turn::Again);
             }
             if self.is_too_early()? {
                 return Ok(Turn::Wait(Some(now + LOOK)));
+            }
+            if let Some(turn) = self.restore(cx)? {
+                return Ok(turn);
             }
             self.state = State::Open(Box::new(self.open()?));
             self.progress.set_standing(Standing::Running);

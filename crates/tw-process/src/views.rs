@@ -22,8 +22,9 @@ use crate::parked::{Desk, Source};
 use crate::pipeline::Deps;
 use crate::progress::Wish;
 use crate::schedule::{Scheduler, Task};
+use crate::snapshot::{Counters, Keeping};
 use crate::{Error, View};
-use generation::Generation;
+use generation::{Generation, Start};
 use meta::{GenerationRecord, Meta, ViewRecord};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -119,12 +120,12 @@ impl Views {
         let Added { record, retired, read } = self.added(&state.meta, &view, earlier, stored)?;
         self.store_record(&mut state, &name, &record, retired)?;
         let changed = Arc::new(Signal::default());
-        let active = self.start(&read, &record.active, &changed, (&state.assigned, false))?;
+        let active = self.start(&read, &record.active, &changed, Start::of(&state.assigned))?;
         let mut entry = Entry { view: read, active, building: None, orphan: None, paused: false, changed };
         match record.building {
             Some(building) if building.fits(view.as_ref()) => {
                 entry.building =
-                    Some(self.build(&view, &building, &entry.changed, (&state.assigned, false))?);
+                    Some(self.build(&view, &building, &entry.changed, Start::anew(&state.assigned))?);
             }
             other => entry.orphan = other,
         }
@@ -190,7 +191,12 @@ impl Views {
         retired.extend(aborted.as_ref().map(|generation| generation.record.clone()));
         let view_record = ViewRecord { active: entry.active.record.clone(), building: Some(record.clone()) };
         let rows = meta.put_view(name, &view_record, &retired, assigned)?;
-        entry.building = Some(self.build(&view, &record, &entry.changed, (assigned, entry.paused))?);
+        entry.building = Some(self.build(
+            &view,
+            &record,
+            &entry.changed,
+            Start { paused: entry.paused, ..Start::anew(assigned) },
+        )?);
         entry.changed.increment();
         self.hand_over(&mut state, rows)?;
         if let Some(generation) = aborted {
@@ -210,6 +216,9 @@ impl Views {
             return Err(Error::NoView(name.to_owned()));
         };
         let retired: Vec<_> = [Some(active), building].into_iter().flatten().collect();
+        if let Some(keeping) = self.keeping() {
+            keeping.discard(name, retired.iter().map(|record| (record.definition, record.stream_id)));
+        }
         let rows = state.meta.remove_view(name, &retired)?;
         self.hand_over(&mut state, rows)?;
         if let Some(entry) = entry {
@@ -315,6 +324,34 @@ impl Views {
         self.deps.log.as_ref()
     }
 
+    pub(crate) fn random(&self) -> u64 {
+        self.deps.env.random.next_u64()
+    }
+
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.deps.env.clock.monotonic()
+    }
+
+    pub(crate) fn snapshots(&self) -> &Arc<Counters> {
+        &self.deps.snapshots
+    }
+
+    /// Where snapshots of state are kept, if they are.
+    pub(crate) fn keeping(&self) -> Option<Arc<Keeping>> {
+        self.deps.keeping.lock().clone()
+    }
+
+    pub(crate) fn keep_snapshots(&self, keeping: Arc<Keeping>) {
+        *self.deps.keeping.lock() = Some(keeping);
+    }
+
+    /// What can be read of each view.
+    pub(crate) fn readings(&self) -> Vec<(String, Reading)> {
+        let state = self.state.lock();
+        let reading = |(name, entry): (&String, &Entry)| Some((name.clone(), entry.active.reading().ok()?));
+        state.views.iter().filter_map(reading).collect()
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.deps.env.clock.now_ms()
     }
@@ -356,7 +393,7 @@ impl Views {
         view: &Arc<dyn View>,
         record: &GenerationRecord,
         changed: &Arc<Signal>,
-        how: (&Assigned, bool),
+        how: Start<'_>,
     ) -> Result<Generation, Error> {
         Generation::start(&self.deps, &self.scheduler, view, record, changed, how)
     }
@@ -366,7 +403,7 @@ impl Views {
         view: &Arc<dyn View>,
         record: &GenerationRecord,
         changed: &Arc<Signal>,
-        how: (&Assigned, bool),
+        how: Start<'_>,
     ) -> Result<Building, Error> {
         let generation = self.start(view, record, changed, how)?;
         Ok(Building { generation, holding_since: None, not_before: Duration::ZERO })

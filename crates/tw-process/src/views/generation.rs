@@ -9,6 +9,7 @@ use super::meta::GenerationRecord;
 use crate::pipeline::{Deps, Pipeline, Turn};
 use crate::progress::{Progress, Standing, Wish};
 use crate::schedule::{Job, Scheduler, Task};
+use crate::snapshot::Restore;
 use crate::{Error, View, keys};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -47,9 +48,33 @@ pub(super) struct Generation {
     /// In the order in which they end.
     ending: Vec<Ending>,
     deps: Arc<Deps>,
+    /// Whether its partitions may begin with a snapshot.
+    restores: bool,
     changed: Arc<Signal>,
     /// Shared by everyone who reads it.
     readers: Arc<()>,
+}
+
+/// How the pipelines of a generation start.
+#[derive(Clone, Copy)]
+pub(super) struct Start<'a> {
+    pub(super) assigned: &'a Assigned,
+    /// They rest at once.
+    pub(super) paused: bool,
+    /// They may begin with a snapshot.
+    pub(super) restores: bool,
+}
+
+impl<'a> Start<'a> {
+    /// For a generation that is read.
+    pub(super) fn of(assigned: &'a Assigned) -> Self {
+        Self { assigned, paused: false, restores: true }
+    }
+
+    /// For one that is built anew: a snapshot may hold what it is built anew for.
+    pub(super) fn anew(assigned: &'a Assigned) -> Self {
+        Self { restores: false, ..Self::of(assigned) }
+    }
 }
 
 impl Job for Pipeline {
@@ -63,14 +88,14 @@ impl Job for Pipeline {
 }
 
 impl Generation {
-    /// Creates its keyspace if need be, and starts the pipelines of the assigned partitions; if `paused`, they rest at once.
+    /// Creates its keyspace if need be, and starts the pipelines of the assigned partitions
     pub(super) fn start(
         deps: &Arc<Deps>,
         scheduler: &Scheduler,
         view: &Arc<dyn View>,
         record: &GenerationRecord,
         changed: &Arc<Signal>,
-        (assigned, paused): (&Assigned, bool),
+        how: Start<'_>,
     ) -> Result<Self, Error> {
         let keyspace = deps.store.keyspace(&record.keyspace())?;
         let voids = keys::voids(deps.store.snapshot().as_ref(), keyspace)?;
@@ -81,14 +106,16 @@ impl Generation {
             parts: Arc::default(),
             ending: Vec::new(),
             deps: deps.clone(),
+            restores: how.restores,
             changed: changed.clone(),
             readers: Arc::default(),
         };
         let mut parts = Parts::new();
-        for at in record.partitions().filter(|at| assigned.holds(*at)) {
-            // What is stored can be read, unless nothing of it counts.
-            let from = if voids.contains(&at.partition) { generation.readable_from(at) } else { None };
-            parts.insert(at.partition, generation.start_part(scheduler, at, from, paused));
+        for at in record.partitions().filter(|at| how.assigned.holds(*at)) {
+            // What is stored can be read, unless nothing of it counts, or it is about to come.
+            let later = voids.contains(&at.partition) || generation.may_be_restored(at);
+            let from = if later { generation.readable_from(at) } else { None };
+            parts.insert(at.partition, generation.start_part(scheduler, at, from, how.paused));
         }
         generation.parts = Arc::new(parts);
         for partition in voids {
@@ -111,9 +138,38 @@ impl Generation {
             progress.wish(Wish::Pause);
         }
         let (deps, view) = (self.deps.clone(), self.view.clone());
-        let pipeline = Pipeline::new(deps, view, at, self.keyspace, progress.clone());
+        let mut pipeline = Pipeline::new(deps, view, at, self.keyspace, progress.clone());
+        if let Some(restore) = self.restore(at) {
+            pipeline.restore_first(restore);
+        }
         let task = scheduler.spawn_after(self.last_task(at.partition), Box::new(pipeline));
         Part { progress, task, readable_from, readers: Arc::default() }
+    }
+
+    /// How a snapshot of a partition is taken; None when none is to be taken.
+    fn restore(&self, at: StreamPartition) -> Option<Restore> {
+        let keeping = self.deps.keeping.lock().clone().filter(|_| self.restores)?;
+        let is_read = |ending: &Ending| {
+            ending.progress.at.partition == at.partition && ending.readers.strong_count() > 0
+        };
+        Some(Restore {
+            log: self.deps.log.clone(),
+            store: self.deps.store.clone(),
+            keeping,
+            view: self.view.name().to_owned(),
+            definition: self.view.definition(),
+            // A view of which this is not known cannot be told from an earlier one.
+            life: self.record.life?,
+            at,
+            keyspace: self.keyspace,
+            replaces: !self.ending.iter().any(is_read),
+        })
+    }
+
+    /// Whether a partition that starts now may begin with a snapshot.
+    fn may_be_restored(&self, at: StreamPartition) -> bool {
+        // What cannot be found out now is tried when it is opened.
+        self.restore(at).is_some_and(|restore| restore.is_wanted().unwrap_or(true))
     }
 
     fn progress(&self, at: StreamPartition) -> Arc<Progress> {
@@ -292,6 +348,17 @@ impl Reading {
     /// The partitions that are assigned to this node, in their order: what is stored of others may be old.
     pub fn partitions(&self) -> impl ExactSizeIterator<Item = PartitionId> {
         self.parts.keys().copied()
+    }
+
+    /// How far a partition is; None before that is known.
+    pub(crate) fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let report = self.parts.get(&partition)?.progress.report();
+        report.opened.then_some(report.cursor.position)
+    }
+
+    /// What tells the view from an earlier one of its name, if that is known.
+    pub(crate) fn life(&self) -> Option<u32> {
+        self.record.life
     }
 
     /// Whether a partition can be read. One that was assigned while the view ran can be, once it holds what the log held then:

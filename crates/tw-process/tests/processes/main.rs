@@ -1,6 +1,7 @@
 //! Tests that need processes of their own: one that is killed while it works, and some whose memory is measured.
 //!
-//! Without a harness, because the program starts itself: `processes kill FOLDER ROUND`, `processes memory FOLDER`.
+//! Without a harness, because the program starts itself: `processes kill FOLDER ROUND`, `processes export FOLDER`,
+//! `processes memory FOLDER`.
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -11,6 +12,7 @@
     reason = "these are tests, and share a folder with others"
 )]
 
+mod exporting;
 mod killed;
 #[path = "../suite/support/ledger.rs"]
 mod ledger;
@@ -27,8 +29,10 @@ fn main() {
     let argument = |index: usize| arguments.get(index).map(String::as_str);
     match (argument(1), argument(2), argument(3)) {
         (Some("kill"), Some(folder), Some(round)) => killed::child(Path::new(folder), round.parse().unwrap()),
+        (Some("export"), Some(folder), _) => exporting::child(Path::new(folder)),
         (Some("memory"), Some(folder), _) => memory::child(Path::new(folder)),
         _ => {
+            exporting::pro_1_pro_2_killed_16_times_while_it_stores_snapshots_each_that_is_seen_is_right();
             killed::pro_1_pro_2_pro_3_killed_25_times_under_load_every_event_counts_once();
             memory::memory_is_bounded_however_many_subjects_are_blocked();
         }

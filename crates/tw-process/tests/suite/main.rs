@@ -5,5 +5,6 @@ mod assigned;
 mod nodes;
 mod parked;
 mod rebuild;
+mod snapshots;
 mod support;
 mod workers;

@@ -299,6 +299,8 @@ fn open(
         index: Arc::new(Index::open(store.clone()).unwrap()),
         outboxes: Arc::new(Outboxes::default()),
         moved: Arc::default(),
+        keeping: Default::default(),
+        snapshots: Arc::default(),
     });
     let at = StreamPartition::new(view.stream(), PartitionId(0));
     let progress = Arc::new(Progress::new(at, Arc::default(), Arc::default(), env.clock.monotonic()));
