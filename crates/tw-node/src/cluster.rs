@@ -33,7 +33,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
-use tw_cluster::{Capacity, DATA_ROLE, Owners, Registration};
+use tw_cluster::{Capacity, DATA_ROLE, Owner, Owners, Registration};
+use tw_plan::placement::Unit;
+use tw_types::StreamPartition;
 
 /// The name under which a node's interface is registered.
 pub(crate) const PROTOCOL: &str = "http";
@@ -55,6 +57,12 @@ impl Cluster {
     /// The units of the nodes, once this one has joined.
     pub(crate) fn owners(&self) -> Option<&Owners> {
         self.joined.get().map(|joined| &joined.owners)
+    }
+
+    /// Whether this node writes to a partition.
+    pub(crate) fn owns(&self, at: StreamPartition) -> bool {
+        let owner = self.owners().map(|owners| owners.owner(&Unit::from(at)));
+        matches!(owner, Some(Owner::Here(_)))
     }
 
     /// Makes the ways to the other nodes.

@@ -24,6 +24,10 @@ pub struct Config {
     pub state: tw_state::Options,
     /// The workers that keep projections up to date.
     pub process: tw_process::Options,
+    /// Objects that are kept outside of the node.
+    pub depot: tw_depot::Options,
+    /// Snapshots of state in the depot.
+    pub snapshots: tw_process::snapshot::Options,
     /// Queries and projections.
     pub query: tw_project::Options,
     /// The node's part in a cluster, if it is one of many.
@@ -100,6 +104,8 @@ impl Config {
         in_table("events", self.events.check())?;
         in_table("state", self.state.check())?;
         in_table("process", self.process.check())?;
+        in_table("depot", self.depot.check())?;
+        in_table("snapshots", self.snapshots.check())?;
         in_table("query", self.query.check())?;
         self.cluster.check()?;
         in_table("kafka", self.kafka.check())?;

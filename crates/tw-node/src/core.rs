@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) events: EventStore,
     pub(crate) workers: tw_process::Handle,
+    /// Whether there is a depot for snapshots of state.
+    pub(crate) keeps_snapshots: bool,
     pub(crate) engine: Engine,
     pub(crate) sources: Arc<Sources>,
     pub(crate) definitions: Arc<Definitions>,

@@ -51,6 +51,9 @@ pub enum Error {
     /// The definitions in `$config` cannot be followed.
     #[error(transparent)]
     Project(#[from] tw_project::Error),
+    /// The depot does not open.
+    #[error(transparent)]
+    Depot(#[from] tw_depot::Error),
     /// Coordination does not start.
     #[error(transparent)]
     Coordination(#[from] tw_cluster::Error),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tw_api::parts::Source;
 use tw_cluster::{Owner, Owners, Standing};
 use tw_process::PartitionStatus;
+use tw_process::snapshot::Counts;
 use tw_types::{PartitionId, StreamPartition};
 
 /// The metrics of the process: nodes of one process share them.
@@ -55,6 +56,21 @@ fn describe() {
     describe_gauge!("tradewind_view_events_per_second", "Events that a view processes per second.");
     describe_gauge!("tradewind_view_parked", "Subjects of a view that wait for a person (PRO-3).");
     describe_gauge!("tradewind_view_state_bytes", "Bytes that the state of a view takes.");
+    describe_gauge!("tradewind_snapshot_stored", "Snapshots of state that were stored since the start.");
+    describe_gauge!("tradewind_snapshot_stored_bytes", "Bytes of them in the depot.");
+    describe_gauge!(
+        "tradewind_snapshot_failures",
+        "Snapshots that could not be stored, old ones that could not be removed, and depots that could not be asked."
+    );
+    describe_gauge!("tradewind_snapshot_restored", "Partitions that began with a snapshot.");
+    describe_gauge!(
+        "tradewind_snapshot_refused",
+        "Snapshots that were not taken: damaged, incomplete, or of another log."
+    );
+    describe_gauge!(
+        "tradewind_snapshot_lag_events",
+        "The most events after the newest snapshot of a partition that this node stores."
+    );
     describe_gauge!("tradewind_source_lag_seconds", "How far the log is behind a source.");
     describe_gauge!("tradewind_source_lag_bytes", "The same in bytes of the source's own log.");
     describe_gauge!("tradewind_source_retained_bytes", "Bytes of its own log that a source keeps for us.");
@@ -118,6 +134,7 @@ impl Gauges {
         self.set("tradewind_dedup_bytes", [], core.events.dedup_bytes() as f64);
         self.streams(core);
         self.views(core);
+        self.snapshots(core);
         if let Some(owners) = core.cluster.owners() {
             self.cluster(owners);
         }
@@ -179,6 +196,20 @@ impl Gauges {
         self.set("tradewind_cluster_units_unowned", [], unowned.len() as f64);
         self.set("tradewind_cluster_unowned_seconds", [], longest_ms as f64 / 1_000.0);
         self.set("tradewind_cluster_units_in_transit", [], owners.in_transit() as f64);
+    }
+
+    fn snapshots(&mut self, core: &Core) {
+        if !core.keeps_snapshots {
+            return;
+        }
+        let Counts { stored, stored_bytes, failures, restored, refused, lag_events } =
+            core.workers.snapshot_counts();
+        self.set("tradewind_snapshot_stored", [], stored as f64);
+        self.set("tradewind_snapshot_stored_bytes", [], stored_bytes as f64);
+        self.set("tradewind_snapshot_failures", [], failures as f64);
+        self.set("tradewind_snapshot_restored", [], restored as f64);
+        self.set("tradewind_snapshot_refused", [], refused as f64);
+        self.set("tradewind_snapshot_lag_events", [], lag_events as f64);
     }
 
     fn source(&mut self, source: &Source) {

@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 17] = [
+const TABLES: [Table; 19] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -60,6 +60,18 @@ const TABLES: [Table; 17] = [
         name: "process.retry",
         about: "When events that cannot be processed are tried again.",
         source: include_str!("../../../tw-order/src/gate/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "depot",
+        about: "Objects that are kept outside of the node.",
+        source: include_str!("../../../tw-depot/src/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "snapshots",
+        about: "Snapshots of state in the depot: docs/operations.md says what they are for.",
+        source: include_str!("../../../tw-process/src/snapshot/options.rs"),
         item: "Options",
     },
     Table {

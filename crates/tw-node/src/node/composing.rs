@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use tw_capture::Place;
 use tw_cluster::{Coordination, EtcdCoordination, MemoryCoordination, MemoryOptions, Revision, SystemTime};
+use tw_depot::Objects;
 use tw_env::Env;
 use tw_log::Log;
 use tw_project::Engine;
@@ -68,6 +69,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         sources.clone(),
         env.clone(),
     ));
+    keep_snapshots(&config, &workers, &cluster)?;
     definitions.follow().await?;
     let components = live::Components {
         engine: engine.clone(),
@@ -75,6 +77,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         events: events.clone(),
         http: OnceLock::new(),
     };
+    let keeps_snapshots = !config.depot.place.is_empty();
     let cluster_options = config.cluster.clone();
     let options = live::Options::new(config, env.clone(), components);
     options.follow().await?;
@@ -89,6 +92,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         log: shared,
         events,
         workers,
+        keeps_snapshots,
         engine,
         sources,
         definitions,
@@ -97,6 +101,20 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         fenced: watch::Sender::new(false),
     });
     Ok(Composed { core, log, identity })
+}
+
+/// Has snapshots of state stored and taken, if there is a depot.
+fn keep_snapshots(
+    config: &Config,
+    workers: &tw_process::Handle,
+    cluster: &Arc<Cluster>,
+) -> Result<(), Error> {
+    let Some(depot) = Objects::open(&config.depot, tokio::runtime::Handle::current())? else {
+        return Ok(());
+    };
+    let (is_alone, cluster) = (!config.cluster.enabled, Arc::downgrade(cluster));
+    let owns = move |at| is_alone || cluster.upgrade().is_some_and(|cluster| cluster.owns(at));
+    Ok(workers.keep_snapshots(Arc::new(depot), config.snapshots.clone(), owns)?)
 }
 
 /// The engine of queries, which asks other nodes for what they have.

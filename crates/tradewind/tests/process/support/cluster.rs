@@ -3,6 +3,7 @@
 use super::Node;
 use serde_json::Value;
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use tempfile::TempDir;
 use tw_testing::{Etcd, Kafka, eventually};
@@ -11,7 +12,7 @@ use tw_testing::{Etcd, Kafka, eventually};
 pub(crate) struct Cluster {
     pub(crate) kafka: Kafka,
     pub(crate) etcd: Etcd,
-    placement: &'static str,
+    placement: String,
     nodes: Vec<(TempDir, Option<Node>)>,
 }
 
@@ -21,9 +22,9 @@ impl Cluster {
         Self::start_with(count, "cooldown_ms = 0")
     }
 
-    /// Starts one whose units are placed by these options.
-    pub(crate) fn start_with(count: usize, placement: &'static str) -> Self {
-        let nodes = Vec::new();
+    /// Starts one whose units are placed by these options; tables may follow them.
+    pub(crate) fn start_with(count: usize, placement: &str) -> Self {
+        let (nodes, placement) = (Vec::new(), placement.to_owned());
         let mut cluster = Self { kafka: Kafka::start(), etcd: Etcd::start(), placement, nodes };
         (0..count).for_each(|_| cluster.add());
         cluster
@@ -46,6 +47,11 @@ impl Cluster {
 
     pub(crate) fn node(&self, number: usize) -> &Node {
         self.nodes[number].1.as_ref().unwrap()
+    }
+
+    /// The folder of a node's data.
+    pub(crate) fn data(&self, number: usize) -> PathBuf {
+        self.nodes[number].0.path().join("data")
     }
 
     pub(crate) fn kill(&mut self, number: usize) {
