@@ -79,6 +79,9 @@ proptest! {
                     nodes[0].append(0, &names.iter().map(String::as_str).collect::<Vec<_>>());
                 }
                 Step::Clear => {
+                    // One that cannot be processed would hold up everything behind it.
+                    let end = nodes[0].log.bounds(nodes[0].at(0)).unwrap().end;
+                    nodes[0].heal(0, end.0);
                     let clear = Sample { subject: None, ty: CLEAR };
                     world::append(nodes[0].log.as_ref(), &nodes[0].stream, 0, &[clear]);
                 }
