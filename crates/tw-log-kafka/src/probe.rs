@@ -75,8 +75,10 @@ impl Probe {
 
     fn offsets(&self, partitions: &[Arc<Partition>], which: At) -> Result<HashMap<(Arc<str>, i32), u64>> {
         let mut wanted = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            let added = wanted.add_partition_offset(&partition.topic, partition.number(), which);
+        // Each once, however many wait for it: of what is in its list twice the library asks nonsense.
+        let places: BTreeSet<_> = partitions.iter().map(|p| (&*p.topic, p.number())).collect();
+        for (topic, number) in places {
+            let added = wanted.add_partition_offset(topic, number, which);
             added.map_err(|cause| self.failed(cause))?;
         }
         if partitions.is_empty() {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tw_log::{CONFIG_PARTITION, Error, Result};
-use tw_types::StreamPartition;
+use tw_types::{StreamPartition, chain};
 
 /// How long a transaction that is being committed is waited for before the next look.
 const SOON: Duration = Duration::from_millis(2);
@@ -81,7 +81,8 @@ impl Watch {
             let set = self.set_goals(waiting.iter_mut().flat_map(|waiting| &mut waiting.goals));
             self.waiting = waiting;
             if let Err(error) = set.and_then(|()| self.look(is_due, every)) {
-                tracing::debug!(%error, "other writers cannot be followed now");
+                let error = chain(&error);
+                tracing::debug!(error, "other writers cannot be followed now");
             }
             if is_due {
                 next_look = Instant::now() + every;

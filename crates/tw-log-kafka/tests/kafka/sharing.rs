@@ -1,6 +1,7 @@
 //! What one process writes, the others learn.
 
 use super::{all, ids, open, options, put, stream};
+use futures_util::future::join_all;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -37,6 +38,22 @@ async fn after_a_refresh_everything_is_there_that_another_process_was_told_is_st
     put(&reader, at, "mine", Some(Offset(25))).await.unwrap();
     writer.refresh(&[at]).await.unwrap();
     assert_eq!(writer.bounds(at).unwrap().end, Offset(26));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_may_be_asked_for_many_times_at_once() {
+    let kafka = Kafka::shared();
+    let options = Options { follow_ms: NEVER_MS, ..options(&kafka) };
+    let (writer, reader) = (open(&options, "a"), open(&options, "b"));
+    let at = stream(&writer, "popular").await;
+    for number in 0..5 {
+        let end = put(&writer, at, &number.to_string(), None).await.unwrap().end();
+        let twice = [at, at];
+        for refreshed in join_all((0..20).map(|_| reader.refresh(&twice))).await {
+            refreshed.unwrap();
+        }
+        assert_eq!(reader.bounds(at).unwrap().end, end);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
