@@ -219,13 +219,6 @@ impl Ticket {
         output
     }
 
-    /// Its latency says nothing: a part of it is another node's.
-    pub(crate) fn ignore(&self) {
-        if let Some(inside) = &self.0 {
-            inside.stay().counts = false;
-        }
-    }
-
     /// Its answer begins, and this is how it went.
     pub(crate) fn done(mut self, outcome: Outcome) {
         if let Some(inside) = self.0.take() {

@@ -5,16 +5,17 @@
 //! same one whoever owns it when the request comes again.
 
 use super::{Request, in_time};
-use crate::Problem;
 use crate::body::Body;
 use crate::forward::{Forward, Tried, collect, not_owner, unknown};
 use crate::headers::{self, SHARE};
 use crate::options::ms;
 use crate::parts::{Unanswered, Way};
-use futures_util::future::join_all;
+use crate::{Code, Problem};
+use futures_util::future::{Either, join_all, select};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use tw_log::store::{Appended, AppendedEvent, Write};
 use tw_types::{Offset, PartitionId, Position, StreamPartition, Token, Version};
 
@@ -60,83 +61,125 @@ pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
     if forward.is_hop() {
         return here(request, &forward).await;
     }
-    let mut doubt = None;
-    let done = distribute(request, &forward, &mut doubt).await;
-    // What was sent once without an answer may be stored, although it could not be sent again.
+    let write = request.write(None).await?;
+    if write.is_empty() {
+        return Ok(Done::Answered(super::nothing()));
+    }
+    let mut progress = Progress::new(&write);
+    let done = distribute(request, &forward, write, &mut progress).await;
     let status = match &done {
         Ok(Done::Answered(response)) => response.status(),
         Ok(Done::Appended(_)) => StatusCode::OK,
         Err(problem) => problem.code().status(),
     };
-    match doubt {
+    // Who hears that the node cannot takes it that nothing was stored.
+    match progress.doubt {
         Some(unanswered) if status.is_server_error() => Err(unknown(&unanswered)),
+        None if status.is_server_error() && progress.has_stored => Err(partly(&progress.left)),
         _ => done,
     }
 }
 
-/// Has each owner store its share; `doubt` is the last that may have been stored without an answer.
+/// How far a request is whose shares go to several owners.
+struct Progress {
+    /// Where each event goes.
+    places: Vec<PartitionId>,
+    /// The partitions whose events are not stored yet.
+    left: BTreeSet<PartitionId>,
+    events: Vec<Option<AppendedEvent>>,
+    token: Token,
+    has_stored: bool,
+    /// The last share that may have been stored without an answer.
+    doubt: Option<Unanswered>,
+    /// The last share that was refused.
+    refused: Option<Result<Response<Body>, Problem>>,
+}
+
+impl Progress {
+    fn new(write: &Write) -> Self {
+        let places: Vec<PartitionId> = write.places().map(|at| at.partition).collect();
+        let (left, events) = (places.iter().copied().collect(), vec![None; places.len()]);
+        let token = Token::new();
+        Self { places, left, events, token, has_stored: false, doubt: None, refused: None }
+    }
+
+    fn take(&mut self, only: &BTreeSet<PartitionId>, share: Result<Share, Problem>) {
+        match share {
+            Ok(Share::Elsewhere) => {}
+            Ok(Share::Unknown(unanswered)) => self.doubt = Some(unanswered),
+            Ok(Share::Refused(response)) => self.refused = Some(Ok(response)),
+            Err(problem) => self.refused = Some(Err(problem)),
+            Ok(Share::Appended(appended)) => {
+                let indices = self.places.iter().enumerate().filter(|(_, at)| only.contains(at));
+                for ((index, _), event) in indices.zip(appended.events) {
+                    if let Some(slot) = self.events.get_mut(index) {
+                        *slot = Some(event);
+                    }
+                }
+                self.token.merge(&appended.token);
+                self.left.retain(|at| !only.contains(at));
+                self.has_stored = true;
+            }
+        }
+    }
+
+    /// What ends the request, if a refusal does. While a part of it is stored, who cannot at the moment is asked again: the client
+    /// would send all of it once more.
+    fn refusal(&mut self) -> Option<Result<Response<Body>, Problem>> {
+        let refused = self.refused.take()?;
+        let status = match &refused {
+            Ok(response) => response.status(),
+            Err(problem) => problem.code().status(),
+        };
+        (!self.has_stored || status != StatusCode::SERVICE_UNAVAILABLE).then_some(refused)
+    }
+}
+
+/// Has each owner store its share.
 async fn distribute(
     request: &Request<'_>,
     forward: &Forward<'_>,
-    doubt: &mut Option<Unanswered>,
+    write: Write,
+    progress: &mut Progress,
 ) -> Result<Done, Problem> {
-    let call = request.call;
-    let write = request.write(None).await?;
-    if write.is_empty() {
-        return Ok(Done::Answered(super::nothing()));
-    }
-    let places: Vec<PartitionId> = write.places().map(|at| at.partition).collect();
-    let mut left: BTreeSet<PartitionId> = places.iter().copied().collect();
     let can_repeat = write.can_repeat() || request.key.is_some();
     let mut whole = Some(write);
-    let mut events: Vec<Option<AppendedEvent>> = vec![None; places.len()];
-    let mut token = Token::new();
-    let mut refused = None;
     loop {
-        let groups = groups(request, &left);
-        let some_here = groups.iter().any(|(way, _)| *way == Way::Here);
-        let some_there = groups.iter().any(|(way, _)| matches!(way, Way::Node(_)));
-        let all_here = groups.len() == 1 && groups.iter().all(|(way, _)| *way == Way::Here);
+        let groups = groups(request, &progress.left);
+        let is_here = |way: &Way| *way == Way::Here;
+        let all_here = groups.len() == 1 && groups.iter().all(|(way, _)| is_here(way));
         let ready = whole.take().filter(|_| all_here && request.key.is_none());
         let carried = groups.into_iter().zip(std::iter::once(ready).chain(std::iter::repeat_with(|| None)));
-        let carried =
-            carried.map(|((way, only), ready)| carry(request, forward, way, only, ready, can_repeat));
-        let carried = join_all(carried);
-        let carried = match (some_here, some_there) {
-            (_, false) => carried.await,
-            (false, true) => call.ticket.elsewhere(carried).await,
-            // Its own part is soon done, and then it waits for the others.
-            (true, true) => {
-                call.ticket.ignore();
-                call.ticket.outside(carried).await
-            }
-        };
-        for (only, share) in carried {
-            match share? {
-                Share::Elsewhere => {}
-                Share::Unknown(unanswered) => *doubt = Some(unanswered),
-                Share::Refused(response) => refused = Some(response),
-                Share::Appended(appended) => {
-                    let indices = (0..places.len())
-                        .filter(|index| places.get(*index).is_some_and(|at| only.contains(at)));
-                    for (index, event) in indices.zip(appended.events) {
-                        if let Some(slot) = events.get_mut(index) {
-                            *slot = Some(event);
-                        }
-                    }
-                    token.merge(&appended.token);
-                    left.retain(|at| !only.contains(at));
-                }
-            }
+        let (own, others): (Vec<_>, Vec<_>) = carried.partition(|((way, _), _)| is_here(way));
+        let start = |((way, only), ready)| carry(request, forward, way, only, ready, can_repeat);
+        let (own, others) = (own.into_iter().map(start).collect(), others.into_iter().map(start).collect());
+        for (only, share) in together(request, own, others).await {
+            progress.take(&only, share);
         }
-        if let Some(response) = refused {
-            return Ok(Done::Answered(response));
+        if let Some(refused) = progress.refusal() {
+            return refused.map(Done::Answered);
         }
-        if left.is_empty() {
-            return Ok(Done::Appended(Appended { events: events.into_iter().flatten().collect(), token }));
+        if progress.left.is_empty() {
+            let events = std::mem::take(&mut progress.events).into_iter().flatten().collect();
+            return Ok(Done::Appended(Appended { events, token: std::mem::take(&mut progress.token) }));
         }
-        forward.pause(&name(request, &left)).await?;
+        forward.pause(&name(request, &progress.left)).await?;
     }
+}
+
+/// Has shares carried out at the same time, here and elsewhere. The request keeps its room at the door until its own part is done.
+async fn together<F: Future>(request: &Request<'_>, own: Vec<F>, others: Vec<F>) -> Vec<F::Output> {
+    let ticket = &request.call.ticket;
+    if own.is_empty() {
+        return ticket.elsewhere(join_all(others)).await;
+    }
+    let (own, others) = (join_all(own), join_all(others));
+    let mut done = match select(pin!(own), pin!(others)).await {
+        Either::Left((own, others)) => (own, ticket.outside(others).await),
+        Either::Right((others, own)) => (own.await, others),
+    };
+    done.0.append(&mut done.1);
+    done.0
 }
 
 /// A share that another node has sent here, or a whole request that is for this node.
@@ -256,6 +299,16 @@ fn share(call: &crate::service::Call) -> Result<Option<BTreeSet<PartitionId>>, P
     partitions.map(Some).map_err(|_| {
         Problem::parameter(SHARE.as_str(), format!("`{list}` is not a list of partitions: use `0,3`"))
     })
+}
+
+/// What a client is told that must not send all of it again as if nothing had happened.
+fn partly(left: &BTreeSet<PartitionId>) -> Problem {
+    let list: Vec<String> = left.iter().map(PartitionId::to_string).collect();
+    let detail = format!(
+        "a part of the events is stored, those for partition {} are not: send all of them again with the same ids",
+        list.join(", ")
+    );
+    Problem::new(Code::OutcomeUnknown, detail)
 }
 
 fn name(request: &Request<'_>, partitions: &BTreeSet<PartitionId>) -> String {
