@@ -8,9 +8,9 @@ use std::time::Duration;
 use tw_plan::overload::Priority;
 
 /// The statuses that are counted by themselves; the others are counted as 0.
-const STATUSES: [u16; 23] = [
-    200, 201, 204, 304, 400, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 422, 429, 431, 500, 503, 504,
-    507, 0,
+const STATUSES: [u16; 24] = [
+    200, 201, 204, 304, 400, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 422, 423, 429, 431, 500, 503,
+    504, 507, 0,
 ];
 
 /// Handles of all metrics, so that measuring costs no lookup.
@@ -142,4 +142,15 @@ fn describe() {
         "tradewind_http_connections_stalled_total",
         "Connections closed because the client took nothing for too long."
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_of_a_problem_is_counted_by_itself() {
+        let missing = crate::Code::ALL.iter().filter(|code| !STATUSES.contains(&code.status().as_u16()));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&crate::Code>::new());
+    }
 }

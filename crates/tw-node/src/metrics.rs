@@ -122,6 +122,13 @@ pub(crate) struct Gauges {
     now: BTreeSet<Series>,
 }
 
+/// The process may go on, with a node that knows nothing of what this one has said.
+impl Drop for Gauges {
+    fn drop(&mut self) {
+        Self::forget(self.before.union(&self.now));
+    }
+}
+
 impl Gauges {
     /// Refreshes every gauge. What is not known, and what is gone, is not a number: no rule of an alarm holds for it.
     pub(crate) async fn refresh(&mut self, core: &Arc<Core>) {
@@ -140,10 +147,14 @@ impl Gauges {
         }
         sources.iter().for_each(|source| self.source(source));
         let now = std::mem::take(&mut self.now);
-        for (name, labels) in self.before.difference(&now) {
+        Self::forget(self.before.difference(&now));
+        self.before = now;
+    }
+
+    fn forget<'a>(gone: impl Iterator<Item = &'a Series>) {
+        for (name, labels) in gone {
             gauge!(*name, labels).set(f64::NAN);
         }
-        self.before = now;
     }
 
     fn set<const N: usize>(&mut self, name: &'static str, labels: [(&'static str, &str); N], value: f64) {
