@@ -110,12 +110,12 @@ impl Reader {
 
     /// Serves reads until nobody can ask any more.
     pub(crate) fn run(mut self, jobs: mpsc::Receiver<Job>) {
-        let mut rests = true;
+        let mut rests = false;
         loop {
             let job = match jobs.recv_timeout(REST) {
                 Ok(job) => job,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.rest(std::mem::replace(&mut rests, true));
+                    rests = self.rest(rests);
                     continue;
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -134,16 +134,18 @@ impl Reader {
     }
 
     /// Nobody reads: hears what the library has to say, which it keeps, and sorts, until it is asked. In an outage that grows.
-    fn rest(&mut self, rested: bool) {
+    /// Gives whether it rests.
+    fn rest(&mut self, rested: bool) -> bool {
         if !rested {
             self.cursor = None;
             // With nothing assigned, nothing else comes.
             if let Err(error) = self.consumer.unassign() {
                 tracing::debug!(%error, "a reader keeps what it was reading");
-                return;
+                return false;
             }
         }
         while self.consumer.poll(Duration::ZERO).is_some() {}
+        true
     }
 
     fn failed(&self, cause: KafkaError) -> Error {

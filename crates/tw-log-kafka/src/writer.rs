@@ -144,7 +144,7 @@ impl Writer {
                 self.is_broken = true;
                 match self.decide(&partitions, &plan.writes, deadline) {
                     Some(true) => self.committed(group, &partitions, &plan.writes, placed),
-                    Some(false) => Next::Again,
+                    Some(false) => self.once_more(deadline),
                     None => Next::Fail(Error::Unknown(Arc::new(io::Error::other(cause.to_string())))),
                 }
             }
@@ -202,8 +202,12 @@ impl Writer {
 
     /// Waits a moment, unless the log is closing or it has taken too long already.
     fn wait_for_brokers(&self, error: Error, deadline: Instant) -> Next {
-        let is_over = Instant::now() > deadline || self.shared.queue.closed().is_some();
-        if is_over || !matches!(error, Error::Unavailable { .. }) {
+        let is_closing = self.shared.queue.closed().is_some();
+        if is_closing {
+            // Each of the others would wait as long.
+            self.shared.queue.fail_all(&error);
+        }
+        if is_closing || Instant::now() > deadline || !matches!(error, Error::Unavailable { .. }) {
             return Next::Fail(error);
         }
         tracing::warn!(%error, "the log waits for its servers");
