@@ -108,7 +108,10 @@ impl Cluster {
         let host = Arc::new(Host::new(core, identity.clone()));
         let (probes, ownership) = (Arc::new(probes::Probes::new()), options.ownership.clone());
         let owners = Owners::join(coordination, registration, host.clone(), probes, ownership).await?;
-        let tasks = vec![tokio::spawn(load::tell(Arc::downgrade(core), options.report_ms))];
+        let tasks = vec![
+            tokio::spawn(load::tell(Arc::downgrade(core), options.report_ms)),
+            tokio::spawn(history::tell_left(Arc::downgrade(core))),
+        ];
         let joined = Joined { owners, host, tasks };
         // Only this function sets it, and a node joins once.
         let _first = self.joined.set(joined);

@@ -34,6 +34,17 @@ fn ids(node: &Node) -> Vec<u64> {
     ids
 }
 
+/// What a node shows of who came and who left: `registered n0`.
+fn membership(node: &Node) -> Vec<String> {
+    let shown = node.ok(&["replay", "$cluster", "-o", "ndjson"]);
+    let said = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let [ty, subject] = ["type", "subject"].map(|member| event[member].as_str().unwrap().to_owned());
+        format!("{} {}", ty.rsplit('.').next().unwrap(), subject.strip_prefix("node/").unwrap())
+    };
+    shown.lines().map(said).collect()
+}
+
 #[test]
 fn clu_1_any_node_takes_any_request_and_a_killed_owner_is_replaced() {
     let mut cluster = Cluster::start(3);
@@ -66,6 +77,18 @@ fn clu_1_any_node_takes_any_request_and_a_killed_owner_is_replaced() {
         let all = || (ids(cluster.node(number)) == (0..expected).collect::<Vec<_>>()).then_some(());
         eventually(all, || format!("n{number} shows {:?}", ids(cluster.node(number))));
     }
+    // Each was killed once at least, and is back.
+    let told = || {
+        let told = membership(cluster.node(0));
+        let count =
+            |what: &str, number| told.iter().filter(|said| **said == format!("{what} n{number}")).count();
+        let is_whole = |number: &usize| {
+            let (came, left) = (count("registered", *number), count("left", *number));
+            came > 1 && left == came - 1
+        };
+        [0, 1, 2].iter().all(is_whole).then_some(())
+    };
+    eventually(told, || format!("{:?}", membership(cluster.node(0))));
 }
 
 #[test]
@@ -97,6 +120,8 @@ fn a_node_that_is_drained_has_nothing_any_more_and_takes_its_share_once_it_start
     assert!(said(&last).contains("every node drains"), "{}", said(&last));
     cluster.node(0).ok(&["cluster", "activate", "n0"]);
     assert_eq!(cluster.stop(1).code(), Some(0));
+    let has_left = || (membership(cluster.node(0)).last()? == "left n1").then_some(());
+    eventually(has_left, || format!("{:?}", membership(cluster.node(0))));
     cluster.start_again(1);
     eventually(|| (owned(&cluster, 1) > 0).then_some(()), || format!("{:?}", cluster.nodes(0)));
     assert!(cluster.nodes(0).iter().all(|node| node["state"] == "active"), "{:?}", cluster.nodes(0));
