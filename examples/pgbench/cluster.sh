@@ -41,7 +41,8 @@ etcd_start() {
 
 # Signal, process: ends a server and waits for its end.
 end() {
-  kill "-$1" "$2"
+  # It may be dead already.
+  kill "-$1" "$2" 2>/dev/null || true
   wait "$2" 2>/dev/null || true
 }
 

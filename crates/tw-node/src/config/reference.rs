@@ -112,7 +112,7 @@ const TABLES: [Table; 19] = [
     },
     Table {
         name: "kafka",
-        about: "The log of a cluster, on Apache Kafka 4.0 or newer.",
+        about: "The log of a cluster, on Apache Kafka 4.0 or 4.1.",
         source: include_str!("../../../tw-log-kafka/src/options.rs"),
         item: "Options",
     },
