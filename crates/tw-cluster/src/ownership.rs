@@ -52,6 +52,13 @@ pub trait Units: Send + Sync + 'static {
     /// Every unit that there is, wherever it is.
     fn all(&self) -> BTreeSet<Unit>;
 
+    /// How much work a unit is next to others, in any measure that is the same for all, with a constant for what it is when idle.
+    /// None: it was not measured yet, so it counts as the mean of the others, and is not moved to be more even.
+    fn weight(&self, unit: &Unit) -> Option<u32> {
+        let _all_alike = unit;
+        Some(1)
+    }
+
     /// The units whose state is to be kept warm here from now on, and no others.
     fn keep(&self, kept: &BTreeSet<Unit>);
 

@@ -19,6 +19,7 @@ mod probes;
 mod remote;
 mod units;
 mod ways;
+mod weights;
 mod wire;
 
 pub(crate) use host::Host;

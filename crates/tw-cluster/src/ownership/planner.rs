@@ -126,8 +126,8 @@ fn answering(transaction: Transaction, keys: &Keys, asked: Revision) -> Transact
 /// What a plan is made of, as this node knows it.
 pub(super) fn input(shared: &Shared) -> (Vec<Node>, Vec<Load>) {
     let nodes = nodes(&shared.known.read().members);
-    let loads = shared.units.all().into_iter().map(|unit| Load { unit, weight: Some(1) }).collect();
-    (nodes, loads)
+    let load = |unit| Load { weight: shared.units.weight(&unit), unit };
+    (nodes, shared.units.all().into_iter().map(load).collect())
 }
 
 /// What about a node matters to the plan.

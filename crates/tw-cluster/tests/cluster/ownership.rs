@@ -19,6 +19,7 @@ on_both_engines!(
     a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself,
     clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends,
     what_hysteresis_holds_back_is_moved_on_request,
+    a_unit_that_weighs_as_much_as_many_others_shares_its_node_with_few,
 );
 
 const UNITS: u32 = 12;
@@ -32,6 +33,8 @@ struct World {
     opened: Mutex<BTreeMap<Unit, u32>>,
     /// Who answers nobody.
     deaf: Mutex<BTreeSet<String>>,
+    /// What units weigh that do not weigh 1.
+    heavy: Mutex<BTreeMap<Unit, u32>>,
 }
 
 impl Prober for World {
@@ -51,6 +54,10 @@ struct Host {
 impl Units for Host {
     fn all(&self) -> BTreeSet<Unit> {
         (0..UNITS).map(|number| Unit::new(&format!("7/{number}")).unwrap()).collect()
+    }
+
+    fn weight(&self, unit: &Unit) -> Option<u32> {
+        Some(self.world.heavy.lock().get(unit).copied().unwrap_or(1))
     }
 
     fn keep(&self, kept: &BTreeSet<Unit>) {
@@ -164,6 +171,23 @@ async fn clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_le
     in_time(engine, b.leave()).await.unwrap();
     shared_among(engine, &[("c", &c)], &world, 12).await;
     assert_eq!(*world.fenced.lock(), BTreeSet::new(), "who leaves has shut what it had");
+}
+
+async fn a_unit_that_weighs_as_much_as_many_others_shares_its_node_with_few(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join(engine.connect(), "a", &world)).await;
+    let b = in_time(engine, join(engine.connect(), "b", &world)).await;
+    shared_among(engine, &[("a", &a), ("b", &b)], &world, 4).await;
+    let heavy = Unit::new("7/3").unwrap();
+    world.heavy.lock().insert(heavy.clone(), UNITS - 1);
+    // A node may have a tenth more than its share of 11.
+    let shares_with_few = || {
+        let open = world.open.lock();
+        let node = open.get(&heavy).map(|(node, _)| node.clone());
+        let beside = open.values().filter(|(other, _)| Some(other) == node.as_ref()).count();
+        open.len() == UNITS as usize && beside <= 3
+    };
+    in_time(engine, until(shares_with_few)).await;
 }
 
 async fn clu_1_clu_3_a_node_that_falls_silent_is_fenced_off_and_what_others_have_stays_open(

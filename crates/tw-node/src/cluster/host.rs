@@ -1,6 +1,7 @@
 //! What this node has: the other end of the cluster's decisions.
 
 use super::gates::Gates;
+use super::weights::{self, Weights};
 use super::{Identity, Subject, history};
 use crate::core::Core;
 use futures_util::future::BoxFuture;
@@ -29,6 +30,7 @@ pub(crate) struct Host {
     said: tokio::sync::Mutex<u64>,
     /// The units that there were at the last look.
     seen: Mutex<BTreeSet<Unit>>,
+    weights: Mutex<Weights>,
 }
 
 impl Host {
@@ -43,7 +45,20 @@ impl Host {
             identity,
             said: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
+            weights: Mutex::default(),
         }
+    }
+
+    /// Looks where all partitions end, by which they are weighed.
+    pub(super) fn weigh(&self, core: &Core) {
+        let streams = core.log.streams();
+        let ends = streams.iter().flat_map(|stream| {
+            (0..stream.partitions).filter_map(|partition| {
+                let at = StreamPartition::new(stream.id, PartitionId(partition));
+                Some((at, core.log.bounds(at).ok()?.end.0))
+            })
+        });
+        self.weights.lock().look(ends, core.env.clock.monotonic());
     }
 
     /// Whether there are other units than at the last look.
@@ -121,6 +136,13 @@ impl Units for Host {
         }
         units.extend(core.engine.catalog().sources().filter_map(|source| Subject::source(&source.def.name)));
         units
+    }
+
+    fn weight(&self, unit: &Unit) -> Option<u32> {
+        match Subject::of(unit) {
+            Some(Subject::Partition(at)) => self.weights.lock().of(at),
+            _ => Some(weights::IDLE),
+        }
     }
 
     fn keep(&self, kept: &BTreeSet<Unit>) {

@@ -23,14 +23,15 @@ fn used() -> Option<(u64, u64)> {
     Some((ticks, pages * rustix::param::page_size() as u64))
 }
 
-/// Tells how busy the node is, until it is gone.
+/// Tells how busy the node is, and weighs all partitions, until it is gone.
 pub(crate) async fn tell(core: Weak<Core>, every_ms: u64) {
     let every = Duration::from_millis(every_ms);
     let mut before = used().map(|(ticks, _)| ticks);
     loop {
         tokio::time::sleep(every).await;
         let Some(core) = core.upgrade() else { return };
-        let Some(owners) = core.cluster.owners() else { return };
+        let (Some(owners), Some(host)) = (core.cluster.owners(), core.cluster.host()) else { return };
+        host.weigh(&core);
         // What is not known is not told.
         let Some((ticks, memory_bytes)) = used() else { continue };
         let Some(spent) = before.replace(ticks).map(|before| ticks.saturating_sub(before)) else { continue };
