@@ -9,6 +9,7 @@ mod log;
 mod process;
 mod project;
 mod report;
+mod scale;
 mod scratch;
 mod state;
 mod store;
@@ -39,6 +40,8 @@ enum Command {
     Process(process::Args),
     /// Projections, queries over histories, and reads by key.
     Project(project::Args),
+    /// What more nodes bring to work that waits, and what a shared log costs work that computes.
+    Scale(scale::Args),
     /// The event store: appends, reads, memory.
     Store(store::Args),
 }
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::State(args) => state::run(args),
         Command::Process(args) => process::run(args),
         Command::Project(args) => project::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Store(args) => store::run(args),
     }
 }

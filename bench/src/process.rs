@@ -1,6 +1,6 @@
 //! `bench process`: the partition workers next to a bare loop over the same events.
 
-mod view;
+pub(crate) mod view;
 
 use crate::log::setup::{PARTITIONS, Payloads, open};
 use crate::report::{median, ms, quantile};
@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (log, partitions) = open(&folder.path().join("log"), u64::MAX, tw_log::Options::default())?;
-    fill(log.as_ref(), &partitions, args.events)?;
+    fill(&runtime, log.as_ref(), &partitions, args.events)?;
     let bench = Bench { folder: folder.path(), runtime, log, partitions };
     bench.throughput(args.rounds, args.events)?;
     bench.latency(args.singles)
@@ -221,7 +221,12 @@ impl Bench<'_> {
 }
 
 /// Fills the partitions by turns; all events of a subject are in one.
-fn fill(log: &dyn Log, partitions: &[StreamPartition], events: u64) -> Result<()> {
+pub(crate) fn fill(
+    runtime: &Runtime,
+    log: &dyn Log,
+    partitions: &[StreamPartition],
+    events: u64,
+) -> Result<()> {
     let (payloads, mut builder) = (Payloads::text(), BatchBuilder::new());
     let mut acks = VecDeque::new();
     for first in (0..events).step_by(BATCH as usize) {
@@ -234,7 +239,7 @@ fn fill(log: &dyn Log, partitions: &[StreamPartition], events: u64) -> Result<()
         {
             tw_log::Ack::wait(ack)?;
         }
-        let permit = log.try_reserve(batch.bytes())?;
+        let permit = runtime.block_on(log.reserve(batch.bytes()))?;
         acks.push_back(log.append(permit, vec![Append { at, batch, expected_end: None }]));
     }
     for ack in acks {
