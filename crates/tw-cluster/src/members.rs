@@ -47,9 +47,19 @@ impl Members {
     /// [`Error::NodeTaken`] while another lease holds the name, [`Error::NoLease`], [`Error::InvalidKey`],
     /// [`Error::TooLarge`], [`Error::Unavailable`], [`Error::Unknown`] (join again), [`Error::Refused`].
     pub async fn join(&self, lease: &Lease, registration: &Registration) -> Result<Membership> {
+        self.join_as(Standing::Active, lease, registration).await
+    }
+
+    /// Registers a node that is to be given work, or that drains, as [`Members::join`] does.
+    pub(crate) async fn join_as(
+        &self,
+        standing: Standing,
+        lease: &Lease,
+        registration: &Registration,
+    ) -> Result<Membership> {
         let key = self.key(&registration.node)?;
         let joined_ms = self.coordination.time().clock().now_ms();
-        let record = MemberV1::new(registration, Standing::Active, joined_ms);
+        let record = MemberV1::new(registration, standing, joined_ms);
         let join = Transaction::new().when(Guard::Absent(key.clone()));
         let join = join.put_under(lease.id(), &key, record.encode(&key)?);
         let epoch = match self.coordination.commit(join).await? {

@@ -30,6 +30,7 @@ pub use tw_plan::ownership::Owner;
 
 use crate::{
     BoxFuture, Coordination, Error, Lease, Load, Member, Members, Membership, Registration, Result, Revision,
+    Standing,
 };
 use detector::Detector;
 use keeper::Keeper;
@@ -109,6 +110,8 @@ struct Known {
     core: Ownership,
     members: BTreeMap<String, Member>,
     membership: Arc<Membership>,
+    /// Whether this node drains, as it was last known: it does so still when it registers again.
+    standing: Standing,
     /// The request for an even plan that is there, by its revision.
     asked: Option<Revision>,
     /// Who makes the plans, as far as this node knows: itself or not.
@@ -136,11 +139,12 @@ impl Owners {
             rule: "1 to 100 letters, digits, `_`, `-` and `.`, with a letter or a digit at its start",
         })?;
         let members = Members::new(coordination.clone())?;
-        let membership = register(&coordination, &members, &registration, &options).await?;
+        let standing = Standing::Active;
+        let membership = register(&coordination, &members, &registration, standing, &options).await?;
         let incarnation = membership.epoch().0;
         let me = Holder { node: node.clone(), incarnation, writer: registration.writer.clone() };
         let core = Ownership::new(me);
-        let known = Known { core, members: BTreeMap::new(), membership, asked: None, leads: false };
+        let known = Known { core, members: BTreeMap::new(), membership, standing, asked: None, leads: false };
         let shared = Arc::new(Shared {
             coordination,
             members,
@@ -307,10 +311,11 @@ async fn register(
     coordination: &Arc<dyn Coordination>,
     members: &Members,
     registration: &Registration,
+    standing: Standing,
     options: &OwnersOptions,
 ) -> Result<Arc<Membership>> {
     let lease = Lease::new(coordination.clone(), &options.lease).await?;
-    let joined = match members.join(&lease, registration).await {
+    let joined = match members.join_as(standing, &lease, registration).await {
         Err(Error::NodeTaken { node, lease: Some(other) }) => {
             let (_, there) = members.list().await?;
             let is_mine = there.get(&node).is_some_and(|member| {
@@ -321,7 +326,7 @@ async fn register(
             }
             // This process has the instance's folder: the one that had it before is gone.
             coordination.revoke(other).await?;
-            members.join(&lease, registration).await?
+            members.join_as(standing, &lease, registration).await?
         }
         joined => joined?,
     };

@@ -136,8 +136,10 @@ impl Keeper {
             .iter()
             .filter_map(|(node, member)| Some((NodeId::new(node).ok()?, member.epoch.0)))
             .collect();
+        let me = members.get(self.shared.node.as_str()).map(|me| me.standing);
         self.shared.with(|known| {
             known.members = members;
+            known.standing = me.unwrap_or(known.standing);
             known.core.members(alive);
         });
         // Others may have ended the registration: sooner told than found out at the next renewal.
@@ -182,8 +184,9 @@ async fn register_again(shared: Arc<Shared>) -> bool {
     let Shared { coordination, members, registration, options, .. } = &*shared;
     let limit = Duration::from_millis(options.lease.ttl_ms);
     let time = coordination.time();
+    let standing = shared.known.read().standing;
     let again = tokio::select! {
-        again = register(coordination, members, registration, options) => again,
+        again = register(coordination, members, registration, standing, options) => again,
         () = time.sleep_until(time.now() + limit) => return false,
     };
     match again {

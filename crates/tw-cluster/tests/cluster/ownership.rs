@@ -17,6 +17,7 @@ on_both_engines!(
     clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_leaves,
     clu_1_clu_3_a_node_that_falls_silent_is_fenced_off_and_what_others_have_stays_open,
     a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself,
+    a_node_that_drains_does_so_still_when_it_has_lost_its_lease,
     clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends,
     what_hysteresis_holds_back_is_moved_on_request,
     a_unit_that_weighs_as_much_as_many_others_shares_its_node_with_few,
@@ -230,6 +231,22 @@ async fn a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself(en
     in_time(engine, until(|| a.lease().id() != lease.id())).await;
     shared_among(engine, &[("a", &a)], &world, 12).await;
     assert_eq!(*world.fenced.lock(), BTreeSet::new(), "it is the same writer");
+}
+
+async fn a_node_that_drains_does_so_still_when_it_has_lost_its_lease(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join(engine.connect(), "a", &world)).await;
+    let b = in_time(engine, join(engine.connect(), "b", &world)).await;
+    Members::new(engine.connect()).unwrap().set_standing("b", Standing::Draining).await.unwrap();
+    let drains =
+        |owners: &Owners| owners.members().get("b").is_some_and(|b| b.standing == Standing::Draining);
+    in_time(engine, until(|| drains(&b))).await;
+    let before = b.incarnation();
+    in_time(engine, engine.connect().revoke(b.lease().id())).await.unwrap();
+    in_time(engine, until(|| b.incarnation() != before)).await;
+    in_time(engine, until(|| a.members().get("b").is_some_and(|b| b.epoch.0 != before))).await;
+    assert!(drains(&a));
+    shared_among(engine, &[("a", &a)], &world, 12).await;
 }
 
 async fn clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends(engine: &dyn Engine) {
