@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 10)]
     rounds: usize,
     /// How many partitions the stream has.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 12)]
     partitions: u32,
     /// The program of the nodes. Default: `tradewind` beside this program.
     #[arg(long)]

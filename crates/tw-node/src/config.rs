@@ -199,6 +199,17 @@ mod tests {
         ] {
             assert_eq!(Config::read(text).unwrap_err().to_string(), expected);
         }
+        for (table, option) in [
+            ("cluster", "report_ms"),
+            ("cluster.ownership", "review_ms"),
+            ("cluster.ownership.lease", "ttl_ms"),
+            ("cluster.ownership.placement", "standbys"),
+            ("cluster.ownership.detection", "probe_ms"),
+        ] {
+            let text = format!("[{table}]\n{option} = 99999999\n");
+            let refused = Config::read(&text).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("[{table}] option `{option}`")), "{refused}");
+        }
         Config::read("[http]\nsql_timeout_ms = 120000\n[query]\nquery_ms_max = 120000\n").unwrap();
     }
 }

@@ -139,10 +139,10 @@ impl Units for Host {
     }
 
     fn weight(&self, unit: &Unit) -> Option<u32> {
-        match Subject::of(unit) {
+        Some(match Subject::of(unit) {
             Some(Subject::Partition(at)) => self.weights.lock().of(at),
-            _ => Some(weights::IDLE),
-        }
+            _ => weights::IDLE,
+        })
     }
 
     fn keep(&self, kept: &BTreeSet<Unit>) {

@@ -61,7 +61,18 @@ impl ClusterOptions {
                 return refuse(format!("option `{option}` is {value}, outside {bounds}"));
             }
         }
-        self.ownership.check().or_else(|error| refuse(error.to_string()))
+        let OwnersOptions { lease, placement, detection, .. } = &self.ownership;
+        // The last one checks all of them once more, which is how the others are known not to be its own.
+        let checks = [
+            ("cluster.ownership.lease", lease.check().map_err(|error| error.to_string())),
+            ("cluster.ownership.placement", placement.check().map_err(|error| error.to_string())),
+            ("cluster.ownership.detection", detection.check().map_err(|error| error.to_string())),
+            ("cluster.ownership", self.ownership.check().map_err(|error| error.to_string())),
+        ];
+        let refused = |(table, checked): (_, Result<(), String>)| {
+            checked.err().map(|reason| InvalidConfig::Value { table, reason })
+        };
+        checks.into_iter().find_map(refused).map_or(Ok(()), Err)
     }
 
     /// The node's name: the configured one, or the host's.

@@ -42,11 +42,11 @@ impl Weights {
             .collect();
     }
 
-    /// What a partition weighs; None before it was looked at twice.
-    pub(super) fn of(&self, at: StreamPartition) -> Option<u32> {
-        let rate = self.known.get(&at)?.rate?;
+    /// What a partition weighs: as much as an idle one before it was looked at twice.
+    pub(super) fn of(&self, at: StreamPartition) -> u32 {
+        let rate = self.known.get(&at).and_then(|known| known.rate).unwrap_or_default();
         // Beyond what u32 holds it is as much as that.
-        Some(IDLE.saturating_add(rate.round() as u32))
+        IDLE.saturating_add(rate.round() as u32)
     }
 }
 
@@ -76,11 +76,11 @@ mod tests {
     fn a_partition_weighs_what_comes_to_it_and_a_constant() {
         let mut weights = Weights::default();
         weights.look([(at(0), 5_000), (at(1), 9)].into_iter(), Duration::from_secs(1));
-        assert_eq!(weights.of(at(0)), None, "it was looked at once");
+        assert_eq!(weights.of(at(0)), IDLE, "it was looked at once");
         weights.look([(at(0), 6_000), (at(1), 9)].into_iter(), Duration::from_secs(3));
-        assert_eq!((weights.of(at(0)), weights.of(at(1))), (Some(600), Some(IDLE)));
+        assert_eq!((weights.of(at(0)), weights.of(at(1))), (600, IDLE));
         weights.look([(at(1), 9)].into_iter(), Duration::from_secs(5));
-        assert_eq!(weights.of(at(0)), None, "it is gone");
+        assert_eq!(weights.of(at(0)), IDLE, "it is gone");
     }
 
     #[test]
@@ -91,12 +91,12 @@ mod tests {
             weights.of(at(0))
         };
         look(0, 0);
-        assert_eq!(look(2, 0), Some(IDLE));
-        let burst = look(4, 2_000).unwrap();
+        assert_eq!(look(2, 0), IDLE);
+        let burst = look(4, 2_000);
         assert!((IDLE + 25..IDLE + 40).contains(&burst), "{burst}");
         let mut lasting = 0;
         for step in 3..=150 {
-            lasting = look(2 * step, 2_000 * (step - 1)).unwrap();
+            lasting = look(2 * step, 2_000 * (step - 1));
         }
         assert!((IDLE + 980..=IDLE + 1_000).contains(&lasting), "{lasting}");
     }
