@@ -116,6 +116,8 @@ impl Cluster {
         let joined = Joined { owners, host, tasks };
         // Only this function sets it, and a node joins once.
         let _first = self.joined.set(joined);
+        // So that the first unit that it gets need not wait for it.
+        tokio::spawn(host::introduce(Arc::downgrade(core)));
         Ok(())
     }
 

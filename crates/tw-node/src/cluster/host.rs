@@ -191,6 +191,15 @@ impl Units for Host {
     }
 }
 
+/// Says in the log that the node is registered, before it gets anything. If it cannot now, it does so with its first unit.
+pub(super) async fn introduce(core: Weak<Core>) {
+    let Some(core) = core.upgrade() else { return };
+    let Some(host) = core.cluster.host() else { return };
+    if let Err(error) = host.say_registered(&core).await {
+        tracing::debug!(error, "that the node is registered is said later");
+    }
+}
+
 /// Has the workers process what is kept here, one change after the other; only the latest counts.
 async fn assign(workers: tw_process::Handle, mut kept: watch::Receiver<BTreeSet<StreamPartition>>) {
     while kept.changed().await.is_ok() {
