@@ -10,6 +10,7 @@ use crate::views::{Assigned, Reading, Steward, ViewStatus, Views, Warmth};
 use crate::{Error, Options, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tw_depot::Depot;
@@ -55,6 +56,7 @@ impl Workers {
             index,
             outboxes,
             moved: Arc::default(),
+            spans: AtomicU64::default(),
             keeping: Mutex::default(),
             snapshots: Arc::default(),
         });
@@ -324,16 +326,41 @@ impl Handle {
     }
 }
 
-/// The first offset of a partition that is not in the state of `snapshot`; None when nothing of it was processed.
+/// How far the state of a partition is in a snapshot of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The first offset that is not in it; None when nothing of it was processed.
+    pub end: Option<Offset>,
+    /// Whether the state stays as it is until `end` moves: no event waits to be tried again, or for a person (PRO-3), and nothing is
+    /// being removed or restored.
+    pub settled: bool,
+}
+
+/// How far the state of a partition is in `snapshot`.
 ///
 /// # Errors
 /// [`Error::LaterVersion`], those of the store.
+pub fn committed(
+    snapshot: &dyn Snapshot,
+    keyspace: Keyspace,
+    partition: PartitionId,
+) -> Result<Committed, Error> {
+    let Some(bytes) = snapshot.get(keyspace, &keys::cursor(partition))? else {
+        let settled = snapshot.get(keyspace, &keys::void(partition))?.is_none();
+        return Ok(Committed { end: None, settled });
+    };
+    let cursor = Cursor::decode(&bytes).ok_or_else(|| Error::LaterVersion(format!("{partition}")))?;
+    Ok(Committed { end: Some(cursor.position), settled: cursor.counts.lanes == 0 })
+}
+
+/// The first offset of a partition that is not in the state of `snapshot`; None when nothing of it was processed.
+///
+/// # Errors
+/// As [`committed`].
 pub fn committed_offset(
     snapshot: &dyn Snapshot,
     keyspace: Keyspace,
     partition: PartitionId,
 ) -> Result<Option<Offset>, Error> {
-    let Some(bytes) = snapshot.get(keyspace, &keys::cursor(partition))? else { return Ok(None) };
-    let cursor = Cursor::decode(&bytes).ok_or_else(|| Error::LaterVersion(format!("{partition}")))?;
-    Ok(Some(cursor.position))
+    Ok(committed(snapshot, keyspace, partition)?.end)
 }

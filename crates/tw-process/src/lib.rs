@@ -26,7 +26,7 @@ pub mod snapshot;
 mod views;
 
 pub use error::Error;
-pub use handle::{Handle, Workers, committed_offset};
+pub use handle::{Committed, Handle, Workers, committed, committed_offset};
 pub use options::Options;
 pub use parked::{
     InvalidParkedId, LogWriter, PARKED_STREAM, Parked, ParkedDetail, ParkedEvent, ParkedFilter, ParkedId,

@@ -36,6 +36,7 @@ use input::{Reader, Reading};
 use parking_lot::Mutex;
 use restore::Restoring;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Context;
 use std::time::Duration;
 use tw_env::{Env, Live};
@@ -57,6 +58,8 @@ pub(crate) struct Deps {
     pub(crate) outboxes: Arc<Outboxes>,
     /// Rises with every commit of any partition, and with whatever else a partition does.
     pub(crate) moved: Arc<Signal>,
+    /// How many partitions have been begun with, of whatever view.
+    pub(crate) spans: AtomicU64,
     /// Where snapshots of state are kept, if they are.
     pub(crate) keeping: Mutex<Option<Arc<Keeping>>>,
     pub(crate) snapshots: Arc<Counters>,

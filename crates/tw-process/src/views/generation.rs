@@ -12,6 +12,7 @@ use crate::schedule::{Job, Scheduler, Task};
 use crate::snapshot::Restore;
 use crate::{Error, View, keys};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Context;
 use tw_log::Signal;
@@ -27,6 +28,8 @@ pub(super) struct Part {
     readable_from: Option<Offset>,
     /// Shared by everyone who may read it.
     readers: Arc<()>,
+    /// No other partition of this process has it, nor the same one before or after.
+    span: u64,
 }
 
 /// The partitions at work.
@@ -143,7 +146,8 @@ impl Generation {
             pipeline.restore_first(restore);
         }
         let task = scheduler.spawn_after(self.last_task(at.partition), Box::new(pipeline));
-        Part { progress, task, readable_from, readers: Arc::default() }
+        let span = self.deps.spans.fetch_add(1, Ordering::Relaxed);
+        Part { progress, task, readable_from, readers: Arc::default(), span }
     }
 
     /// How a snapshot of a partition is taken; None when none is to be taken.
@@ -354,6 +358,13 @@ impl Reading {
     pub(crate) fn position(&self, partition: PartitionId) -> Option<Offset> {
         let report = self.parts.get(&partition)?.progress.report();
         report.opened.then_some(report.cursor.position)
+    }
+
+    /// The number of the span of time for which a partition is at work here; None when it is not. No other span of this process has
+    /// it: not that of another partition, view or generation, and not that of the same partition before it was taken away or after it
+    /// has come back. While it lasts, the state only changes when [`Committed::end`](crate::Committed::end) moves, or where events wait.
+    pub fn span(&self, partition: PartitionId) -> Option<u64> {
+        self.parts.get(&partition).map(|part| part.span)
     }
 
     /// What tells the view from an earlier one of its name, if that is known.

@@ -2,7 +2,9 @@
 
 use crate::support::node::{Node, block_on, eventually, id, options, poll};
 use std::time::{Duration, Instant};
-use tw_process::{Error, Options, ParkedFilter};
+use tw_process::{Error, Options, ParkedFilter, committed};
+use tw_state::Store as _;
+use tw_types::PartitionId;
 
 /// Waits until nothing of a view waits any more.
 fn wait_until_free(node: &Node) {
@@ -39,6 +41,34 @@ fn a_parked_event_is_listed_and_shown_with_what_a_person_needs() {
         missing.to_string(),
         "no parked event is at `v/orders/0/3`: `tradewind parked ls` lists those that are"
     );
+}
+
+#[test]
+fn pro_3_state_is_settled_only_where_no_event_waits_and_its_span_ends_with_the_assignment() {
+    let node = with_parked(2, 1);
+    node.wait("v").unwrap();
+    let committed = |node: &Node, partition: u32| {
+        let (reading, partition) = (node.handle().reading("v").unwrap(), PartitionId(partition));
+        let snapshot = node.store.snapshot();
+        let committed = committed(snapshot.as_ref(), reading.keyspace, partition).unwrap();
+        (committed.end.unwrap().0, committed.settled, reading.span(partition))
+    };
+    // The events that wait count as seen.
+    let (before, other) = (committed(&node, 0), committed(&node, 1));
+    assert_eq!((before.0, before.1), (2, false));
+    assert!(before.2.is_some() && before.2 != other.2);
+    block_on(node.handle().parked().drop_event(&id("v/orders/0/0"))).unwrap();
+    poll(|| committed(&node, 0).1);
+    // The state has changed, and its end has not.
+    assert_eq!(committed(&node, 0), (2, true, before.2));
+    assert_eq!(committed(&node, 1), other);
+    node.assign(&[1]);
+    poll(|| node.handle().reading("v").unwrap().span(PartitionId(0)).is_none());
+    node.assign(&[0, 1]);
+    poll(|| node.handle().reading("v").unwrap().check(PartitionId(0)).is_ok());
+    assert!(committed(&node, 0).2 > before.2 && committed(&node, 0).1);
+    assert_eq!(committed(&node, 1), other);
+    assert_eq!(node.handle().reading("v").unwrap().span(PartitionId(2)), None);
 }
 
 #[test]

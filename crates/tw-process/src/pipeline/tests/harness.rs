@@ -299,6 +299,7 @@ fn open(
         index: Arc::new(Index::open(store.clone()).unwrap()),
         outboxes: Arc::new(Outboxes::default()),
         moved: Arc::default(),
+        spans: Default::default(),
         keeping: Default::default(),
         snapshots: Arc::default(),
     });
