@@ -12,6 +12,7 @@ use tw_api::parts::Source;
 use tw_cluster::{Owner, Owners, Standing};
 use tw_process::PartitionStatus;
 use tw_process::snapshot::Counts;
+use tw_project::KeptAnswers;
 use tw_types::{PartitionId, StreamPartition};
 
 /// The metrics of the process: nodes of one process share them.
@@ -71,6 +72,13 @@ fn describe() {
         "tradewind_snapshot_lag_events",
         "The most events after the newest snapshot of a partition that this node stores."
     );
+    describe_gauge!("tradewind_answers_hits", "Queries since the start that were answered by what was kept.");
+    describe_gauge!(
+        "tradewind_answers_misses",
+        "Queries since the start whose answers could be kept, and were computed."
+    );
+    describe_gauge!("tradewind_answers_kept", "Answers that are kept.");
+    describe_gauge!("tradewind_answers_bytes", "Memory of them, and of those that are still being taken.");
     describe_gauge!("tradewind_source_lag_seconds", "How far the log is behind a source.");
     describe_gauge!("tradewind_source_lag_bytes", "The same in bytes of the source's own log.");
     describe_gauge!("tradewind_source_retained_bytes", "Bytes of its own log that a source keeps for us.");
@@ -142,6 +150,7 @@ impl Gauges {
         self.streams(core);
         self.views(core);
         self.snapshots(core);
+        self.answers(core);
         if let Some(owners) = core.cluster.owners() {
             self.cluster(owners);
         }
@@ -207,6 +216,14 @@ impl Gauges {
         self.set("tradewind_cluster_units_unowned", [], unowned.len() as f64);
         self.set("tradewind_cluster_unowned_seconds", [], longest_ms as f64 / 1_000.0);
         self.set("tradewind_cluster_units_in_transit", [], owners.in_transit() as f64);
+    }
+
+    fn answers(&mut self, core: &Core) {
+        let KeptAnswers { hits, misses, answers, bytes } = core.engine.kept_answers();
+        self.set("tradewind_answers_hits", [], hits as f64);
+        self.set("tradewind_answers_misses", [], misses as f64);
+        self.set("tradewind_answers_kept", [], answers as f64);
+        self.set("tradewind_answers_bytes", [], bytes as f64);
     }
 
     fn snapshots(&mut self, core: &Core) {

@@ -17,10 +17,12 @@ mod rewrite;
 mod rule;
 pub(crate) mod suggest;
 mod table;
+mod varying;
 
 pub(crate) use context::{Tables, plan_query};
 use named::Named;
 pub(crate) use rule::PostgresRule;
+pub(crate) use varying::varies;
 
 /// What the meaning of a statement depends on beside its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,9 @@ mod workers;
 pub use decide::Action;
 pub use run::Request;
 pub use sources::SourceStanding;
-pub use views::{ViewReading, ViewStanding, Views};
+pub use views::{Committed, ViewReading, ViewStanding, Views};
 
+use crate::answers::{Answers, KeptAnswers};
 use crate::catalog::{Projection, ProjectionDef};
 use crate::gather::hold::Holds;
 use crate::gather::{AllHere, Peers};
@@ -60,6 +61,8 @@ struct Shared {
     holds: Arc<Holds>,
     /// The queries that may read from other nodes at once.
     gathers: Arc<Semaphore>,
+    /// What is kept of answers.
+    answers: Arc<Answers>,
     /// The definitions that other nodes read of views of which nothing is here, by their names.
     agreed: Mutex<HashMap<String, u64>>,
     /// Why views are not as they are defined, by their names.
@@ -80,6 +83,8 @@ struct Known {
     statement: Statement,
     epoch: u64,
     point: Option<PointRead>,
+    /// Whether it has the same answer as long as it reads the same.
+    lasts: bool,
 }
 
 /// A view that must run.
@@ -140,10 +145,12 @@ impl Engine {
         let joined = peers.is_some();
         let holds = Holds::new(options.holds_max);
         let gathers = Arc::new(Semaphore::new(options.gathers_max));
+        let answers = Answers::new(options.answers_bytes_max);
         let options = RwLock::new(Arc::new(options));
         Ok(Self(Arc::new(Shared {
             holds,
             gathers,
+            answers,
             options,
             log,
             store,
@@ -166,8 +173,14 @@ impl Engine {
     /// [`Error::Refused`] for an option outside its bounds; then nothing has changed.
     pub fn reconfigure(&self, options: Options) -> Result<(), Error> {
         options.check()?;
+        self.0.answers.resize(options.answers_bytes_max);
         *self.0.options.write() = Arc::new(options);
         Ok(())
+    }
+
+    /// How many answers are kept, and how often that was of use.
+    pub fn kept_answers(&self) -> KeptAnswers {
+        self.0.answers.count()
     }
 
     /// Replaces the catalogue: after every change of it, or of the streams.

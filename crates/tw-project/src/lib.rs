@@ -5,6 +5,7 @@
 //! `tw-process` must drive; their state is what projections and the latest rows of captured tables are read from. [`RowCheck`]
 //! stands at the door of streams with declared columns. Nothing here writes to the log.
 
+mod answers;
 mod catalog;
 mod dialect;
 mod engine;
@@ -23,9 +24,12 @@ mod types;
 mod values;
 mod view;
 
+pub use answers::KeptAnswers;
 pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, Source, SourceDef};
 pub use datafusion::arrow;
-pub use engine::{Action, Engine, Request, SourceStanding, ViewReading, ViewStanding, Views, WantedView};
+pub use engine::{
+    Action, Committed, Engine, Request, SourceStanding, ViewReading, ViewStanding, Views, WantedView,
+};
 pub use error::Error;
 pub use functions::ValueError;
 pub use gather::{PeerAnswer, PeerRequest, Peers, Place};

@@ -17,6 +17,11 @@ pub struct Options {
     pub query_ms_max: u64,
     /// Statements whose plans are kept: 0 to 100,000. Default 1,000.
     pub plans_max: usize,
+    /// Memory for answers to queries that are kept, and given again as long as what they were made of stays as it is, in bytes: 0 to
+    /// 1 TiB; 0 keeps none. One answer takes a sixteenth of it at most. Default 64 MiB.
+    pub answers_bytes_max: usize,
+    /// Answers that took less work, in milliseconds, and read nothing of other nodes, are not kept: 0 to 86,400,000; 0 keeps all. Default 2.
+    pub answers_ms_min: u64,
     /// Memory for the state of one partition of a projection, in bytes: 64 KiB to 64 GiB. Default 64 MiB.
     pub cache_bytes_max: usize,
     /// Queries that read from other nodes at once; more of them wait: 1 to 10,000. Default 64.
@@ -36,6 +41,8 @@ impl Default for Options {
             query_rows_max: 10_000_000,
             query_ms_max: 60_000,
             plans_max: 1_000,
+            answers_bytes_max: 64 << 20,
+            answers_ms_min: 2,
             cache_bytes_max: 64 << 20,
             gathers_max: 64,
             holds_max: 1_000,
@@ -61,6 +68,8 @@ impl Options {
             ("query_rows_max", self.query_rows_max, 1..=1_000_000_000_000, "1 to 1000000000000 rows"),
             ("query_ms_max", self.query_ms_max, 1..=86_400_000, "1 to 86400000 ms"),
             ("plans_max", self.plans_max as u64, 0..=100_000, "0 to 100000"),
+            ("answers_bytes_max", self.answers_bytes_max as u64, 0..=1 << 40, "0 to 1099511627776 bytes"),
+            ("answers_ms_min", self.answers_ms_min, 0..=86_400_000, "0 to 86400000 ms"),
             ("cache_bytes_max", self.cache_bytes_max as u64, 1 << 16..=1 << 36, "65536 to 68719476736 bytes"),
             ("gathers_max", self.gathers_max as u64, 1..=10_000, "1 to 10000"),
             ("holds_max", self.holds_max as u64, 1..=100_000, "1 to 100000"),

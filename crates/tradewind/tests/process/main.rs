@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod alarms;
+mod answers;
 mod capture;
 mod cluster;
 mod commands;

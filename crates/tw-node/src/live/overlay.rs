@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What can be set while nodes run: each of these is in effect when the next request, statement, turn or connection begins.
-const LIVE: [&str; 68] = [
+const LIVE: [&str; 70] = [
     "events.dedup_bytes_max",
     "events.idempotency_keys_max",
     "events.idempotency_ms",
@@ -68,6 +68,8 @@ const LIVE: [&str; 68] = [
     "process.switch_events_max",
     "process.switch_ms_max",
     "process.turn_ms_max",
+    "query.answers_bytes_max",
+    "query.answers_ms_min",
     "query.plans_max",
     "query.query_memory_bytes_max",
     "query.query_ms_max",

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 /// DataFusion's own functions by name.
-static DATAFUSION: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+pub(super) static DATAFUSION: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let mut functions = HashMap::new();
     for function in SessionStateDefaults::default_scalar_functions() {
         for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
@@ -92,7 +92,7 @@ fn is_native(name: &str) -> Option<&'static super::table::Native> {
     NATIVE.iter().find(|native| native.names.contains(&name))
 }
 
-fn is_foreign(name: &str) -> bool {
+pub(super) fn is_foreign(name: &str) -> bool {
     FOREIGN.contains(&name)
         || ((name.starts_with("array_") || name.starts_with("list_")) && DATAFUSION.contains_key(name))
 }

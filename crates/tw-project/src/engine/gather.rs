@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tw_process::View as _;
 use tw_state::Snapshot;
-use tw_types::{NodeId, Offset, PartitionId, StreamDef, StreamPartition, Token};
+use tw_types::{NodeId, PartitionId, StreamDef, StreamPartition, Token};
 
 /// How long is waited before partitions are looked up again that have moved.
 const AGAIN_MS_MIN: u64 = 20;
@@ -40,6 +40,17 @@ pub(super) struct Spread<T> {
     pub(super) answers: Vec<(NodeId, Wanted, T)>,
     /// Up to where the state is, here and there.
     pub(super) cut: Token,
+    /// The number of the own state.
+    state: Option<u64>,
+}
+
+/// Up to where the state of views is that a statement reads.
+pub(super) struct Cut {
+    pub(super) ends: Token,
+    /// The numbers of the states of all nodes that were asked, and of the own one; None if one of them has none.
+    pub(super) states: Option<Vec<u64>>,
+    /// Whether other nodes have parts of it.
+    pub(super) is_remote: bool,
 }
 
 /// What an asked node gives: up to where its state is, and the rest.
@@ -128,9 +139,9 @@ impl Engine {
             }
             if moved.is_empty() {
                 match self.own_part(views, &here, token, asking.bounds).await? {
-                    Own::Read(snapshot, here, end) => {
+                    Own::Read(snapshot, here, end, state) => {
                         cut.merge(&end);
-                        return Ok(Some(Spread { snapshot, here, answers, cut }));
+                        return Ok(Some(Spread { snapshot, here, answers, cut, state }));
                     }
                     Own::Changed => return Ok(None),
                     Own::Moved => why = here.first().and_then(|(view, _)| views.get(*view)).map(moving),
@@ -217,18 +228,19 @@ impl Engine {
             *of = Some((reading, partitions.clone()));
         }
         let snapshot: Arc<dyn Snapshot> = Arc::from(self.0.store.snapshot());
-        let mut cut = Token::new();
+        let (mut cut, mut state) = (Token::new(), self.0.answers.fingerprint());
         for (view, local) in views.iter().zip(&readings) {
             let Some((reading, partitions)) = local else { continue };
             if !self.are_here(view, reading, partitions)? {
                 return Ok(Own::Moved);
             }
             for &partition in partitions {
-                let end = self.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
-                cut.advance(view.at(partition), end.unwrap_or(Offset::ZERO));
+                let committed = self.0.views.committed(snapshot.as_ref(), reading, partition)?;
+                state.add(committed);
+                cut.advance(view.at(partition), committed.end);
             }
         }
-        Ok(Own::Read(snapshot, readings, cut))
+        Ok(Own::Read(snapshot, readings, cut, state.finish()))
     }
 
     /// Whether partitions are kept here, as everybody says and as the workers know.
@@ -249,21 +261,21 @@ impl Engine {
         views: &[Arc<Gathering>],
         token: &Token,
         bounds: Bounds,
-    ) -> Result<Option<Token>, Error> {
+    ) -> Result<Option<Cut>, Error> {
         let asking = Asking { peers: self.0.peers.clone(), bounds };
         let hold = |node: NodeId, token: Token, parts: Vec<ViewPart>| {
             let asking = asking.clone();
             async move {
                 let (head, incoming) = asking.ask(&node, token, Ask::Hold(parts)).await?;
                 let lease = Lease::new(&head, incoming)?;
-                Ok((head.cut, Arc::new(lease)))
+                Ok((head.cut, (Arc::new(lease), head.state)))
             }
         };
         let permit = self.permit(views, bounds).await?;
         let Some(spread) = self.ask_all(views, token, &asking, hold).await? else { return Ok(None) };
         for (number, (view, here)) in views.iter().zip(&spread.here).enumerate() {
             let mut remote = Vec::new();
-            for (node, wanted, lease) in &spread.answers {
+            for (node, wanted, (lease, _)) in &spread.answers {
                 let of = wanted.iter().find(|(of, _)| *of == number);
                 remote.extend(of.map(|(_, partitions)| RemotePart {
                     node: node.clone(),
@@ -278,7 +290,10 @@ impl Engine {
                 _permit: permit.clone(),
             });
         }
-        Ok(Some(spread.cut))
+        let theirs = spread.answers.iter().map(|(_, _, (_, state))| *state);
+        let states: Option<Vec<u64>> = theirs.chain([spread.state]).collect();
+        let is_remote = !spread.answers.is_empty();
+        Ok(Some(Cut { ends: spread.cut, states, is_remote }))
     }
 
     /// The part of a view that is here.
@@ -338,7 +353,7 @@ impl Engine {
 
 /// The own part of what is read.
 enum Own {
-    Read(Arc<dyn Snapshot>, Vec<Local>, Token),
+    Read(Arc<dyn Snapshot>, Vec<Local>, Token, Option<u64>),
     /// Something is not here any more.
     Moved,
     Changed,

@@ -1,4 +1,4 @@
-//! Reading single rows by their key.
+//! Reading single rows by their key. Their answers are not kept: finding out whether one still holds would cost as much as the read.
 
 use super::run::Request;
 use super::{Engine, scope};
@@ -16,7 +16,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use std::sync::Arc;
 use tw_state::Snapshot;
-use tw_types::{NodeId, Offset, PartitionId, StreamPartition, Token};
+use tw_types::{NodeId, PartitionId, StreamPartition, Token};
 
 /// What a key is looked up in.
 struct Found {
@@ -80,8 +80,8 @@ impl Engine {
         let partitions: Vec<PartitionId> = (0..stream.partitions).map(PartitionId).collect();
         let mut reflects = Token::new();
         for &partition in &partitions {
-            let end = self.0.views.committed(snapshot.as_ref(), reading.keyspace, partition)?;
-            reflects.advance(StreamPartition::new(stream.id, partition), end.unwrap_or(Offset::ZERO));
+            let end = self.0.views.committed(snapshot.as_ref(), &reading, partition)?.end;
+            reflects.advance(StreamPartition::new(stream.id, partition), end);
         }
         let state = ViewState {
             plan: point.plan.clone(),

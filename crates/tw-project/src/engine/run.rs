@@ -1,14 +1,17 @@
 //! Running queries.
 
-use super::scope::{self, Scope};
+use super::scope::{self, Moment, Scope};
 use super::{Engine, Known, explain};
-use crate::dialect::{Dialect, plan_query};
+use crate::answers::{Collecting, Making, Question, collected};
+use crate::dialect::{Dialect, plan_query, varies};
 use crate::gather::fetch::being_changed;
 use crate::query::point::PointRead;
 use crate::query::{Answer, Bounds, bounded, client_schema, query_error};
 use crate::sql::{self, Lowered, Param, Statement};
 use crate::{Error, session};
-use datafusion::physical_plan::execute_stream;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast::Query;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +40,12 @@ pub struct Request {
     pub now: Timestamp,
 }
 
+/// A statement that can be run.
+struct Planned {
+    physical: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+}
+
 impl Request {
     /// A query without parameters and demands, that is run at `now`.
     pub fn new(now: Timestamp) -> Self {
@@ -61,52 +70,134 @@ impl Engine {
             // What was built beside the view has taken its place: the next run looks at the statement anew.
             self.0.known.lock().remove(sql);
         }
-        self.query(&known.statement, request).await
+        self.carry_out(&known.statement, Some(sql).filter(|_| known.lasts), request).await
     }
 
-    /// Carries out a query, or explains it. The rows are computed as they are taken.
+    /// Carries out a query, or explains it. The rows are computed as they are taken; what is kept of answers is for those who give the
+    /// text ([`Engine::run`]).
     ///
     /// # Errors
     /// Names, types and expressions that make no sense; a value that cannot be computed; a bound that is reached; a table
     /// that cannot be read. Errors that come up while rows are computed come in the answer.
     pub async fn query(&self, statement: &Statement, request: Request) -> Result<Answer, Error> {
+        self.carry_out(statement, None, request).await
+    }
+
+    /// Carries out a query; answers to the text `sql` may be kept.
+    async fn carry_out(
+        &self,
+        statement: &Statement,
+        sql: Option<&str>,
+        request: Request,
+    ) -> Result<Answer, Error> {
         match statement {
-            Statement::Query(query) => self.select(query, request, false).await,
+            Statement::Query(query) => self.select(query, sql, request).await,
             Statement::ExplainQuery(query) => {
                 let (point, _) = self.point(&Statement::Query(query.clone()));
                 match point.filter(|point| point.part(&request.params).is_some()) {
                     Some(point) => Ok(explain::point(&point, self.point_gathers(&point, &request.params))),
-                    None => self.select(query, request, true).await,
+                    None => self.explain(query, &request).await,
                 }
             }
             _ => Err(Error::Refused("this statement is not a query".into())),
         }
     }
 
-    async fn select(&self, query: &Query, request: Request, explain: bool) -> Result<Answer, Error> {
+    async fn explain(&self, query: &Query, request: &Request) -> Result<Answer, Error> {
+        let bounds = self.bounds(request);
+        let Lowered { query, .. } = sql::lower(query.clone(), &request.params)?;
+        let scope = Scope::open(self, &query, request.token.as_ref(), bounds.deadline).await?;
+        let Planned { physical, .. } = self.plan(&scope, query, request, bounds).await?;
+        Ok(explain::query(physical.as_ref(), self.gathers(&scope.views)))
+    }
+
+    async fn select(&self, query: &Query, sql: Option<&str>, request: Request) -> Result<Answer, Error> {
         let bounds = self.bounds(&request);
+        let question = sql.and_then(|sql| self.0.answers.question(sql, &request.params));
         let Lowered { query, names } = sql::lower(query.clone(), &request.params)?;
-        let dialect = Dialect { now_us: Some(request.now.nanos().div_euclid(1_000)) };
-        let mut changed = String::new();
+        let (mut changed, mut looks) = (String::new(), true);
         for _ in 0..CHANGES_MAX {
             let scope = Scope::open(self, &query, request.token.as_ref(), bounds.deadline).await?;
-            let state = session::state(dialect, Some(self.runtime()?), self.options().query_threads_max);
-            let plan = plan_query(dialect, &scope, &state, query.clone())?;
-            let physical =
-                state.create_physical_plan(&plan).await.map_err(|error| query_error(error, bounds))?;
-            if explain {
-                return Ok(explain::query(physical.as_ref(), self.gathers(&scope.views)));
+            let known = question.as_ref().filter(|_| looks);
+            let known = known.and_then(|question| self.0.answers.find(question, &scope.sources));
+            let mut fixed = None;
+            if let Some(known) = &known {
+                scope.need(&known.needs);
+                fixed = Some(scope.fix(self, request.token.as_ref(), bounds).await?);
+                if let Some(Some(moment)) = &fixed
+                    && known.holds(moment.state.as_ref(), bounds.rows_max)
+                {
+                    self.0.answers.count_hit();
+                    return Ok(known.give(moment.reflects.clone()));
+                }
             }
-            let Some(reflects) = scope.fix(self, request.token.as_ref(), bounds).await? else {
+            let since = Instant::now();
+            let Planned { physical, state } = self.plan(&scope, query.clone(), &request, bounds).await?;
+            let planned = since.elapsed();
+            if known.is_some_and(|known| known.needs != scope.needs()) {
+                // More is read than was fixed.
+                looks = false;
+                continue;
+            }
+            let fixed = match fixed {
+                Some(fixed) => fixed,
+                None => scope.fix(self, request.token.as_ref(), bounds).await?,
+            };
+            let Some(moment) = fixed else {
                 changed = scope.views.first().map(|view| view.table.clone()).unwrap_or_default();
                 continue;
             };
             let schema = client_schema(&physical.schema(), names.as_deref());
             let stream =
                 execute_stream(physical, state.task_ctx()).map_err(|error| query_error(error, bounds))?;
-            return Ok(Answer { schema: schema.clone(), batches: bounded(stream, schema, bounds), reflects });
+            let batches = bounded(stream, schema.clone(), bounds);
+            let reflects = moment.reflects.clone();
+            let collecting = question.and_then(|question| {
+                self.0.answers.count_miss();
+                self.collecting(question, &scope, moment, schema.clone(), planned)
+            });
+            return Ok(Answer { schema, batches: collected(batches, collecting), reflects });
         }
         Err(being_changed(&changed))
+    }
+
+    /// Plans a statement; its views know then which partitions are read.
+    async fn plan(
+        &self,
+        scope: &Scope,
+        query: Query,
+        request: &Request,
+        bounds: Bounds,
+    ) -> Result<Planned, Error> {
+        let dialect = Dialect { now_us: Some(request.now.nanos().div_euclid(1_000)) };
+        let state = session::state(dialect, Some(self.runtime()?), self.options().query_threads_max);
+        let plan = plan_query(dialect, scope, &state, query)?;
+        let physical = state.create_physical_plan(&plan).await.map_err(|error| query_error(error, bounds))?;
+        Ok(Planned { physical, state })
+    }
+
+    /// How an answer is collected that is to be kept; None if it is not.
+    fn collecting(
+        &self,
+        question: Question,
+        scope: &Scope,
+        moment: Moment,
+        schema: SchemaRef,
+        work: Duration,
+    ) -> Option<Collecting> {
+        let work_ms_min = if moment.is_remote { 0 } else { self.options().answers_ms_min };
+        let work_min = Duration::from_millis(work_ms_min);
+        let (log, streams) = (self.0.log.clone(), scope.streams().cloned().collect::<Vec<_>>());
+        let making = Making {
+            sources: scope.sources.clone(),
+            needs: scope.needs(),
+            state: moment.state?,
+            schema,
+            work,
+            work_min,
+            is_there: Box::new(move |state| state.is_there(log.as_ref(), &streams)),
+        };
+        Collecting::new(&self.0.answers, question, making)
     }
 
     pub(super) fn bounds(&self, request: &Request) -> Bounds {
@@ -128,7 +219,8 @@ impl Engine {
         }
         let statement = sql::parse(sql)?;
         let (point, could_be_read) = self.point(&statement);
-        let known = Arc::new(Known { statement, epoch, point });
+        let lasts = matches!(&statement, Statement::Query(query) if !varies(query));
+        let known = Arc::new(Known { statement, epoch, point, lasts });
         // A view that cannot be read yet would never be read by its key.
         let remember = could_be_read && sql.len() <= KNOWN_BYTES_MAX;
         if remember && self.options().plans_max > 0 {

@@ -1,6 +1,8 @@
 //! The tables of one statement: which it names, and what they hold at the moment at which it reads.
 
 use super::Engine;
+use super::gather::Cut;
+use crate::answers::{Source, State};
 use crate::catalog::Table;
 use crate::dialect::Tables;
 use crate::gather::gathering::Gathering;
@@ -20,7 +22,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::time::Instant;
-use tw_types::{Offset, PartitionId, StreamDef, StreamPartition, Token};
+use tw_process::View as _;
+use tw_types::{Cleanup, Offset, PartitionId, StreamDef, StreamOptions, StreamPartition, Token};
 
 /// The name of a table in a statement: schema and name.
 type TableName = (Option<String>, String);
@@ -32,6 +35,18 @@ pub(super) struct Scope {
     /// The views among them.
     pub(super) views: Vec<Arc<Gathering>>,
     histories: Vec<(Arc<StreamDef>, Ends)>,
+    /// All of them, as they are defined.
+    pub(super) sources: Vec<Source>,
+}
+
+/// What a statement reads at one moment.
+pub(super) struct Moment {
+    /// Of each stream, up to where.
+    pub(super) reflects: Token,
+    /// None when it can be another one at the same cut.
+    pub(super) state: Option<State>,
+    /// Whether other nodes have parts of it.
+    pub(super) is_remote: bool,
 }
 
 /// The view in which the rows of a table are, if it is one.
@@ -80,7 +95,7 @@ impl Scope {
             found.push(((schema, name), table));
         }
         let (tables, views, histories) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut scope = Self { catalog, tables, views, histories };
+        let mut scope = Self { catalog, tables, views, histories, sources: Vec::new() };
         for (name, table) in found {
             if let Some(provider) = scope.provider(engine, &name.1, &table)? {
                 scope.tables.insert(name, provider);
@@ -98,6 +113,12 @@ impl Scope {
         let (stream, columns) = match (table, view_name(table)) {
             (_, Some(view)) => {
                 let view = engine.find_view(&view, stream_of(&self.catalog, table)?)?;
+                self.sources.push(Source::View {
+                    table: name.to_owned(),
+                    view: view.name().to_owned(),
+                    definition: view.definition(),
+                    partitions: view.plan().stream.partitions,
+                });
                 let gathering = Arc::new(Gathering::new(name.to_owned(), view, engine.0.joined));
                 self.views.push(gathering.clone());
                 return Ok(Some(Arc::new(StateTable { gathering })));
@@ -106,41 +127,72 @@ impl Scope {
             (Table::History(stream), None) => (stream.clone(), TableColumns::of_history(stream)),
             _ => return Ok(None),
         };
+        let as_events = matches!(table, Table::History(_));
+        self.sources.push(Source::Events { table: name.to_owned(), stream: stream.clone(), as_events });
         let (schema, ends) = (columns.schema(), Ends::default());
         self.histories.push((stream.clone(), ends.clone()));
         let log = engine.0.log.clone();
         Ok(Some(Arc::new(HistoryTable { log, stream, columns, schema, ends })))
     }
 
-    /// Fixes what is read by a plan that was made of these tables. Gives what that reflects; None if a view has another definition
-    /// by now.
+    /// The partitions of each view that a plan reads.
+    pub(super) fn needs(&self) -> Vec<Vec<PartitionId>> {
+        self.views.iter().map(|view| view.needs()).collect()
+    }
+
+    /// Says which partitions of each view a plan will read.
+    pub(super) fn need(&self, needs: &[Vec<PartitionId>]) {
+        self.views.iter().zip(needs).for_each(|(view, needs)| view.need(needs.iter().copied()));
+    }
+
+    /// Fixes what is read by a plan that was made of these tables. Gives what that is; None if a view has another definition by now.
     pub(super) async fn fix(
         &self,
         engine: &Engine,
         token: Option<&Token>,
         bounds: Bounds,
-    ) -> Result<Option<Token>, Error> {
+    ) -> Result<Option<Moment>, Error> {
         // All states of this node are of one moment, which comes before the ends of the histories, as those of other nodes do:
         // whoever joins both finds nothing in a state that its history does not have.
         if !engine.0.joined {
             self.views.iter().for_each(|view| view.need(view.partitions()));
         }
         let nothing = Token::new();
-        let Some(mut reflects) = engine.fix(&self.views, token.unwrap_or(&nothing), bounds).await? else {
+        let Some(cut) = engine.fix(&self.views, token.unwrap_or(&nothing), bounds).await? else {
             return Ok(None);
         };
+        let Cut { ends: mut reflects, states, is_remote } = cut;
+        let mut histories = Vec::new();
         for (stream, ends) in &self.histories {
             let mut all = Vec::with_capacity(stream.partitions as usize);
             for partition in (0..stream.partitions).map(PartitionId) {
                 let at = StreamPartition::new(stream.id, partition);
-                let end = engine.0.log.bounds(at)?.end;
-                reflects.advance(at, end);
-                all.push(end);
+                let bounds = engine.0.log.bounds(at)?;
+                reflects.advance(at, bounds.end);
+                all.push(bounds.end);
+                histories.push((bounds.start, bounds.end));
             }
             let _once = ends.set(all);
         }
-        Ok(Some(reflects))
+        let lasts = self.histories.iter().all(|(stream, _)| keeps_all(stream));
+        let state = states.filter(|_| lasts).map(|mut nodes| {
+            nodes.sort_unstable();
+            State { nodes, histories }
+        });
+        Ok(Some(Moment { reflects, state, is_remote }))
     }
+
+    /// The streams of which events are read, in their order.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &Arc<StreamDef>> {
+        self.histories.iter().map(|(stream, _)| stream)
+    }
+}
+
+/// Whether nothing is ever removed of a stream.
+fn keeps_all(stream: &StreamDef) -> bool {
+    let StreamOptions { retention_ms, retention_bytes, cleanup, topic, .. } = &stream.options;
+    // What others do with a topic of theirs is not known.
+    retention_ms.is_none() && retention_bytes.is_none() && *cleanup == Cleanup::Delete && topic.is_none()
 }
 
 /// The stream that a table is made of.

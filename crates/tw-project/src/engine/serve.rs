@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tw_process::View as _;
 use tw_state::Snapshot;
-use tw_types::{Offset, StreamPartition, Token};
+use tw_types::{StreamPartition, Token};
 
 impl Engine {
     /// Answers a request that another node's [`crate::Peers::read`] has brought. The answer is computed as it is taken, and says itself
@@ -42,9 +42,9 @@ impl Engine {
         let token = &request.token;
         match request.ask {
             Ask::Hold(parts) => {
-                let (moment, cut) = self.moment(&parts, token, deadline).await?;
+                let (moment, cut, state) = self.moment(&parts, token, deadline).await?;
                 let hold = self.0.holds.hold(Arc::new(moment))?;
-                let head = gather::head(Some(hold.number), cut);
+                let head = gather::head(Some(hold.number), cut, state);
                 let end = async move {
                     tokio::time::sleep_until(deadline).await;
                     drop(hold);
@@ -56,7 +56,8 @@ impl Engine {
                 let (moment, cut) = match held {
                     Some(number) => (self.0.holds.get(number).ok_or(Failure::Gone)?, Token::new()),
                     None => {
-                        let (moment, cut) = self.moment(std::slice::from_ref(&view), token, deadline).await?;
+                        let parts = std::slice::from_ref(&view);
+                        let (moment, cut, _) = self.moment(parts, token, deadline).await?;
                         (Arc::new(moment), cut)
                     }
                 };
@@ -67,13 +68,13 @@ impl Engine {
         }
     }
 
-    /// Some partitions of views as they are now, and up to where that is.
+    /// Some partitions of views as they are now, up to where that is, and its number.
     async fn moment(
         &self,
         parts: &[ViewPart],
         token: &Token,
         deadline: Instant,
-    ) -> Result<(Moment, Token), Failure> {
+    ) -> Result<(Moment, Token, Option<u64>), Failure> {
         for part in parts {
             self.check_here(part, &self.held_view(part)?.1)?;
             let is_asked =
@@ -91,17 +92,19 @@ impl Engine {
         let found = parts.iter().map(|part| self.held_view(part)).collect::<Result<Vec<_>, _>>()?;
         let snapshot: Arc<dyn Snapshot> = Arc::from(self.0.store.snapshot());
         let (mut views, mut cut) = (Vec::with_capacity(found.len()), Token::new());
+        let mut state = self.0.answers.fingerprint();
         for (part, (view, reading)) in parts.iter().zip(found) {
             // Nothing has gone away before the snapshot was taken.
             self.check_here(part, &reading)?;
             for &partition in &part.partitions {
-                let end = self.0.views.committed(snapshot.as_ref(), view.keyspace, partition);
-                let end = end.map_err(Failure::of)?.unwrap_or(Offset::ZERO);
-                cut.advance(StreamPartition::new(part.stream, partition), end);
+                let committed = self.0.views.committed(snapshot.as_ref(), &reading, partition);
+                let committed = committed.map_err(Failure::of)?;
+                state.add(committed);
+                cut.advance(StreamPartition::new(part.stream, partition), committed.end);
             }
             views.push(view);
         }
-        Ok((Moment { snapshot, views }, cut))
+        Ok((Moment { snapshot, views }, cut, state.finish()))
     }
 
     fn check_here(&self, part: &ViewPart, reading: &ViewReading) -> Result<(), Failure> {

@@ -37,19 +37,29 @@ pub trait Views: Send + Sync + 'static {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// The first offset of a partition that is not in the state of `snapshot`; None when nothing of it was processed.
+    /// How far a partition of what is to be read is in `snapshot`.
     ///
     /// # Errors
     /// Those of the store.
     fn committed(
         &self,
         snapshot: &dyn Snapshot,
-        keyspace: Keyspace,
+        reading: &ViewReading,
         partition: PartitionId,
-    ) -> Result<Option<Offset>, Error>;
+    ) -> Result<Committed, Error>;
 
     /// How a view is, for SHOW PROJECTIONS; None if it does not run.
     fn standing(&self, view: &str) -> Option<ViewStanding>;
+}
+
+/// How far the state of a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    /// The first offset that is not in it.
+    pub end: Offset,
+    /// A number of this process: as long as it is the same, equal ends mean equal states. None when the state may change while its end
+    /// stays.
+    pub span: Option<u64>,
 }
 
 /// Where the state of a view is.

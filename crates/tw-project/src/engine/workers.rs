@@ -1,12 +1,12 @@
 //! The workers of `tw-process` as what the engine needs of them.
 
-use super::{ViewReading, ViewStanding, Views};
+use super::{Committed, ViewReading, ViewStanding, Views};
 use crate::Error;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
-use tw_process::{Handle, Standing, committed_offset};
-use tw_state::{Keyspace, Snapshot};
+use tw_process::{Handle, Standing, committed};
+use tw_state::Snapshot;
 use tw_types::{Offset, PartitionId, Token};
 
 impl Views for Handle {
@@ -38,10 +38,13 @@ impl Views for Handle {
     fn committed(
         &self,
         snapshot: &dyn Snapshot,
-        keyspace: Keyspace,
+        reading: &ViewReading,
         partition: PartitionId,
-    ) -> Result<Option<Offset>, Error> {
-        Ok(committed_offset(snapshot, keyspace, partition)?)
+    ) -> Result<Committed, Error> {
+        let found = committed(snapshot, reading.keyspace, partition)?;
+        let held = reading.held.downcast_ref::<tw_process::Reading>().filter(|_| found.settled);
+        let span = held.and_then(|held| held.span(partition));
+        Ok(Committed { end: found.end.unwrap_or(Offset::ZERO), span })
     }
 
     fn standing(&self, view: &str) -> Option<ViewStanding> {

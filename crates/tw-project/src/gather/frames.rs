@@ -3,7 +3,7 @@
 //! ```text
 //! answer  = head (groups | rows)* (end | failure)
 //! frame   = length (4 bytes, little-endian: of what follows it) kind (1 byte) payload
-//! kind    = 1 head: JSON, {"version":1,"held":…,"cut":"tw1;…"}
+//! kind    = 1 head: JSON, {"version":1,"held":…,"cut":"tw1;…","state":…}
 //!         | 2 groups: partition, item*
 //!         | 3 rows: a piece of an Arrow IPC stream
 //!         | 4 end: nothing
@@ -45,6 +45,9 @@ pub(crate) struct Head {
     pub(crate) held: Option<u64>,
     /// Up to where the state is that is read.
     pub(crate) cut: Token,
+    /// The number of the held state ([`crate::answers::Fingerprint`]); None if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<u64>,
 }
 
 /// Why there is no answer.
@@ -91,8 +94,8 @@ fn json_frame(kind: Kind, value: &impl Serialize) -> Bytes {
 }
 
 /// The frame that an answer starts with.
-pub(crate) fn head(held: Option<u64>, cut: Token) -> Bytes {
-    json_frame(Kind::Head, &Head { version: VERSION, held, cut })
+pub(crate) fn head(held: Option<u64>, cut: Token, state: Option<u64>) -> Bytes {
+    json_frame(Kind::Head, &Head { version: VERSION, held, cut, state })
 }
 
 /// The frame of a failure.

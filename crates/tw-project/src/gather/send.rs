@@ -40,7 +40,7 @@ pub(crate) fn answer(
         }
         Get::Rows(get) => Sender::Rows(Box::new(RowsSender::new(moment, view, get)?)),
     };
-    let head = frames::head(None, cut);
+    let head = frames::head(None, cut, None);
     if at_once {
         let mut all = BytesMut::from(&head[..]);
         while let Some(bytes) = sender.next()? {

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::Value;
 
 /// The value of a parameter. A text takes the type that its place in the statement asks for, as in PostgreSQL.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Param {
     /// NULL.
     Null,

@@ -11,7 +11,7 @@ use tw_env::Env;
 use tw_log::{Append, Log, MemoryLog, NewStream};
 use tw_order::partition_of;
 use tw_process::{ApplyError, Processor, View};
-use tw_project::{Catalog, Engine, Error, StateView, ViewReading, ViewStanding, Views, parse};
+use tw_project::{Catalog, Committed, Engine, Error, StateView, ViewReading, ViewStanding, Views, parse};
 use tw_state::{Batch, Keyspace, MemoryStore, Snapshot, Store};
 use tw_types::{
     Column, Compression, Data, Epoch, EventRef, Hlc, Offset, Origin, PartitionId, RegionId, Schema, Sequence,
@@ -52,8 +52,8 @@ impl Views for Shelf {
         Box::pin(async { Ok(()) })
     }
 
-    fn committed(&self, _: &dyn Snapshot, _: Keyspace, _: PartitionId) -> Result<Option<Offset>, Error> {
-        Ok(None)
+    fn committed(&self, _: &dyn Snapshot, _: &ViewReading, _: PartitionId) -> Result<Committed, Error> {
+        Ok(Committed::default())
     }
 
     fn standing(&self, _: &str) -> Option<ViewStanding> {

@@ -67,8 +67,13 @@ fn fill(node: &mut Node, events: u32) {
     }
 }
 
+/// The options of members that read each time.
+fn forgetful() -> tw_project::Options {
+    tw_project::Options { answers_bytes_max: 0, ..options() }
+}
+
 fn small() -> Node {
-    let mut node = things(5, TWO_OF_THREE, options());
+    let mut node = things(5, TWO_OF_THREE, forgetful());
     fill(&mut node, 60);
     node
 }
@@ -156,7 +161,7 @@ fn a_row_of_a_captured_table_is_read_from_its_owner_in_one_request() {
 
 #[test]
 fn conditions_columns_and_limits_are_applied_where_the_rows_are() {
-    let mut node = things(5, TWO_OF_THREE, options());
+    let mut node = things(5, TWO_OF_THREE, forgetful());
     fill(&mut node, 3_000);
     let bytes = |sql: &str| {
         let rows = node.query(sql).lines().count();

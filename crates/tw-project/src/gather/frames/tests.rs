@@ -12,7 +12,7 @@ fn answer() -> Vec<Bytes> {
     put_frame(&mut rows, Kind::Rows, b"arrow");
     let changed = Failure::OtherDefinition { view: "projection/p".into(), reads: 5 };
     vec![
-        head(Some(7), "tw1;7=0:120".parse().unwrap()),
+        head(Some(7), "tw1;7=0:120".parse().unwrap(), Some(u64::MAX)),
         groups.finish(),
         rows.freeze(),
         failure(&changed),
@@ -36,12 +36,20 @@ fn read(bytes: &[u8], piece: usize) -> Result<Vec<Frame>, FrameError> {
 fn golden_bytes_of_version_1() {
     let texts: Vec<String> = answer().iter().map(|frame| frame.escape_ascii().to_string()).collect();
     expect![[r#"
-        +\x00\x00\x00\x01{\"version\":1,\"held\":7,\"cut\":\"tw1;7=0:120\"}
+        H\x00\x00\x00\x01{\"version\":1,\"held\":7,\"cut\":\"tw1;7=0:120\",\"state\":18446744073709551615}
         \r\x00\x00\x00\x02\xac\x02\x01\x02\x01e\x01v\x02\x01g\x00
         \x06\x00\x00\x00\x03arrow
         7\x00\x00\x00\x05{\"other_definition\":{\"view\":\"projection/p\",\"reads\":5}}
         \x01\x00\x00\x00\x04"#]]
     .assert_eq(&texts.join("\n"));
+}
+
+#[test]
+fn a_head_has_what_there_is() {
+    let head = Head { version: VERSION, held: None, cut: "tw1;7=0:120".parse().unwrap(), state: None };
+    let text = serde_json::to_string(&head).unwrap();
+    expect![[r#"{"version":1,"cut":"tw1;7=0:120"}"#]].assert_eq(&text);
+    assert_eq!(Head::read(text.as_bytes()).unwrap(), head);
 }
 
 #[test]
