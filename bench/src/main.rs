@@ -38,7 +38,7 @@ enum Command {
     State(state::Args),
     /// The partition workers next to a bare loop over the same events.
     Process(process::Args),
-    /// Projections, queries over histories, and reads by key.
+    /// Projections, queries over histories, reads by key, and statements that are asked again.
     Project(project::Args),
     /// What more nodes bring to work that waits, and what a shared log costs work that computes.
     Scale(scale::Args),

@@ -75,7 +75,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let stream = bench.fill()?;
     bench.group(&stream)?;
     bench.select()?;
-    bench.points(&stream)
+    bench.points(&stream)?;
+    bench.repeats(&stream)
+}
+
+/// The options of an engine that uses so much memory to keep answers: what is measured of queries is to be computed.
+fn queries(answers_bytes_max: usize) -> tw_project::Options {
+    tw_project::Options { query_threads_max: 1, answers_bytes_max, ..tw_project::Options::default() }
 }
 
 /// The data of an event.
@@ -193,8 +199,7 @@ impl Bench<'_> {
         };
         let parked = Arc::new(LogWriter::new(self.log.clone()));
         let handle = Workers::start(options, self.log.clone(), store.clone(), parked, Env::real())?;
-        let options = tw_project::Options { query_threads_max: 1, ..tw_project::Options::default() };
-        let engine = Engine::new(options, self.log.clone(), store.clone(), Arc::new(handle.clone()))?;
+        let engine = Engine::new(queries(0), self.log.clone(), store.clone(), Arc::new(handle.clone()))?;
         Ok((engine, handle))
     }
 
@@ -297,6 +302,48 @@ impl Bench<'_> {
             println!("  {}: {sql}", Cost::median(&costs));
         }
         println!();
+        handle.shutdown()?;
+        Ok(())
+    }
+
+    /// The same statements again and again, computed each time, and given from what was kept.
+    fn repeats(&self, stream: &StreamDef) -> Result<()> {
+        const TIMES: usize = 50;
+        let (engine, handle, view) = self.with_projection("repeats", 1)?;
+        handle.add(view)?;
+        let token = self.token(stream)?;
+        self.runtime.block_on(handle.wait_for("projection/revenue", &token, LONG))?;
+        println!(
+            "\nthe same statement {TIMES} times in each round, one thread, with the token of the last event"
+        );
+        for sql in [
+            "SELECT count(*), sum(revenue), max(orders) FROM revenue",
+            "SELECT customer, revenue FROM revenue ORDER BY revenue DESC LIMIT 10",
+        ] {
+            let (mut computed, mut kept) = (Vec::new(), Vec::new());
+            for _ in 0..self.args.rounds {
+                for (answers_bytes_max, times) in [(0, &mut computed), (64 << 20, &mut kept)] {
+                    engine.reconfigure(queries(answers_bytes_max))?;
+                    for number in 0..=TIMES {
+                        let start = Instant::now();
+                        let request =
+                            Request { token: Some(token.clone()), ..Request::new(Timestamp::from_millis(0)) };
+                        let batches = self
+                            .runtime
+                            .block_on(async { engine.run(sql, request).await?.collect().await })?;
+                        black_box(batches);
+                        // The first one is computed.
+                        if number > 0 {
+                            times.push(start.elapsed());
+                        }
+                    }
+                }
+            }
+            for (name, times) in [("computed", computed), ("kept", kept)] {
+                let (p50, p99) = (ms(quantile(&times, 0.5)), ms(quantile(&times, 0.99)));
+                println!("  {name:<8} p50 {p50} ms, p99 {p99} ms: {sql}");
+            }
+        }
         handle.shutdown()?;
         Ok(())
     }
