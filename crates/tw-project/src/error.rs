@@ -6,7 +6,7 @@ use crate::rows::RowError;
 use crate::sql::SyntaxError;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
-use tw_types::NodeId;
+use tw_types::{NodeId, chain};
 
 /// A statement was not carried out, or a result is not there.
 #[derive(Debug, thiserror::Error)]
@@ -206,13 +206,37 @@ impl Error {
         }
     }
 
+    /// The same once more, with the text of its cause in place of that.
+    fn copied(&self) -> Self {
+        match self {
+            Self::Refused(text) => Self::Refused(text.clone()),
+            Self::Value(text) => Self::Value(text.clone()),
+            Self::NotReadable { name, reason } => {
+                Self::NotReadable { name: name.clone(), reason: reason.clone() }
+            }
+            Self::NoOwner { name, reason } => Self::NoOwner { name: name.clone(), reason: reason.clone() },
+            Self::Peer { node, source } => {
+                Self::Peer { node: node.clone(), source: chain(source.as_ref()).into() }
+            }
+            Self::Timeout { timeout_ms } => Self::Timeout { timeout_ms: *timeout_ms },
+            Self::TokenTimeout { table, timeout_ms } => {
+                Self::TokenTimeout { table: table.clone(), timeout_ms: *timeout_ms }
+            }
+            Self::Memory { bytes_max } => Self::Memory { bytes_max: *bytes_max },
+            other => Self::Engine(Box::new(DataFusionError::Execution(chain(other)))),
+        }
+    }
+
     /// An error that several parts of a query share cannot be taken apart, only looked at.
     fn from_shared(error: &DataFusionError) -> Self {
         match error.find_root() {
-            DataFusionError::External(inner) => match inner.downcast_ref::<ValueError>() {
-                Some(value) => Self::Value(value.0.clone()),
-                None => Self::Engine(Box::new(DataFusionError::Execution(inner.to_string()))),
-            },
+            DataFusionError::External(inner) => {
+                match (inner.downcast_ref::<Self>(), inner.downcast_ref::<ValueError>()) {
+                    (Some(own), _) => own.copied(),
+                    (_, Some(value)) => Self::Value(value.0.clone()),
+                    _ => Self::Engine(Box::new(DataFusionError::Execution(inner.to_string()))),
+                }
+            }
             DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
                 ArrowError::ExternalError(inner) => Self::Value(inner.to_string()),
                 ArrowError::DivideByZero => Self::Value("division by zero".into()),
