@@ -9,5 +9,6 @@ pub(crate) mod entries;
 mod exact_sum;
 pub(crate) mod groups;
 pub(crate) mod part;
+pub(crate) mod partials;
 pub(crate) mod read;
 pub(crate) mod sums;

@@ -1,7 +1,9 @@
 //! Queries: tables of what the log and the views hold, and the answers.
 
 mod answer;
+mod gather;
 pub(crate) mod history;
+pub(crate) mod partials;
 pub(crate) mod point;
 pub(crate) mod prune;
 pub(crate) mod state;

@@ -2,6 +2,7 @@
 
 use crate::dialect::{Dialect, PostgresRule};
 use crate::functions::aggregates;
+use crate::query::partials::AggregateThere;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
@@ -30,6 +31,7 @@ pub(crate) fn state(dialect: Dialect, runtime: Option<Arc<RuntimeEnv>>, threads:
         .with_runtime_env(runtime)
         .with_analyzer_rules(rules)
         .with_optimizer_rules(optimizers.collect())
+        .with_physical_optimizer_rule(Arc::new(AggregateThere))
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
         .with_aggregate_functions(aggregates::all())

@@ -62,7 +62,7 @@ impl Engine {
                     }
                 };
                 let read = moment.part(&view).ok_or(Failure::Gone)?;
-                send::answer(moment, read, get, cut, deadline)
+                send::answer(moment, read, get, cut, deadline, self.options().query_memory_bytes_max)
                     .map_err(|error| Failure::of(Error::from(error)))
             }
         }

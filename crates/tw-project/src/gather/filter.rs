@@ -3,6 +3,8 @@
 //! None of it can fail for a row, and here and there it is computed by the same expressions. What has another form is checked by
 //! whoever runs the query, of all rows that come.
 
+mod physical;
+
 use super::request::Hex;
 use crate::query::prune;
 use crate::rows::builder::ColumnBuilder;
@@ -87,17 +89,21 @@ impl Filter {
                 let any = Self::Any(list.iter().map(equal).collect::<Option<_>>()?);
                 Some(if *negated { Self::Not(Box::new(any)) } else { any })
             }
-            Expr::Column(column) => {
-                let index = schema.index_of(&column.name).ok()?;
-                (*schema.field(index).data_type() == DataType::Boolean).then_some(Self::True(index))
-            }
+            Expr::Column(column) => Self::is_true(schema.index_of(&column.name).ok()?, schema),
             _ => None,
         }
     }
 
     fn compare(column: &Column, op: Operator, value: &ScalarValue, schema: &Schema) -> Option<Self> {
-        let index = schema.index_of(&column.name).ok()?;
-        let field = schema.field(index);
+        Self::compare_at(schema.index_of(&column.name).ok()?, op, value, schema)
+    }
+
+    fn is_true(index: usize, schema: &Schema) -> Option<Self> {
+        (*schema.fields().get(index)?.data_type() == DataType::Boolean).then_some(Self::True(index))
+    }
+
+    fn compare_at(index: usize, op: Operator, value: &ScalarValue, schema: &Schema) -> Option<Self> {
+        let field = schema.fields().get(index)?;
         let ty = field.data_type();
         // Floating point numbers have an order of their own, and a column that means something else than its type has one, too.
         let plain = key::is_key_type(ty) && !ty.is_floating() && field.metadata().is_empty();

@@ -1,9 +1,11 @@
 //! What a statement reads of a view: found before it is planned, fixed before it is run.
 
 use super::fetch::{Asking, Incoming, Lease, Piece, Refusal};
-use super::frames::take_partition;
+use super::frames::{Failure, take_partition};
 use super::groups::{Budget, Feed, FetchedGroups};
-use super::request::{Ask, Get, Read, ViewPart};
+use super::partials::GetPartials;
+use super::request::{Ask, Get, GetRows, Read, ViewPart};
+use crate::operators::partials::Partials;
 use crate::plan::ProjectionPlan;
 use crate::plan::steps::batch;
 use crate::query::state::ViewState;
@@ -114,9 +116,20 @@ impl Gathering {
         get: Get,
         asking: &Asking,
     ) -> Result<Incoming> {
+        let answer = self.ask_or_not(remote, partitions, get, asking).await;
+        answer.map_err(|refusal| self.error(refusal, asking))
+    }
+
+    async fn ask_or_not(
+        &self,
+        remote: &RemotePart,
+        partitions: Vec<PartitionId>,
+        get: Get,
+        asking: &Asking,
+    ) -> Result<Incoming, Refusal> {
         let read = Read { held: Some(remote.lease.number), view: self.part(partitions), get };
         let answer = asking.ask(&remote.node, Token::new(), Ask::Read(read)).await;
-        answer.map(|(_, incoming)| incoming).map_err(|refusal| self.error(refusal, asking))
+        answer.map(|(_, incoming)| incoming)
     }
 
     /// Fetches rows and gives them on, until nobody takes any more.
@@ -129,12 +142,18 @@ impl Gathering {
         output: &Sender<Result<RecordBatch>>,
     ) -> Result<()> {
         let asking = &self.fixed()?.asking;
-        let mut incoming = self.ask(remote, partitions, get, asking).await?;
-        let mut decoder = RowsDecoder::new(schema.clone());
-        while let Some(piece) = incoming.next().await.map_err(|refusal| self.error(refusal, asking))? {
-            let Piece::Rows(bytes) = piece else { return Err(unexpected()) };
-            let mut batches = Vec::new();
-            decoder.decode(bytes, &mut batches)?;
+        let incoming = self.ask(remote, partitions, get, asking).await?;
+        self.give_rows(incoming, schema, output).await
+    }
+
+    async fn give_rows(
+        &self,
+        incoming: Incoming,
+        schema: &SchemaRef,
+        output: &Sender<Result<RecordBatch>>,
+    ) -> Result<()> {
+        let mut rows = IncomingRows::new(self, incoming, schema)?;
+        while let Some(batches) = rows.next().await? {
             for batch in batches {
                 if output.send(Ok(batch)).await.is_err() {
                     return Ok(());
@@ -142,6 +161,38 @@ impl Gathering {
             }
         }
         Ok(())
+    }
+
+    /// Fetches parts of groups and gives them on. Where a node does not give them, its rows are fetched and aggregated here.
+    pub(crate) async fn fetch_partials(
+        &self,
+        remote: &RemotePart,
+        get: &GetPartials,
+        schema: &SchemaRef,
+        output: &Sender<Result<RecordBatch>>,
+    ) -> Result<()> {
+        let asking = &self.fixed()?.asking;
+        let partitions = || remote.partitions.clone();
+        let asked = self.ask_or_not(remote, partitions(), Get::Partials(get.clone()), asking).await;
+        match asked {
+            Ok(incoming) => return self.give_rows(incoming, schema, output).await,
+            // It is of another version: it does not know what it was asked.
+            Err(Refusal::Failed(_, Failure::Other { .. })) => {}
+            Err(refusal) => return Err(self.error(refusal, asking)),
+        }
+        let rows = Get::Rows(GetRows { filter: get.filter.clone(), ..GetRows::default() });
+        let incoming = self.ask(remote, partitions(), rows, asking).await?;
+        let mut rows = IncomingRows::new(self, incoming, &self.plan().output)?;
+        let mut partials = get.partials(&self.plan().output, asking.bounds.memory_bytes_max)?;
+        while let Some(batches) = rows.next().await? {
+            for rows in batches {
+                partials.add(&rows)?;
+                if partials.is_full() && !give(&mut partials, schema, output).await? {
+                    return Ok(());
+                }
+            }
+        }
+        give(&mut partials, schema, output).await.map(drop)
     }
 
     /// Fetches the groups of a partition for whoever reads the other end, and tells it of failures.
@@ -184,6 +235,43 @@ impl Gathering {
         let incoming = self.ask(remote, remote.partitions.clone(), get, asking).await?;
         let pieces = incoming.all(asking).await.map_err(|refusal| self.error(refusal, asking))?;
         ready_groups(&remote.partitions, pieces, budget)
+    }
+}
+
+/// Gives the parts of groups on; whether somebody takes them.
+async fn give(
+    partials: &mut Partials,
+    schema: &SchemaRef,
+    output: &Sender<Result<RecordBatch>>,
+) -> Result<bool> {
+    let Some(groups) = partials.take()? else { return Ok(true) };
+    let groups = batch(schema.clone(), groups.columns().to_vec(), groups.num_rows())?;
+    Ok(output.send(Ok(groups)).await.is_ok())
+}
+
+/// Rows of another node, as they come.
+struct IncomingRows<'a> {
+    gathering: &'a Gathering,
+    asking: &'a Asking,
+    incoming: Incoming,
+    decoder: RowsDecoder,
+}
+
+impl<'a> IncomingRows<'a> {
+    fn new(gathering: &'a Gathering, incoming: Incoming, schema: &SchemaRef) -> Result<Self> {
+        let asking = &gathering.fixed()?.asking;
+        Ok(Self { gathering, asking, incoming, decoder: RowsDecoder::new(schema.clone()) })
+    }
+
+    /// The batches that the next piece completes; None at the end.
+    async fn next(&mut self) -> Result<Option<Vec<RecordBatch>>> {
+        let piece =
+            self.incoming.next().await.map_err(|refusal| self.gathering.error(refusal, self.asking))?;
+        let Some(piece) = piece else { return Ok(None) };
+        let Piece::Rows(bytes) = piece else { return Err(unexpected()) };
+        let mut batches = Vec::new();
+        self.decoder.decode(bytes, &mut batches)?;
+        Ok(Some(batches))
     }
 }
 

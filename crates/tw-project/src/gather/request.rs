@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"version":1,"timeout_ms":…,"token":"tw1;…","ask":{"hold":[view…]}}
-//! {"version":1,"timeout_ms":…,"token":"tw1;…","ask":{"read":{"held":…,"view":view,"get":{"rows":…}}}}
+//! {"version":1,"timeout_ms":…,"token":"tw1;…","ask":{"read":{"held":…,"view":view,"get":{"rows":…}}}}, or "groups", or "partials"
 //! view = {"name":…,"stream":…,"definition":…,"partitions":[…]}
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! of the view's result, aggregates those of its grouping: both nodes have the same definition, or nothing is read.
 
 use super::filter::Filter;
+use super::partials::GetPartials;
 use crate::Error;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -75,10 +76,12 @@ pub(crate) enum Get {
     Rows(GetRows),
     /// Groups as they are stored.
     Groups(GetGroups),
+    /// Parts of groups of rows of a view that is not grouped.
+    Partials(GetPartials),
 }
 
 /// Rows of a view that is not grouped.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GetRows {
     /// Only the row of this subject.
@@ -128,6 +131,11 @@ impl PeerRequest {
         }
         if matches!(&request.ask, Ask::Hold(views) if views.len() > VIEWS_MAX) {
             return Err(refused("it names more than 1000 views"));
+        }
+        if let Ask::Read(Read { get: Get::Partials(get), .. }) = &request.ask
+            && let Some(problem) = get.problem()
+        {
+            return Err(refused(problem));
         }
         Ok(request)
     }

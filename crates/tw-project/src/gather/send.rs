@@ -1,5 +1,7 @@
 //! Reading what another node has asked for, a piece at a time: nothing waits in memory for a reader that is slow.
 
+mod partials;
+
 use super::filter::{compact, keep};
 use super::frames::{self, FRAME_BYTES, Failure, GroupsFrame, Kind};
 use super::hold::{HeldView, Moment};
@@ -16,6 +18,7 @@ use datafusion::common::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use partials::PartialsSender;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tw_types::Token;
@@ -28,17 +31,22 @@ pub(crate) fn answer(
     get: Get,
     cut: Token,
     deadline: Instant,
+    query_bytes_max: usize,
 ) -> Result<BoxStream<'static, Bytes>> {
     // One group is looked up at once, unless it has to be put together of entries.
     let at_once = match &get {
         Get::Groups(get) => get.one && get.aggregates.is_empty(),
         Get::Rows(get) => get.subject.is_some(),
+        Get::Partials(_) => false,
     };
     let mut sender = match get {
         Get::Groups(get) => {
             Sender::Groups(Box::new(GroupsSender { moment, view, get, at: GroupsCursor::default() }))
         }
         Get::Rows(get) => Sender::Rows(Box::new(RowsSender::new(moment, view, get)?)),
+        Get::Partials(get) => {
+            Sender::Partials(Box::new(PartialsSender::new(moment, view, &get, query_bytes_max)?))
+        }
     };
     let head = frames::head(None, cut, None);
     if at_once {
@@ -96,6 +104,7 @@ impl Failure {
 enum Sender {
     Groups(Box<GroupsSender>),
     Rows(Box<RowsSender>),
+    Partials(Box<PartialsSender>),
 }
 
 impl Sender {
@@ -104,6 +113,7 @@ impl Sender {
         match self {
             Self::Groups(sender) => sender.next(),
             Self::Rows(sender) => sender.next(),
+            Self::Partials(sender) => sender.next(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A view's state as a table: a projection's result, or the latest rows of a captured table.
 
+use super::gather::GatherExec;
 use super::prune;
 use crate::gather::filter::{Filter, keep};
 use crate::gather::gathering::{Gathering, RemotePart};
@@ -174,30 +175,30 @@ impl TableProvider for StateTable {
             Some(columns) => Arc::new(schema.project(columns)?),
             None => schema,
         };
-        let reader = StateReader { gathering, schema: schema.clone(), part, wanted, rows };
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(reader)], None, [], false, limit)?))
+        let reader = StateReader { gathering, schema, part, wanted, rows };
+        Ok(Arc::new(GatherExec::rows(reader, limit)?))
     }
 }
 
 /// Which rows are wanted of a view that is not grouped.
 #[derive(Debug, Clone)]
-struct RowsWanted {
-    filter: Option<Filter>,
+pub(super) struct RowsWanted {
+    pub(super) filter: Option<Filter>,
     /// So many of each node are enough.
-    rows_max: Option<u64>,
+    pub(super) rows_max: Option<u64>,
 }
 
 /// Reads the state.
 #[derive(Clone)]
-struct StateReader {
-    gathering: Arc<Gathering>,
+pub(super) struct StateReader {
+    pub(super) gathering: Arc<Gathering>,
     /// That of the batches.
-    schema: SchemaRef,
-    part: Part,
+    pub(super) schema: SchemaRef,
+    pub(super) part: Part,
     /// The columns whose values matter; None: all.
-    wanted: Option<Vec<usize>>,
+    pub(super) wanted: Option<Vec<usize>>,
     /// Which rows are wanted, of which only those columns are given; None if that is not up to the reader.
-    rows: Option<RowsWanted>,
+    pub(super) rows: Option<RowsWanted>,
 }
 
 impl fmt::Debug for StateReader {

@@ -40,6 +40,7 @@ const QUERIES: &[&str] = &[
     "SELECT who FROM plain WHERE kind IN ('a', 'c') AND NOT x = 3",
     "SELECT x FROM plain WHERE twice > 10 AND x % 2 = 0",
     "SELECT kind, count(*), sum(x), count(DISTINCT note) FROM plain GROUP BY kind",
+    "SELECT kind, count(*), sum(x), avg(twice), min(note), max(x) FILTER (WHERE note <> 'note 1') FROM plain GROUP BY kind",
     "SELECT x, who FROM plain WHERE kind = 'b' ORDER BY x, who, note LIMIT 3",
     "SELECT a.kind, a.n, b.rest FROM totals a JOIN lists b ON a.kind = b.kind",
     "SELECT a.n - b.n FROM totals a JOIN totals b USING (kind)",
@@ -199,7 +200,7 @@ fn explain_says_from_where_a_query_gathers() {
         ["look up the row with this key: kind"]"#]]
     .assert_eq(&explain("EXPLAIN SELECT n FROM totals WHERE kind = 'a'"));
     expect![[r#"
-        ["          StreamingTableExec: partition_sizes=1, projection=[kind, x]"]
+        ["          GatherExec: rows of plain, filtered there: kind, x"]
         ["        RepartitionExec: partitioning=RoundRobinBatch(2), input_partitions=1"]
         ["      ProjectionExec: expr=[kind@0 = a as __common_expr_3, x@1 as x]"]
         ["    FilterExec: CASE guard(__common_expr_3@0 IS NOT DISTINCT FROM false) WHEN true THEN false ELSE __common_expr_3@0 AND modulo(x@1, 2) = 1 END, projection=[x@1], fetch=3"]
@@ -228,8 +229,12 @@ fn a_partition_without_an_owner_is_an_error_that_names_it() {
 #[test]
 fn what_has_moved_is_looked_up_again() {
     let node = small();
-    for sql in ["SELECT * FROM totals", "SELECT n FROM totals WHERE kind = 'b'", "SELECT x, note FROM plain"]
-    {
+    for sql in [
+        "SELECT * FROM totals",
+        "SELECT n FROM totals WHERE kind = 'b'",
+        "SELECT x, note FROM plain",
+        "SELECT kind, count(*), max(x) FROM plain GROUP BY kind",
+    ] {
         let expected = node.query(sql);
         *node.network.rumour.lock() = Some((2, 7));
         assert_eq!(member(&node, 0, sql).unwrap(), expected);
@@ -257,6 +262,7 @@ fn an_answer_that_breaks_off_is_an_error_and_never_a_part() {
     for sql in [
         "SELECT * FROM lists",
         "SELECT * FROM plain",
+        "SELECT x, sum(x) FROM plain GROUP BY x",
         "SELECT first FROM lists WHERE kind = 'a' AND rest = 1",
     ] {
         let rows = node.query(sql).lines().count();
@@ -373,7 +379,12 @@ fn what_a_statement_reads_of_a_node_is_of_one_moment() {
 #[test]
 fn prj_1_queries_go_on_while_partitions_move() {
     let node = small();
-    let sqls = ["SELECT * FROM totals", "SELECT n FROM totals WHERE kind = 'b'", "SELECT x, note FROM plain"];
+    let sqls = [
+        "SELECT * FROM totals",
+        "SELECT n FROM totals WHERE kind = 'b'",
+        "SELECT x, note FROM plain",
+        "SELECT kind, count(*), sum(x), min(note) FROM plain GROUP BY kind",
+    ];
     let expected = sqls.map(|sql| node.query(sql));
     for (number, to) in [(0, 1), (3, 2), (0, 2), (3, 0), (4, 1)] {
         let at = partition(&node, number);

@@ -1,6 +1,7 @@
 //! Statements, projections and queries, on a log and a store in memory with real workers.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, unreachable_pub, reason = "these are tests")]
 
+mod aggregates;
 mod answers;
 mod comparisons;
 mod conditions;

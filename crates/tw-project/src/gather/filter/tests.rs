@@ -44,6 +44,15 @@ fn crossed(expr: &Expr, batch: &RecordBatch) -> Option<RecordBatch> {
     Some(compact(&keep(&condition, batch.clone()).unwrap()).unwrap())
 }
 
+/// What it keeps after it has crossed as a condition of FILTER.
+fn crossed_physical(expr: &Expr, batch: &RecordBatch) -> Option<RecordBatch> {
+    let schema = batch.schema().to_dfschema().unwrap();
+    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let expr = create_physical_expr(expr, &schema, &props, &context).unwrap();
+    let filter = Filter::of_physical(expr.as_ref(), &batch.schema())?;
+    Some(compact(&keep(&filter.expression(&batch.schema()).unwrap(), batch.clone()).unwrap()).unwrap())
+}
+
 fn text(text: &str) -> Expr {
     lit(ScalarValue::Utf8View(Some(text.into())))
 }
@@ -78,6 +87,7 @@ proptest! {
     fn prj_1_a_condition_keeps_the_same_rows_on_another_node(expr in condition()) {
         let batch = batch();
         prop_assert_eq!(crossed(&expr, &batch).unwrap(), expected(&expr, &batch));
+        prop_assert_eq!(crossed_physical(&expr, &batch).unwrap(), expected(&expr, &batch));
     }
 
     #[test]
@@ -90,7 +100,11 @@ proptest! {
 
 #[test]
 fn what_has_another_form_stays_here() {
-    let of = |expr: Expr| crossed(&expr, &batch()).is_some();
+    let of = |expr: Expr| {
+        let crosses = crossed(&expr, &batch()).is_some();
+        assert_eq!(crossed_physical(&expr, &batch()).is_some(), crosses, "{expr}");
+        crosses
+    };
     assert!(of(col("n").gt(lit(1i32))));
     // Of another type, of an order of its own, computed, and without a value.
     assert!(!of(col("n").gt(lit(1i64))));

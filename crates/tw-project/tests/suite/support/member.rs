@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,12 +27,16 @@ pub struct Network {
     pub down: Mutex<BTreeMap<usize, usize>>,
     /// A member that is thought to have everything that the asking one has not, for so many looks.
     pub rumour: Mutex<Option<(usize, usize)>>,
+    /// Members of an earlier version, which do not aggregate rows for others.
+    pub old: Mutex<BTreeSet<usize>>,
     /// How many requests there were.
     pub requests: AtomicUsize,
     /// How many bytes were answered.
     pub bytes: AtomicUsize,
     /// After how many pieces answers break off.
     pub pieces_max: Mutex<Option<usize>>,
+    /// Whether nothing more comes then, and the connection stays.
+    pub stalls: Mutex<bool>,
     keeper: Keeper,
     members: usize,
 }
@@ -44,9 +48,11 @@ impl Network {
             moved: Mutex::default(),
             down: Mutex::default(),
             rumour: Mutex::default(),
+            old: Mutex::default(),
             requests: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             pieces_max: Mutex::default(),
+            stalls: Mutex::default(),
             keeper,
             members,
         })
@@ -103,6 +109,14 @@ impl Peers for Link {
                 *requests -= 1;
                 return Err(unreachable("it is down"));
             }
+            let request = if self.network.old.lock().contains(&member) {
+                String::from_utf8(request.to_vec())
+                    .unwrap()
+                    .replace("\"partials\":", "\"unheard_of\":")
+                    .into()
+            } else {
+                request
+            };
             let network = self.network.clone();
             let answer = self.network.engines.read()[member].serve(request);
             // A connection cuts bytes anywhere.
@@ -118,6 +132,9 @@ impl Peers for Link {
             let pieces_max = *self.network.pieces_max.lock();
             Ok(match pieces_max {
                 None => pieces.boxed(),
+                Some(pieces_max) if *self.network.stalls.lock() => {
+                    pieces.take(pieces_max).chain(futures_util::stream::pending()).boxed()
+                }
                 Some(pieces_max) => pieces.take(pieces_max).boxed(),
             })
         })
