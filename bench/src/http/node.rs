@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
-    Action, Answer, Control, Lock, LockSession, Locks, Parked, ParkedEvent, ParkedFilter, ParkedId,
+    Action, Answer, Control, Extent, Lock, LockSession, Locks, Parked, ParkedEvent, ParkedFilter, ParkedId,
     Projection, Setting, SettingChange, Settings, Source, Sql, Statement, Status, Target,
 };
 use tw_api::{Code, Options, Parts, Problem, Server};
@@ -135,7 +135,7 @@ impl Control for Nothing {
         none()
     }
 
-    fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
+    fn projections(&self, _: Extent) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
         none()
     }
 

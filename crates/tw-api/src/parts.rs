@@ -13,7 +13,9 @@ pub use crate::headers::HOP;
 pub use cluster::{
     Cluster, ClusterView, MoveView, NodeView, PlanNodeView, PlanView, RebalanceView, UnitView,
 };
-pub use control::{Action, Build, Control, Projection, Source, SourceSlot, SourceTable, Status, Target};
+pub use control::{
+    Action, Build, Control, Extent, Projection, Source, SourceSlot, SourceTable, Status, Target,
+};
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use routes::{Alone, Pass, Reply, Routes, Unanswered, Way};

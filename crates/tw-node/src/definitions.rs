@@ -56,6 +56,8 @@ pub(crate) enum Outcome {
     Rows(tw_project::Answer),
     /// What SHOW SOURCES answers is asked for.
     Sources,
+    /// What SHOW PROJECTIONS answers is asked for.
+    Projections,
     /// What was done.
     Done(String),
 }
@@ -208,6 +210,7 @@ impl Definitions {
             Action::Query => Some(Outcome::Query),
             Action::Rows(rows) => Some(Outcome::Rows(rows)),
             Action::ShowSources => Some(Outcome::Sources),
+            Action::ShowProjections => Some(Outcome::Projections),
             _ => None,
         }
     }
@@ -237,6 +240,7 @@ impl Definitions {
             Action::Query => return Ok(Outcome::Query),
             Action::Rows(rows) => return Ok(Outcome::Rows(rows)),
             Action::ShowSources => return Ok(Outcome::Sources),
+            Action::ShowProjections => return Ok(Outcome::Projections),
             Action::Nothing { done } => return Ok(Outcome::Done(done)),
             Action::CreateStream { stream, done } => {
                 self.log.create_stream(stream).await?;
@@ -268,7 +272,7 @@ impl Definitions {
         let statement = tw_project::parse(sql).map_err(|error| problem::of_project(error.into()))?;
         match self.carry_out(&statement).await? {
             Outcome::Done(done) => Ok(done),
-            Outcome::Query | Outcome::Rows(_) | Outcome::Sources => Ok(String::new()),
+            Outcome::Query | Outcome::Rows(_) | Outcome::Sources | Outcome::Projections => Ok(String::new()),
         }
     }
 

@@ -1,18 +1,19 @@
 //! The state of the node in the words of its interface.
 
+mod projections;
 mod sources;
 
+pub(crate) use projections::{own_projections, projections, standings_of_projections};
 pub(crate) use sources::{is_well, source, sources, sources_here, standings, streams};
 
 use crate::core::Core;
-use tw_api::parts::{Build, Projection, Source, Status};
-use tw_process::{PartitionStatus, Standing, ViewStatus};
-use tw_types::{StreamPartition, Token};
+use tw_api::parts::{Projection, Source, Status};
+use tw_process::{Standing, ViewStatus};
 
 /// The node as a whole, with these sources.
 pub(crate) fn node(core: &Core, sources: &[Source]) -> Status {
     let catalog = core.engine.catalog();
-    let projections = projections(core);
+    let projections = projections::here(core, |_| true);
     let free = core.folder.free_bytes();
     let problems = problems(core, sources, &projections, free);
     Status {
@@ -70,64 +71,4 @@ fn failure(view: &ViewStatus) -> Option<String> {
     let stopped = view.partitions.iter().find(|partition| partition.standing == Standing::Stopped)?;
     let reason = stopped.error.as_deref().unwrap_or("no reason is known");
     Some(format!("partition {} stands still: {reason}", stopped.partition))
-}
-
-/// All projections, in the order of their names.
-pub(crate) fn projections(core: &Core) -> Vec<Projection> {
-    let catalog = core.engine.catalog();
-    let views = core.workers.status();
-    let broken = core.definitions.broken();
-    let mut projections: Vec<Projection> = catalog
-        .projections()
-        .map(|projection| {
-            let name = format!("{PROJECTION}{}", projection.def.name);
-            let base = Projection {
-                name: projection.def.name.clone(),
-                sql: projection.def.query.clone(),
-                state: "failed".to_owned(),
-                error: broken.get(&name).cloned(),
-                token: Token::new().to_string(),
-                ..Projection::default()
-            };
-            match views.iter().find(|view| view.name == name) {
-                Some(view) => of_view(base, view, projection.def.stream),
-                None => base,
-            }
-        })
-        .collect();
-    projections.sort_by(|a, b| a.name.cmp(&b.name));
-    projections
-}
-
-fn of_view(base: Projection, view: &ViewStatus, stream: tw_types::StreamId) -> Projection {
-    let starting = view.partitions.iter().any(|partition| partition.standing == Standing::Starting);
-    let failure = failure(view);
-    let state = match () {
-        () if failure.is_some() => "failed",
-        () if view.paused => "paused",
-        () if starting || view.building.is_some() => "building",
-        () => "running",
-    };
-    let ends = view.partitions.iter().map(|at| (StreamPartition::new(stream, at.partition), at.offset));
-    let waiting = view
-        .partitions
-        .iter()
-        .find_map(|at| at.error.as_ref().map(|error| format!("partition {}, {error}", at.partition)));
-    Projection {
-        state: state.to_owned(),
-        error: base.error.or(failure).or(waiting),
-        lag_events: view.partitions.iter().map(|partition| partition.lag_events).sum(),
-        token: ends.collect::<Token>().to_string(),
-        parked: view.partitions.iter().map(|partition| partition.parked).sum(),
-        build: view.building.as_ref().map(|building| build(&building.partitions)),
-        ..base
-    }
-}
-
-fn build(partitions: &[PartitionStatus]) -> Build {
-    let sum = |of: fn(&PartitionStatus) -> u64| partitions.iter().map(of).sum();
-    Build {
-        done: sum(|at| at.offset.0.saturating_sub(at.start.0)),
-        total: sum(|at| at.end.0.saturating_sub(at.start.0)),
-    }
 }

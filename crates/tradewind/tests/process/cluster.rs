@@ -236,6 +236,45 @@ fn prj_1_prj_2_sql_is_exact_on_every_node_while_owners_are_killed() {
 }
 
 #[test]
+fn prj_1_every_node_computes_aggregates_where_the_rows_are_and_tells_how_a_projection_is_on_all() {
+    let cluster = Cluster::start(3);
+    cluster.node(0).ok(&["sql", DEFINITIONS]);
+    cluster
+        .node(0)
+        .ok(&["sql", "CREATE PROJECTION some AS SELECT id, customer, total FROM orders WHERE id >= 60"]);
+    let token = append(cluster.node(0), 0..600)["token"].as_str().unwrap().to_owned();
+    let sql =
+        "SELECT customer, count(*) AS n, sum(total) AS total, max(id) AS last FROM some GROUP BY customer";
+    for number in 0..3 {
+        let node = cluster.node(number);
+        let show =
+            || String::from_utf8(node.cli(&["projection", "show", "some", "-o", "json"]).stdout).unwrap();
+        let is_told = || {
+            let told: Value = serde_json::from_str(&show()).ok()?;
+            let all =
+                told["state"] == "running" && told["lag_events"] == 0 && told["token"] == token.as_str();
+            all.then_some(())
+        };
+        eventually(is_told, || format!("n{number}: {}, not {token}", show()));
+        let standings = "SHOW PROJECTIONS";
+        let runs = |shown: &Value| {
+            shown["name"] == "some" && shown["state"] == "running" && shown["lag_events"] == 0
+        };
+        let is_shown = || node.rows(standings, None).iter().any(runs).then_some(());
+        eventually(is_shown, || format!("n{number}: {:?}", node.rows(standings, None)));
+        let mut groups = node.rows(sql, Some(&token));
+        groups.sort_by_key(|group| group["customer"].to_string());
+        assert_eq!(groups.len(), 7, "{groups:?}");
+        assert_eq!(groups[3], json!({ "customer": "c3", "n": 77, "total": "115.50", "last": 598 }));
+        let explained = node.ok(&["sql", &format!("EXPLAIN {sql}")]);
+        assert!(
+            explained.contains("parts of groups of some: customer, count(*), sum(total), max(id)"),
+            "{explained}"
+        );
+    }
+}
+
+#[test]
 fn cap_1_cap_2_a_source_whose_owner_is_killed_goes_on_at_another_node_exactly_once() {
     let server = Postgres::start();
     psql(&server, "CREATE TABLE orders (id int PRIMARY KEY, total int)");

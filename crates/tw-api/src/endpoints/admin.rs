@@ -3,7 +3,8 @@
 use super::{Outcome, expect_json, json, no_content, read_json};
 use crate::body::Body;
 use crate::forward::carry;
-use crate::parts::{Action, Control, ParkedFilter, ParkedId, Target, Way};
+use crate::headers::HOP;
+use crate::parts::{Action, Control, Extent, ParkedFilter, ParkedId, Target, Way};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -64,15 +65,20 @@ async fn at_source(
     carry(call, &format!("source `{name}`"), body, can_repeat, || routes.source(name)).await
 }
 
+/// Another node that asks puts together what all say.
+fn extent(call: &Call) -> Extent {
+    if call.headers.contains_key(&HOP) { Extent::Own } else { Extent::Everywhere }
+}
+
 /// Lists all projections.
 pub(crate) async fn projections(call: &Call) -> Outcome {
-    json(&value!({ "projections": control(call).projections().await? }))
+    json(&value!({ "projections": control(call).projections(extent(call)).await? }))
 }
 
 /// Shows one projection.
 pub(crate) async fn projection(call: &Call) -> Outcome {
     let name = call.capture(0)?;
-    let projections = control(call).projections().await?;
+    let projections = control(call).projections(extent(call)).await?;
     let projection = projections.iter().find(|projection| projection.name == name);
     let missing = || Problem::new(Code::NoProjection, format!("there is no projection `{name}`"));
     json(projection.ok_or_else(missing)?)

@@ -33,7 +33,7 @@ pub trait Control: Send + Sync + 'static {
     fn sources(&self) -> BoxFuture<'_, Result<Vec<Source>, Problem>>;
 
     /// All projections, in the order of their names.
-    fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>>;
+    fn projections(&self, extent: Extent) -> BoxFuture<'_, Result<Vec<Projection>, Problem>>;
 
     /// Does something with a source or a projection; it has begun when the future resolves. Says what was done, for a
     /// person.
@@ -47,6 +47,15 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// Why not yet, or why not any more.
     fn ready(&self) -> Result<(), Problem>;
+}
+
+/// Of which partitions something is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Of all, on whatever nodes they are.
+    Everywhere,
+    /// Of those that this node owns: another one asks, which puts them together.
+    Own,
 }
 
 /// What an action is about.
@@ -167,10 +176,10 @@ pub struct Projection {
     /// Its SELECT.
     #[schema(example = "SELECT customer_id, sum(total) FROM shop.orders GROUP BY customer_id")]
     pub sql: String,
-    /// `building`, `running`, `paused` or `failed`.
+    /// `building`, `running`, `paused` or `failed`; `unknown` when partitions have no owner at the moment, or a node does not say.
     #[schema(example = "running")]
     pub state: String,
-    /// Why it failed.
+    /// Why it failed, or why that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How many events it is behind.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tw_api::parts::{Action, Control, Projection, Source, Status, Target};
+use tw_api::parts::{Action, Control, Extent, Projection, Source, Status, Target};
 use tw_api::{Code, Problem};
 use tw_log::NewStream;
 use tw_project::RowCheck;
@@ -109,8 +109,13 @@ impl Control for NodeControl {
         Box::pin(async { Ok(status::sources(&self.core).await) })
     }
 
-    fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
-        Box::pin(async { Ok(status::projections(&self.core)) })
+    fn projections(&self, extent: Extent) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
+        Box::pin(async move {
+            Ok(match extent {
+                Extent::Everywhere => status::projections(&self.core).await,
+                Extent::Own => status::own_projections(&self.core),
+            })
+        })
     }
 
     fn act<'a>(&'a self, target: Target<'a>, action: Action) -> BoxFuture<'a, Result<String, Problem>> {

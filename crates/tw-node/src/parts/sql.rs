@@ -34,6 +34,10 @@ impl Sql for NodeSql {
                 Outcome::Query => core.engine.query(&parsed, request).await.map(rows).map_err(of_project),
                 Outcome::Rows(answer) => Ok(rows(answer)),
                 Outcome::Sources => Ok(rows(core.engine.show_sources(&status::standings(core).await))),
+                Outcome::Projections => {
+                    let standings = status::standings_of_projections(core).await;
+                    Ok(rows(core.engine.show_projections(&standings)))
+                }
                 Outcome::Done(message) => Ok(Answer::Done { message }),
             }
         })

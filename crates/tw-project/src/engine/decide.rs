@@ -18,6 +18,8 @@ pub enum Action {
     Rows(Answer),
     /// Nothing: the answer is [`Engine::show_sources`], which wants to know how they are.
     ShowSources,
+    /// Nothing: the answer is [`Engine::show_projections`], which wants to know how they are.
+    ShowProjections,
     /// Create the stream.
     CreateStream {
         /// The stream.
@@ -106,6 +108,7 @@ impl Engine {
                 Ok(change(Change::ProjectionAltered(def), format!("projection `{name}` is being rebuilt")))
             }
             Statement::Show(Listing::Sources) => Ok(Action::ShowSources),
+            Statement::Show(Listing::Projections) => Ok(Action::ShowProjections),
             Statement::Show(listing) => Ok(Action::Rows(describe::show(self, &catalog, *listing))),
             Statement::Describe { name } => Ok(Action::Rows(describe::describe(self, &catalog, name)?)),
             Statement::ExplainProjection { query } => {

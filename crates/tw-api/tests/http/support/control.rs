@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tw_api::parts::{Action, Control, Projection, Source, Status, Target};
+use tw_api::parts::{Action, Control, Extent, Projection, Source, Status, Target};
 use tw_api::{Code, Problem};
 use tw_log::{Log, NewStream};
 use tw_types::{EventRef, StreamDef, StreamName};
@@ -82,7 +82,7 @@ impl Control for Registry {
         Box::pin(async { Ok(self.sources.lock().values().cloned().collect()) })
     }
 
-    fn projections(&self) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
+    fn projections(&self, _: Extent) -> BoxFuture<'_, Result<Vec<Projection>, Problem>> {
         Box::pin(async { Ok(self.projections.lock().values().cloned().collect()) })
     }
 

@@ -146,6 +146,10 @@ impl Node {
         let done = match self.engine.decide(&statement)? {
             Action::Query => return self.try_query(sql, &[]),
             Action::Rows(answer) => return Ok(self.rows(answer)?.join("\n")),
+            Action::ShowProjections => {
+                let answer = self.engine.show_projections(&self.engine.standings());
+                return Ok(self.rows(answer)?.join("\n"));
+            }
             Action::ShowSources => {
                 let running =
                     SourceStanding { state: "streaming".into(), lag_ms: Some(7), ..Default::default() };
