@@ -12,7 +12,7 @@
 //!
 //! `VIEW` is the hashed name (XXH3), `DEFINITION` its number, both in hexadecimal. `RUN` is the position and a random number,
 //! so that runs sort by position, and two nodes that store at once do not mix. No object is ever changed. The bytes are in
-//! [`format`], what is due when and what goes when in `plan`; `keeper` carries it out.
+//! [`mod@format`], what is due when and what goes when in `plan`; `keeper` carries it out.
 
 mod counts;
 mod export;
