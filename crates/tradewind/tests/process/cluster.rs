@@ -170,8 +170,10 @@ fn what_hysteresis_and_cooldown_hold_back_is_shown_and_moved_on_request() {
     append(cluster.node(2), 60..90);
     let table = cluster.node(0).ok(&["cluster", "plan"]);
     assert!(table.contains("planned") && table.contains("active"), "{table}");
-    let again = cluster.node(0).ok(&["cluster", "rebalance"]);
-    assert!(again.contains("nothing: it is as even as moves can make it"), "{again}");
+    // What was appended weighs more than it did at first: that may be worth another move or two.
+    let again = || cluster.node(0).ok(&["cluster", "rebalance"]);
+    let is_even = || again().contains("nothing: it is as even as moves can make it").then_some(());
+    eventually(is_even, again);
 }
 
 #[test]
