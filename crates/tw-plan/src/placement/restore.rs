@@ -20,7 +20,8 @@ pub(super) fn bounds(table: &mut Table<'_>) {
         for host in by_fullness(table, |table, host| table.hosts[host].is_under()) {
             fill(table, host, &mut extra);
         }
-        if table.budget == before || table.budget == 0 {
+        // With nothing left of the budget, too: whether more would be moved is told, and what was moved last decides that.
+        if table.budget == before {
             return;
         }
     }

@@ -172,6 +172,45 @@ pub(super) fn least(nodes: &[Node], units: usize, before: &Plan, epsilon_permill
     from.max(to) as usize
 }
 
+/// The last move of the budget was made, and others would follow: a plan that says that it is complete has to be.
+#[test]
+fn a_plan_whose_budget_is_used_up_says_whether_more_would_be_moved() {
+    #[rustfmt::skip]
+    let weights = vec![
+        541, 693, 1013, 1413, 0, 0, 746, 1235, 217, 60, 345, 220, 1373, 1718, 1107,
+        1413, 1617, 1734, 1533, 1440, 1276, 768, 1410, 815, 1015, 514, 1095, 500, 1472, 1399,
+    ];
+    let options = Options {
+        epsilon_permille: 57,
+        settle_permille: 29,
+        urgent_permille: 114,
+        moves_max: 5,
+        cooldown_ms: 0,
+        standbys: 0,
+        standby_moves_max: 0,
+        ..Options::default()
+    };
+    let capacities = [2_000, 500, 500, 1_000].iter().zip(0..);
+    let nodes =
+        capacities.map(|(capacity, number)| Node { capacity: *capacity, ..node(&format!("n{number}")) });
+    let mut cluster = Cluster::new(nodes.collect(), loads(weights));
+    cluster.plan(&options);
+    for step in [
+        Step::Join { capacity: 1_000, domain: 0 },
+        Step::Pass(1),
+        Step::Join { capacity: 0, domain: 0 },
+        Step::Weigh(18_372_628_478_757_022_978, Some(1_727)),
+        Step::RemoveUnit(11_189_122_318_413_433_889),
+        Step::Weigh(12_494_642_959_625_408_796, Some(603)),
+        Step::RemoveUnit(8_145_203_300_319_576_674),
+        Step::Weigh(13_341_009_708_811_681_737, Some(978)),
+        Step::Join { capacity: 500, domain: 0 },
+    ] {
+        cluster.apply(&step);
+        cluster.plan(&options);
+    }
+}
+
 proptest! {
     #![proptest_config(config(400))]
 
