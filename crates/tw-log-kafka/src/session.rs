@@ -22,6 +22,9 @@ use tw_wire::kafka::{self, Place};
 /// Records that wait for the broker at most, so that the library's queue never overflows.
 const UNDER_WAY_MAX: usize = 500_000;
 
+/// How long putting away what was heard may take at most, before a commit goes on all the same.
+const REST_MAX: Duration = Duration::from_millis(20);
+
 /// What a transaction writes to one partition.
 pub(crate) struct Share<'a> {
     pub(crate) topic: &'a str,
@@ -168,7 +171,17 @@ impl Session {
 
     /// Commits the transaction, in one call: the library does not take a commit up again reliably.
     fn commit(&self) -> Result<(), KafkaError> {
+        self.rest();
         self.producer.commit_transaction(self.limit())
+    }
+
+    /// Waits until the library has put away what it said of the records, which it does right after it was heard. A commit
+    /// that finds something in flight still polls for 100 ms, whatever comes.
+    fn rest(&self) {
+        let deadline = Instant::now() + REST_MAX;
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
     }
 
     fn abort(&self) -> Result<(), KafkaError> {
