@@ -20,11 +20,12 @@ mod fetch;
 mod input;
 mod lanes;
 mod open;
+mod outboxes;
 mod restore;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use commit::{Letter, Outboxes};
+pub(crate) use outboxes::{Letter, Outboxes};
 
 use crate::parked::{Index, ViewKey};
 use crate::progress::{Control, Progress, Standing};
@@ -189,6 +190,10 @@ impl Pipeline {
             if let Some(turn) = self.restore(cx)? {
                 return Ok(turn);
             }
+            // What was restored may know of decisions that are not known here yet.
+            if self.is_too_early()? {
+                return Ok(Turn::Wait(Some(now + LOOK)));
+            }
             self.state = State::Open(Box::new(self.open()?));
             self.progress.set_standing(Standing::Running);
         }
@@ -301,7 +306,10 @@ impl Open {
         again |= self.try_lanes(deadline)?;
         again |= self.sweep()?;
         let mut idle = true;
-        if !self.work.gate.is_walled() {
+        // Nothing new is read while it may have been dropped. Where decisions wait for room, lanes that are retried make it.
+        let undecided = self.work.is_undecided();
+        again |= undecided && self.work.gate.room() > 0 && !self.work.progress.is_stale();
+        if !self.work.gate.is_walled() && !undecided {
             loop {
                 match self.reader.poll(self.work.cursor.position, cx)? {
                     Reading::Ready => self.process(deadline)?,

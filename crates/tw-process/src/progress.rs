@@ -63,6 +63,8 @@ pub(crate) struct Progress {
     held: AtomicBool,
     drained: AtomicBool,
     restart: AtomicBool,
+    /// What was built does not fit what people have decided since.
+    stale: AtomicBool,
     report: Mutex<Report>,
 }
 
@@ -128,6 +130,7 @@ impl Progress {
             held: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             restart: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
             report: Mutex::new(Report {
                 standing: Standing::Starting,
                 cursor: Cursor::default(),
@@ -196,6 +199,16 @@ impl Progress {
 
     pub(crate) fn take_restart(&self) -> bool {
         self.restart.swap(false, Ordering::AcqRel)
+    }
+
+    /// What was built has to be built anew.
+    pub(crate) fn set_stale(&self) {
+        self.stale.store(true, Ordering::Release);
+        self.tell();
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_standing(&self, standing: Standing) {

@@ -175,7 +175,14 @@ impl Views {
     /// Builds a view anew beside the running generation, of this definition or of another one.
     pub(crate) fn rebuild(&self, name: &str, new: Option<Arc<dyn View>>) -> Result<(), Error> {
         let mut state = self.open_state()?;
-        let State { meta, views, assigned, .. } = &mut *state;
+        self.rebuild_in(&mut state, name, new)?;
+        drop(state);
+        self.rouse_steward();
+        Ok(())
+    }
+
+    fn rebuild_in(&self, state: &mut State, name: &str, new: Option<Arc<dyn View>>) -> Result<(), Error> {
+        let State { meta, views, assigned, .. } = state;
         let entry = views.get_mut(name).ok_or_else(|| Error::NoView(name.to_owned()))?;
         let view = new.unwrap_or_else(|| entry.view.clone());
         let stream = self.deps.log.streams().by_id(view.stream())?.clone();
@@ -198,12 +205,10 @@ impl Views {
             Start { paused: entry.paused, ..Start::anew(assigned) },
         )?);
         entry.changed.increment();
-        self.hand_over(&mut state, rows)?;
+        self.hand_over(state, rows)?;
         if let Some(generation) = aborted {
-            leave(&mut state, generation);
+            leave(state, generation);
         }
-        drop(state);
-        self.rouse_steward();
         Ok(())
     }
 
@@ -405,6 +410,7 @@ impl Views {
         changed: &Arc<Signal>,
         how: Start<'_>,
     ) -> Result<Building, Error> {
+        self.deps.outboxes.build(self.deps.store.keyspace(&record.keyspace())?);
         let generation = self.start(view, record, changed, how)?;
         Ok(Building { generation, holding_since: None, not_before: Duration::ZERO })
     }

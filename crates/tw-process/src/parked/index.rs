@@ -4,7 +4,7 @@
 //! 0                                     the first event of `$parked` that is not folded
 //! 1 view                                where the episodes of the view's events start
 //! 2 view stream partition offset        the last thing said of an event, and its episode
-//! 3 view stream partition offset        it was dropped
+//! 3 view stream partition offset        it was dropped: where `$parked` says so
 //! 4 view stream partition position      a decision: its kind, and the offset that it is about
 //! ```
 //!
@@ -70,6 +70,8 @@ impl Said {
 pub(crate) enum Decision {
     Retry(Offset),
     Drop(Offset),
+    /// It was applied before it was dropped, where the view is read: a drop before this does not count.
+    Undrop(Offset),
 }
 
 /// The index. See the module's text.
@@ -179,16 +181,33 @@ impl Index {
         })
     }
 
-    /// The first dropped event from `start` on.
+    /// The first event from `start` on of which `$parked` says before its offset `until` that it was dropped.
     pub(crate) fn next_drop(
         &self,
         view: ViewKey,
         at: StreamPartition,
         start: Offset,
+        until: u64,
     ) -> Result<Option<Offset>> {
         let snapshot = self.store.snapshot();
-        let mut entries = snapshot.range(self.keyspace, from(DROPPED, view, at, start.0));
-        entries.next().transpose().map(|entry| entry.map(|(key, _)| Offset(number_at_end(&key))))
+        for entry in snapshot.range(self.keyspace, from(DROPPED, view, at, start.0)) {
+            let (key, position) = entry?;
+            if number_at_end(&position) < until {
+                return Ok(Some(Offset(number_at_end(&key))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where `$parked` says that an event was dropped, if it was.
+    pub(crate) fn dropped_at(
+        &self,
+        view: ViewKey,
+        at: StreamPartition,
+        offset: Offset,
+    ) -> Result<Option<u64>> {
+        let position = self.store.get(self.keyspace, &key(DROPPED, view, at, offset.0))?;
+        Ok(position.map(|position| number_at_end(&position)))
     }
 
     /// The first decisions that were said at `position` of `$parked` or later, and their positions.
@@ -206,8 +225,12 @@ impl Index {
             .map(|entry| {
                 let (key, value) = entry?;
                 let offset = Offset(number_at_end(&value));
-                let drops = value.first() == Some(&(What::Dropped as u8));
-                let decision = if drops { Decision::Drop(offset) } else { Decision::Retry(offset) };
+                let what = What::ALL.into_iter().find(|what| value.first() == Some(&(*what as u8)));
+                let decision = match what {
+                    Some(What::Dropped) => Decision::Drop(offset),
+                    Some(What::Released) => Decision::Undrop(offset),
+                    _ => Decision::Retry(offset),
+                };
                 Ok((number_at_end(&key), decision))
             })
             .collect()
@@ -229,8 +252,13 @@ impl Index {
 
     /// Folds events of `$parked`, which follow on what was folded.
     pub(crate) fn fold(&self, events: &[StoredRef<'_>]) -> Result<()> {
-        let mut fold =
-            Fold { index: self, batch: Batch::new(), said: BTreeMap::new(), inboxes: BTreeSet::new() };
+        let mut fold = Fold {
+            index: self,
+            batch: Batch::new(),
+            said: BTreeMap::new(),
+            markers: BTreeMap::new(),
+            inboxes: BTreeSet::new(),
+        };
         let mut next = self.folded();
         for event in events {
             match Change::read(event.event.ty, event.event.data.bytes()) {
@@ -284,6 +312,8 @@ struct Fold<'a> {
     index: &'a Index,
     batch: Batch,
     said: BTreeMap<Bytes, Said>,
+    /// Whether events are marked as dropped.
+    markers: BTreeMap<Bytes, bool>,
     inboxes: BTreeSet<(ViewKey, StreamPartition)>,
 }
 
@@ -301,32 +331,48 @@ impl Fold<'_> {
             Some(old) if old.episode == new.episode => follows(old.what, what, fact.how),
             Some(old) => old.episode < new.episode,
         };
-        if !follows {
-            return Ok(());
+        let is_dropped = self.is_dropped(key(DROPPED, view, at, fact.offset.0))?;
+        // It was not dropped after all, whatever another pipeline has told since; however else an episode ends, a drop is for good.
+        let is_undropped = is_dropped && what == What::Released && fact.how == Some(How::Applied);
+        if follows {
+            self.batch.put(self.index.keyspace, place.clone(), new.encode());
+            self.said.insert(place, new);
         }
-        let keyspace = self.index.keyspace;
-        self.batch.put(keyspace, place.clone(), new.encode());
-        self.said.insert(place, new);
-        if matches!(what, What::Retried | What::Dropped) {
+        if is_undropped || follows && matches!(what, What::Retried | What::Dropped) {
             let mut value = vec![what as u8];
             value.extend_from_slice(&fact.offset.0.to_be_bytes());
-            self.batch.put(keyspace, key(DECISION, view, at, position.0), value);
+            self.batch.put(self.index.keyspace, key(DECISION, view, at, position.0), value);
             self.inboxes.insert((view, at));
         }
-        let marker = key(DROPPED, view, at, fact.offset.0);
-        match what {
-            What::Dropped => self.batch.put(keyspace, marker, Bytes::new()),
-            // It was not dropped after all; however else an episode ends, a drop is for good.
-            What::Released if fact.how == Some(How::Applied) => self.batch.remove(keyspace, marker),
-            What::Released | What::Parked | What::Retried => {}
+        // Where a drop was said first counts: whoever has decided as much passes over the event.
+        if is_undropped || follows && what == What::Dropped && !is_dropped {
+            self.mark(key(DROPPED, view, at, fact.offset.0), (!is_undropped).then_some(position));
         }
         Ok(())
+    }
+
+    fn is_dropped(&self, marker: Bytes) -> Result<bool> {
+        match self.markers.get(&marker) {
+            Some(is_dropped) => Ok(*is_dropped),
+            None => Ok(self.index.store.get(self.index.keyspace, &marker)?.is_some()),
+        }
+    }
+
+    /// Marks an event as dropped, where that was said, or takes the mark away.
+    fn mark(&mut self, marker: Bytes, dropped: Option<Offset>) {
+        let keyspace = self.index.keyspace;
+        match dropped {
+            Some(position) => self.batch.put(keyspace, marker.clone(), position.0.to_be_bytes().to_vec()),
+            None => self.batch.remove(keyspace, marker.clone()),
+        }
+        self.markers.insert(marker, dropped.is_some());
     }
 
     fn commit(&mut self, next: Offset) -> Result<()> {
         self.batch.put(self.index.keyspace, vec![POSITION], next.0.to_be_bytes().to_vec());
         self.index.store.commit(std::mem::take(&mut self.batch))?;
         self.said.clear();
+        self.markers.clear();
         self.index.folded.store(next.0, Ordering::Release);
         let inboxes = self.index.inboxes.lock();
         for touched in std::mem::take(&mut self.inboxes) {

@@ -9,8 +9,9 @@ use crate::parked::event::{Fact, How, ViewRemoved, What};
 use crate::parked::index::{Index, Said, ViewKey};
 use crate::parked::{PARKED_STREAM, ParkedWriter};
 use crate::pipeline::{Letter, Outboxes};
-use crate::record::Told;
+use crate::record::{Cursor, Told};
 use crate::{Error, Options};
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -42,6 +43,8 @@ pub(crate) struct Retired {
     pub(crate) number: u64,
     /// What [`Desk::life`] said when its view was added.
     pub(crate) life: Option<u32>,
+    /// Whether it was the one that is read.
+    pub(crate) was_read: bool,
     /// The generation that took over; None when the view was removed.
     pub(crate) heir: Option<Keyspace>,
 }
@@ -111,6 +114,28 @@ impl Desk {
     pub(crate) fn life(&self, view: &str) -> Result<Option<u32>, Error> {
         let view = ViewKey::new(view);
         Ok(if self.index.is_ending(view) { None } else { Some(self.index.base(view)?) })
+    }
+
+    /// Whether everything that a generation had to say is said, `$parked` is known to its end, and all that it says about another
+    /// one, which is to take over, is carried out there.
+    pub(crate) fn is_agreed(
+        &self,
+        old: Keyspace,
+        view: &str,
+        new: impl Iterator<Item = (StreamPartition, Cursor)>,
+    ) -> Result<bool, Error> {
+        if self.index.folded() < self.log.bounds(self.at)?.end {
+            return Ok(false);
+        }
+        let (view, snapshot) = (ViewKey::new(view), self.store.snapshot());
+        for (at, cursor) in new {
+            let outbox = Range::prefix(&keys::prefix(Kind::Outbox, at.partition));
+            let is_silent = snapshot.range(old, outbox).next().transpose()?.is_none();
+            if !is_silent || self.index.inbox(view, at).get() > cursor.decided {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The numbers of the generations that were done with since the last call.
@@ -197,7 +222,7 @@ impl Desk {
     fn work(&self) -> Result<(), Error> {
         let waiting = self.outboxes.take();
         for (keyspace, at) in &waiting {
-            let emptied = self.empty(*keyspace, at.partition);
+            let emptied = self.empty(*keyspace, at.partition, self.outboxes.is_built(*keyspace));
             if let Err(error) = ignore_dropped(emptied) {
                 self.outboxes.give_back(waiting);
                 return Err(error);
@@ -206,6 +231,7 @@ impl Desk {
         loop {
             let Some(retired) = self.retired.lock().front().cloned() else { return Ok(()) };
             self.end(&retired)?;
+            self.outboxes.abandon(retired.keyspace);
             self.retired.lock().pop_front();
             if retired.heir.is_none() {
                 self.index.has_ended(ViewKey::new(&retired.view));
@@ -242,18 +268,24 @@ impl Desk {
         }
     }
 
-    /// Writes what is in an outbox, and empties it.
-    fn empty(&self, keyspace: Keyspace, partition: PartitionId) -> Result<(), Error> {
+    /// Writes what is in an outbox, and empties it. Of a generation that is being built, what is true once it is read stays.
+    fn empty(&self, keyspace: Keyspace, partition: PartitionId, is_built: bool) -> Result<(), Error> {
+        let all = Range::prefix(&keys::prefix(Kind::Outbox, partition));
+        let mut last: Option<Bytes> = None;
         loop {
-            let range = Range::prefix(&keys::prefix(Kind::Outbox, partition));
+            let range = all.clone();
+            let range = if let Some(last) = &last { range.after(last) } else { range };
             let snapshot = self.store.snapshot();
             let mut events = Vec::new();
             let mut emptied = Batch::new();
+            let mut seen = 0;
             for entry in snapshot.range(keyspace, range).take(CHUNK) {
                 let (key, value) = entry?;
+                (seen, last) = (seen + 1, Some(key.clone()));
                 match serde_json::from_slice::<Letter>(&value) {
-                    Ok(Letter { what, fact }) if !self.is_said(what, &fact)? => {
-                        events.push(fact.to_event(what, self.env.clock.now_ms()));
+                    Ok(letter) if is_built && letter.is_of_what_is_read() => continue,
+                    Ok(letter) if !self.is_said(&letter)? => {
+                        events.push(letter.fact.to_event(letter.what, self.env.clock.now_ms()));
                     }
                     Ok(_) => {}
                     Err(error) => {
@@ -262,11 +294,13 @@ impl Desk {
                 }
                 emptied.remove(keyspace, key);
             }
-            if emptied.is_empty() {
+            self.write(events)?;
+            if !emptied.is_empty() {
+                self.store.commit(emptied)?;
+            }
+            if seen < CHUNK {
                 return Ok(());
             }
-            self.write(events)?;
-            self.store.commit(emptied)?;
         }
     }
 
@@ -278,12 +312,17 @@ impl Desk {
         Ok(())
     }
 
-    /// Whether `$parked` says so already, or has gone on since.
-    fn is_said(&self, what: What, fact: &Fact) -> Result<bool, Error> {
-        let said = self.index.said(ViewKey::new(&fact.view), fact.at(), fact.offset)?;
+    /// Whether `$parked` says so already, or has gone on since. That an event was not dropped after all is said in any case.
+    fn is_said(&self, letter: &Letter) -> Result<bool, Error> {
+        let Letter { what, fact } = letter;
+        let view = ViewKey::new(&fact.view);
+        if letter.is_of_what_is_read() && self.index.dropped_at(view, fact.at(), fact.offset)?.is_some() {
+            return Ok(false);
+        }
+        let said = self.index.said(view, fact.at(), fact.offset)?;
         Ok(said.is_some_and(|said| {
             said.episode > fact.episode
-                || (said.episode == fact.episode && (what == What::Parked || said.what == What::Released))
+                || (said.episode == fact.episode && (*what == What::Parked || said.what == What::Released))
         }))
     }
 
@@ -301,7 +340,7 @@ impl Desk {
             return Ok(());
         };
         for at in &retired.at {
-            ignore_dropped(self.empty(retired.keyspace, at.partition))?;
+            ignore_dropped(self.empty(retired.keyspace, at.partition, !retired.was_read))?;
             ignore_dropped(self.end_partition(retired, *at, heir))?;
         }
         Ok(())

@@ -100,7 +100,7 @@ impl Open {
         match flow {
             Flow::On => (self.work.cursor.position, self.work.cursor.hlc) = (end, hlc),
             // What comes behind is read again, so what was dropped of it is looked up again.
-            Flow::Walled => self.find_next_drop(self.work.cursor.position)?,
+            Flow::Walled => self.work.find_next_drop(self.work.cursor.position)?,
         }
         self.work.events += count;
         events.clear();
@@ -111,14 +111,8 @@ impl Open {
     fn skip_dropped(&mut self, events: &mut Vec<StoredRef<'_>>, end: Offset) -> Result<(), Fault> {
         while let Some(dropped) = self.work.next_drop.filter(|dropped| *dropped < end) {
             events.retain(|event| event.offset != dropped);
-            self.find_next_drop(dropped.next())?;
+            self.work.find_next_drop(dropped.next())?;
         }
-        Ok(())
-    }
-
-    fn find_next_drop(&mut self, from: Offset) -> Result<(), Fault> {
-        let work = &mut self.work;
-        work.next_drop = work.deps.index.next_drop(work.view_key, work.at, from)?;
         Ok(())
     }
 

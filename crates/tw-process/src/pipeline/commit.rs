@@ -1,15 +1,13 @@
 //! What a pipeline has decided and not yet stored, and how it is stored: all in one step (PRO-2).
 
 use super::decide::Sweep;
-use super::{Deps, Fault, Open};
+use super::{Deps, Fault, Letter, Open};
 use crate::Processor;
 use crate::keys::{self, Kind};
 use crate::parked::{Fact, How, Said, ViewKey, What};
 use crate::progress::Progress;
 use crate::record::{Cursor, Note, Told, decode_lane, encode_lane};
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::Context;
@@ -27,42 +25,6 @@ const COMMIT_PAUSE: u32 = 20;
 /// How many times `commit_ms_max` the next commit is put off at most for that.
 const COMMIT_PAUSE_MAX: u32 = 4;
 
-/// Which partitions have events for `$parked` that are still to be written.
-#[derive(Default)]
-pub(crate) struct Outboxes {
-    waiting: Mutex<BTreeSet<(Keyspace, StreamPartition)>>,
-    raised: Arc<Signal>,
-}
-
-impl Outboxes {
-    pub(crate) fn add(&self, keyspace: Keyspace, at: StreamPartition) {
-        self.waiting.lock().insert((keyspace, at));
-        self.raised.increment();
-    }
-
-    /// Gives back what was taken and not written. Nobody is woken: whoever took it tries again by itself.
-    pub(crate) fn give_back(&self, taken: BTreeSet<(Keyspace, StreamPartition)>) {
-        self.waiting.lock().extend(taken);
-    }
-
-    pub(crate) fn take(&self) -> BTreeSet<(Keyspace, StreamPartition)> {
-        std::mem::take(&mut self.waiting.lock())
-    }
-
-    /// Rises whenever there is something to do.
-    pub(crate) fn raised(&self) -> Arc<Signal> {
-        self.raised.clone()
-    }
-}
-
-/// An event for `$parked`, as it is kept until it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Letter {
-    pub(crate) what: What,
-    #[serde(flatten)]
-    pub(crate) fact: Fact,
-}
-
 /// Everything about a partition but its processor.
 pub(super) struct Work {
     pub(super) deps: Arc<Deps>,
@@ -74,7 +36,7 @@ pub(super) struct Work {
     pub(super) keyspace: Keyspace,
     pub(super) gate: Gate,
     pub(super) cursor: Cursor,
-    /// The first event at or after the position that a person has dropped.
+    /// The first event at or after the position that a person has dropped, as far as decisions are carried out.
     pub(super) next_drop: Option<Offset>,
     pub(super) inbox: Arc<Signal>,
     pub(super) inbox_wait: Option<BoxFuture<'static, u64>>,
@@ -143,6 +105,18 @@ impl Work {
         self.deps.env.clock.now_ms()
     }
 
+    /// Looks for the next event that a person has dropped. Drops that are still to be carried out do not count: so it can be
+    /// told of each, when it is its turn, whether it came in time.
+    pub(super) fn find_next_drop(&mut self, from: Offset) -> Result<(), Fault> {
+        self.next_drop = self.deps.index.next_drop(self.view_key, self.at, from, self.cursor.decided)?;
+        Ok(())
+    }
+
+    /// Whether decisions of people are still to be carried out.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.inbox.get() > self.cursor.decided
+    }
+
     /// The monotonic time at which the wall clock will show `due_ms`.
     pub(super) fn monotonic_at(&self, due_ms: u64) -> Duration {
         let pause_ms = due_ms.saturating_sub(self.now_ms());
@@ -158,7 +132,7 @@ impl Work {
 
     /// Lets decisions wake the pipeline, if there is room for them: otherwise it wakes for the lanes that take it.
     pub(super) fn listen(&mut self, cx: &mut Context<'_>) {
-        if self.gate.room() == 0 {
+        if self.gate.room() == 0 || self.progress.is_stale() {
             return;
         }
         let (inbox, seen) = (self.inbox.clone(), self.cursor.decided);
@@ -278,6 +252,48 @@ impl Work {
         }
         self.remove(place);
         Ok(())
+    }
+
+    /// An event was dropped: leaves a sign for the decision, if that is still to have its turn.
+    pub(super) fn note_dropped(&mut self, key: LaneKey, offset: Offset) -> Result<(), Fault> {
+        let dropped = self.deps.index.dropped_at(self.view_key, self.at, offset)?;
+        if dropped.is_some_and(|position| position >= self.cursor.decided) {
+            let said = self.deps.index.said(self.view_key, self.at, offset)?;
+            let told = Told { key, episode: said.map_or(0, |said| said.episode) };
+            self.put(keys::number(Kind::Told, self.at.partition, offset.0), told.encode());
+        }
+        Ok(())
+    }
+
+    /// A person has dropped an event, at this offset of `$parked`, that is processed already and was not waiting: it was
+    /// parked by another pipeline of the view, where it failed. Where the view is read it counts, so that a replay makes the same
+    /// of it; what is built only is built anew without it.
+    pub(super) fn tell_too_late(&mut self, offset: Offset, position: u64) -> Result<(), Fault> {
+        let place = keys::number(Kind::Told, self.at.partition, offset.0);
+        if self.deps.store.get(self.keyspace, &place)?.is_some() {
+            // It was dropped before the decision had its turn.
+            self.remove(place);
+            return Ok(());
+        }
+        let index = &self.deps.index;
+        let is_this_drop = index.dropped_at(self.view_key, self.at, offset)? == Some(position);
+        if !is_this_drop || offset < self.gate.cleared() {
+            return Ok(());
+        }
+        if self.is_built() {
+            self.progress.set_stale();
+            return Ok(());
+        }
+        let said = index.said(self.view_key, self.at, offset)?;
+        let episode = said.map_or(0, |said| said.episode);
+        let fact = Fact { how: Some(How::Applied), ..self.fact(offset, episode) };
+        self.post(Letter { what: What::Released, fact });
+        Ok(())
+    }
+
+    /// Whether this generation is built, and not read yet.
+    pub(super) fn is_built(&self) -> bool {
+        self.deps.outboxes.is_built(self.keyspace)
     }
 
     fn post(&mut self, letter: Letter) {

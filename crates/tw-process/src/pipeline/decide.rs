@@ -30,32 +30,39 @@ impl Open {
             return Ok(false);
         }
         let limit = self.work.gate.room().min(CHUNK);
-        if limit == 0 {
+        if limit == 0 || self.work.progress.is_stale() {
             return Ok(false);
         }
         // From here on the queues in the store are complete.
         self.work.commit(self.processor.as_mut())?;
-        let work = &mut self.work;
-        work.next_drop = work.deps.index.next_drop(work.view_key, work.at, work.cursor.position)?;
+        let work = &self.work;
         let decisions = work.deps.index.decisions(work.view_key, work.at, work.cursor.decided, limit)?;
         let more = decisions.len() == limit;
         let mut fetcher = Fetcher::new(work.deps.log.clone(), work.at);
+        let mut all = true;
         for (position, decision) in decisions {
-            let done = match decision {
+            all = match decision {
                 Decision::Retry(offset) => self.retry(offset, &mut fetcher)?,
-                Decision::Drop(offset) => self.drop_event(offset, &mut fetcher)?,
+                Decision::Drop(offset) => self.drop_event(offset, position, &mut fetcher)?,
+                Decision::Undrop(offset) => self.undrop(offset),
             };
             self.work.touch();
-            if !done {
-                return Ok(true);
+            if self.work.progress.is_stale() {
+                // It stays undecided, so that a new process finds out, too.
+                return Ok(false);
+            }
+            if !all {
+                break;
             }
             self.work.cursor.decided = position + 1;
         }
-        if !more {
+        if all && !more {
             self.work.cursor.decided = self.work.cursor.decided.max(latest);
             self.work.touch();
         }
-        Ok(more)
+        // What is still to come and was dropped is passed over from here on.
+        self.work.find_next_drop(self.work.cursor.position)?;
+        Ok(more || !all)
     }
 
     fn retry(&mut self, offset: Offset, fetcher: &mut Fetcher) -> Result<bool, Fault> {
@@ -67,8 +74,14 @@ impl Open {
     }
 
     /// False when it is not done yet.
-    fn drop_event(&mut self, offset: Offset, fetcher: &mut Fetcher) -> Result<bool, Fault> {
-        let Some(key) = self.lane_of(offset, fetcher)? else { return Ok(true) };
+    fn drop_event(&mut self, offset: Offset, position: u64, fetcher: &mut Fetcher) -> Result<bool, Fault> {
+        if offset >= self.work.cursor.position {
+            return Ok(true);
+        }
+        let Some(key) = self.lane_of(offset, fetcher)? else {
+            self.work.tell_too_late(offset, position)?;
+            return Ok(true);
+        };
         let start = self.work.deps.log.bounds(self.work.at)?.start;
         if offset < start {
             // Nothing of what was removed from the log together with it can ever be processed.
@@ -82,16 +95,28 @@ impl Open {
             }
         }
         let next = self.queue(key, offset.next(), 1)?.first().copied();
-        self.drop_one(key, offset, next)?;
+        if !self.drop_one(key, offset, next)? {
+            self.work.tell_too_late(offset, position)?;
+        }
         Ok(true)
     }
 
-    fn drop_one(&mut self, key: LaneKey, offset: Offset, next: Option<Offset>) -> Result<(), Fault> {
+    /// What is built and has passed over the event has to be built anew; what is read has said so itself.
+    fn undrop(&self, offset: Offset) -> bool {
+        if offset < self.work.cursor.position && self.work.is_built() {
+            self.work.progress.set_stale();
+        }
+        true
+    }
+
+    /// Whether it was waiting.
+    fn drop_one(&mut self, key: LaneKey, offset: Offset, next: Option<Offset>) -> Result<bool, Fault> {
         let found = self.work.found(key)?;
         let place = keys::queue(self.work.at.partition, key, offset);
         let queued = !self.work.unqueued.contains(&(key, offset))
             && self.work.deps.store.get(self.work.keyspace, &place)?.is_some();
-        self.work.step(Input::Drop { key, offset, found, queued, next }, None, &mut Vec::new())
+        self.work.step(Input::Drop { key, offset, found, queued, next }, None, &mut Vec::new())?;
+        Ok(queued)
     }
 
     /// The first `limit` events that wait in a lane's queue, from `from` on.
@@ -108,14 +133,17 @@ impl Open {
         Ok(queue)
     }
 
-    /// The lane in which an event waits, as far as one can tell. None when it is still to come, or is gone.
+    /// The lane in which an event waits, as far as one can tell. None when it is still to come, or does not wait, or is gone.
     fn lane_of(&self, offset: Offset, fetcher: &mut Fetcher) -> Result<Option<LaneKey>, Fault> {
-        if offset >= self.work.cursor.position || self.work.gate.is_open() {
+        if offset >= self.work.cursor.position {
             return Ok(None);
         }
         let place = keys::number(Kind::Told, self.work.at.partition, offset.0);
         if let Some(told) = self.work.deps.store.get(self.work.keyspace, &place)? {
             return Told::decode(&told).map(|told| Some(told.key)).ok_or(Fault::LaterVersion);
+        }
+        if self.work.gate.is_open() {
+            return Ok(None);
         }
         let fetched = fetcher.fetch(&[offset])?;
         let events = fetched.events(&[offset])?;

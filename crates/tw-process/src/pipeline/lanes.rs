@@ -69,7 +69,8 @@ impl Open {
             if wanted.is_empty() {
                 let next = queue.get(1).copied();
                 let drop = Input::Drop { key, offset: head, found: None, queued: true, next };
-                return self.work.step(drop, None, &mut Vec::new());
+                self.work.step(drop, None, &mut Vec::new())?;
+                return self.work.note_dropped(key, head);
             }
         }
         let fetched = fetcher.fetch(wanted)?;
@@ -88,7 +89,7 @@ impl Open {
             return Ok(None);
         };
         let work = &self.work;
-        while let Some(dropped) = work.deps.index.next_drop(work.view_key, work.at, from)? {
+        while let Some(dropped) = work.deps.index.next_drop(work.view_key, work.at, from, u64::MAX)? {
             if dropped > last {
                 break;
             }

@@ -9,10 +9,14 @@ use tw_order::gate::{Gate, Lane, LaneKey};
 use tw_state::Range;
 
 impl Pipeline {
-    /// Whether it would begin with what was said of the events of an earlier view of its name, such as that they were dropped.
+    /// Whether it would begin with what was said of the events of an earlier view of its name, such as that they were dropped,
+    /// or without what its state, which another node has stored, knows of `$parked`.
     pub(super) fn is_too_early(&self) -> Result<bool, Fault> {
-        let is_new = || Ok(self.deps.store.get(self.keyspace, &keys::cursor(self.at.partition))?.is_none());
-        if self.deps.index.is_ending(self.view_key) { is_new() } else { Ok(false) }
+        let stored = self.deps.store.get(self.keyspace, &keys::cursor(self.at.partition))?;
+        Ok(match stored.and_then(|bytes| Cursor::decode(&bytes)) {
+            Some(cursor) => cursor.decided > self.deps.index.folded().0,
+            None => self.deps.index.is_ending(self.view_key),
+        })
     }
 
     pub(super) fn open(&self) -> Result<Open, Fault> {
@@ -28,7 +32,7 @@ impl Pipeline {
         let view = self.view.name().to_owned();
         let progress = self.progress.clone();
         let mut work = Work::new(deps.clone(), progress, view, stream, self.at, self.keyspace, gate, cursor);
-        work.next_drop = deps.index.next_drop(self.view_key, self.at, cursor.position)?;
+        work.find_next_drop(cursor.position)?;
         if stored.is_none() {
             // That it has begun is worth a commit.
             work.touch();

@@ -1,6 +1,7 @@
 //! One pipeline, driven turn by turn.
 
 mod crashes;
+mod dropping;
 mod harness;
 mod parking;
 

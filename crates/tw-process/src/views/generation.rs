@@ -8,6 +8,7 @@ use super::forgetting::Forgetting;
 use super::meta::GenerationRecord;
 use crate::pipeline::{Deps, Pipeline, Turn};
 use crate::progress::{Progress, Standing, Wish};
+use crate::record::Cursor;
 use crate::schedule::{Job, Scheduler, Task};
 use crate::snapshot::Restore;
 use crate::{Error, View, keys};
@@ -258,6 +259,11 @@ impl Generation {
     pub(super) fn jobs(&self) -> impl Iterator<Item = (&Arc<Progress>, &Arc<Task>)> {
         let parts = self.parts.values().map(|part| (&part.progress, &part.task));
         parts.chain(self.ending.iter().map(|ending| (&ending.progress, &ending.task)))
+    }
+
+    /// How far the partitions at work are.
+    pub(super) fn cursors(&self) -> impl Iterator<Item = (StreamPartition, Cursor)> {
+        self.parts.values().map(|part| (part.progress.at, part.progress.report().cursor))
     }
 
     /// Asks something of all its pipelines, or takes it back.

@@ -92,6 +92,9 @@ pub(super) struct RetiredRecord {
     /// The partitions that were assigned to this node then; None: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) assigned: Option<BTreeSet<PartitionId>>,
+    /// Whether it was the one that is read.
+    #[serde(default)]
+    pub(super) was_read: bool,
 }
 
 impl RetiredRecord {
@@ -231,12 +234,14 @@ impl Meta {
                 generation.partitions().filter(|at| assigned.holds(*at)).map(|at| at.partition).collect(),
             ),
         };
+        let read = self.view(view)?.map(|before| before.active.number);
         let row = |generation: &GenerationRecord| RetiredRecord {
             view: view.to_owned(),
             number: generation.number,
             generation: generation.clone(),
             heir,
             assigned: assigned(generation),
+            was_read: read == Some(generation.number),
         };
         let rows: Vec<_> = retired.iter().map(row).collect();
         for row in &rows {
@@ -265,6 +270,7 @@ impl Meta {
             keyspace: self.store.keyspace(&row.generation.keyspace())?,
             number: row.number,
             life: row.generation.life,
+            was_read: row.was_read,
             heir,
         })
     }

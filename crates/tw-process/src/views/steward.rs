@@ -91,6 +91,17 @@ impl Views {
         let Some(entry) = state.views.get_mut(name) else { return Ok(false) };
         let Entry { active, building, paused, .. } = entry;
         let Some(Building { generation, holding_since, not_before }) = building else { return Ok(false) };
+        if generation.parts().any(|part| part.progress.is_stale()) {
+            tracing::info!(
+                view = name,
+                "a rebuild starts anew, because of what was decided about parked events"
+            );
+            if holding_since.is_some() {
+                active.wish(Wish::Switch, false);
+            }
+            let view = generation.view.clone();
+            return self.rebuild_in(state, name, Some(view)).map(|()| true);
+        }
         if *paused || now < *not_before {
             return Ok(true);
         }
@@ -112,7 +123,10 @@ impl Views {
             }
             Some(since) => {
                 let still = active.parts().all(|old| old.progress.is_held() || !runs(old));
-                if still && pairs().all(|(old, new)| distance(deps, old, new) == Some(0)) {
+                if still
+                    && pairs().all(|(old, new)| distance(deps, old, new) == Some(0))
+                    && self.desk.is_agreed(active.keyspace, generation.view.name(), generation.cursors())?
+                {
                     return self.switch(state, name).map(|()| true);
                 }
                 if now.saturating_sub(since) > Duration::from_millis(deps.options.get().switch_ms_max) {
@@ -137,6 +151,8 @@ impl Views {
             generation = building.generation.record.number,
             "a rebuilt view takes over"
         );
+        let Generation { keyspace, record, .. } = &building.generation;
+        self.deps.outboxes.take_over(*keyspace, record.partitions());
         entry.view = building.generation.view.clone();
         let old = std::mem::replace(&mut entry.active, building.generation);
         entry.changed.increment();

@@ -87,13 +87,31 @@ pub fn pro_1_pro_2_pro_3_killed_25_times_under_load_every_event_counts_once() {
     let machine = Machine::open(folder.path(), PARTITIONS, options());
     machine.add();
     machine.catch_up();
-    assert!(machine.applied() == applied, "the replay gives another state");
+    let differences = differences(&machine, &applied);
+    assert!(differences.is_empty(), "the replay gives another state:\n{}", differences.join("\n"));
     machine.health.check();
     let events: u64 = ends.iter().sum();
     println!(
         "test pro_1_pro_2_pro_3_killed_{ROUNDS}_times_under_load_every_event_counts_once ... ok \
          ({events} events, {dropped} dropped)"
     );
+}
+
+/// The events that only one of two states has, and what was said of each.
+fn differences(machine: &Machine, applied: &[BTreeSet<u64>]) -> Vec<String> {
+    let replayed = machine.applied();
+    let said = machine.said();
+    let pairs = applied.iter().zip(&replayed).zip(0..);
+    let differing = pairs.flat_map(|((one, other), partition)| {
+        let of = |by| move |offset: &u64| (by, format!("v/orders/{partition}/{offset}"));
+        let before = one.difference(other).map(of("before"));
+        before.chain(other.difference(one).map(of("after"))).collect::<Vec<_>>()
+    });
+    let line = |(when, name): (&str, String)| {
+        let of_it: Vec<_> = said.iter().filter(|(_, subject, _)| *subject == name).collect();
+        format!("{name} was applied only {when}; {of_it:?}")
+    };
+    differing.map(line).collect()
 }
 
 /// Every event was applied, or a person has dropped it; and nothing was said twice. Returns how many were dropped.

@@ -1,6 +1,6 @@
 //! A pipeline without threads: the test makes its turns and moves its clock.
 
-use crate::parked::{Change, Index, PARKED_STREAM, ParkedId, What};
+use crate::parked::{Change, Fact, Index, PARKED_STREAM, ParkedId, What};
 use crate::pipeline::{Deps, Letter, Outboxes, Pipeline, Turn};
 use crate::progress::{Control, Progress, Report, Wish};
 use crate::support::ledger::{self, Health, Ledger, applied};
@@ -197,7 +197,7 @@ impl Harness {
     /// Whether a person has dropped an event, and in time.
     pub(super) fn is_dropped(&self, offset: u64) -> bool {
         let view = crate::parked::ViewKey::new("ledger");
-        self.deps.index.next_drop(view, self.at(), Offset(offset)).unwrap() == Some(Offset(offset))
+        self.deps.index.dropped_at(view, self.at(), Offset(offset)).unwrap().is_some()
     }
 
     /// The worker's own keys of a kind.
@@ -227,7 +227,7 @@ impl Harness {
         self.fold();
     }
 
-    pub(super) fn say(&self, what: What, fact: crate::parked::Fact) {
+    pub(super) fn say(&self, what: What, fact: Fact) {
         let mut batch = BatchBuilder::new();
         batch.push(&fact.to_event(what, 0).as_ref());
         let at = StreamPartition::new(self.parked.id, PartitionId(0));
@@ -249,22 +249,56 @@ impl Harness {
     }
 
     pub(super) fn fold(&self) {
+        self.folding()();
+    }
+
+    /// What folds everything that `$parked` says when it is called.
+    pub(super) fn folding(&self) -> impl Fn() + Send + use<> {
         let at = StreamPartition::new(self.parked.id, PartitionId(0));
-        loop {
-            let from = self.deps.index.folded();
-            let blocks = pollster::block_on(self.log.read(at, from, 1 << 20)).unwrap();
-            let Some(block) = blocks.first() else { return };
-            let records = block.records().unwrap();
-            let events: Vec<_> =
-                records.iter().unwrap().map(Result::unwrap).filter(|event| event.offset >= from).collect();
-            if self.deps.index.fold(&events).is_err() {
-                self.deps.index.refresh().unwrap();
+        let (log, deps) = (self.log.clone(), self.deps.clone());
+        move || {
+            loop {
+                let from = deps.index.folded();
+                let blocks = pollster::block_on(log.read(at, from, 1 << 20)).unwrap();
+                let Some(block) = blocks.first() else { return };
+                let records = block.records().unwrap();
+                let events: Vec<_> = records
+                    .iter()
+                    .unwrap()
+                    .map(Result::unwrap)
+                    .filter(|event| event.offset >= from)
+                    .collect();
+                if deps.index.fold(&events).is_err() {
+                    deps.index.refresh().unwrap();
+                }
             }
         }
     }
 
+    /// The pipeline is of a generation that is built, and not read.
+    pub(super) fn is_built(&self) {
+        self.deps.outboxes.build(self.keyspace);
+    }
+
+    /// Whether it has to be built anew.
+    pub(super) fn is_stale(&self) -> bool {
+        self.progress.is_stale()
+    }
+
+    /// What is said of an event in its first episode.
+    pub(super) fn fact(&self, offset: u64) -> Fact {
+        Fact::new("ledger", &self.stream.name, self.at(), Offset(offset), 0)
+    }
+
+    /// Another pipeline of the view has parked an event, and a person has dropped it.
+    pub(super) fn is_dropped_elsewhere(&self, offset: u64) {
+        let fact = self.fact(offset);
+        self.say(What::Parked, fact.clone());
+        self.say(What::Dropped, fact);
+    }
+
     /// Everything that `$parked` says.
-    pub(super) fn facts(&self) -> Vec<(What, crate::parked::Fact)> {
+    pub(super) fn facts(&self) -> Vec<(What, Fact)> {
         let at = StreamPartition::new(self.parked.id, PartitionId(0));
         let blocks = pollster::block_on(self.log.read(at, Offset::ZERO, usize::MAX)).unwrap();
         let mut facts = Vec::new();
