@@ -1,6 +1,6 @@
 //! `bench cluster`: how long a partition takes no appends when its owner is killed, and when it is handed over.
 
-mod nodes;
+pub(crate) mod nodes;
 mod wire;
 
 use crate::report::{median, quantile};
@@ -37,11 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let folder = args.scratch.open()?;
-    let program = match &args.program {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("tradewind"),
-    };
-    ensure!(program.is_file(), "there is no `{}`: build it, or name it with --program", program.display());
+    let program = nodes::program(args.program.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!(
         "nodes: {NODES} processes, one Kafka broker and one etcd, all on this machine; the default options (lease 3 s)"

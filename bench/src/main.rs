@@ -6,6 +6,7 @@ mod capture;
 mod cluster;
 mod http;
 mod log;
+mod placement;
 mod process;
 mod project;
 mod report;
@@ -34,6 +35,8 @@ enum Command {
     Http(http::Args),
     /// The embedded log: appends, replay, and the raw disk below it.
     Log(log::Args),
+    /// Partitions of a large cluster, when a node leaves it and joins it again.
+    Placement(placement::Args),
     /// The engine of the state: commits, ingests, reads.
     State(state::Args),
     /// The partition workers next to a bare loop over the same events.
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::Cluster(args) => cluster::run(&args),
         Command::Http(args) => http::run(args),
         Command::Log(args) => log::run(args),
+        Command::Placement(args) => placement::run(&args),
         Command::State(args) => state::run(args),
         Command::Process(args) => process::run(args),
         Command::Project(args) => project::run(&args),

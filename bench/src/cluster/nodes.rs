@@ -1,7 +1,7 @@
 //! Nodes as processes, with the Kafka and the etcd that they share.
 
 use super::wire::Wire;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -9,12 +9,27 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tw_testing::{Etcd, Kafka};
 
+/// The program of the nodes, which is beside this one unless it is named.
+pub(crate) fn program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let program = match named {
+        Some(program) => program.to_owned(),
+        None => std::env::current_exe()?.with_file_name("tradewind"),
+    };
+    ensure!(program.is_file(), "there is no `{}`: build it, or name it with --program", program.display());
+    Ok(program)
+}
+
 /// A cluster that ends with this value.
 pub(crate) struct Nodes {
     program: PathBuf,
     nodes: Vec<(PathBuf, Option<Running>)>,
     _kafka: Kafka,
     _etcd: Etcd,
+}
+
+/// A node that ends; without it, it is killed.
+pub(crate) struct Leaving {
+    _running: Running,
 }
 
 struct Running {
@@ -55,6 +70,15 @@ impl Nodes {
     pub(crate) fn kill(&mut self, number: usize) -> anyhow::Result<()> {
         let running = self.nodes.get_mut(number).and_then(|(_, running)| running.take());
         running.with_context(|| format!("n{number} does not run")).map(drop)
+    }
+
+    /// Tells a node to end, which gives up what it has before it does.
+    pub(crate) fn leave(&mut self, number: usize) -> anyhow::Result<Leaving> {
+        let running = self.nodes.get_mut(number).and_then(|(_, running)| running.take());
+        let running = running.with_context(|| format!("n{number} does not run"))?;
+        let pid = rustix::process::Pid::from_child(&running.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        Ok(Leaving { _running: running })
     }
 
     /// Starts a node, and waits until it serves.
