@@ -7,7 +7,9 @@ mod bundles;
 pub(crate) mod debian;
 mod etcd;
 mod kafka;
+mod maven;
 mod postgres;
+mod s3proxy;
 mod toolchain;
 
 use anyhow::{Context as _, Result};
@@ -23,7 +25,9 @@ const SERVICES: &[Service] = &[
     Service { name: "C and C++ compiler", provide: toolchain::provide },
     Service { name: "PostgreSQL", provide: postgres::provide },
     Service { name: "etcd", provide: etcd::provide },
+    Service { name: "Java", provide: maven::java },
     Service { name: "Kafka", provide: kafka::provide },
+    Service { name: "S3Proxy", provide: s3proxy::provide },
 ];
 
 /// An environment variable for the tests.

@@ -100,45 +100,61 @@ fn debian() -> Option<Install> {
 
 /// The folder with the jars of a Kafka broker.
 pub const KAFKA_LIBRARIES_VARIABLE: &str = "TRADEWIND_TEST_KAFKA_LIBS";
-/// The program `java` that runs it; the one in `PATH` if it is not set.
+/// The folder with the jars of S3Proxy.
+pub const S3PROXY_LIBRARIES_VARIABLE: &str = "TRADEWIND_TEST_S3PROXY_LIBS";
+/// The program `java` that runs them; the one in `PATH` if it is not set.
 pub const JAVA_VARIABLE: &str = "TRADEWIND_TEST_JAVA";
 
-/// The Kafka that tests use.
+/// A server in Java that tests use.
 #[derive(Debug, Clone)]
-pub(crate) struct KafkaInstall {
+pub(crate) struct JavaInstall {
     libraries: PathBuf,
     java: PathBuf,
 }
 
-impl KafkaInstall {
-    /// What the variables name.
+impl JavaInstall {
+    /// Kafka.
     ///
     /// # Panics
     /// When there is none, saying what to do.
-    pub(crate) fn find() -> Self {
-        let libraries = std::env::var_os(KAFKA_LIBRARIES_VARIABLE).filter(|folder| !folder.is_empty());
+    pub(crate) fn kafka() -> Self {
+        Self::find("Kafka", KAFKA_LIBRARIES_VARIABLE, "the folder `libs` of a Kafka 4.1 distribution")
+    }
+
+    /// S3Proxy.
+    ///
+    /// # Panics
+    /// When there is none, saying what to do.
+    pub(crate) fn s3proxy() -> Self {
+        Self::find(
+            "S3Proxy",
+            S3PROXY_LIBRARIES_VARIABLE,
+            "a folder with the jars of S3Proxy 4.1 and of all that it needs",
+        )
+    }
+
+    fn find(server: &str, variable: &str, folder: &str) -> Self {
+        let libraries = std::env::var_os(variable).filter(|folder| !folder.is_empty());
         let libraries = libraries.map(PathBuf::from).unwrap_or_else(|| {
             panic!(
-                "there is no Kafka for the tests: run `eval \"$(cargo xtask services)\"`, or set \
-                 {KAFKA_LIBRARIES_VARIABLE} to the folder `libs` of a Kafka 4.1 distribution"
+                "there is no {server} for the tests: run `eval \"$(cargo xtask services)\"`, or set {variable} to {folder}"
             )
         });
         let java = std::env::var_os(JAVA_VARIABLE).filter(|java| !java.is_empty());
         Self { libraries, java: java.unwrap_or_else(|| "java".into()).into() }
     }
 
-    /// The folder with the jars.
-    pub(crate) fn libraries(&self) -> &Path {
-        &self.libraries
+    /// A command that runs a class of the server, and that the kernel kills should the thread that starts it end.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(&self.java);
+        // The server's classes, wherever the arguments that follow stand.
+        command.env("CLASSPATH", self.libraries.join("*"));
+        command
     }
 
-    /// The program `java`.
-    pub(crate) fn java_program(&self) -> &Path {
-        &self.java
-    }
-
-    /// The name and version of the broker's jar, as part of a file name.
-    pub(crate) fn identity(&self) -> String {
+    /// The name and version of Kafka's jar, as part of a file name.
+    pub(crate) fn broker_identity(&self) -> String {
         let jars = std::fs::read_dir(&self.libraries)
             .unwrap_or_else(|error| panic!("cannot read `{}`: {error}", self.libraries.display()));
         let mut names = jars.filter_map(|jar| jar.ok()?.file_name().into_string().ok());

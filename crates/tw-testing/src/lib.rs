@@ -2,7 +2,7 @@
 //!
 //! A development dependency only. There are no mock servers in Tradewind's tests; this crate is why that is cheap:
 //! a PostgreSQL server starts in about a third of a second from a template that is made once, an etcd server in less, a
-//! Kafka broker in some seconds, which is why tests that do not disturb it share one.
+//! Kafka broker or an S3Proxy in some seconds, which is why tests that do not disturb it share one.
 #![expect(clippy::expect_used, reason = "this crate serves tests, which stop at the first surprise")]
 
 mod cases;
@@ -12,12 +12,17 @@ mod install;
 mod kafka;
 mod postgres;
 mod process;
+mod s3proxy;
 mod user;
 mod wait;
 
 pub use cases::{asked, cases};
 pub use etcd::Etcd;
-pub use install::{ETCD_VARIABLE, Install, JAVA_VARIABLE, KAFKA_LIBRARIES_VARIABLE, POSTGRES_BIN_VARIABLE};
+pub use install::{
+    ETCD_VARIABLE, Install, JAVA_VARIABLE, KAFKA_LIBRARIES_VARIABLE, POSTGRES_BIN_VARIABLE,
+    S3PROXY_LIBRARIES_VARIABLE,
+};
 pub use kafka::{Broker, Kafka, KafkaBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
+pub use s3proxy::S3Proxy;
 pub use wait::{PATIENCE, eventually};

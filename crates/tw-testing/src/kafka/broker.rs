@@ -1,14 +1,14 @@
 //! One broker of a cluster.
 
 use crate::files::{copy_tree, templates};
-use crate::install::KafkaInstall;
+use crate::install::JavaInstall;
 use crate::process::{self, spawn};
 use crate::wait::within;
 use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -75,7 +75,7 @@ pub struct Broker {
 
 impl Broker {
     pub(super) fn create(index: u32, layout: Arc<Layout>) -> Self {
-        let install = KafkaInstall::find();
+        let install = JavaInstall::kafka();
         let folder = tempfile::Builder::new().prefix("tw-kafka-").tempdir().expect("temporary folder");
         copy_tree(&template(&install), &folder.path().join("data"));
         personalise(&folder.path().join("data/meta.properties"), index);
@@ -158,7 +158,7 @@ impl Broker {
         }
         self.launched_at = self.log().len();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.file("log")).expect("log file");
-        let mut command = KafkaInstall::find().java();
+        let mut command = JavaInstall::kafka().command();
         command.args(JVM).arg(format!("-Dlog4j2.configurationFile={}", self.file("log4j2.xml").display()));
         command.arg("kafka.Kafka").arg(self.file("server.properties")).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("log file")).stderr(log);
@@ -232,11 +232,11 @@ const LOG4J: &str = r#"<Configuration status="ERROR">
 "#;
 
 /// A formatted data folder, made once per installation and kept beside the tests' programs.
-fn template(install: &KafkaInstall) -> PathBuf {
+fn template(install: &JavaInstall) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MAKING.lock();
     let build = templates();
-    let kept = build.join(format!("kafka-{}", install.identity()));
+    let kept = build.join(format!("kafka-{}", install.broker_identity()));
     if kept.exists() {
         return kept;
     }
@@ -251,7 +251,7 @@ fn template(install: &KafkaInstall) -> PathBuf {
         data.display()
     );
     fs::write(&properties, lines).expect("server.properties");
-    let mut command = install.java();
+    let mut command = install.command();
     command.args(JVM).args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config"]);
     let done = command.arg(&properties).output().expect("format a data folder");
     assert!(
@@ -278,15 +278,4 @@ fn personalise(meta: &Path, index: u32) {
         _ => format!("{line}\n"),
     });
     fs::write(meta, lines.collect::<String>()).expect("meta.properties");
-}
-
-impl KafkaInstall {
-    /// A command that runs a class of Kafka, and that the kernel kills should the thread that starts it end.
-    fn java(&self) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(self.java_program());
-        // Kafka's classes, wherever the arguments that follow stand.
-        command.env("CLASSPATH", self.libraries().join("*"));
-        command
-    }
 }
