@@ -1,17 +1,21 @@
-//! Depots: objects with a name, kept outside of a node, in a folder that all nodes share.
+//! Depots: objects with a name, kept outside of a node, in a folder that all nodes share or in a bucket.
 //!
 //! What is stored here is found by other nodes, and survives the loss of a node's disk: snapshots of state, and whatever else
 //! is archived. A [`Depot`] knows names and bytes, nothing else: what they mean, which of them belong together and when one
 //! is removed is for whoever stores them. No object is ever changed in part; a reader gets all of it or nothing.
 //!
 //! ```text
-//! [depot] place ── Options ──▶ Objects ──▶ a folder
+//! [depot] place ── Options ──▶ Objects ─┬─▶ a folder
+//!                                       └─▶ a bucket of S3-compatible object storage (feature `s3`)
 //! ```
 
 mod error;
 mod name;
 mod objects;
 mod options;
+mod place;
+#[cfg(feature = "s3")]
+mod s3;
 
 pub use error::{Error, Result};
 pub use name::{NAME_BYTES_MAX, check_name};

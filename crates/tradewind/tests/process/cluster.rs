@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tw_testing::{Postgres, eventually};
 
-const DEFINITIONS: &str = "CREATE STREAM orders (id bigint NOT NULL, customer text, kind bigint, total numeric(12,2)) WITH (partitions = 6);
+pub(crate) const DEFINITIONS: &str = "CREATE STREAM orders (id bigint NOT NULL, customer text, kind bigint, total numeric(12,2)) WITH (partitions = 6);
     CREATE PROJECTION revenue AS SELECT customer, count(*) AS orders, count(DISTINCT kind) AS kinds, sum(total) AS revenue
     FROM orders GROUP BY customer";
 
 /// Appends orders by a node; gives the answer.
-fn append(node: &Node, ids: std::ops::Range<u64>) -> Value {
+pub(crate) fn append(node: &Node, ids: std::ops::Range<u64>) -> Value {
     let lines: String = ids
         .map(|id| {
             json!({ "id": id, "customer": format!("c{}", id % 7), "kind": id / 7 % 10, "total": 1.5 })
@@ -322,34 +322,4 @@ fn cap_1_cap_2_a_source_whose_owner_is_killed_goes_on_at_another_node_exactly_on
     }
     cluster.node(0).ok(&["sql", "DROP SOURCE shop"]);
     psql(&server, "SELECT 1 / (count(*) = 0)::int FROM pg_replication_slots");
-}
-
-#[test]
-fn pro_2_a_node_without_state_begins_with_what_was_stored_in_the_depot() {
-    let depot = tempfile::tempdir().unwrap();
-    let options = format!(
-        "cooldown_ms = 0\n\n[depot]\nplace = \"{}\"\n\n[snapshots]\nevents_max = 1000\ninterval_ms_max = 1000\n",
-        depot.path().display()
-    );
-    let mut cluster = Cluster::start_with(2, &options);
-    cluster.node(0).ok(&["sql", DEFINITIONS]);
-    let token = append(cluster.node(0), 0..210)["token"].as_str().unwrap().to_owned();
-    let measured = |node: &Node, name: &str| {
-        let metrics = node.metrics();
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse::<f64>().unwrap())
-    };
-    for number in 0..2 {
-        let stored = || (measured(cluster.node(number), "tradewind_snapshot_stored") > 0.0).then_some(());
-        eventually(stored, || format!("n{number} stores nothing"));
-    }
-    cluster.kill(1);
-    std::fs::remove_dir_all(cluster.data(1).join("state")).unwrap();
-    cluster.start_again(1);
-    let restored = || (measured(cluster.node(1), "tradewind_snapshot_restored") > 0.0).then_some(());
-    eventually(restored, || "n1 replays the log instead".to_owned());
-    let sql = "SELECT sum(orders) AS orders, sum(kinds) AS kinds FROM revenue";
-    let seen = cluster.node(1).rows(sql, Some(&token)).swap_remove(0).to_string();
-    assert!(seen.contains("210") && seen.contains("70"), "{seen}");
-    assert_eq!(measured(cluster.node(1), "tradewind_snapshot_refused"), 0.0);
 }

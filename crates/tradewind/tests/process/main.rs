@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod demo;
 mod deploy;
+mod depots;
 mod docs;
 mod linearisable;
 mod local;

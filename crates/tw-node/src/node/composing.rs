@@ -114,6 +114,22 @@ fn keep_snapshots(
     };
     let (is_alone, cluster) = (!config.cluster.enabled, Arc::downgrade(cluster));
     let owns = move |at| is_alone || cluster.upgrade().is_some_and(|cluster| cluster.owns(at));
+    // A node does without a depot that fails, but whoever wrote the configuration learns of it now.
+    let probed = depot.clone();
+    tokio::spawn(async move {
+        let place = probed.place();
+        match probed.probe().await {
+            Ok(()) => tracing::info!(place, "snapshots of state are kept in a depot"),
+            Err(error) => {
+                let error = tw_types::chain(&error);
+                tracing::warn!(
+                    place,
+                    error,
+                    "no snapshots of state are stored or taken while the depot fails"
+                );
+            }
+        }
+    });
     Ok(workers.keep_snapshots(Arc::new(depot), config.snapshots.clone(), owns)?)
 }
 
