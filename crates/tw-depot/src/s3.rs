@@ -57,7 +57,8 @@ pub(crate) fn open(
     builder.build().map_err(|source| Error::Engine { place: options.place.clone(), source: Arc::new(source) })
 }
 
-/// All attempts together end before the request as a whole does, so that it can be told why they failed.
+/// Attempts that find nobody all end before the request as a whole does (four connections of an eighth, three pauses of a
+/// sixteenth at most), so that it can be told why they failed.
 fn retries(request_ms_max: u64) -> RetryConfig {
     let backoff = BackoffConfig {
         init_backoff: Duration::from_millis(100.min(request_ms_max / 16)),
