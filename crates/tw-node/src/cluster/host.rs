@@ -112,9 +112,13 @@ impl Host {
                 if core.log.bounds(at).is_err() {
                     core.log.refresh(&[CONFIG_PARTITION]).await.map_err(|error| chain(&error))?;
                 }
+                let began = core.env.clock.monotonic();
                 core.log.refresh(&[at]).await.map_err(|error| chain(&error))?;
+                let known = core.env.clock.monotonic();
                 core.events.catch_up(at).await.map_err(|error| chain(&error))?;
                 self.gates.open(at);
+                let (refresh, catch_up) = (known - began, core.env.clock.monotonic() - known);
+                tracing::debug!(%at, ?refresh, ?catch_up, "the partition takes appends here");
             }
             Some(Subject::Source(name)) => {
                 core.sources.allow(&name);
