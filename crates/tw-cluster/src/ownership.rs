@@ -173,6 +173,11 @@ impl Owners {
         }
     }
 
+    /// Who else keeps the state of a unit warm ([`tw_plan::ownership::Ownership::standbys`]). No waiting, no request.
+    pub fn standbys(&self, unit: &Unit) -> Vec<NodeId> {
+        self.shared.known.read().core.standbys(unit)
+    }
+
     /// The nodes that are registered, by name.
     pub fn members(&self) -> BTreeMap<String, Member> {
         self.shared.known.read().members.clone()

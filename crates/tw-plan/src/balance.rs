@@ -25,6 +25,8 @@ pub struct Request<'a> {
     pub subject: Option<&'a str>,
     /// Nodes that were tried already: another one is chosen if there is one.
     pub tried: &'a [NodeId],
+    /// The nodes that can take it; None: all of them.
+    pub among: Option<&'a [NodeId]>,
 }
 
 /// Chooses nodes for requests. See the module's text.
@@ -43,6 +45,17 @@ impl Balancer {
     pub fn new(options: Options) -> Result<Self, Error> {
         options.check()?;
         Ok(Self { options, seats: Vec::new() })
+    }
+
+    /// Puts other options into effect; what is known of the nodes is kept. Whether capacities count is in effect with the next
+    /// [`Balancer::set_nodes`].
+    ///
+    /// # Errors
+    /// [`Error::Option`]: nothing changes.
+    pub fn set_options(&mut self, options: Options) -> Result<(), Error> {
+        options.check()?;
+        self.options = options;
+        Ok(())
     }
 
     /// Sets the nodes; what is known of those that stay is kept.
@@ -71,12 +84,13 @@ impl Balancer {
     }
 
     /// Chooses a node for a request and counts the request as in flight there until [`Balancer::done`]. None if there are
-    /// no nodes.
+    /// no nodes that can take it.
     ///
     /// `random` is any number that the caller drew for this request; `now_us` is monotonic, in microseconds. Nodes that
     /// were tried, or are to be left alone for a while, are taken only if there are no others.
     pub fn choose(&mut self, request: Request<'_>, random: u64, now_us: u64) -> Option<NodeId> {
-        let all = || 0..self.seats.len();
+        let can = |place: &usize| request.among.is_none_or(|among| among.contains(&self.seats[*place].node));
+        let all = || (0..self.seats.len()).filter(can);
         let tried = |place: &usize| request.tried.contains(&self.seats[*place].node);
         let mut open: Vec<usize> =
             all().filter(|place| !tried(place) && self.seats[*place].avoid_until_us <= now_us).collect();

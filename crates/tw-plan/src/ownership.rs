@@ -253,6 +253,21 @@ impl Ownership {
         }
     }
 
+    /// Who else keeps a unit's state warm: of the nodes that are registered those that the plan names, the first one takes over
+    /// first, without the one that takes its writes.
+    pub fn standbys(&self, unit: &Unit) -> Vec<NodeId> {
+        let Some(Assignment { owner, standbys, .. }) = self.plan.get(unit) else { return Vec::new() };
+        let writer = match self.owner(unit) {
+            Owner::Here(_) => Some(self.me.node.clone()),
+            Owner::Node(node) => Some(node),
+            Owner::Nobody => None,
+        };
+        let named = std::iter::once(owner).chain(standbys);
+        let stand_by =
+            named.filter(|node| Some(*node) != writer.as_ref() && self.members.contains_key(*node));
+        stand_by.cloned().collect()
+    }
+
     /// The units that the plan has and nobody holds, and since when (CLU-2). Takes a look at all of them.
     pub fn unowned(&mut self, now_ms: u64) -> BTreeMap<Unit, u64> {
         let mut unowned = BTreeMap::new();

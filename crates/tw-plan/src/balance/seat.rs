@@ -38,6 +38,8 @@ pub enum Outcome {
         /// For how long it is to be left alone, in milliseconds.
         retry_after_ms: u32,
     },
+    /// Nobody waits for the answer any more, which says nothing about the node.
+    Dropped,
 }
 
 /// An average moves by this part towards each new latency.
@@ -108,6 +110,7 @@ impl Seat {
                 let until_us = now_us.saturating_add(u64::from(retry_after_ms) * 1_000);
                 self.avoid_until_us = self.avoid_until_us.max(until_us);
             }
+            Outcome::Dropped => {}
         }
     }
 

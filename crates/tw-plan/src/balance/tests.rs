@@ -63,7 +63,7 @@ fn round_robin_gives_nobody_two_in_a_row_without_need() {
 #[test]
 fn a_subject_stays_with_its_node_until_that_has_too_much() {
     let mut balancer = balancer(Policy::Sticky, &[1; 10]);
-    let request = Request { subject: Some("order-7"), tried: &[] };
+    let request = Request { subject: Some("order-7"), tried: &[], among: None };
     let mut random = Random::new(3);
     let home = balancer.choose(request, random.next(), 0).unwrap();
     balancer.done(&home, MS, Outcome::Answered, 0);
@@ -84,7 +84,8 @@ fn a_subject_stays_with_its_node_until_that_has_too_much() {
 fn when_a_node_leaves_only_its_subjects_go_elsewhere() {
     let mut balancer = balancer(Policy::Sticky, &[1; 10]);
     let home = |balancer: &mut Balancer, subject: &str| {
-        let node = balancer.choose(Request { subject: Some(subject), tried: &[] }, 0, 0).unwrap();
+        let node =
+            balancer.choose(Request { subject: Some(subject), tried: &[], among: None }, 0, 0).unwrap();
         balancer.done(&node, MS, Outcome::Answered, 0);
         node
     };
@@ -102,7 +103,7 @@ fn a_node_that_fails_is_left_alone_for_longer_and_longer() {
     let mut balancer = balancer(Policy::LeastLoaded, &[1, 1]);
     let bad = id(0);
     let fail = |balancer: &mut Balancer, now_us| {
-        let request = Request { subject: None, tried: &[id(1)] };
+        let request = Request { subject: None, tried: &[id(1)], among: None };
         balancer.choose(request, 0, now_us);
         balancer.done(&bad, 10, Outcome::Failed, now_us);
     };
@@ -135,11 +136,48 @@ fn a_node_that_refuses_is_left_alone_as_long_as_it_says() {
 fn a_retry_goes_to_another_node_if_there_is_one() {
     for policy in POLICIES {
         let mut balancer = balancer(policy, &[1, 1, 1]);
-        let request = Request { subject: Some("s"), tried: &[id(0), id(2)] };
+        let request = Request { subject: Some("s"), tried: &[id(0), id(2)], among: None };
         assert_eq!(balancer.choose(request, 5, 0), Some(id(1)), "{policy:?}");
         let all = [id(0), id(1), id(2)];
-        assert!(balancer.choose(Request { subject: None, tried: &all }, 5, 0).is_some(), "{policy:?}");
+        assert!(
+            balancer.choose(Request { subject: None, tried: &all, among: None }, 5, 0).is_some(),
+            "{policy:?}"
+        );
     }
+}
+
+#[test]
+fn only_nodes_that_can_take_a_request_are_chosen() {
+    for policy in POLICIES {
+        let mut balancer = balancer(policy, &[1; 5]);
+        let among = [id(1), id(4), id(9)];
+        let request = Request { subject: Some("s"), tried: &[], among: Some(&among) };
+        let mut random = Random::new(2);
+        for _ in 0..40 {
+            balancer.choose(request, random.next(), 0).unwrap();
+        }
+        let counts = [0, 1, 2, 3, 4].map(|number| balancer.in_flight(&id(number)));
+        assert_eq!(counts[1] + counts[4], 40, "{policy:?} {counts:?}");
+        assert!(counts[1] > 0 && counts[4] > 0, "{policy:?} {counts:?}");
+        let tried = Request { tried: &[id(4)], ..request };
+        assert_eq!(balancer.choose(tried, 0, 0), Some(id(1)), "{policy:?}");
+        let nobody = Request { among: Some(&among[2..]), ..request };
+        assert_eq!(balancer.choose(nobody, 0, 0), None, "{policy:?}");
+    }
+}
+
+#[test]
+fn options_change_while_requests_are_under_way() {
+    let mut balancer = balancer(Policy::Sticky, &[1, 1]);
+    let request = Request { subject: Some("s"), ..Request::default() };
+    let home = balancer.choose(request, 0, 0).unwrap();
+    let wrong = Options { avoid_ms: 0, ..Options::default() };
+    assert!(balancer.set_options(wrong).is_err());
+    balancer.set_options(Options { policy: Policy::LeastLoaded, ..Options::default() }).unwrap();
+    assert_eq!(balancer.in_flight(&home), 1);
+    assert_ne!(balancer.choose(request, 0, 0), Some(home.clone()), "that one has a request already");
+    balancer.done(&home, 0, Outcome::Dropped, 0);
+    assert_eq!(balancer.in_flight(&home), 0);
 }
 
 #[test]
@@ -198,7 +236,7 @@ proptest! {
                 1..5 => {
                     let subject = format!("s{}", random.below(20));
                     let tried = [id(random.below(6))];
-                    let request = Request { subject: (random.below(2) == 0).then_some(&subject), tried: &tried };
+                    let request = Request { subject: (random.below(2) == 0).then_some(&subject), tried: &tried, among: None };
                     let node = balancer.choose(request, random.next(), now_us).unwrap();
                     prop_assert!(names.contains(&node));
                     prop_assert!(node != tried[0] || names.len() == 1);
@@ -207,8 +245,9 @@ proptest! {
                 5..8 if !flying.is_empty() => {
                     let node = flying.swap_remove(random.below(flying.len()));
                     let retry_after_ms = random.below(5_000) as u32;
-                    let outcome = [Outcome::Answered, Outcome::Failed, Outcome::Refused { retry_after_ms }];
-                    balancer.done(&node, random.next(), outcome[random.below(3)], now_us);
+                    let outcome =
+                        [Outcome::Answered, Outcome::Failed, Outcome::Refused { retry_after_ms }, Outcome::Dropped];
+                    balancer.done(&node, random.next(), outcome[random.below(4)], now_us);
                 }
                 8 => {
                     let report = Report { in_flight: random.next() as u32, latency_us: random.next() };

@@ -252,3 +252,32 @@ fn what_was_warm_and_is_not_kept_any_more_is_not_announced() {
     b.planned(planned(&["a"], &planned(&["b"], &third)));
     assert_eq!((only(b.step(0)), b.kept().len()), (None, 1));
 }
+
+#[test]
+fn whoever_the_plan_names_and_is_registered_stands_by_for_who_takes_the_writes() {
+    let first = planned(&["a"], &Plan::default());
+    let members = [("a", 1), ("b", 1)];
+    let (mut a, claim) = owner("a", &first, &members);
+    assert_eq!(a.standbys(&unit()), [], "nobody else is in the plan");
+    let mut second = planned(&["a", "b"], &first);
+    let assignment = second.get(&unit()).unwrap();
+    if assignment.owner != node("b") {
+        assert_eq!(assignment.standbys, [node("b")]);
+    }
+    let mut b = Ownership::new(holder("b", 1));
+    for one in [&mut a, &mut b] {
+        one.members(alive(&members));
+        one.planned(second.clone());
+        one.claimed(&unit(), Some(claim.clone()));
+        assert_eq!(one.standbys(&unit()), [node("b")]);
+    }
+    // As long as it is not handed over, the one that is to have it stands by.
+    second = planned(&["b"], &second);
+    b.planned(second);
+    assert_eq!(b.standbys(&unit()), [node("b")]);
+    // Who is gone does not, and who takes over from it does until it has.
+    b.members(alive(&[("b", 1)]));
+    assert_eq!((b.owner(&unit()), b.standbys(&unit())), (Owner::Nobody, vec![node("b")]));
+    a.members(alive(&[("a", 1)]));
+    assert_eq!(a.standbys(&unit()), []);
+}

@@ -132,7 +132,7 @@ impl World {
             balancer.report(&node, report, now_us);
         }
         let name = subject.map(|subject| format!("subject-{subject}"));
-        let request = Request { subject: name.as_deref(), tried: &[] };
+        let request = Request { subject: name.as_deref(), tried: &[], among: None };
         let node = balancer.choose(request, self.random.next(), now_us).unwrap();
         let place = self.ids.iter().position(|id| *id == node).unwrap();
         let server = &mut self.servers[place];
