@@ -9,6 +9,7 @@
 //! A unit is a partition of a stream (`7/0`) or a source (`source/shop`). Its owner takes writes to the partition, or runs the
 //! source; owner and standbys keep the views of the partition up to date.
 
+mod balance;
 mod gates;
 mod history;
 mod host;
@@ -22,6 +23,8 @@ mod ways;
 mod weights;
 mod wire;
 
+pub(crate) use balance::Balance;
+pub use balance::BalanceOptions;
 pub(crate) use host::Host;
 pub use options::ClusterOptions;
 pub(crate) use peers::NodePeers;

@@ -205,6 +205,7 @@ mod tests {
             ("cluster.ownership.lease", "ttl_ms"),
             ("cluster.ownership.placement", "standbys"),
             ("cluster.ownership.detection", "probe_ms"),
+            ("cluster.balance", "avoid_ms"),
         ] {
             let text = format!("[{table}]\n{option} = 99999999\n");
             let refused = Config::read(&text).unwrap_err().to_string();

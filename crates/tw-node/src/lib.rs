@@ -26,7 +26,7 @@ mod sources;
 mod status;
 mod views;
 
-pub use cluster::ClusterOptions;
+pub use cluster::{BalanceOptions, ClusterOptions};
 pub use config::{Config, InvalidConfig, NodeOptions, reference};
 pub use error::Error;
 pub use folder::Folder;

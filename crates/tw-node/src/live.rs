@@ -7,6 +7,7 @@
 mod change;
 mod overlay;
 
+use crate::cluster::Balance;
 use crate::parts::problem::of_config;
 use crate::{Config, Error, InvalidConfig};
 use change::Change;
@@ -33,6 +34,8 @@ pub(crate) struct Components {
     pub(crate) engine: tw_project::Engine,
     pub(crate) workers: tw_process::Handle,
     pub(crate) events: EventStore,
+    /// Who balances reads, if there are other nodes.
+    pub(crate) balance: Option<Arc<Balance>>,
     /// The interface, once it is started.
     pub(crate) http: OnceLock<tw_api::Handle>,
 }
@@ -151,6 +154,11 @@ impl Options {
         let told = [
             components.engine.reconfigure(config.query.clone()).err().map(|error| error.to_string()),
             components.workers.reconfigure(config.process.clone()).err().map(|error| error.to_string()),
+            components
+                .balance
+                .as_ref()
+                .and_then(|balance| balance.reconfigure(&config.cluster.balance).err())
+                .map(|error| error.to_string()),
             components.events.reconfigure(config.events.clone()).err().map(|error| error.to_string()),
             components
                 .http

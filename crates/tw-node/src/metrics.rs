@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::core::Core;
 use crate::status;
-use metrics::{describe_gauge, gauge};
+use metrics::{describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -117,6 +117,14 @@ fn describe_cluster() {
         "For how long the one of them that has waited longest has had no owner."
     );
     describe_gauge!("tradewind_cluster_units_in_transit", "Units that are not where the plan has them.");
+    describe_counter!(
+        "tradewind_partition_reads_total",
+        "Partitions of views that were read of a node, as their owner or as a standby."
+    );
+    describe_counter!(
+        "tradewind_partition_reads_failed_total",
+        "Partitions of views for which a node was asked, and did not answer, was too slow, or refused."
+    );
 }
 
 /// A gauge of one thing: its name, and the labels that name the thing.

@@ -32,8 +32,8 @@ pub use engine::{
 };
 pub use error::Error;
 pub use functions::ValueError;
-pub use gather::{PeerAnswer, PeerRequest, Peers, Place};
-pub use options::Options;
+pub use gather::{Candidate, Heard, PeerAnswer, PeerRequest, Peers, Place};
+pub use options::{Options, ReadFrom};
 pub use query::{Answer, text};
 pub use rows::{RowCheck, RowError};
 pub use sql::{

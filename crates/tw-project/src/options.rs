@@ -3,6 +3,17 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 
+/// Who answers reads of views that other nodes keep as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadFrom {
+    /// The owner of each partition: what is read does not go back in time, unless the partition moves.
+    #[default]
+    Owners,
+    /// The owner of each partition or one of its standbys: reads are spread, and go on while an owner is away.
+    Standbys,
+}
+
 /// How statements are run and projections kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +40,16 @@ pub struct Options {
     /// Queries of other nodes for which what they read is held at once; more of them are told to try again: 1 to 100,000.
     /// Default 1,000.
     pub holds_max: usize,
+    /// Who answers reads of views in a cluster: `owners`, or also `standbys`, so that reads are spread over nodes and go on while an owner
+    /// is away. A read that carries a token sees what the token demands either way; of reads without one, a later one may see
+    /// an older state than an earlier one did. Default `owners`.
+    pub read_from: ReadFrom,
+    /// How long a read waits for the node that it has asked for a partition before it asks the next one that has it as well, in
+    /// milliseconds: 1 to 60,000. The one that answers first counts. Default 200.
+    pub hedge_ms: u64,
+    /// How far a standby may be behind the log, and behind what a read demands, to answer it, in events: 0 to 1,000,000,000. One that
+    /// is further behind refuses at once. Default 10,000.
+    pub standby_lag_events_max: u64,
     /// Partitions of a stream that is created without saying how many: 1 to 1,024. Default 4.
     pub stream_partitions: u32,
 }
@@ -46,6 +67,9 @@ impl Default for Options {
             cache_bytes_max: 64 << 20,
             gathers_max: 64,
             holds_max: 1_000,
+            read_from: ReadFrom::Owners,
+            hedge_ms: 200,
+            standby_lag_events_max: 10_000,
             stream_partitions: 4,
         }
     }
@@ -73,6 +97,13 @@ impl Options {
             ("cache_bytes_max", self.cache_bytes_max as u64, 1 << 16..=1 << 36, "65536 to 68719476736 bytes"),
             ("gathers_max", self.gathers_max as u64, 1..=10_000, "1 to 10000"),
             ("holds_max", self.holds_max as u64, 1..=100_000, "1 to 100000"),
+            ("hedge_ms", self.hedge_ms, 1..=60_000, "1 to 60000 ms"),
+            (
+                "standby_lag_events_max",
+                self.standby_lag_events_max,
+                0..=1_000_000_000,
+                "0 to 1000000000 events",
+            ),
             ("stream_partitions", u64::from(self.stream_partitions), 1..=1_024, "1 to 1024"),
         ];
         for (option, value, range, bounds) in checks {

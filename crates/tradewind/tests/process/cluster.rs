@@ -215,8 +215,11 @@ fn prj_1_prj_2_sql_is_exact_on_every_node_while_owners_are_killed() {
         node.rows(sql, Some(token)).swap_remove(0)
     };
     let mut orders = 0;
-    for round in 0..4 {
+    for round in 0..6 {
         let victim = round % 3;
+        if round == 3 {
+            cluster.node(0).ok(&["config", "set", "query.read_from", "standbys"]);
+        }
         for number in 0..3 {
             let known =
                 || cluster.node(number).cli(&["sql", "SELECT 1 FROM revenue"]).status.success().then_some(());

@@ -18,4 +18,5 @@ mod node;
 mod parked;
 mod shell;
 mod sources;
+mod standbys;
 mod support;

@@ -1,5 +1,6 @@
 //! How a node takes part in a cluster.
 
+use super::BalanceOptions;
 use crate::InvalidConfig;
 use serde::{Deserialize, Serialize};
 use tw_cluster::OwnersOptions;
@@ -25,6 +26,8 @@ pub struct ClusterOptions {
     pub warm_events_max: u64,
     /// Leases, placement and hand-over.
     pub ownership: OwnersOptions,
+    /// Which node is asked where several can answer a read.
+    pub balance: BalanceOptions,
 }
 
 impl Default for ClusterOptions {
@@ -37,6 +40,7 @@ impl Default for ClusterOptions {
             report_ms: 2_000,
             warm_events_max: 1_000,
             ownership: OwnersOptions::default(),
+            balance: BalanceOptions::default(),
         }
     }
 }
@@ -67,6 +71,7 @@ impl ClusterOptions {
             ("cluster.ownership.lease", lease.check().map_err(|error| error.to_string())),
             ("cluster.ownership.placement", placement.check().map_err(|error| error.to_string())),
             ("cluster.ownership.detection", detection.check().map_err(|error| error.to_string())),
+            ("cluster.balance", self.balance.core().check().map_err(|error| error.to_string())),
             ("cluster.ownership", self.ownership.check().map_err(|error| error.to_string())),
         ];
         let refused = |(table, checked): (_, Result<(), String>)| {

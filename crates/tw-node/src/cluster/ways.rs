@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use tw_api::parts::{HOP, Pass, Reply, Routes, Unanswered, Way};
 use tw_cluster::Owner;
 use tw_plan::placement::Unit;
+use tw_project::Place;
 use tw_types::{NodeId, StreamPartition};
 
 /// The routes of a node that is one of many.
@@ -25,6 +26,14 @@ impl Ways {
 
     fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.upgrade()
+    }
+
+    /// Who else keeps the state of a unit.
+    pub(crate) fn standbys(&self, unit: &Unit) -> Vec<Place> {
+        let Some(cluster) = self.cluster() else { return Vec::new() };
+        let Some(owners) = cluster.owners() else { return Vec::new() };
+        let place = |node: NodeId| if node == *owners.node() { Place::Here } else { Place::Node(node) };
+        owners.standbys(unit).into_iter().map(place).collect()
     }
 
     fn of(&self, unit: &Unit) -> Way {

@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 19] = [
+const TABLES: [Table; 20] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -109,6 +109,12 @@ const TABLES: [Table; 19] = [
         about: "How soon a node that does not answer is taken for dead.",
         source: include_str!("../../../tw-plan/src/detection/options.rs"),
         item: "Options",
+    },
+    Table {
+        name: "cluster.balance",
+        about: "Which node is asked where several can answer a read of a partition: `read_from` of `[query]`.",
+        source: include_str!("../cluster/balance.rs"),
+        item: "BalanceOptions",
     },
     Table {
         name: "kafka",

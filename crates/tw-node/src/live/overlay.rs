@@ -5,7 +5,15 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What can be set while nodes run: each of these is in effect when the next request, statement, turn or connection begins.
-const LIVE: [&str; 70] = [
+const LIVE: [&str; 81] = [
+    "cluster.balance.adaptive_choices",
+    "cluster.balance.avoid_ms",
+    "cluster.balance.capacity_aware",
+    "cluster.balance.failure_ms",
+    "cluster.balance.failures_max",
+    "cluster.balance.policy",
+    "cluster.balance.sticky_epsilon_permille",
+    "cluster.balance.sticky_in_flight_min",
     "events.dedup_bytes_max",
     "events.idempotency_keys_max",
     "events.idempotency_ms",
@@ -70,11 +78,14 @@ const LIVE: [&str; 70] = [
     "process.turn_ms_max",
     "query.answers_bytes_max",
     "query.answers_ms_min",
+    "query.hedge_ms",
     "query.plans_max",
     "query.query_memory_bytes_max",
     "query.query_ms_max",
     "query.query_rows_max",
     "query.query_threads_max",
+    "query.read_from",
+    "query.standby_lag_events_max",
     "query.stream_partitions",
 ];
 
@@ -178,6 +189,9 @@ mod tests {
         check("http.requests_max", json!(1), expect!["accepted"]);
         check("http.hosts", json!(["a.example"]), expect!["accepted"]);
         check("process.retry.attempts_max", json!(3), expect!["accepted"]);
+        check("query.read_from", json!("standbys"), expect!["accepted"]);
+        check("cluster.balance.policy", json!("best"), expect![[r#"x"#]]);
+        check("cluster.balance.failures_max", json!(0), expect![[r#"x"#]]);
         check(
             "http.requests_max",
             json!(0),

@@ -1,7 +1,7 @@
 //! Putting together what runs below the interface.
 
 use super::opening::{Engine as LogEngine, Opened, open};
-use crate::cluster::{Cluster, Identity, NodePeers};
+use crate::cluster::{Balance, Cluster, Identity, NodePeers};
 use crate::core::Core;
 use crate::definitions::Definitions;
 use crate::secrets::Passwords;
@@ -42,7 +42,8 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let Opened { folder, engine: log, store, events, workers, secrets, identity, lock, epoch } = opened;
     let shared = log.log();
     let cluster = Arc::new(Cluster::default());
-    let peers = identity.is_some().then(|| NodePeers(cluster.make_ways()));
+    let balance = identity.is_some().then(|| balance(&config, &cluster, &env)).transpose()?;
+    let peers = balance.clone().map(|balance| NodePeers { ways: cluster.make_ways(), balance });
     let engine = engine(config.query.clone(), shared.clone(), store, &workers, peers)?;
     let time = Arc::new(SystemTime::new(&env));
     let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
@@ -75,6 +76,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         engine: engine.clone(),
         workers: workers.clone(),
         events: events.clone(),
+        balance,
         http: OnceLock::new(),
     };
     let keeps_snapshots = !config.depot.place.is_empty();
@@ -131,6 +133,11 @@ fn keep_snapshots(
         }
     });
     Ok(workers.keep_snapshots(Arc::new(depot), config.snapshots.clone(), owns)?)
+}
+
+/// What balances the reads of views that several nodes can answer.
+fn balance(config: &Config, cluster: &Arc<Cluster>, env: &Env) -> Result<Arc<Balance>, tw_cluster::Error> {
+    Ok(Arc::new(Balance::new(cluster, env.clone(), &config.cluster.balance)?))
 }
 
 /// The engine of queries, which asks other nodes for what they have.

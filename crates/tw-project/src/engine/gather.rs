@@ -1,14 +1,18 @@
 //! Where the views of a statement are: here, or on which nodes.
 
+mod candidates;
+mod hunt;
+
+use self::hunt::{Hunt, Why};
 use super::{Engine, ViewReading};
-use crate::gather::Place;
+use crate::gather::choice::Choice;
 use crate::gather::fetch::{Asking, Lease, Refusal, being_changed};
 use crate::gather::gathering::{Fixed, Gathering, RemotePart};
 use crate::gather::request::{Ask, ViewPart};
+use crate::gather::{Candidate, Place};
 use crate::query::Bounds;
 use crate::query::state::ViewState;
 use crate::{Error, StateView};
-use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tw_process::View as _;
 use tw_state::Snapshot;
-use tw_types::{NodeId, PartitionId, StreamDef, StreamPartition, Token};
+use tw_types::{NodeId, Offset, PartitionId, StreamDef, StreamPartition, Token};
 
 /// How long is waited before partitions are looked up again that have moved.
 const AGAIN_MS_MIN: u64 = 20;
@@ -26,6 +30,13 @@ const OWNERLESS_MAX: Duration = Duration::from_secs(10);
 
 /// Partitions of the views of a statement, by the number of the view among them.
 type Wanted = Vec<(usize, Vec<PartitionId>)>;
+
+/// The same with each view once.
+fn merged(wanted: impl IntoIterator<Item = (usize, Vec<PartitionId>)>) -> Wanted {
+    let mut all: BTreeMap<usize, Vec<PartitionId>> = BTreeMap::new();
+    wanted.into_iter().for_each(|(view, partitions)| all.entry(view).or_default().extend(partitions));
+    all.into_iter().collect()
+}
 
 /// What of a view is here.
 type Local = Option<(ViewReading, Vec<PartitionId>)>;
@@ -38,6 +49,8 @@ pub(super) struct Spread<T> {
     pub(super) here: Vec<Local>,
     /// What nodes have answered about partitions.
     pub(super) answers: Vec<(NodeId, Wanted, T)>,
+    /// Who has done that.
+    choices: Vec<Choice>,
     /// Up to where the state is, here and there.
     pub(super) cut: Token,
     /// The number of the own state.
@@ -94,60 +107,47 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks every node for what it keeps of the views, and looks again where something has moved; the own part is taken last.
-    /// None if a view has another definition by now.
-    pub(super) async fn ask_all<T, F: Future<Output = Answered<T>>>(
+    /// Asks for what is read of the views, at whoever has it, and looks again where something has moved; the own part is taken last. What is
+    /// read of one partition is of one node. None if a view has another definition by now.
+    pub(super) async fn ask_all<T: Send + 'static, R: Future<Output = Answered<T>> + Send>(
         &self,
         views: &[Arc<Gathering>],
         token: &Token,
         asking: &Asking,
-        ask: impl Fn(NodeId, Token, Vec<ViewPart>) -> F,
+        about: Option<&str>,
+        ask: impl Fn(NodeId, bool, Token, Vec<ViewPart>) -> R + Sync,
     ) -> Result<Option<Spread<T>>, Error> {
+        let hunt = Hunt { engine: self, views, token, asking, about, ask };
         let mut open: Wanted = views.iter().map(|view| view.needs()).enumerate().collect();
-        let (mut answers, mut cut) = (Vec::new(), Token::new());
+        let (mut answers, mut choices, mut cut) = (Vec::new(), Vec::new(), Token::new());
         let mut again_ms = AGAIN_MS_MIN;
         let patience = asking.bounds.deadline.min(Instant::now() + OWNERLESS_MAX);
+        let mut tried = Vec::new();
         loop {
-            let (here, nodes) = self.places_soon(views, &open, patience).await?;
-            let asked = nodes.into_iter().map(|(node, wanted)| {
-                let parts =
-                    wanted.iter().map(|(view, of)| views.get(*view).map(|view| view.part(of.clone())));
-                let answer = ask(node.clone(), demanded(token, views, &wanted), parts.flatten().collect());
-                async move { (node, wanted, answer.await) }
-            });
-            let (mut moved, mut why): (Wanted, _) = (Vec::new(), None);
-            for (node, wanted, answer) in join_all(asked).await {
-                match answer {
-                    Ok((end, answer)) => {
-                        cut.merge(&end);
-                        answers.push((node, wanted, answer));
-                    }
-                    Err(refusal) => {
-                        let table = table_of(views, &wanted, &refusal);
-                        if let (Some((_, reads)), Some(view)) = (refusal.other_definition(), table) {
-                            self.agree(view, reads)?;
-                            return Ok(None);
-                        }
-                        let name = table.map_or("", |view| &view.table);
-                        if !refusal.may_have_moved() {
-                            return Err(refusal.error(name, asking.bounds));
-                        }
-                        moved.extend(wanted);
-                        why = Some(refusal.error(name, asking.bounds));
-                    }
-                }
+            self.somebody_soon(views, &open, patience).await?;
+            let found = hunt.obtain(open, tried.clone(), Vec::new()).await;
+            for (node, wanted, end, answer) in found.answers {
+                cut.merge(&end);
+                answers.push((node, wanted, answer));
             }
-            if moved.is_empty() {
-                match self.own_part(views, &here, token, asking.bounds).await? {
+            choices.extend(found.choices);
+            let Some(mut why) = self.missing(views, found.why, asking.bounds)? else { return Ok(None) };
+            let here = merged(found.here.iter().flat_map(|(wanted, _)| wanted.clone()));
+            if found.refused.is_empty() {
+                match self.own_part(views, &here, &found.here)? {
                     Own::Read(snapshot, here, end, state) => {
                         cut.merge(&end);
-                        return Ok(Some(Spread { snapshot, here, answers, cut, state }));
+                        return Ok(Some(Spread { snapshot, here, answers, choices, cut, state }));
                     }
                     Own::Changed => return Ok(None),
-                    Own::Moved => why = here.first().and_then(|(view, _)| views.get(*view)).map(moving),
+                    Own::Moved => {
+                        why = here.first().and_then(|(view, _)| views.get(*view)).map(moving);
+                        // Whoever owns it is asked next, if this node only stands by.
+                        tried = vec![Candidate { place: Place::Here, owns: false }];
+                    }
                 }
             }
-            open = moved.into_iter().chain(here).collect();
+            open = merged(found.refused.into_iter().chain(here));
             let wait = Duration::from_millis(again_ms);
             if Instant::now() + wait >= asking.bounds.deadline {
                 return Err(why.unwrap_or(Error::Timeout { timeout_ms: asking.bounds.timeout_ms }));
@@ -157,66 +157,71 @@ impl Engine {
         }
     }
 
-    /// What is here, and what is on which node. Where an owner has just gone, or hands over, somebody is about to take over: that is
-    /// waited for.
-    async fn places_soon(
+    /// Why something is missing that may be there soon: what an owner says, if one does. None if a view has another definition.
+    ///
+    /// # Errors
+    /// What an owner says that is so for good.
+    fn missing(
+        &self,
+        views: &[Arc<Gathering>],
+        why: Vec<Why>,
+        bounds: Bounds,
+    ) -> Result<Option<Option<Error>>, Error> {
+        let mut last = None;
+        for why in why {
+            let table = table_of(views, &why.wanted, &why.refusal);
+            if why.by_owner
+                && let (Some((_, reads)), Some(view)) = (why.refusal.other_definition(), table)
+            {
+                self.agree(view, reads)?;
+                return Ok(None);
+            }
+            let (by_owner, is_final) = (why.by_owner, why.is_final());
+            let error = why.refusal.error(table.map_or("", |view| &view.table), bounds);
+            if is_final {
+                return Err(error);
+            }
+            if by_owner || last.is_none() {
+                last = Some(error);
+            }
+        }
+        Ok(Some(last))
+    }
+
+    /// Waits until each partition has somebody who can be asked. Where an owner has just gone, or hands over, somebody is about to take
+    /// over.
+    async fn somebody_soon(
         &self,
         views: &[Arc<Gathering>],
         open: &Wanted,
         patience: Instant,
-    ) -> Result<(Wanted, BTreeMap<NodeId, Wanted>), Error> {
+    ) -> Result<(), Error> {
         let pause = Duration::from_millis(AGAIN_MS_MIN);
-        loop {
-            match self.places(views, open) {
-                Err(_) if Instant::now() + pause < patience => tokio::time::sleep(pause).await,
-                places => return places,
+        while let Some(error) = self.ownerless(views, open) {
+            if Instant::now() + pause >= patience {
+                return Err(error);
             }
+            tokio::time::sleep(pause).await;
         }
+        Ok(())
     }
 
-    /// What is here, and what is on which node.
-    fn places(
-        &self,
-        views: &[Arc<Gathering>],
-        open: &Wanted,
-    ) -> Result<(Wanted, BTreeMap<NodeId, Wanted>), Error> {
-        let mut places: BTreeMap<Option<NodeId>, BTreeMap<usize, Vec<PartitionId>>> = BTreeMap::new();
-        for (number, partitions) in open {
-            let Some(view) = views.get(*number) else { continue };
-            for &partition in partitions {
-                let node = match self.0.peers.place(view.at(partition)) {
-                    Place::Here => None,
-                    Place::Node(node) => Some(node),
-                    Place::Nowhere => return Err(nowhere(view, partition)),
-                };
-                places.entry(node).or_default().entry(*number).or_default().push(partition);
-            }
-        }
-        let here = places.remove(&None).unwrap_or_default().into_iter().collect();
-        let nodes = places.into_iter().filter_map(|(node, of)| Some((node?, of.into_iter().collect())));
-        Ok((here, nodes.collect()))
+    /// That nobody has a partition, if one is so.
+    fn ownerless(&self, views: &[Arc<Gathering>], open: &Wanted) -> Option<Error> {
+        open.iter().find_map(|(number, partitions)| {
+            let view = views.get(*number)?;
+            let of = partitions.iter().find(|of| self.candidates(view.at(**of)).is_empty())?;
+            Some(nowhere(view, *of))
+        })
     }
 
-    /// The own store, once it has what the token demands of the partitions that are here.
-    async fn own_part(
+    /// The own store, which has what the token demands of the partitions that are here; `parts` says which of them are owned.
+    fn own_part(
         &self,
         views: &[Arc<Gathering>],
         here: &Wanted,
-        token: &Token,
-        bounds: Bounds,
+        parts: &[(Wanted, bool)],
     ) -> Result<Own, Error> {
-        for (number, partitions) in here {
-            let Some(view) = views.get(*number) else { continue };
-            let demanded = demanded(token, views, &vec![(*number, partitions.clone())]);
-            if !demanded.is_empty() {
-                let left = bounds.deadline.saturating_duration_since(Instant::now());
-                let waited = self.0.views.wait_for(view.view.name(), &demanded, left).await;
-                if let Err(error) = waited {
-                    let kept = self.are_here(view, &self.reading(view.view.name())?, partitions)?;
-                    return if kept { Err(error) } else { Ok(Own::Moved) };
-                }
-            }
-        }
         let mut readings = vec![None; views.len()];
         for (number, partitions) in here {
             let (Some(view), Some(of)) = (views.get(*number), readings.get_mut(*number)) else { continue };
@@ -229,11 +234,19 @@ impl Engine {
         }
         let snapshot: Arc<dyn Snapshot> = Arc::from(self.0.store.snapshot());
         let (mut cut, mut state) = (Token::new(), self.0.answers.fingerprint());
+        for (wanted, owns) in parts {
+            for (number, partitions) in wanted {
+                let (Some(view), Some(Some((reading, _)))) = (views.get(*number), readings.get(*number))
+                else {
+                    continue;
+                };
+                if !self.are_here(view, reading, partitions, *owns)? {
+                    return Ok(Own::Moved);
+                }
+            }
+        }
         for (view, local) in views.iter().zip(&readings) {
             let Some((reading, partitions)) = local else { continue };
-            if !self.are_here(view, reading, partitions)? {
-                return Ok(Own::Moved);
-            }
             for &partition in partitions {
                 let committed = self.0.views.committed(snapshot.as_ref(), reading, partition)?;
                 state.add(committed);
@@ -243,11 +256,36 @@ impl Engine {
         Ok(Own::Read(snapshot, readings, cut, state.finish()))
     }
 
-    /// Whether partitions are kept here, as everybody says and as the workers know.
-    fn are_here(&self, view: &Gathering, reading: &ViewReading, of: &[PartitionId]) -> Result<bool, Error> {
+    /// Whether partitions are kept here, as the workers know, and everybody says of what is owned.
+    fn are_here(
+        &self,
+        view: &Gathering,
+        reading: &ViewReading,
+        of: &[PartitionId],
+        owns: bool,
+    ) -> Result<bool, Error> {
         for &partition in of {
-            let told = self.0.peers.place(view.at(partition)) == Place::Here;
+            let told = !owns || self.0.peers.place(view.at(partition)) == Place::Here;
             if !told || !self.0.views.is_here(reading, partition)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether partitions that this node only stands by for are near enough to the end of the log, and to what is demanded.
+    pub(super) fn is_near(
+        &self,
+        reading: &ViewReading,
+        partitions: impl IntoIterator<Item = StreamPartition>,
+        demanded: &Token,
+    ) -> Result<bool, Error> {
+        let lag_events_max = self.options().standby_lag_events_max;
+        let snapshot = self.0.store.snapshot();
+        for at in partitions {
+            let end = self.0.log.bounds(at)?.end.max(demanded.end(at).unwrap_or(Offset::ZERO));
+            let committed = self.0.views.committed(snapshot.as_ref(), reading, at.partition)?.end;
+            if end.0.saturating_sub(committed.0) > lag_events_max {
                 return Ok(false);
             }
         }
@@ -261,18 +299,21 @@ impl Engine {
         views: &[Arc<Gathering>],
         token: &Token,
         bounds: Bounds,
+        about: Option<&str>,
     ) -> Result<Option<Cut>, Error> {
         let asking = Asking { peers: self.0.peers.clone(), bounds };
-        let hold = |node: NodeId, token: Token, parts: Vec<ViewPart>| {
+        let hold = |node: NodeId, standby, token: Token, parts: Vec<ViewPart>| {
             let asking = asking.clone();
             async move {
-                let (head, incoming) = asking.ask(&node, token, Ask::Hold(parts)).await?;
+                let (head, incoming) = asking.ask(&node, standby, token, Ask::Hold(parts)).await?;
                 let lease = Lease::new(&head, incoming)?;
                 Ok((head.cut, (Arc::new(lease), head.state)))
             }
         };
         let permit = self.permit(views, bounds).await?;
-        let Some(spread) = self.ask_all(views, token, &asking, hold).await? else { return Ok(None) };
+        let spread = self.ask_all(views, token, &asking, about, hold).await?;
+        let Some(spread) = spread else { return Ok(None) };
+        let choices = Arc::new(spread.choices);
         for (number, (view, here)) in views.iter().zip(&spread.here).enumerate() {
             let mut remote = Vec::new();
             for (node, wanted, (lease, _)) in &spread.answers {
@@ -288,6 +329,7 @@ impl Engine {
                 remote,
                 asking: asking.clone(),
                 _permit: permit.clone(),
+                _choices: choices.clone(),
             });
         }
         let theirs = spread.answers.iter().map(|(_, _, (_, state))| *state);
@@ -319,8 +361,10 @@ impl Engine {
         views: &[Arc<Gathering>],
         bounds: Bounds,
     ) -> Result<Option<Arc<OwnedSemaphorePermit>>, Error> {
+        let is_elsewhere = |one: &Candidate| one.place != Place::Here;
         let is_remote = |view: &Arc<Gathering>| {
-            view.needs().iter().any(|one| self.0.peers.place(view.at(*one)) != Place::Here)
+            let mut needs = view.needs().into_iter().map(|one| self.candidates(view.at(one)));
+            needs.any(|of| of.is_empty() || of.iter().any(is_elsewhere))
         };
         if !views.iter().any(is_remote) {
             return Ok(None);
@@ -328,26 +372,6 @@ impl Engine {
         let permit = tokio::time::timeout_at(bounds.deadline, self.0.gathers.clone().acquire_owned()).await;
         // It is never closed.
         Ok(permit.map_err(|_| Error::Timeout { timeout_ms: bounds.timeout_ms })?.ok().map(Arc::new))
-    }
-
-    /// From where the views of a planned statement are read, for EXPLAIN.
-    pub(super) fn gathers(&self, views: &[Arc<Gathering>]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for view in views.iter().filter(|view| view.joined) {
-            let mut places: BTreeMap<Place, Vec<String>> = BTreeMap::new();
-            for partition in view.needs() {
-                places.entry(self.0.peers.place(view.at(partition))).or_default().push(partition.to_string());
-            }
-            lines.extend(places.into_iter().map(|(place, partitions)| {
-                let place = match place {
-                    Place::Here => "here".to_owned(),
-                    Place::Node(node) => format!("from `{node}`"),
-                    Place::Nowhere => "from nobody, because they have no owner".to_owned(),
-                };
-                format!("gather {} {place}: partitions {}", view.table, partitions.join(", "))
-            }));
-        }
-        lines
     }
 }
 

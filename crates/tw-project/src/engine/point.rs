@@ -11,9 +11,10 @@ use crate::query::point::PointRead;
 use crate::query::state::{Part, ViewState};
 use crate::query::{Answer, Bounds, client_batch, client_schema, query_error};
 use crate::sql::Param;
-use crate::view::ViewReader;
+use crate::view::{ViewReader, key_start};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use std::borrow::Cow;
 use std::sync::Arc;
 use tw_state::Snapshot;
 use tw_types::{NodeId, PartitionId, StreamPartition, Token};
@@ -127,19 +128,20 @@ impl Engine {
             }),
             part => Get::Groups(point.plan.groups_wanted(part, point.wanted()).map_err(failed)?),
         };
-        let ask = |node: NodeId, token: Token, parts: Vec<ViewPart>| {
+        let ask = |node: NodeId, standby, token: Token, parts: Vec<ViewPart>| {
             let (asking, get) = (asking.clone(), get.clone());
             async move {
                 // One view has one part.
                 let Some(view) = parts.into_iter().next() else { return Ok((Token::new(), Vec::new())) };
                 let read = Read { held: None, view, get };
-                let (head, incoming) = asking.ask(&node, token, Ask::Read(read)).await?;
+                let (head, incoming) = asking.ask(&node, standby, token, Ask::Read(read)).await?;
                 Ok((head.cut, incoming.all(&asking).await?))
             }
         };
         let token = request.token.clone().unwrap_or_default();
         let views = [view.clone()];
-        let Some(spread) = self.ask_all(&views, &token, &asking, ask).await? else { return Ok(None) };
+        let spread = self.ask_all(&views, &token, &asking, Some(&about(part)), ask).await?;
+        let Some(spread) = spread else { return Ok(None) };
         let here = spread.here.into_iter().flatten().next();
         let local = here.map(|here| self.local(&view, &here, &spread.snapshot));
         let mut found = Found { local, fetched: Vec::new(), rows: Vec::new(), reflects: spread.cut };
@@ -159,6 +161,14 @@ impl Engine {
     pub(super) fn point_gathers(&self, point: &PointRead, params: &[Param]) -> Vec<String> {
         let view = point.part(params).and_then(|part| self.point_view(point, &part).ok().flatten());
         if self.0.joined { self.gathers(view.as_slice()) } else { Vec::new() }
+    }
+}
+
+/// What a read is about: the subject of the row, or the key of the group.
+fn about(part: &Part) -> Cow<'_, str> {
+    match part {
+        Part::Row(subject) => Cow::Borrowed(subject),
+        part => Cow::Owned(String::from_utf8_lossy(&key_start(part.key())).into_owned()),
     }
 }
 

@@ -123,7 +123,7 @@ impl Engine {
             let mut fixed = None;
             if let Some(known) = &known {
                 scope.need(&known.needs);
-                fixed = Some(scope.fix(self, request.token.as_ref(), bounds).await?);
+                fixed = Some(scope.fix(self, request.token.as_ref(), bounds, sql).await?);
                 if let Some(Some(moment)) = &fixed
                     && known.holds(moment.state.as_ref(), bounds.rows_max)
                 {
@@ -141,7 +141,7 @@ impl Engine {
             }
             let fixed = match fixed {
                 Some(fixed) => fixed,
-                None => scope.fix(self, request.token.as_ref(), bounds).await?,
+                None => scope.fix(self, request.token.as_ref(), bounds, sql).await?,
             };
             let Some(moment) = fixed else {
                 changed = scope.views.first().map(|view| view.table.clone()).unwrap_or_default();

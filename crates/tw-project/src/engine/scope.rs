@@ -145,12 +145,13 @@ impl Scope {
         self.views.iter().zip(needs).for_each(|(view, needs)| view.need(needs.iter().copied()));
     }
 
-    /// Fixes what is read by a plan that was made of these tables. Gives what that is; None if a view has another definition by now.
+    /// Fixes what is read by a plan that was made of these tables, for a statement that is `about` something. Gives what that is; None if a view has another definition by now.
     pub(super) async fn fix(
         &self,
         engine: &Engine,
         token: Option<&Token>,
         bounds: Bounds,
+        about: Option<&str>,
     ) -> Result<Option<Moment>, Error> {
         // All states of this node are of one moment, which comes before the ends of the histories, as those of other nodes do:
         // whoever joins both finds nothing in a state that its history does not have.
@@ -158,7 +159,7 @@ impl Scope {
             self.views.iter().for_each(|view| view.need(view.partitions()));
         }
         let nothing = Token::new();
-        let Some(cut) = engine.fix(&self.views, token.unwrap_or(&nothing), bounds).await? else {
+        let Some(cut) = engine.fix(&self.views, token.unwrap_or(&nothing), bounds, about).await? else {
             return Ok(None);
         };
         let Cut { ends: mut reflects, states, is_remote } = cut;

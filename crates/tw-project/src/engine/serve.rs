@@ -39,10 +39,10 @@ impl Engine {
         let request = PeerRequest::read(request).map_err(Failure::of)?;
         let timeout_ms = request.timeout_ms.min(self.options().query_ms_max);
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-        let token = &request.token;
+        let (token, standby) = (&request.token, request.standby);
         match request.ask {
             Ask::Hold(parts) => {
-                let (moment, cut, state) = self.moment(&parts, token, deadline).await?;
+                let (moment, cut, state) = self.moment(&parts, token, standby, deadline).await?;
                 let hold = self.0.holds.hold(Arc::new(moment))?;
                 let head = gather::head(Some(hold.number), cut, state);
                 let end = async move {
@@ -57,7 +57,7 @@ impl Engine {
                     Some(number) => (self.0.holds.get(number).ok_or(Failure::Gone)?, Token::new()),
                     None => {
                         let parts = std::slice::from_ref(&view);
-                        let (moment, cut, _) = self.moment(parts, token, deadline).await?;
+                        let (moment, cut, _) = self.moment(parts, token, standby, deadline).await?;
                         (Arc::new(moment), cut)
                     }
                 };
@@ -73,18 +73,24 @@ impl Engine {
         &self,
         parts: &[ViewPart],
         token: &Token,
+        standby: bool,
         deadline: Instant,
     ) -> Result<(Moment, Token, Option<u64>), Failure> {
         for part in parts {
-            self.check_here(part, &self.held_view(part)?.1)?;
+            let (_, reading) = self.held_view(part)?;
+            self.check_here(part, &reading, standby)?;
             let is_asked =
                 |at: StreamPartition| at.stream == part.stream && part.partitions.contains(&at.partition);
             let demanded: Token = token.iter().filter(|(at, _)| is_asked(*at)).collect();
+            let partitions = || part.partitions.iter().map(|of| StreamPartition::new(part.stream, *of));
+            if standby && !self.is_near(&reading, partitions(), &demanded).map_err(Failure::of)? {
+                return Err(Failure::Behind);
+            }
             if !demanded.is_empty() {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let waited = self.0.views.wait_for(&part.name, &demanded, left).await;
                 if let Err(error) = waited {
-                    self.check_here(part, &self.held_view(part)?.1)?;
+                    self.check_here(part, &self.held_view(part)?.1, standby)?;
                     return Err(Failure::of(error));
                 }
             }
@@ -95,7 +101,7 @@ impl Engine {
         let mut state = self.0.answers.fingerprint();
         for (part, (view, reading)) in parts.iter().zip(found) {
             // Nothing has gone away before the snapshot was taken.
-            self.check_here(part, &reading)?;
+            self.check_here(part, &reading, standby)?;
             for &partition in &part.partitions {
                 let committed = self.0.views.committed(snapshot.as_ref(), &reading, partition);
                 let committed = committed.map_err(Failure::of)?;
@@ -107,9 +113,10 @@ impl Engine {
         Ok((Moment { snapshot, views }, cut, state.finish()))
     }
 
-    fn check_here(&self, part: &ViewPart, reading: &ViewReading) -> Result<(), Failure> {
+    fn check_here(&self, part: &ViewPart, reading: &ViewReading, standby: bool) -> Result<(), Failure> {
         for &partition in &part.partitions {
-            let told = self.0.peers.place(StreamPartition::new(part.stream, partition)) == Place::Here;
+            let told =
+                standby || self.0.peers.place(StreamPartition::new(part.stream, partition)) == Place::Here;
             if !told || !self.0.views.is_here(reading, partition).map_err(Failure::of)? {
                 return Err(Failure::NotHere);
             }

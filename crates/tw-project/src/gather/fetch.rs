@@ -46,6 +46,8 @@ pub(crate) enum Refusal {
     Timeout,
     /// The answer is larger than the query's memory.
     Memory,
+    /// This node is to read itself, and cannot.
+    Here(Error),
 }
 
 /// A piece of an answer.
@@ -55,18 +57,21 @@ pub(crate) enum Piece {
 }
 
 impl Asking {
-    /// Asks a node, and takes the head of its answer.
+    /// Asks a node, as the owner of the partitions or as a standby, and takes the head of its answer.
     pub(crate) async fn ask(
         &self,
         node: &NodeId,
+        standby: bool,
         token: Token,
         ask: Ask,
     ) -> Result<(Head, Incoming), Refusal> {
         let deadline = self.bounds.deadline;
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let request = PeerRequest::new(timeout_ms, token, ask).write();
-        let answer = tokio::time::timeout_at(deadline, self.peers.read(node, request, left)).await;
+        let mut request = PeerRequest::new(timeout_ms, token, ask);
+        request.standby = standby;
+        let read = self.peers.read(node, request.write(), left);
+        let answer = tokio::time::timeout_at(deadline, read).await;
         let answer = answer.map_err(|_| Refusal::Timeout)?.map_err(Refusal::Unreachable)?;
         let frames = Frames::new(self.bounds.memory_bytes_max);
         let mut incoming = Incoming { node: node.clone(), answer, frames, deadline };
@@ -131,7 +136,7 @@ impl Refusal {
         let name = table.to_owned();
         let timeout_ms = bounds.timeout_ms;
         match self {
-            Self::Unreachable(error) | Self::Broken(error) => error,
+            Self::Unreachable(error) | Self::Broken(error) | Self::Here(error) => error,
             Self::Timeout | Self::Failed(_, Failure::Timeout) => Error::Timeout { timeout_ms },
             Self::Failed(_, Failure::TokenTimeout) => Error::TokenTimeout { table: name, timeout_ms },
             Self::Memory => Error::Memory { bytes_max: bounds.memory_bytes_max },

@@ -57,6 +57,9 @@ pub(crate) enum Failure {
     /// It is not the node that keeps some of the partitions.
     #[error("the partitions are not here")]
     NotHere,
+    /// It stands by for the partitions, and is too far behind.
+    #[error("the standby is too far behind")]
+    Behind,
     /// It reads another definition of a view.
     #[error("another definition of `{view}` is read here")]
     OtherDefinition { view: String, reads: u64 },

@@ -1,5 +1,6 @@
 //! What a statement reads of a view: found before it is planned, fixed before it is run.
 
+use super::choice::Choice;
 use super::fetch::{Asking, Incoming, Lease, Piece, Refusal};
 use super::frames::{Failure, take_partition};
 use super::groups::{Budget, Feed, FetchedGroups};
@@ -43,6 +44,8 @@ pub(crate) struct Fixed {
     pub(crate) asking: Asking,
     /// One of the queries that may read from other nodes at once.
     pub(crate) _permit: Option<Arc<OwnedSemaphorePermit>>,
+    /// Who was chosen for it, and is at work as long as it is read.
+    pub(crate) _choices: Arc<Vec<Choice>>,
 }
 
 /// Partitions that another node holds.
@@ -128,7 +131,7 @@ impl Gathering {
         asking: &Asking,
     ) -> Result<Incoming, Refusal> {
         let read = Read { held: Some(remote.lease.number), view: self.part(partitions), get };
-        let answer = asking.ask(&remote.node, Token::new(), Ask::Read(read)).await;
+        let answer = asking.ask(&remote.node, false, Token::new(), Ask::Read(read)).await;
         answer.map(|(_, incoming)| incoming)
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! {"version":1,"timeout_ms":…,"token":"tw1;…","ask":{"hold":[view…]}}
 //! {"version":1,"timeout_ms":…,"token":"tw1;…","ask":{"read":{"held":…,"view":view,"get":{"rows":…}}}}, or "groups", or "partials"
+//! {"version":1,"timeout_ms":…,"token":"tw1;…","standby":true,"ask":…}: what owners are asked does not have it, as in earlier versions
 //! view = {"name":…,"stream":…,"definition":…,"partitions":[…]}
 //! ```
 //!
@@ -31,6 +32,9 @@ pub struct PeerRequest {
     pub(crate) timeout_ms: u64,
     /// The answer sees everything before this cut.
     pub(crate) token: Token,
+    /// Whether the one that is asked answers as a standby of the partitions: what it has may be older than what their owners have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) standby: bool,
     pub(crate) ask: Ask,
 }
 
@@ -113,7 +117,7 @@ pub(crate) struct GetGroups {
 
 impl PeerRequest {
     pub(crate) fn new(timeout_ms: u64, token: Token, ask: Ask) -> Self {
-        Self { version: VERSION, timeout_ms, token, ask }
+        Self { version: VERSION, timeout_ms, token, standby: false, ask }
     }
 
     /// Reads a request.

@@ -12,6 +12,7 @@ mod latest;
 mod projections;
 mod queries;
 mod serving;
+mod standbys;
 mod statements;
 mod support;
 mod texts;

@@ -56,6 +56,7 @@ fn a_head_has_what_there_is() {
 fn failures_keep_their_form() {
     let failures = [
         Failure::NotHere,
+        Failure::Behind,
         Failure::Gone,
         Failure::NotReadable { reason: "it is being built".into() },
         Failure::TokenTimeout,
@@ -65,6 +66,7 @@ fn failures_keep_their_form() {
     let texts: Vec<String> = failures.iter().map(|failure| serde_json::to_string(failure).unwrap()).collect();
     expect![[r#"
         "not_here"
+        "behind"
         "gone"
         {"not_readable":{"reason":"it is being built"}}
         "token_timeout"

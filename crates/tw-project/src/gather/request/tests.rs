@@ -54,10 +54,11 @@ fn requests() -> Vec<PeerRequest> {
     let read = |held, get| Ask::Read(Read { held, view: view(), get });
     vec![
         PeerRequest::new(60_000, token.clone(), Ask::Hold(vec![view()])),
-        PeerRequest::new(1, token, read(None, groups)),
+        PeerRequest::new(1, token.clone(), read(None, groups)),
         PeerRequest::new(1, Token::new(), read(Some(9), rows())),
         PeerRequest::new(1, Token::new(), read(Some(9), Get::Rows(all))),
         PeerRequest::new(1, Token::new(), read(Some(9), Get::Partials(partials()))),
+        PeerRequest { standby: true, ..PeerRequest::new(1, token, Ask::Hold(vec![view()])) },
     ]
 }
 
@@ -70,7 +71,8 @@ fn golden_bytes_of_version_1() {
         {"version":1,"timeout_ms":1,"token":"tw1;7=0:120,3:88","ask":{"read":{"view":{"name":"projection/revenue","stream":7,"definition":18446744073709551615,"partitions":[0,3]},"get":{"groups":{"start":"80fe","one":true,"aggregates":[1]}}}}}
         {"version":1,"timeout_ms":1,"token":"tw1","ask":{"read":{"held":9,"view":{"name":"projection/revenue","stream":7,"definition":18446744073709551615,"partitions":[0,3]},"get":{"rows":{"subject":"ann","columns":[2,0],"filter":{"all":[{"any":[{"eq":[0,"070161"]},{"ne":[0,"070161"]},{"true":1}]},{"not":{"lt":[2,"0305"]}},{"le":[2,"0305"]},{"gt":[2,"0305"]},{"ge":[2,"0305"]},{"null":3},{"not_null":3}]},"rows_max":5}}}}}
         {"version":1,"timeout_ms":1,"token":"tw1","ask":{"read":{"held":9,"view":{"name":"projection/revenue","stream":7,"definition":18446744073709551615,"partitions":[0,3]},"get":{"rows":{}}}}}
-        {"version":1,"timeout_ms":1,"token":"tw1","ask":{"read":{"held":9,"view":{"name":"projection/revenue","stream":7,"definition":18446744073709551615,"partitions":[0,3]},"get":{"partials":{"form":1,"keys":[3,0],"aggregates":[{"compute":"count"},{"compute":"sum","of":1,"filter":{"true":4}},{"compute":"avg","of":2},{"compute":"bool_and","of":3},{"compute":"bool_or","of":4},{"compute":"min","of":5},{"compute":"max","of":6}],"filter":{"null":1}}}}}}"#]].assert_eq(&texts.join("\n"));
+        {"version":1,"timeout_ms":1,"token":"tw1","ask":{"read":{"held":9,"view":{"name":"projection/revenue","stream":7,"definition":18446744073709551615,"partitions":[0,3]},"get":{"partials":{"form":1,"keys":[3,0],"aggregates":[{"compute":"count"},{"compute":"sum","of":1,"filter":{"true":4}},{"compute":"avg","of":2},{"compute":"bool_and","of":3},{"compute":"bool_or","of":4},{"compute":"min","of":5},{"compute":"max","of":6}],"filter":{"null":1}}}}}}
+        {"version":1,"timeout_ms":1,"token":"tw1;7=0:120,3:88","standby":true,"ask":{"hold":[{"name":"projection/revenue","stream":7,"definition":18446744073709551615,"partitions":[0,3]}]}}"#]].assert_eq(&texts.join("\n"));
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn what_is_no_request_is_refused() {
     let refused = |text: &str| PeerRequest::read(text.as_bytes()).unwrap_err().to_string();
     expect!["this is no request of a node: its version is 2, not 1"]
         .assert_eq(&refused(&whole.replace("\"version\":1", "\"version\":2")));
-    expect!["this is no request of a node: unknown field `tokens`, expected one of `version`, `timeout_ms`, `token`, `ask` at line 1 column 40"].assert_eq(&refused(&whole.replace("\"token\"", "\"tokens\"")));
+    expect!["this is no request of a node: unknown field `tokens`, expected one of `version`, `timeout_ms`, `token`, `standby`, `ask` at line 1 column 40"].assert_eq(&refused(&whole.replace("\"token\"", "\"tokens\"")));
     expect!["this is no request of a node: it is longer than 1 MiB"]
         .assert_eq(&refused(&" ".repeat(BYTES_MAX + 1)));
     expect!["this is no request of a node: invalid type: sequence, expected u32 at line 1 column 1"]
@@ -102,7 +104,7 @@ fn what_is_no_request_is_refused() {
 proptest! {
     #[test]
     fn requests_read_back_and_changed_ones_are_read_or_refused(
-        index in 0usize..5,
+        index in 0usize..6,
         at: proptest::sample::Index,
         byte: u8,
         cut: bool,

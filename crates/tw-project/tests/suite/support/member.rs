@@ -6,17 +6,29 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tw_env::Env;
 use tw_log::{Log, MemoryLog};
 use tw_process::{Assigned, Handle, LogWriter, Workers};
-use tw_project::{Catalog, Engine, Error, Follower, Options, PeerAnswer, Peers, Place};
+use tw_project::{Candidate, Catalog, Engine, Error, Follower, Heard, Options, PeerAnswer, Peers, Place};
 use tw_state::{MemoryStore, Store};
 use tw_types::{NodeId, PartitionId, StreamPartition};
 
 /// Which member keeps a partition, of how many.
 pub type Keeper = fn(StreamPartition, usize) -> usize;
+
+/// Which members stand by for a partition, of how many; the one that keeps it is not meant.
+pub type Standbys = fn(StreamPartition, usize) -> Vec<usize>;
+
+/// How often somebody was asked for a partition, and what became of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    pub answered: usize,
+    pub failed: usize,
+    pub declined: usize,
+    pub dropped: usize,
+}
 
 /// The members of a cluster, and what goes on between them.
 pub struct Network {
@@ -27,7 +39,7 @@ pub struct Network {
     pub down: Mutex<BTreeMap<usize, usize>>,
     /// A member that is thought to have everything that the asking one has not, for so many looks.
     pub rumour: Mutex<Option<(usize, usize)>>,
-    /// Members of an earlier version, which do not aggregate rows for others.
+    /// Members of an earlier version, which do not aggregate rows for others, and do not answer as standbys.
     pub old: Mutex<BTreeSet<usize>>,
     /// How many requests there were.
     pub requests: AtomicUsize,
@@ -37,12 +49,20 @@ pub struct Network {
     pub pieces_max: Mutex<Option<usize>>,
     /// Whether nothing more comes then, and the connection stays.
     pub stalls: Mutex<bool>,
+    /// Members that take requests and do not answer.
+    pub silent: Mutex<BTreeSet<usize>>,
+    /// What was heard of members, each as an owner or as a standby; by members, of themselves too.
+    pub heard: Mutex<BTreeMap<(usize, bool), Outcomes>>,
+    /// Whether the same candidates are chosen again for what is about the same.
+    pub sticky: AtomicBool,
+    turns: AtomicUsize,
     keeper: Keeper,
+    standbys: Standbys,
     members: usize,
 }
 
 impl Network {
-    pub fn new(members: usize, keeper: Keeper) -> Arc<Self> {
+    pub fn new(members: usize, keeper: Keeper, standbys: Standbys) -> Arc<Self> {
         Arc::new(Self {
             engines: RwLock::default(),
             moved: Mutex::default(),
@@ -53,7 +73,12 @@ impl Network {
             bytes: AtomicUsize::new(0),
             pieces_max: Mutex::default(),
             stalls: Mutex::default(),
+            silent: Mutex::default(),
+            heard: Mutex::default(),
+            sticky: AtomicBool::new(false),
+            turns: AtomicUsize::new(0),
             keeper,
+            standbys,
             members,
         })
     }
@@ -64,6 +89,17 @@ impl Network {
     pub fn keeper(&self, at: StreamPartition) -> Option<usize> {
         let moved = self.moved.lock().get(&at).copied();
         moved.unwrap_or_else(|| Some((self.keeper)(at, self.members)))
+    }
+
+    /// Who stands by for a partition now.
+    pub fn standbys(&self, at: StreamPartition) -> Vec<usize> {
+        let keeper = self.keeper(at);
+        (self.standbys)(at, self.members).into_iter().filter(|member| Some(*member) != keeper).collect()
+    }
+
+    /// What was heard of a member.
+    pub fn heard(&self, member: usize, owns: bool) -> Outcomes {
+        self.heard.lock().get(&(member, owns)).copied().unwrap_or_default()
     }
 }
 
@@ -95,6 +131,35 @@ impl Peers for Link {
         place
     }
 
+    fn standbys(&self, at: StreamPartition) -> Vec<Place> {
+        let place = |member| if member == self.me { Place::Here } else { Place::Node(node_id(member)) };
+        self.network.standbys(at).into_iter().map(place).collect()
+    }
+
+    fn choose(&self, candidates: &[Candidate], about: Option<&str>) -> usize {
+        let turn = match about.filter(|_| self.network.sticky.load(Ordering::Relaxed)) {
+            Some(about) => about.len(),
+            None => self.network.turns.fetch_add(1, Ordering::Relaxed),
+        };
+        turn % candidates.len()
+    }
+
+    fn heard(&self, asked: &Candidate, choices: usize, heard: Heard) {
+        let member = match &asked.place {
+            Place::Here => self.me,
+            Place::Node(node) => node.as_str()[1..].parse().unwrap(),
+            Place::Nowhere => unreachable!(),
+        };
+        let mut all = self.network.heard.lock();
+        let outcomes = all.entry((member, asked.owns)).or_default();
+        *match heard {
+            Heard::Answered(_) => &mut outcomes.answered,
+            Heard::Failed(_) => &mut outcomes.failed,
+            Heard::Declined => &mut outcomes.declined,
+            Heard::Dropped => &mut outcomes.dropped,
+        } += choices;
+    }
+
     fn read<'a>(
         &'a self,
         node: &'a NodeId,
@@ -109,10 +174,14 @@ impl Peers for Link {
                 *requests -= 1;
                 return Err(unreachable("it is down"));
             }
+            if self.network.silent.lock().contains(&member) {
+                return std::future::pending().await;
+            }
             let request = if self.network.old.lock().contains(&member) {
                 String::from_utf8(request.to_vec())
                     .unwrap()
                     .replace("\"partials\":", "\"unheard_of\":")
+                    .replace("\"standby\":", "\"unheard_of\":")
                     .into()
             } else {
                 request
@@ -201,8 +270,16 @@ impl Member {
         let partitions = streams.iter().flat_map(|stream| {
             (0..stream.partitions).map(|partition| StreamPartition::new(stream.id, PartitionId(partition)))
         });
-        let is_mine = |at: &StreamPartition| self.network.keeper(*at) == Some(self.me) || others.contains(at);
+        let is_mine = |at: &StreamPartition| {
+            let stands_by = self.network.standbys(*at).contains(&self.me);
+            self.network.keeper(*at) == Some(self.me) || stands_by || others.contains(at)
+        };
         self.handle.assign(Assigned::Only(partitions.filter(is_mine).collect())).unwrap();
+    }
+
+    /// Lets go of all partitions, whatever it is to keep.
+    pub fn let_go(&self) {
+        self.handle.assign(Assigned::Only(BTreeSet::new())).unwrap();
     }
 }
 

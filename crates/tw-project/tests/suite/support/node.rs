@@ -1,7 +1,7 @@
 //! A node's parts without the node: log, store, workers and engine, in memory.
 
 use super::json;
-use super::member::{Keeper, Member, Network};
+use super::member::{Keeper, Member, Network, Standbys};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,14 +84,25 @@ pub fn options() -> tw_project::Options {
 }
 
 impl Node {
-    /// A node that has everything, and two that have every second partition each.
+    /// A node that has everything, and two that have every second partition each, and stand by for each other.
     pub fn new() -> Self {
         let every_second = |at: StreamPartition, members| at.partition.0 as usize % members;
-        Self::with_members(2, every_second, options())
+        let options = tw_project::Options { read_from: tw_project::ReadFrom::Standbys, ..options() };
+        Self::with_standbys(2, every_second, |_, members| (0..members).collect(), options)
     }
 
     /// A node that has everything, and a cluster beside it.
     pub fn with_members(members: usize, keeper: Keeper, options: tw_project::Options) -> Self {
+        Self::with_standbys(members, keeper, |_, _| Vec::new(), options)
+    }
+
+    /// The same where members stand by for each other.
+    pub fn with_standbys(
+        members: usize,
+        keeper: Keeper,
+        standbys: Standbys,
+        options: tw_project::Options,
+    ) -> Self {
         let log = Arc::new(MemoryLog::new(Env::real()));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let (handle, engine) = start(&log, &store);
@@ -99,7 +110,7 @@ impl Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (running, catalog) = (BTreeMap::new(), Catalog::new(log.streams()));
-        let network = Network::new(members, keeper);
+        let network = Network::new(members, keeper, standbys);
         let members = (0..members).map(|_| Member::start(&log, &network, options.clone())).collect();
         let mut node = Self {
             log,
