@@ -21,6 +21,8 @@ use tw_wire::kafka::Record;
 
 /// Closer than this, records are read over rather than jumped over.
 const JUMP_MIN: u64 = 256;
+/// How long a broker may wait for more, in milliseconds.
+const WAIT_MS: u32 = 5;
 /// After how long without a request a reader rests.
 const REST: Duration = Duration::from_secs(1);
 
@@ -102,7 +104,8 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self> {
-        let consumer = client::consumer(&shared.options, Isolation::Committed, 50);
+        // A request that waits at the broker for more of one partition holds up the first one for the next.
+        let consumer = client::consumer(&shared.options, Isolation::Committed, WAIT_MS);
         let consumer =
             consumer.map_err(|cause| client::unavailable(&shared.options, "make a client", cause))?;
         Ok(Self { shared, consumer, cursor: None })
