@@ -190,8 +190,18 @@ mod tests {
         check("http.hosts", json!(["a.example"]), expect!["accepted"]);
         check("process.retry.attempts_max", json!(3), expect!["accepted"]);
         check("query.read_from", json!("standbys"), expect!["accepted"]);
-        check("cluster.balance.policy", json!("best"), expect![[r#"x"#]]);
-        check("cluster.balance.failures_max", json!(0), expect![[r#"x"#]]);
+        check(
+            "cluster.balance.policy",
+            json!("best"),
+            expect![
+                "option `cluster.balance.policy`: unknown variant `best`, expected one of `round_robin`, `least_loaded`, `two_choices`, `adaptive`, `sticky`"
+            ],
+        );
+        check(
+            "cluster.balance.failures_max",
+            json!(0),
+            expect!["[cluster.balance] option `failures_max` is 0, outside 1 to 1000"],
+        );
         check(
             "http.requests_max",
             json!(0),
