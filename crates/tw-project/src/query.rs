@@ -5,6 +5,7 @@ mod gather;
 pub(crate) mod history;
 pub(crate) mod partials;
 pub(crate) mod point;
+mod produce;
 pub(crate) mod prune;
 pub(crate) mod state;
 mod text;

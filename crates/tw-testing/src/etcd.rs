@@ -1,14 +1,12 @@
 //! A private etcd server.
 
 use crate::install::etcd_program;
-use crate::process::{end, free_port, pause, send, spawn};
+use crate::process::{end, free_port, get, pause, send, start, text};
 use crate::wait::eventually;
 use rustix::process::Signal;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use tempfile::TempDir;
 
 /// An etcd cluster of one server that belongs to one test. It ends, and its folder goes, when this value is dropped; the
@@ -48,7 +46,11 @@ impl Etcd {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+        text(&self.log_file())
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// Starts it (again), on the same ports and with its data.
@@ -64,8 +66,6 @@ impl Etcd {
 
     /// The server once it is healthy, or nothing when it ended instead.
     fn try_start(&self) -> Option<Child> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
-        let log = log.expect("log file");
         let (clients, peers) = (self.endpoint(), format!("http://127.0.0.1:{}", self.peer_port));
         let mut command = Command::new("setpriv");
         // Whatever is paused only listens to this signal.
@@ -79,29 +79,12 @@ impl Etcd {
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         command.args(["--initial-cluster", &format!("test={peers}")]);
         command.args(["--heartbeat-interval", "10", "--election-timeout", "100"]);
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("log file")).stderr(log);
-        let mut process = spawn(command);
-        let is_ready = eventually(
-            || match process.try_wait().expect("wait") {
-                Some(_ended) => Some(false),
-                None => self.is_healthy().then_some(true),
-            },
-            || format!("etcd does not get ready:\n{}", self.log()),
-        );
-        is_ready.then_some(process)
+        start(command, &self.log_file(), |_| self.is_healthy())
     }
 
     /// Whether it serves clients, and has elected itself.
     fn is_healthy(&self) -> bool {
-        let ask = || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok::<_, std::io::Error>(answer.contains("\"health\":\"true\""))
-        };
-        ask().unwrap_or(false)
+        get(self.port, "/health").is_ok_and(|answer| answer.contains("\"health\":\"true\""))
     }
 
     /// Ends it in order.

@@ -4,7 +4,7 @@ mod broker;
 
 pub use broker::Broker;
 
-use crate::process::free_port;
+use crate::process::{free_port, share};
 use broker::Layout;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -71,13 +71,7 @@ impl Kafka {
     /// of their own. It ends with the last of them.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Kafka>> = Mutex::new(Weak::new());
-        // Whoever failed while it started one has left none behind.
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let kafka = Arc::new(Self::start());
-            *shared = Arc::downgrade(&kafka);
-            kafka
-        })
+        share(&SHARED, Self::start)
     }
 
     /// `127.0.0.1:PORT`, one per broker, separated by commas.

@@ -2,14 +2,14 @@
 
 use crate::Install;
 use crate::files::{copy_tree, templates};
-use crate::process::{end, free_port, spawn};
+use crate::process::{end, free_port, start, text};
 use crate::user::User;
 use crate::wait::eventually;
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Mutex;
 use tempfile::TempDir;
 
@@ -144,7 +144,11 @@ impl Postgres {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+        text(&self.log_file())
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// Adds a line to `postgresql.conf`; it counts from the next start on.
@@ -172,27 +176,15 @@ impl Postgres {
     /// The server once it takes connections, or nothing when it ended instead.
     fn try_start(&self) -> Option<Child> {
         let data = self.data_folder();
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
-        let log = log.expect("log file");
         let mut command = self.user.command(self.install.program("postgres"));
         command.arg("-D").arg(&data).arg("-p").arg(self.port.to_string()).env("LC_ALL", "C.UTF-8");
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("log file")).stderr(log);
-        let mut process = spawn(command);
-        let is_ready = eventually(
-            || {
-                if process.try_wait().expect("wait").is_some() {
-                    return Some(false);
-                }
-                // The eighth line of this file is how the server tells pg_ctl of its state.
-                let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-                let mut lines = state.lines();
-                let pid = lines.next().and_then(|pid| pid.trim().parse().ok());
-                let is_ours = pid == Some(process.id());
-                (is_ours && lines.nth(6).is_some_and(|state| state.trim() == "ready")).then_some(true)
-            },
-            || format!("PostgreSQL does not get ready:\n{}", self.log()),
-        );
-        is_ready.then_some(process)
+        start(command, &self.log_file(), |process| {
+            // The eighth line of this file is how the server tells pg_ctl of its state.
+            let state = text(&data.join("postmaster.pid"));
+            let mut lines = state.lines();
+            let is_ours = lines.next().and_then(|pid| pid.trim().parse().ok()) == Some(process.id());
+            is_ours && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+        })
     }
 
     /// Ends it in order: sessions are cut off, a checkpoint is written.

@@ -2,11 +2,12 @@
 
 use crate::wait::{eventually, within};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command};
-use std::sync::mpsc;
-use std::sync::{Mutex, OnceLock};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 /// How long a server may take to end by itself.
@@ -16,6 +17,54 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("address").port()
+}
+
+/// The one server of all tests of this program that use it at the same time, which `start` makes for the first of them. It ends
+/// with the last one.
+pub(crate) fn share<S>(shared: &Mutex<Weak<S>>, start: impl FnOnce() -> S) -> Arc<S> {
+    // Whoever failed while it started one has left none behind.
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(start());
+        *shared = Arc::downgrade(&server);
+        server
+    })
+}
+
+/// The text of a file, as far as there is one.
+pub(crate) fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// What a server on 127.0.0.1 answers to a request without a body, head and all.
+pub(crate) fn get(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Starts a server that says what it says at the end of `log`.
+pub(crate) fn launch(mut command: Command, log: &Path) -> Child {
+    let file = File::options().create(true).append(true).open(log).expect("log file");
+    command.stdin(Stdio::null()).stdout(file.try_clone().expect("log file")).stderr(file);
+    spawn(command)
+}
+
+/// The same, and waits until it is ready; nothing when it ended instead.
+pub(crate) fn start(command: Command, log: &Path, is_ready: impl Fn(&Child) -> bool) -> Option<Child> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut process = launch(command, log);
+    let is_ready = eventually(
+        || match process.try_wait().expect("wait") {
+            Some(_ended) => Some(false),
+            None => is_ready(&process).then_some(true),
+        },
+        || format!("{name} does not get ready:\n{}", text(log)),
+    );
+    is_ready.then_some(process)
 }
 
 /// Sends a signal; the process may have ended by itself, which is just as well.
@@ -55,7 +104,7 @@ pub(crate) fn end(mut process: Child, signal: Signal) {
 
 /// Starts a process from a thread that lives as long as this program: the kernel ends the process with the thread
 /// that started it, and a test's own thread may end before the server should.
-pub(crate) fn spawn(command: Command) -> Child {
+fn spawn(command: Command) -> Child {
     type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: OnceLock<Mutex<mpsc::Sender<Request>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

@@ -1,17 +1,15 @@
 //! A private S3Proxy: the interface of Amazon S3 over a folder.
 
 use crate::install::JavaInstall;
-use crate::process::{end, free_port, pause, send, spawn};
+use crate::process::{end, free_port, get, pause, send, share, start, text};
 use crate::wait::eventually;
 use rustix::process::Signal;
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// A small heap, and a short start rather than fast code.
@@ -59,13 +57,7 @@ impl S3Proxy {
     /// it, and use buckets of their own. It ends with the last of them.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<S3Proxy>> = Mutex::new(Weak::new());
-        // Whoever failed while it started one has left none behind.
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start());
-            *shared = Arc::downgrade(&server);
-            server
-        })
+        share(&SHARED, Self::start)
     }
 
     fn start_as(has_tls: bool) -> Self {
@@ -158,7 +150,7 @@ impl S3Proxy {
 
     /// What it has said.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.file("log")).unwrap_or_default()).into_owned()
+        text(&self.file("log"))
     }
 
     /// Starts it (again), on the same port and with its data.
@@ -174,37 +166,19 @@ impl S3Proxy {
 
     /// The server once it answers, or nothing when it ended instead.
     fn try_start(&self) -> Option<Child> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.file("log")).expect("log file");
         let mut command = JavaInstall::s3proxy().command();
         command.args(JVM).arg(format!("-Dlogback.configurationFile={}", self.file("logback.xml").display()));
         command.args(["org.gaul.s3proxy.Main", "--properties"]).arg(self.file("properties"));
         command.current_dir(self.folder.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("log file")).stderr(log);
-        let mut process = spawn(command);
-        let is_ready = eventually(
-            || match process.try_wait().expect("wait") {
-                Some(_ended) => Some(false),
-                None => self.answers().then_some(true),
-            },
-            || format!("S3Proxy does not get ready:\n{}", self.log()),
-        );
-        is_ready.then_some(process)
+        start(command, &self.file("log"), |_| self.answers())
     }
 
     /// Whether somebody takes connections, and without TLS answers.
     fn answers(&self) -> bool {
-        let ask = || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            if self.has_tls {
-                return Ok(true);
-            }
-            stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok::<_, std::io::Error>(answer.starts_with("HTTP/1."))
-        };
-        ask().unwrap_or(false)
+        if self.has_tls {
+            return TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        }
+        get(self.port, "/").is_ok_and(|answer| answer.starts_with("HTTP/1."))
     }
 
     /// Ends it with `kill -9`.

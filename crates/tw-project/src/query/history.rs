@@ -1,5 +1,6 @@
 //! The events of a stream as a table: read from the log, partition by partition, only what is needed.
 
+use super::produce::produce;
 use super::prune;
 use crate::Error;
 use crate::rows::columns::{Meta, TableColumns};
@@ -13,7 +14,6 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -140,29 +140,30 @@ impl PartitionStream for PartitionReader {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
-        let output = builder.tx();
-        let end = self.ends.get().and_then(|ends| ends.get(self.at.partition.0 as usize));
-        let Some(end) = end.copied() else {
-            builder.spawn(async {
-                Err(DataFusionError::Internal("a history is read before its end is known".into()))
-            });
-            return builder.build();
-        };
-        let mut scan = Scan {
+        produce(&self.schema, |builder| {
+            let (mut scan, output) = (self.scan()?, builder.tx());
+            builder.spawn(async move { scan.run(&output).await });
+            Ok(())
+        })
+    }
+}
+
+impl PartitionReader {
+    fn scan(&self) -> Result<Scan> {
+        let end = self.ends.get().and_then(|ends| ends.get(self.at.partition.0 as usize)).copied();
+        let unknown = || DataFusionError::Internal("a history is read before its end is known".into());
+        Ok(Scan {
             log: self.log.clone(),
             blocks: ReadAhead::new(self.log.clone(), self.at, READ_BYTES),
             name: self.name.clone(),
             at: self.at,
-            end,
+            end: end.ok_or_else(unknown)?,
             wanted: self.wanted.clone(),
             schema: self.schema.clone(),
             rows: EventRows::new(&self.wanted.columns, self.at.partition),
             ready: Vec::new(),
             given: 0,
-        };
-        builder.spawn(async move { scan.run(&output).await });
-        builder.build()
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 //! DISTINCT, lists, and what depends on an order.
 
 use super::gather::GatherExec;
+use super::produce::produce;
 use super::state::{Part, StateReader, ViewState};
 use crate::gather::filter::{Filter, keep};
 use crate::gather::partials::{Compute, GetPartials, Wanted};
@@ -230,11 +231,7 @@ impl PartitionStream for PartialsReader {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
-        if let Err(error) = self.start(&mut builder) {
-            builder.spawn(async { Err(error) });
-        }
-        builder.build()
+        produce(&self.schema, |builder| self.start(builder))
     }
 }
 

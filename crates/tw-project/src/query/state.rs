@@ -1,6 +1,7 @@
 //! A view's state as a table: a projection's result, or the latest rows of a captured table.
 
 use super::gather::GatherExec;
+use super::produce::produce;
 use super::prune;
 use crate::gather::filter::{Filter, keep};
 use crate::gather::gathering::{Gathering, RemotePart};
@@ -213,11 +214,7 @@ impl PartitionStream for StateReader {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
-        if let Err(error) = self.start(&mut builder) {
-            builder.spawn(async { Err(error) });
-        }
-        builder.build()
+        produce(&self.schema, |builder| self.start(builder))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::files::{copy_tree, templates};
 use crate::install::JavaInstall;
-use crate::process::{self, spawn};
+use crate::process::{self, launch, text};
 use crate::wait::within;
 use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -105,7 +105,7 @@ impl Broker {
 
     /// What it has said.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.file("log")).unwrap_or_default()).into_owned()
+        text(&self.file("log"))
     }
 
     fn properties(&self) -> String {
@@ -157,12 +157,10 @@ impl Broker {
             return;
         }
         self.launched_at = self.log().len();
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.file("log")).expect("log file");
         let mut command = JavaInstall::kafka().command();
         command.args(JVM).arg(format!("-Dlog4j2.configurationFile={}", self.file("log4j2.xml").display()));
         command.arg("kafka.Kafka").arg(self.file("server.properties")).current_dir(self.folder.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("log file")).stderr(log);
-        self.process = Some(spawn(command));
+        self.process = Some(launch(command, &self.file("log")));
     }
 
     pub(super) fn await_ready(&mut self) {
