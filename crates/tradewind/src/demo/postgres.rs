@@ -10,6 +10,7 @@ use crate::output::note;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
+use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls};
 use tw_types::chain;
 
@@ -50,7 +51,8 @@ impl Writer {
                 "what `--postgres` says is no address of a database ({reason}): use postgres://user@host/database"
             ))
         })?;
-        let (client, connection) = config.connect(NoTls).await.map_err(|error| failed(&error))?;
+        let (client, connection) =
+            config.connect(NoTls).await.map_err(|error| unconnected(&config, &error))?;
         // What goes wrong is told to whoever waits for an answer.
         tokio::spawn(async move {
             let _told_elsewhere = connection.await;
@@ -134,6 +136,22 @@ impl Writer {
 
 async fn statement(client: &Client, sql: &str) -> Result<()> {
     client.send(Request::post("/v1/sql").json(&json!({ "sql": sql }))).await?.bytes().await.map(drop)
+}
+
+/// Says which database it is, without the password, and what to do.
+fn unconnected(config: &Config, error: &tokio_postgres::Error) -> Error {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        Some(Host::Unix(folder)) => folder.display().to_string(),
+        None => "localhost".to_owned(),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let user = config.get_user().unwrap_or_default();
+    Error::Failed(format!(
+        "the database of `--postgres` cannot be used as `{user}` at `{host}:{port}`: {}; check that it runs there, and what its \
+         address says of user, password and database",
+        chain(error)
+    ))
 }
 
 fn failed(error: &tokio_postgres::Error) -> Error {

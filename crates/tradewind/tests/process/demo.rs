@@ -66,3 +66,17 @@ fn prj_1_a_demo_with_a_database_shows_what_the_database_says() {
         .collect();
     node.eventually("SELECT state, orders FROM orders_by_state WHERE orders > 0 ORDER BY state", &rows);
 }
+
+#[test]
+fn a_database_that_does_not_let_the_demo_in_is_named_without_its_password() {
+    let server = Postgres::builder().access("host all all 127.0.0.1/32 scram-sha-256\n").start();
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("postgres://somebody:a-secret@127.0.0.1:{}/postgres", server.port());
+    let ran = demo(folder.path(), &["--seconds", "1", "--postgres", &url]).output().unwrap();
+    assert!(!ran.status.success(), "{}", said(&ran));
+    let database = format!("as `somebody` at `127.0.0.1:{}`", server.port());
+    for part in [database.as_str(), "password authentication failed", "check that"] {
+        assert!(said(&ran).contains(part), "{}", said(&ran));
+    }
+    assert!(!said(&ran).contains("a-secret"), "{}", said(&ran));
+}
