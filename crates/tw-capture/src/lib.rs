@@ -40,6 +40,7 @@
 //! # Ok(()) }
 //! ```
 
+mod commands;
 mod cursor;
 mod error;
 mod lsn;

@@ -37,8 +37,9 @@ pub use define::define;
 pub use frame::cut;
 pub use name::CapturedName;
 pub use preflight::{Preflight, Problem, TablePlan};
-pub(crate) use session::{Command, Ended};
+pub(crate) use session::Ended;
 
+use crate::commands::Commands;
 use crate::status::Shared;
 use crate::{Error, Options, Place};
 use address::Address;
@@ -48,7 +49,7 @@ use name::TableName;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// How long a server may take to say goodbye, or to let go of a slot.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -78,24 +79,15 @@ pub(crate) async fn capture(
     options: &Arc<Options>,
     place: &Place,
     shared: &Shared,
-    commands: &mut mpsc::Receiver<Command>,
+    commands: &mut Commands,
 ) -> Result<Ended, Error> {
     let mut counters = shared.get().counters;
     counters.connections += 1;
     shared.update(|status| status.heartbeats = 0);
     let start = establish::Start { options, place, shared, counters };
-    let establishing = start.establish();
-    tokio::pin!(establishing);
-    let (mut session, mut reader, writer) = loop {
-        tokio::select! {
-            established = &mut establishing => break established?,
-            command = commands.recv() => match command {
-                None | Some(Command::Stop) => return Ok(Ended::Stopped),
-                Some(Command::Resnapshot { answer, .. }) => {
-                    let _nobody_waits = answer.send(Err(Error::Stopped));
-                }
-            },
-        }
+    let (mut session, mut reader, writer) = tokio::select! {
+        established = start.establish() => established?,
+        () = commands.stop() => return Ok(Ended::Stopped),
     };
     shared.update(|status| status.last_error = None);
     let (finish, finished) = oneshot::channel();

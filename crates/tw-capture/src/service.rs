@@ -1,6 +1,7 @@
 //! A running source: a thread of its own that connects, captures, and tries again when something breaks.
 
-use crate::postgres::{self, Command, Ended};
+use crate::commands::{self, Command, Commands};
+use crate::postgres::{self, Ended};
 use crate::status::{Failure, Shared, SourcePhase, Status};
 use crate::{Error, Options};
 use std::path::PathBuf;
@@ -14,8 +15,6 @@ use tw_types::chain;
 
 /// The first pause before a lost connection is tried again; it doubles each time.
 const RETRY_MS_MIN: u64 = 100;
-/// How many commands may wait.
-const COMMANDS_MAX: usize = 16;
 
 /// Where a source writes.
 #[derive(Clone)]
@@ -43,7 +42,7 @@ pub struct Handle {
 /// [`Error::Option`], [`Error::Address`]: the options break a rule.
 pub fn start(options: Options, place: Place) -> Result<Handle, Error> {
     options.check()?;
-    let (commands, received) = mpsc::channel(COMMANDS_MAX);
+    let (commands, received) = commands::channel();
     let shared = Shared::default();
     let name = options.name.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -103,7 +102,7 @@ struct Service {
 }
 
 impl Service {
-    async fn run(self, mut commands: mpsc::Receiver<Command>) {
+    async fn run(self, mut commands: Commands) {
         let mut attempts = 0u32;
         loop {
             let before = self.shared.get().counters;
@@ -116,7 +115,7 @@ impl Service {
                 Ok(Ended::ByServer) => self.failed(&Error::closed(), attempts),
                 Err(error) => self.failed(&error, attempts),
             }
-            if self.pause(attempts, &mut commands).await {
+            if commands.is_stopping() || self.pause(attempts, &mut commands).await {
                 break;
             }
         }
@@ -138,23 +137,11 @@ impl Service {
     }
 
     /// Waits before the next attempt; true when the source is to stop.
-    async fn pause(&self, attempts: u32, commands: &mut mpsc::Receiver<Command>) -> bool {
+    async fn pause(&self, attempts: u32, commands: &mut Commands) -> bool {
         let doubled = RETRY_MS_MIN.saturating_mul(1 << attempts.saturating_sub(1).min(20));
         // Not all sources of a node should knock at the same moment.
         let jitter = self.place.env.random.next_u64() % 100;
         let pause = Duration::from_millis(doubled.min(self.options.retry_ms_max) * (100 - jitter / 4) / 100);
-        let over = tokio::time::sleep(pause);
-        tokio::pin!(over);
-        loop {
-            tokio::select! {
-                () = &mut over => return false,
-                command = commands.recv() => match command {
-                    None | Some(Command::Stop) => return true,
-                    Some(Command::Resnapshot { answer, .. }) => {
-                        let _nobody_waits = answer.send(Err(Error::Stopped));
-                    }
-                },
-            }
-        }
+        tokio::time::timeout(pause, commands.stop()).await.is_ok()
     }
 }

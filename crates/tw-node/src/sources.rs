@@ -160,12 +160,16 @@ impl Sources {
         }
     }
 
-    /// Ends all sources in order: what has arrived is written and confirmed.
+    /// Ends all sources in order: what has arrived is written and confirmed. One that takes too long ends by itself.
     pub(crate) async fn stop_all(&self) {
         let running = std::mem::take(&mut *self.running.write().await);
+        let ending = std::mem::take(&mut *self.ending.lock());
         let stops =
             running.into_values().map(|running| tokio::task::spawn_blocking(move || running.handle.stop()));
-        futures_util::future::join_all(stops).await;
+        let all = futures_util::future::join_all(stops.chain(ending.into_values()));
+        if tokio::time::timeout(self.patience, all).await.is_err() {
+            tracing::warn!("not all sources have ended in time; what they did not confirm is read again");
+        }
     }
 
     /// Sees whether a source can start, and changes nothing.

@@ -23,6 +23,7 @@ use super::replication::{Inbound, Reader, Writer};
 use super::snapshot::window::{Epochs, Window};
 use super::spool::Spool;
 use super::tables::Tables;
+use crate::commands::{Command, Commands};
 use crate::cursor::Cursor;
 use crate::pace::Departure;
 use crate::sink::Sink;
@@ -40,15 +41,6 @@ pub(crate) use relations::Remembered as RememberedRelation;
 
 /// How many messages are handled before other tasks get a turn.
 const MESSAGES_PER_TURN: u32 = 2_000;
-
-/// What the owner of a source asks for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Write what is complete, confirm it, end.
-    Stop,
-    /// Read all rows of a table again.
-    Resnapshot { table: String, answer: oneshot::Sender<Result<(), Error>> },
-}
 
 /// A transaction whose changes are coming.
 pub(crate) struct Transaction {
@@ -129,11 +121,7 @@ pub(crate) enum Ended {
 
 impl Session {
     /// Captures until something ends it.
-    pub(crate) async fn run(
-        &mut self,
-        reader: &mut Reader,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Result<Ended, Error> {
+    pub(crate) async fn run(&mut self, reader: &mut Reader, commands: &mut Commands) -> Result<Ended, Error> {
         self.beside.start_next(&mut self.tables);
         loop {
             if self.drain(reader).await? {
@@ -155,12 +143,12 @@ impl Session {
                     }
                 }
                 Some(arrival) = self.arrivals.recv() => self.arrived(arrival).await?,
-                command = commands.recv() => match command {
-                    None | Some(Command::Stop) => {
+                command = commands.next() => match command {
+                    Command::Stop => {
                         self.finish().await?;
                         return Ok(Ended::Stopped);
                     }
-                    Some(Command::Resnapshot { table, answer }) => {
+                    Command::Resnapshot { table, answer } => {
                         let outcome = self.resnapshot(&table).await;
                         let _nobody_waits = answer.send(outcome);
                     }

@@ -73,6 +73,33 @@ fn cap_2_changes_before_a_chunk_of_several_writes_come_once_when_only_the_first_
 }
 
 #[test]
+fn a_source_that_is_told_to_stop_stops_although_what_it_has_under_way_fails() {
+    let mut world = World::new();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY)");
+    let source = world.capture(&["t"]);
+    world.catch_up(&source);
+    world.faults.hold(true);
+    world.sql("INSERT INTO t VALUES (1)");
+    eventually(&source, |_| world.faults.held() > 0);
+    let stopping = std::thread::spawn(move || source.stop());
+    // Whatever comes now: of the log that this writer was shut out of, nothing but failures.
+    tw_testing::eventually(
+        || {
+            world.runtime.block_on(world.faults.release(Fault::LostUnknown));
+            stopping.is_finished().then_some(())
+        },
+        || "the source goes on".into(),
+    );
+    stopping.join().unwrap();
+    world.faults.hold(false);
+    // What was not stored comes with the next one.
+    let source = world.capture(&["t"]);
+    world.catch_up(&source);
+    world.assert_same("shop.t", "public.t");
+    source.stop();
+}
+
+#[test]
 fn cap_2_a_copy_that_is_ready_before_the_stream_is_there_repeats_nothing() {
     let mut world = World::new();
     world.sql("CREATE TABLE bag (x text); INSERT INTO bag SELECT 'old' FROM generate_series(1, 100)");
