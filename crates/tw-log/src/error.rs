@@ -161,6 +161,20 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the same may work later, without anybody doing something about this process: servers come back, and disks have room again.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy
+                | Self::DiskFull { .. }
+                | Self::Unknown(_)
+                | Self::Unavailable { .. }
+                | Self::Io { .. }
+        )
+    }
+}
+
 impl From<(StreamName, InvalidOption)> for Error {
     fn from((name, invalid): (StreamName, InvalidOption)) -> Self {
         Self::InvalidStream { name, reason: invalid.to_string() }

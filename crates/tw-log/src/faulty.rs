@@ -33,13 +33,14 @@ pub struct FaultyLog {
     held: Mutex<VecDeque<Held>>,
     reads: AtomicUsize,
     refuses_alter: AtomicBool,
+    refuses_reads: AtomicBool,
 }
 
 impl FaultyLog {
     /// Stands before `log`, and lets everything through for now.
     pub fn new(log: Arc<dyn Log>) -> Self {
-        let (holds, refuses_alter) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log, holds, held: Mutex::default(), reads: AtomicUsize::new(0), refuses_alter }
+        let [holds, refuses_alter, refuses_reads] = std::array::from_fn(|_| AtomicBool::new(false));
+        Self { log, holds, held: Mutex::default(), reads: AtomicUsize::new(0), refuses_alter, refuses_reads }
     }
 
     /// Whether appends are held back from now on.
@@ -60,6 +61,11 @@ impl FaultyLog {
     /// Whether the change that was to fail has come.
     pub fn has_refused_alter(&self) -> bool {
         !self.refuses_alter.load(Ordering::SeqCst)
+    }
+
+    /// Whether reads fail from now on, as while the servers of a log are away.
+    pub fn refuse_reads(&self, refuse: bool) {
+        self.refuses_reads.store(refuse, Ordering::SeqCst);
     }
 
     /// How often it was read from.
@@ -132,6 +138,11 @@ impl Log for FaultyLog {
 
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.refuses_reads.load(Ordering::SeqCst) {
+            let (action, servers) = ("give events", "127.0.0.1:1".to_owned());
+            let source = Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+            return Box::pin(async move { Err(Error::Unavailable { action, servers, source }) });
+        }
         self.log.read(at, from, bytes_max)
     }
 

@@ -294,7 +294,7 @@ impl Fault {
     fn may_pass(&self) -> bool {
         match self {
             Self::State(error) => !matches!(error, tw_state::Error::NoKeyspace),
-            Self::Log(error) => matches!(error, tw_log::Error::Io { .. } | tw_log::Error::Busy),
+            Self::Log(error) => error.may_pass(),
             Self::LaterVersion => false,
         }
     }

@@ -115,6 +115,24 @@ fn a_failing_store_is_opened_again_from_what_was_committed() {
 }
 
 #[test]
+fn a_pipeline_goes_on_once_the_servers_of_the_log_are_back() {
+    let mut harness = Harness::new();
+    harness.append(&samples(&["a"]));
+    harness.settle();
+    harness.log.refuse_reads(true);
+    harness.append(&samples(&["b"]));
+    harness.pass(2_000);
+    let report = harness.report();
+    assert_eq!((report.standing, report.cursor.position.0), (Standing::Waiting, 1));
+    let failure = report.failure.unwrap();
+    assert!(failure.contains("the servers of the log at `127.0.0.1:1` cannot give events now"), "{failure}");
+    harness.log.refuse_reads(false);
+    harness.pass(60_000);
+    assert_eq!((harness.report().standing, harness.position()), (Standing::Running, 2));
+    harness.health.check();
+}
+
+#[test]
 fn a_held_pipeline_commits_and_then_rests() {
     let mut harness = Harness::new();
     harness.append(&samples(&["a"]));

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use tw_env::Env;
 use tw_env::sim::{Sim, SimClock};
+use tw_log::faulty::FaultyLog;
 use tw_log::{Append, Log, MemoryLog};
 use tw_state::{Batch, Keyspace, MemoryStore, Range, Store};
 use tw_types::{Compression, Offset, PartitionId, StreamDef, StreamPartition};
@@ -33,7 +34,7 @@ impl Wake for Flag {
 }
 
 pub(super) struct Harness {
-    pub(super) log: Arc<MemoryLog>,
+    pub(super) log: Arc<FaultyLog>,
     pub(super) store: Arc<FaultyStore>,
     pub(super) health: Arc<Health>,
     pub(super) options: Options,
@@ -60,7 +61,7 @@ impl Harness {
     pub(super) fn with(options: Options) -> Self {
         let Sim { clock, .. } = Sim::new(1);
         let env = Env { clock: clock.clone(), ..Env::real() };
-        let log = Arc::new(MemoryLog::new(env.clone()));
+        let log = Arc::new(FaultyLog::new(Arc::new(MemoryLog::new(env.clone()))));
         let stream = world::create(log.as_ref(), "orders", 1);
         let parked = world::create(log.as_ref(), PARKED_STREAM, 1);
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
@@ -319,7 +320,7 @@ impl Harness {
 
 fn open(
     options: &Options,
-    log: &Arc<MemoryLog>,
+    log: &Arc<FaultyLog>,
     store: &Arc<FaultyStore>,
     env: &Env,
     view: &Arc<dyn View>,
