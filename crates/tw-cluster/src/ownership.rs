@@ -95,6 +95,8 @@ struct Shared {
     options: OwnersOptions,
     units: Arc<dyn Units>,
     known: RwLock<Known>,
+    /// Which nodes have answered this one, each in its last incarnation that has.
+    reached: RwLock<BTreeMap<String, u64>>,
     /// Rises with everything that changes in `known`.
     changed: watch::Sender<u64>,
     /// The units that there are have changed.
@@ -153,6 +155,7 @@ impl Owners {
             options,
             units,
             known: RwLock::new(known),
+            reached: RwLock::default(),
             changed: watch::Sender::new(0),
             units_changed: Notify::new(),
             leaving: watch::Sender::new(false),
@@ -301,6 +304,11 @@ impl Known {
 impl Shared {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.coordination.time().now().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether a node has answered this one since it was registered. A registration alone only says that it reaches coordination.
+    fn is_reached(&self, name: &str, member: &Member) -> bool {
+        name == self.node.as_str() || self.reached.read().get(name) == Some(&member.epoch.0)
     }
 
     /// Does something to what is known, and tells those who wait.

@@ -8,6 +8,7 @@ use crate::{
     BoxFuture, Change, Election, Key, LeaseId, Observer, Registration, Result, Transaction, Waiter, record,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tw_plan::detection::{Action, Detection, Probe, Suspects};
@@ -52,7 +53,7 @@ pub(super) struct Detector {
 enum News {
     Votes(Result<Vec<Change>>),
     Leader(Result<Option<Waiter>>),
-    Probed(NodeId, Probe),
+    Probed(NodeId, u64, Probe),
     Told(bool),
     Changed,
     Nothing,
@@ -110,7 +111,7 @@ impl Detector {
                 tracing::debug!(%error, "whom others suspect cannot be followed");
                 self.follow_at = self.shared.coordination.time().now() + RETRY;
             }
-            News::Probed(node, probe) => self.core.probed(&node, probe, self.shared.now_ms()),
+            News::Probed(node, incarnation, probe) => self.probed(&node, incarnation, probe),
             News::Told(was_told) => {
                 self.is_telling = false;
                 match self.to_tell.take() {
@@ -124,13 +125,24 @@ impl Detector {
         }
     }
 
+    fn probed(&mut self, node: &NodeId, incarnation: u64, probe: Probe) {
+        self.core.probed(node, probe, self.shared.now_ms());
+        if matches!(probe, Probe::Answered { .. }) {
+            let known = self.shared.reached.write().insert(node.to_string(), incarnation);
+            if known != Some(incarnation) {
+                self.shared.changed.send_modify(|changes| *changes += 1);
+            }
+        }
+    }
+
     fn take_members(&mut self) {
-        let (members, lease) = {
+        let (members, lease): (BTreeMap<NodeId, u64>, LeaseId) = {
             let known = self.shared.known.read();
             let of =
                 |(node, member): (&String, &crate::Member)| Some((NodeId::new(node).ok()?, member.epoch.0));
             (known.members.iter().filter_map(of).collect(), known.lease().id())
         };
+        self.shared.reached.write().retain(|node, _| members.keys().any(|member| member.as_str() == node));
         self.core.members(members, self.shared.now_ms());
         if std::mem::replace(&mut self.lease, lease) != lease {
             // What was told went with the lease.
@@ -170,11 +182,11 @@ impl Detector {
     }
 
     fn probe(&self, node: NodeId, limit: Duration) {
-        let registration = {
+        let asked = {
             let known = self.shared.known.read();
-            known.members.get(node.as_str()).map(|member| member.registration.clone())
+            known.members.get(node.as_str()).map(|member| (member.epoch.0, member.registration.clone()))
         };
-        let Some(registration) = registration else { return };
+        let Some((incarnation, registration)) = asked else { return };
         let (prober, time) = (self.prober.clone(), self.shared.coordination.time());
         self.under_way.push(Box::pin(async move {
             let asked = time.now();
@@ -189,7 +201,7 @@ impl Detector {
                 },
                 () = time.sleep_until(asked + limit) => Probe::Silent,
             };
-            News::Probed(node, probe)
+            News::Probed(node, incarnation, probe)
         }));
     }
 

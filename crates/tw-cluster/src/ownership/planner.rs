@@ -3,9 +3,10 @@
 use super::record::{Keys, decode_plan, encode_plan};
 use super::{RETRY, Shared};
 use crate::{Election, Guard, Leadership, Member, Outcome, Result, Revision, Standing, Transaction};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tw_plan::placement::{self, Load, Node, Plan, Planned};
 use tw_types::NodeId;
 
@@ -57,13 +58,13 @@ async fn plan_on(shared: &Arc<Shared>, leadership: &Leadership) -> Result<()> {
     let review = Duration::from_millis(shared.options.review_ms);
     loop {
         changes.borrow_and_update();
-        let members = shared.known.read().members.clone();
-        let alive: BTreeSet<(String, u64, bool)> = members.iter().map(seen).collect();
-        if alive.difference(&before).any(|(_, _, drains)| !drains) && !before.is_empty() {
+        let alive = seen(shared);
+        if alive.difference(&before).any(|node| node.may_own && node.is_reached) && !before.is_empty() {
             let settled = time.now() + Duration::from_millis(shared.options.settle_ms);
             time.sleep_until(settled).await;
         }
-        before = shared.known.read().members.iter().map(seen).collect();
+        reach(shared, &stored.plan, &mut changes).await;
+        before = seen(shared);
         let asked = shared.known.read().asked.filter(|asked| Some(*asked) != answered);
         let is_answered;
         (stored, is_answered) = plan_once(shared, &keys, leadership, stored, asked).await?;
@@ -78,7 +79,7 @@ async fn plan_on(shared: &Arc<Shared>, leadership: &Leadership) -> Result<()> {
                 () = shared.units_changed.notified() => true,
                 () = time.sleep_until(next_review) => true,
             };
-            let members: BTreeSet<_> = shared.known.read().members.iter().map(seen).collect();
+            let members = seen(shared);
             let is_carried_out = shared.known.read().core.in_transit() == 0;
             let is_asked = shared.known.read().asked.is_some_and(|asked| Some(asked) != answered);
             if is_asked || is_due || members != before || is_carried_out && stored.postponed {
@@ -125,21 +126,57 @@ fn answering(transaction: Transaction, keys: &Keys, asked: Revision) -> Transact
 
 /// What a plan is made of, as this node knows it.
 pub(super) fn input(shared: &Shared) -> (Vec<Node>, Vec<Load>) {
-    let nodes = nodes(&shared.known.read().members);
+    let nodes = nodes(shared);
     let load = |unit| Load { weight: shared.units.weight(&unit), unit };
     (nodes, shared.units.all().into_iter().map(load).collect())
 }
 
 /// What about a node matters to the plan.
-fn seen((node, member): (&String, &Member)) -> (String, u64, bool) {
-    (node.clone(), member.epoch.0, member.standing == Standing::Draining)
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    name: String,
+    incarnation: u64,
+    may_own: bool,
+    is_reached: bool,
 }
 
-/// The nodes that own units.
-fn nodes(members: &BTreeMap<String, Member>) -> Vec<Node> {
+fn seen(shared: &Shared) -> BTreeSet<Seen> {
+    let of = |(name, member): (&String, &Member)| Seen {
+        name: name.clone(),
+        incarnation: member.epoch.0,
+        may_own: member.standing != Standing::Draining,
+        is_reached: shared.is_reached(name, member),
+    };
+    shared.known.read().members.iter().map(of).collect()
+}
+
+/// Waits until whoever the plan names, and is registered, has answered this node, as long as it may be silent: a node that was not
+/// asked yet is not one that does not answer.
+async fn reach(shared: &Shared, plan: &Plan, changes: &mut watch::Receiver<u64>) {
+    let time = shared.coordination.time();
+    let limit = time.now() + Duration::from_millis(shared.options.detection.silent_ms_max);
+    let named: BTreeSet<&NodeId> = plan.iter().map(|(_, assigned)| &assigned.owner).collect();
+    let is_unknown = |(name, member): (&String, &Member)| {
+        !shared.is_reached(name, member) && named.iter().any(|node| node.as_str() == name)
+    };
+    loop {
+        changes.borrow_and_update();
+        if !shared.known.read().members.iter().any(is_unknown) {
+            return;
+        }
+        tokio::select! {
+            _changed = changes.changed() => {}
+            () = time.sleep_until(limit) => return,
+        }
+    }
+}
+
+/// The nodes that own units: a node that registers while nobody reaches it, as one that was evicted for that does at once, owns nothing
+/// before it has answered.
+fn nodes(shared: &Shared) -> Vec<Node> {
     let node = |(name, member): (&String, &Member)| {
         let registration = &member.registration;
-        if !registration.roles.contains(DATA_ROLE) {
+        if !registration.roles.contains(DATA_ROLE) || !shared.is_reached(name, member) {
             return None;
         }
         Some(Node {
@@ -150,7 +187,7 @@ fn nodes(members: &BTreeMap<String, Member>) -> Vec<Node> {
             drains: member.standing == Standing::Draining,
         })
     };
-    members.iter().filter_map(node).collect()
+    shared.known.read().members.iter().filter_map(node).collect()
 }
 
 async fn read(shared: &Shared, keys: &Keys) -> Result<Stored> {

@@ -19,6 +19,7 @@ on_both_engines!(
     a_node_that_lost_its_lease_shuts_everything_and_comes_back_by_itself,
     a_node_that_drains_does_so_still_when_it_has_lost_its_lease,
     clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends,
+    clu_2_a_node_that_nobody_reaches_gets_nothing_however_often_it_registers,
     what_hysteresis_holds_back_is_moved_on_request,
     a_unit_that_weighs_as_much_as_many_others_shares_its_node_with_few,
 );
@@ -32,6 +33,8 @@ struct World {
     fenced: Mutex<BTreeSet<String>>,
     /// How often each unit was opened.
     opened: Mutex<BTreeMap<Unit, u32>>,
+    /// Who has opened any since this was emptied.
+    takers: Mutex<BTreeSet<String>>,
     /// Who answers nobody.
     deaf: Mutex<BTreeSet<String>>,
     /// What units weigh that do not weigh 1.
@@ -86,6 +89,7 @@ impl Units for Host {
                 assert!(before < epoch, "{unit} goes back to epoch {epoch}");
             }
             *self.world.opened.lock().entry(unit.clone()).or_default() += 1;
+            self.world.takers.lock().insert(self.node.clone());
             Ok(())
         }
         .boxed()
@@ -267,6 +271,27 @@ async fn clu_1_a_node_that_answers_nobody_is_replaced_long_before_its_lease_ends
     shared_among(engine, &[("a", &a), ("b", &b), ("c", &c)], &world, 3).await;
     let harmed: Vec<String> = world.fenced.lock().iter().cloned().collect();
     assert!(harmed.iter().all(|writer| writer == "a-w"), "{harmed:?}");
+}
+
+async fn clu_2_a_node_that_nobody_reaches_gets_nothing_however_often_it_registers(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join(engine.connect(), "a", &world)).await;
+    let b = in_time(engine, join(engine.connect(), "b", &world)).await;
+    let c = in_time(engine, join(engine.connect(), "c", &world)).await;
+    shared_among(engine, &[("a", &a), ("b", &b), ("c", &c)], &world, 3).await;
+    let before = c.incarnation();
+    world.deaf.lock().insert("c".to_owned());
+    in_time(engine, until(|| c.incarnation() != before)).await;
+    world.takers.lock().clear();
+    in_time(engine, until(|| a.members().get("c").is_some_and(|c| c.epoch.0 != before))).await;
+    shared_among(engine, &[("a", &a), ("b", &b)], &world, 4).await;
+    // Another plan is made, and another node comes.
+    let d = in_time(engine, join(engine.connect(), "d", &world)).await;
+    shared_among(engine, &[("a", &a), ("b", &b), ("d", &d)], &world, 3).await;
+    assert!(c.lease().is_held(), "it is registered again");
+    assert!(!world.takers.lock().contains("c"), "it has got something in between");
+    world.deaf.lock().clear();
+    shared_among(engine, &[("a", &a), ("b", &b), ("c", &c), ("d", &d)], &world, 2).await;
 }
 
 async fn what_hysteresis_holds_back_is_moved_on_request(engine: &dyn Engine) {
