@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, Weak};
 pub struct KafkaBuilder {
     brokers: u32,
     settings: Vec<(String, String)>,
+    far: Vec<(u16, u16)>,
 }
 
 impl KafkaBuilder {
@@ -30,6 +31,13 @@ impl KafkaBuilder {
         self
     }
 
+    /// Lets the broker also listen on `port`, and send whoever comes there to `near`: to this end of a [`Line`](crate::Line) that leads to
+    /// `port`. For a cluster of one broker.
+    pub fn listen_behind(mut self, port: u16, near: u16) -> Self {
+        self.far.push((port, near));
+        self
+    }
+
     /// Starts the cluster.
     ///
     /// # Panics
@@ -38,6 +46,7 @@ impl KafkaBuilder {
         let layout = Arc::new(Layout {
             ports: (0..self.brokers).map(|_| (free_port(), free_port())).collect(),
             settings: self.settings,
+            far: self.far,
         });
         let mut kafka =
             Kafka { brokers: (0..self.brokers).map(|index| Broker::create(index, layout.clone())).collect() };
@@ -59,7 +68,7 @@ pub struct Kafka {
 impl Kafka {
     /// A cluster to be described further.
     pub fn builder() -> KafkaBuilder {
-        KafkaBuilder { brokers: 1, settings: Vec::new() }
+        KafkaBuilder { brokers: 1, settings: Vec::new(), far: Vec::new() }
     }
 
     /// One broker with default settings.

@@ -10,6 +10,7 @@ mod etcd;
 mod files;
 mod install;
 mod kafka;
+mod line;
 mod postgres;
 mod process;
 mod s3proxy;
@@ -23,6 +24,8 @@ pub use install::{
     S3PROXY_LIBRARIES_VARIABLE,
 };
 pub use kafka::{Broker, Kafka, KafkaBuilder};
+pub use line::{Line, Quality, Way};
 pub use postgres::{Postgres, PostgresBuilder};
+pub use process::free_port;
 pub use s3proxy::S3Proxy;
 pub use wait::{PATIENCE, eventually};

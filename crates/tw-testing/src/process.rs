@@ -13,8 +13,11 @@ use std::time::Duration;
 /// How long a server may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port that nobody listens on now.
-pub(crate) fn free_port() -> u16 {
+/// A port of 127.0.0.1 that nobody listens on now.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("address").port()
 }

@@ -31,11 +31,10 @@ const JVM: [&str; 6] = [
 
 /// For one machine and short lives: few partitions of Kafka's own topics, no waiting for members that do not come, and
 /// the death of a broker is noticed within four seconds.
-const SETTINGS: [(&str, &str); 19] = [
+const SETTINGS: [(&str, &str); 18] = [
     ("process.roles", "broker,controller"),
     ("controller.listener.names", "CONTROLLER"),
     ("inter.broker.listener.name", "PLAINTEXT"),
-    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"),
     ("auto.create.topics.enable", "false"),
     ("num.network.threads", "2"),
     ("num.io.threads", "4"),
@@ -60,6 +59,8 @@ pub(super) struct Layout {
     pub(super) ports: Vec<(u16, u16)>,
     /// In addition to the defaults.
     pub(super) settings: Vec<(String, String)>,
+    /// Ports on which the only broker listens as well, and where it says that these are.
+    pub(super) far: Vec<(u16, u16)>,
 }
 
 /// A broker, which is a controller too.
@@ -109,7 +110,7 @@ impl Broker {
     }
 
     fn properties(&self) -> String {
-        let Layout { ports, settings } = &*self.layout;
+        let Layout { ports, settings, far } = &*self.layout;
         let brokers = ports.len();
         let (port, controller) = self.ports();
         let voters: Vec<String> = ports
@@ -120,10 +121,21 @@ impl Broker {
         let replicas = brokers.min(3);
         let in_sync = if replicas > 2 { 2 } else { 1 };
         let mut lines = String::new();
+        let (mut listeners, mut advertised) = (String::new(), String::new());
+        let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+        for (number, (port, near)) in far.iter().enumerate() {
+            listeners += &format!(",FAR{number}://127.0.0.1:{port}");
+            advertised += &format!(",FAR{number}://127.0.0.1:{near}");
+            protocols += &format!(",FAR{number}:PLAINTEXT");
+        }
         let own = [
             ("node.id", (self.index + 1).to_string()),
-            ("listeners", format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}")),
-            ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
+            (
+                "listeners",
+                format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}"),
+            ),
+            ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}{advertised}")),
+            ("listener.security.protocol.map", protocols),
             ("controller.quorum.voters", voters.join(",")),
             ("log.dirs", self.data_folder().display().to_string()),
             ("default.replication.factor", replicas.to_string()),
