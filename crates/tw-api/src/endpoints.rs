@@ -98,7 +98,7 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::RollbackSetting => settings::rollback(call, body).await,
         Route::Status => system::status(call).await,
         Route::OpenApi => Ok(system::openapi()),
-        Route::Health => Ok(system::text("ok\n")),
+        Route::Health => Ok(system::health(call)),
         Route::Ready => system::ready(call),
         Route::Metrics => Ok(system::metrics(call)),
         Route::Errors => Ok(system::errors()),

@@ -15,6 +15,8 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Says that another node has sent the request here, or that it is not this node's business.
 pub const HOP: HeaderName = HeaderName::from_static("tradewind-hop");
+/// How long the servers of the log have given no sign of life, in milliseconds, if that is too long.
+pub const LOG_SILENT: HeaderName = HeaderName::from_static("tradewind-log-silent-ms");
 /// How long a forwarded request may take still, in milliseconds.
 pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("tradewind-deadline-ms");
 /// The partitions of which a forwarded append takes the events, and leaves out all others.

@@ -9,7 +9,7 @@ mod routes;
 mod settings;
 mod sql;
 
-pub use crate::headers::HOP;
+pub use crate::headers::{HOP, LOG_SILENT};
 pub use cluster::{
     Cluster, ClusterView, MoveView, NodeView, PlanNodeView, PlanView, RebalanceView, UnitView,
 };

@@ -17,6 +17,7 @@ mod load;
 mod options;
 mod peers;
 mod probes;
+mod pulse;
 mod remote;
 mod units;
 mod ways;
@@ -28,6 +29,7 @@ pub use balance::BalanceOptions;
 pub(crate) use host::Host;
 pub use options::ClusterOptions;
 pub(crate) use peers::NodePeers;
+pub(crate) use pulse::Pulse;
 pub(crate) use units::Subject;
 pub(crate) use ways::Ways;
 
@@ -49,6 +51,7 @@ pub(crate) const PROTOCOL: &str = "http";
 pub(crate) struct Cluster {
     joined: OnceLock<Joined>,
     ways: OnceLock<Arc<Ways>>,
+    pulse: Pulse,
 }
 
 struct Joined {
@@ -77,6 +80,11 @@ impl Cluster {
     /// The ways to the other nodes, if there are any.
     pub(crate) fn ways(&self) -> Option<&Ways> {
         self.ways.get().map(AsRef::as_ref)
+    }
+
+    /// Whether the log gives signs of life.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// What this node has.
@@ -110,11 +118,12 @@ impl Cluster {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let host = Arc::new(Host::new(core, identity.clone()));
-        let (probes, ownership) = (Arc::new(probes::Probes::new()), options.ownership.clone());
+        let (probes, ownership) = (Arc::new(probes::Probes::new(core)), options.ownership.clone());
         let owners = Owners::join(coordination, registration, host.clone(), probes, ownership).await?;
         let tasks = vec![
             tokio::spawn(load::tell(Arc::downgrade(core), options.report_ms)),
             tokio::spawn(history::tell_left(Arc::downgrade(core))),
+            tokio::spawn(pulse::beat(Arc::downgrade(core), options.log_silent_ms_max)),
         ];
         let joined = Joined { owners, host, tasks };
         // Only this function sets it, and a node joins once.

@@ -55,6 +55,11 @@ impl Core {
         }
     }
 
+    /// How long the log has given no sign of life, in milliseconds, if that is too long.
+    pub(crate) fn log_silent_ms(&self) -> Option<u64> {
+        self.cluster.pulse().silent_ms(self.env.clock.monotonic())
+    }
+
     /// Why the log takes no events, if it does not.
     pub(crate) fn log_failure(&self) -> Option<tw_log::Error> {
         self.log.refusal()

@@ -35,6 +35,13 @@ pub(crate) fn node(core: &Core, sources: &[Source]) -> Status {
 fn problems(core: &Core, sources: &[Source], projections: &[Projection], free: Option<u64>) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(core.log_failure().map(|error| error.to_string()));
+    if let Some(silent_ms) = core.log_silent_ms() {
+        problems.push(format!(
+            "the servers of the log have given no sign of life for {} s: check that they run, and that this node reaches them; nodes \
+             that do take over what it has",
+            silent_ms / 1_000
+        ));
+    }
     let least = core.options.holds().node.disk_free_bytes_min;
     if let Some(free) = free.filter(|free| *free < least) {
         problems.push(format!("{free} bytes are free on the disk of the data folder, fewer than {least}"));

@@ -25,7 +25,7 @@ pub(crate) fn append(node: &Node, ids: std::ops::Range<u64>) -> Value {
 }
 
 /// The ids of all events that a node shows, each as often as it is there; none while it starts anew.
-fn ids(node: &Node) -> Vec<u64> {
+pub(crate) fn ids(node: &Node) -> Vec<u64> {
     let output = node.cli(&["sql", "SELECT _subject AS id FROM events.orders", "-o", "ndjson"]);
     let rows = String::from_utf8_lossy(&output.stdout).into_owned();
     let id = |row: &str| serde_json::from_str::<Value>(row).unwrap()["id"].as_str().unwrap().parse().unwrap();

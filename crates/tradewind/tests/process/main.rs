@@ -12,6 +12,7 @@ mod deploy;
 mod depots;
 mod docs;
 mod linearisable;
+mod lines;
 mod local;
 mod lock;
 mod node;

@@ -2,7 +2,7 @@
 
 mod cluster;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, Lines};
 
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -56,8 +56,13 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node on `folder` and waits until it serves.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_on(folder, 0)
+    }
+
+    /// The same on a port.
+    pub(crate) fn start_on(folder: &Path, port: u16) -> Self {
         let mut child = tradewind()
-            .args(["up", "--listen", "127.0.0.1:0", "-o", "json", "--log", "warn", "--data"])
+            .args(["up", "--listen", &format!("127.0.0.1:{port}"), "-o", "json", "--log", "warn", "--data"])
             .arg(folder.join("data"))
             .current_dir(folder)
             .stdin(Stdio::null())

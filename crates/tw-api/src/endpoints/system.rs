@@ -2,6 +2,7 @@
 
 use super::{JSON, Outcome, answer, json};
 use crate::body::Body;
+use crate::headers::LOG_SILENT;
 use crate::service::Call;
 use bytes::Bytes;
 use http::{HeaderValue, Response};
@@ -19,6 +20,15 @@ pub(crate) async fn status(call: &Call) -> Outcome {
 pub(crate) fn ready(call: &Call) -> Outcome {
     call.api.parts.control.ready()?;
     Ok(text("ready\n"))
+}
+
+/// That the process lives; and whether it hears of the log, for the other nodes.
+pub(crate) fn health(call: &Call) -> Response<Body> {
+    let mut answer = text("ok\n");
+    if let Some(silent_ms) = call.api.parts.control.log_silent_ms() {
+        answer.headers_mut().insert(LOG_SILENT, silent_ms.into());
+    }
+    answer
 }
 
 /// The metrics of the process, as Prometheus reads them.

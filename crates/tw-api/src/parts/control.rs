@@ -47,6 +47,12 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// Why not yet, or why not any more.
     fn ready(&self) -> Result<(), Problem>;
+
+    /// How long the servers of the log have given no sign of life, in milliseconds, if that is too long. The node goes on all the same:
+    /// what it has can be read.
+    fn log_silent_ms(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Of which partitions something is told.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyDataStream, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -57,13 +57,16 @@ impl Wire {
         }))
     }
 
-    /// Whether anybody is at `address`.
-    pub(crate) async fn probe(&self, address: &str, path: Uri) -> Sign {
-        let Some(uri) = at(address, &path) else { return Sign::Silent };
+    /// Asks whoever is at `address` for a sign of life.
+    ///
+    /// # Errors
+    /// What came instead of an answer.
+    pub(crate) async fn probe(&self, address: &str, path: Uri) -> Result<HeaderMap, Sign> {
+        let uri = at(address, &path).ok_or(Sign::Silent)?;
         match self.client.get(uri).await {
-            Ok(_) => Sign::Alive,
-            Err(error) if is_refused(&error) => Sign::Refused,
-            Err(_) => Sign::Silent,
+            Ok(answer) => Ok(answer.into_parts().0.headers),
+            Err(error) if is_refused(&error) => Err(Sign::Refused),
+            Err(_) => Err(Sign::Silent),
         }
     }
 }

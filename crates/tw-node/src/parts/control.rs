@@ -150,6 +150,10 @@ impl Control for NodeControl {
             None => Ok(()),
         }
     }
+
+    fn log_silent_ms(&self) -> Option<u64> {
+        self.core.log_silent_ms()
+    }
 }
 
 /// Has a source read tables again.

@@ -5,8 +5,22 @@ use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 use tempfile::TempDir;
-use tw_testing::{Etcd, Kafka, eventually};
+use tw_testing::{Etcd, Kafka, Line, Quality, eventually, free_port};
+
+/// How long a packet takes from the far node to everything else, and back.
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// The lines between a far node and everything else.
+pub(crate) struct Lines {
+    /// From the node to Kafka.
+    pub(crate) kafka: Line,
+    /// From the node to etcd.
+    pub(crate) etcd: Line,
+    /// From other nodes and clients to the node.
+    pub(crate) node: Line,
+}
 
 /// A cluster that belongs to one test.
 pub(crate) struct Cluster {
@@ -30,18 +44,38 @@ impl Cluster {
         cluster
     }
 
+    /// Starts the servers, so many nodes near to them, and a last one that is far from all. Commands to that one need no line.
+    pub(crate) fn start_with_a_far_node(near: usize) -> (Self, Lines) {
+        let quality = Quality::of_round_trip(ROUND_TRIP);
+        let (kafka_port, port) = (free_port(), free_port());
+        let kafka_line = Line::open(kafka_port, quality, 1);
+        let kafka = Kafka::builder().listen_behind(kafka_port, kafka_line.port()).start();
+        let (etcd, placement) = (Etcd::start(), "cooldown_ms = 0".to_owned());
+        let (etcd_line, node) = (Line::open(etcd.port(), quality, 2), Line::open(port, quality, 3));
+        let mut cluster = Self { kafka, etcd, placement, nodes: Vec::new() };
+        (0..near).for_each(|_| cluster.add());
+        let lines = Lines { kafka: kafka_line, etcd: etcd_line, node };
+        let advertise = format!("advertise = \"127.0.0.1:{}\"\n", lines.node.port());
+        let [kafka, etcd] = [&lines.kafka, &lines.etcd].map(|line| format!("127.0.0.1:{}", line.port()));
+        cluster.add_at(port, &advertise, &kafka, &format!("http://{etcd}"));
+        (cluster, lines)
+    }
+
     /// Starts another node.
     pub(crate) fn add(&mut self) {
+        let (kafka, etcd) = (self.kafka.bootstrap(), self.etcd.endpoint());
+        self.add_at(0, "", &kafka, &etcd);
+    }
+
+    fn add_at(&mut self, port: u16, more: &str, kafka: &str, etcd: &str) {
         let (folder, number) = (tempfile::tempdir().unwrap(), self.nodes.len());
         let config = format!(
-            "[cluster]\nenabled = true\nnode = \"n{number}\"\n\n[cluster.ownership.placement]\n{}\n\n\
-             [kafka]\nservers = \"{}\"\n\n[etcd]\nendpoints = [\"{}\"]\n",
+            "[cluster]\nenabled = true\nnode = \"n{number}\"\n{more}\n[cluster.ownership.placement]\n{}\n\n\
+             [kafka]\nservers = \"{kafka}\"\n\n[etcd]\nendpoints = [\"{etcd}\"]\n",
             self.placement,
-            self.kafka.bootstrap(),
-            self.etcd.endpoint()
         );
         fs::write(folder.path().join("tradewind.toml"), config).unwrap();
-        let node = Node::start(folder.path());
+        let node = Node::start_on(folder.path(), port);
         self.nodes.push((folder, Some(node)));
     }
 
