@@ -6,8 +6,14 @@
 //!
 //! A core decides from its arguments alone: it is told the time, and it neither sends nor stores.
 
+mod change;
+pub mod class;
 mod seen;
 mod stamp;
+pub mod subject;
+#[cfg(test)]
+mod testing;
 
+pub use change::{AMOUNT_MAX, Change, DELTA_MAX, FieldOp, Kind, OPS_MAX};
 pub use seen::{Context, Seen};
 pub use stamp::Stamp;
