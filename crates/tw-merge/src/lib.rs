@@ -8,6 +8,7 @@
 
 mod change;
 pub mod class;
+pub mod declare;
 mod seen;
 mod stamp;
 pub mod subject;
