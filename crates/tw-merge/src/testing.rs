@@ -86,6 +86,8 @@ pub(crate) enum Step {
     Forget { at: u16 },
     /// Begin another epoch; nothing is lost.
     Restart { at: u16 },
+    /// Everything is exchanged, stored and told, and one region forgets it.
+    Settle { at: u16 },
 }
 
 /// Histories in which these classes' fields, by their places, are written.
@@ -100,6 +102,7 @@ pub(crate) fn steps(fields: &'static [u8], most: usize) -> impl Strategy<Value =
         4 => at().prop_map(|at| Step::Beat { at }),
         4 => at().prop_map(|at| Step::Forget { at }),
         1 => at().prop_map(|at| Step::Restart { at }),
+        1 => at().prop_map(|at| Step::Settle { at }),
     ];
     prop::collection::vec(step, 0..most)
 }
@@ -275,6 +278,10 @@ impl World {
                 region.sequence = 0;
                 region.last_before_epoch = region.last;
             }
+            Step::Settle { at } => {
+                self.settle();
+                self.step(&Step::Forget { at: *at });
+            }
         }
     }
 
@@ -386,6 +393,16 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Every region gets everything, and hears from all that they have.
+    pub(crate) fn settle(&mut self) {
+        self.exchange();
+        for at in 0..REGIONS {
+            self.step(&Step::Store { at });
+            self.step(&Step::Beat { at });
+        }
+        self.exchange();
     }
 
     /// All changes there are, in the order of their stamps.

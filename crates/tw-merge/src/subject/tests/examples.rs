@@ -3,6 +3,7 @@
 use super::*;
 use crate::DELTA_MAX;
 use crate::testing::context;
+use tw_types::RegionId;
 
 fn put(context: Context, ops: &[(u16, FieldOp<i64>)]) -> Change<i64> {
     Change { context, kind: Kind::Put(ops.to_vec()) }
@@ -67,6 +68,35 @@ fn a_later_delete_that_knew_of_all_takes_the_base_away() {
     subject.forget_stable(&context(1, 1, &[(1, 10), (2, 11)]).seen);
     assert!(subject.is_spent());
     assert!(subject.apply(put(context(1, 10, &[]), &[])).duplicate);
+}
+
+#[test]
+fn a_base_joins_with_a_delete_that_knew_of_all_of_it() {
+    let counted = put(context(1, 10, &[]), &[(3, FieldOp::Add(5))]);
+    let mut forgot = after(std::slice::from_ref(&counted)).0;
+    forgot.forget_stable(&context(1, 1, &[(1, 10)]).seen);
+    let (deleted, _) = after(&[counted, delete(context(2, 11, &[(1, 10)]))]);
+    let (one, other) = (joined(&forgot, &deleted), joined(&deleted, &forgot));
+    assert_eq!((one.exists(), one.value(3)), (false, Value::Number(0)));
+    assert_eq!(one, other);
+}
+
+/// Without the rule, region 1 would learn of the second delete before it learns of the first one: its 5 are gone then, and what
+/// region 2 did with them is not.
+#[test]
+fn a_delete_of_rights_waits_until_it_knows_of_another_delete() {
+    let reserve = |context, op| put(context, &[(5, FieldOp::Reserve(op))]);
+    let produces = reserve(context(1, 10, &[]), ReserveOp::Produce(5));
+    let gives = reserve(context(1, 11, &[]), ReserveOp::Transfer { to: RegionId(2), amount: 5 });
+    let uses = reserve(context(2, 12, &[(1, 11)]), ReserveOp::Consume(5));
+    let first = delete(context(2, 13, &[(1, 11)]));
+    let hasty = delete(context(3, 14, &[(1, 10)]));
+    let (third, _) = after(&[produces.clone(), gives.clone(), uses.clone(), first]);
+    let refused = third.admit(&hasty, &Limits::default());
+    assert_eq!(refused, Err(Error::NotYetSeen { stamp: stamp(2, 13) }));
+    assert_eq!(after(&[produces, gives, uses, hasty]).0.value(5), Value::Number(-5));
+    let patient = delete(context(3, 14, &[(1, 11), (2, 13)]));
+    assert_eq!(third.admit(&patient, &Limits::default()), Ok(()));
 }
 
 #[test]
