@@ -87,10 +87,24 @@ fn a_table_must_name_the_homes_that_it_sends_keys_to() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Ask { at: u8, key: u8, claimant: u8 },
-    Release { at: u8, key: u8, claimant: u8 },
-    Advance { at: u8 },
-    Deliver { which: u8 },
+    Ask {
+        at: u8,
+        key: u8,
+        claimant: u8,
+    },
+    Release {
+        at: u8,
+        key: u8,
+        claimant: u8,
+    },
+    Advance {
+        at: u8,
+    },
+    /// One of the hand-overs under way; `again`: it stays under way.
+    Deliver {
+        which: u8,
+        again: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -98,9 +112,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0u8..3, 0u8..4, 0u8..4).prop_map(|(at, key, claimant)| Step::Ask { at, key, claimant }),
         2 => (0u8..3, 0u8..4, 0u8..4).prop_map(|(at, key, claimant)| Step::Release { at, key, claimant }),
         2 => (0u8..3).prop_map(|at| Step::Advance { at }),
-        3 => any::<u8>().prop_map(|which| Step::Deliver { which }),
+        5 => (any::<u8>(), any::<bool>()).prop_map(|(which, again)| Step::Deliver { which, again }),
     ];
-    prop::collection::vec(step, 0..80)
+    prop::collection::vec(step, 0..150)
 }
 
 /// Plays a history; the key that two had at once. When `hasty`, a new home does not wait for the former one.
@@ -135,10 +149,10 @@ fn shared_key(steps: &[Step], hasty: bool) -> Option<u8> {
                     }
                 }
             }
-            Step::Deliver { which } if !under_way.is_empty() => {
+            Step::Deliver { which, again } if !under_way.is_empty() => {
                 let which = which as usize % under_way.len();
                 let handover = under_way[which].clone();
-                if registries[usize::from(handover.to.0)].receive(handover).is_ok() {
+                if registries[usize::from(handover.to.0)].receive(handover).is_ok() && !again {
                     under_way.remove(which);
                 }
             }
