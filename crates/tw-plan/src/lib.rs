@@ -1,7 +1,8 @@
-//! Pure cores of the cluster: decisions about nodes, work and requests.
+//! Pure cores of the cluster: decisions about nodes, regions, work and requests.
 //!
 //! - [`placement`]: which node owns a partition, and which ones keep a warm copy of its state.
 //! - [`balance`]: which node gets a request that any node may take.
+//! - [`routing`]: which region serves a user.
 //! - [`overload`]: how many requests a node works on at once, and which ones it refuses first.
 //! - [`detection`]: which node is dead, by probes and votes.
 //! - [`ownership`]: how a node carries a plan out, so that never two write the same.
@@ -17,6 +18,7 @@ mod hash;
 pub mod overload;
 pub mod ownership;
 pub mod placement;
+pub mod routing;
 #[cfg(test)]
 mod sim;
 
