@@ -60,9 +60,9 @@ impl Plan {
         }
         regions.iter().try_for_each(Region::check)?;
         let plan = Self { generation, regions };
-        let mut given = plan.regions.iter().flat_map(|region| &region.given);
-        if let Some(given) = given.find(|given| plan.region(given.to).is_none()) {
-            return Err(Error::RouteUnknown { region: given.to });
+        let mut targets = plan.regions.iter().flat_map(|region| &region.given).filter_map(|given| given.to);
+        if let Some(region) = targets.find(|target| plan.region(*target).is_none()) {
+            return Err(Error::RouteUnknown { region });
         }
         if plan.serving().next().is_none() {
             return Err(Error::RouteEmpty);

@@ -33,18 +33,19 @@ pub struct Region {
     /// Where it is reached: host names or IP addresses, with a port or without. At most [`ADDRESSES_MAX`] of
     /// [`ADDRESS_BYTES_MAX`] bytes; a region that may serve has one at least.
     pub addresses: Vec<String>,
-    /// To whom it gives users that prefer it, the oldest part first; at most [`GIVEN_MAX`]. Weight and parts are [`WEIGHT_MAX`] together
-    /// at most; users that are neither kept nor given go on to the region that is next for them.
+    /// What becomes of users that it does not keep, the oldest part first; at most [`GIVEN_MAX`]. Weight and parts are [`WEIGHT_MAX`] together
+    /// at most; users that are in neither go on to the region that is next for them.
     #[serde(default)]
     pub given: Vec<Given>,
 }
 
-/// A part of a region's users that another region serves.
+/// A part of a region's users that it does not keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Given {
-    /// The region that serves them.
-    pub to: RegionId,
+    /// The region that serves them; None: the one that is next for each.
+    #[serde(default)]
+    pub to: Option<RegionId>,
     /// How many, in thousandths of the users that prefer the giver: 1 or more.
     pub permille: u32,
 }
@@ -62,7 +63,7 @@ impl Region {
         for given in &self.given {
             until = until.saturating_sub(given.permille);
             if draw >= until {
-                return Some(given.to);
+                return given.to;
             }
         }
         None
@@ -70,8 +71,16 @@ impl Region {
 
     /// Gives a part of the users that it kept to another region.
     pub(super) fn give(&mut self, to: RegionId, permille: u32) {
+        // Those that it let go on before are a part of their own: otherwise they would be given in the place of those that it kept.
+        let passed = WEIGHT_MAX.saturating_sub(self.weight).saturating_sub(self.given_permille());
+        self.add(None, passed);
         self.weight = self.weight.saturating_sub(permille);
+        self.add(Some(to), permille);
+    }
+
+    fn add(&mut self, to: Option<RegionId>, permille: u32) {
         match self.given.last_mut() {
+            _ if permille == 0 => {}
             Some(last) if last.to == to => last.permille += permille,
             _ => self.given.push(Given { to, permille }),
         }
@@ -114,9 +123,9 @@ impl Region {
                 !self.serves() || !self.addresses.is_empty(),
                 "name an address where it is reached, or drain it",
             ),
-            (self.given.len() <= GIVEN_MAX, "give users to 16 parts at most: raise its weight first"),
+            (self.given.len() <= GIVEN_MAX, "its users are in 16 parts at most: raise its weight first"),
             (
-                self.given.iter().all(|given| given.permille > 0 && given.to != self.id),
+                self.given.iter().all(|given| given.permille > 0 && given.to != Some(self.id)),
                 "it gives a part of its users, of 1 thousandth or more, to another region",
             ),
             (

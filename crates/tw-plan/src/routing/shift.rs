@@ -161,7 +161,8 @@ fn checked(
         let over = strict
             .and_then(|region| settled.fill(region))
             .filter(|fill| fill.wanted_milli_per_s > fill.limit_milli_per_s);
-        (over.copied(), homeless(settled) > homeless(&before))
+        let beyond = settled.beyond_milli_per_s > before.beyond_milli_per_s;
+        (over.copied(), beyond || homeless(settled) > homeless(&before))
     };
     let settled = settle(&next);
     let (over, beyond) = fits(&settled);

@@ -76,13 +76,13 @@ fn a_region_that_breaks_a_rule_is_refused_with_the_remedy() {
         (|one| one.capacity_per_s = 0, "say a capacity of 1 request/s or more, or drain it"),
         (|one| one.addresses.clear(), "name an address where it is reached, or drain it"),
         (
-            |one| one.given.push(Given { to: RegionId(2), permille: 1 }),
+            |one| one.given.push(Given { to: Some(RegionId(2)), permille: 1 }),
             "what it keeps and what it gives are 1000 thousandths at most",
         ),
         (
             |one| {
                 one.weight = 0;
-                one.given.push(Given { to: RegionId(1), permille: 1 });
+                one.given.push(Given { to: Some(RegionId(1)), permille: 1 });
             },
             "it gives a part of its users, of 1 thousandth or more, to another region",
         ),
@@ -98,7 +98,7 @@ fn a_region_that_breaks_a_rule_is_refused_with_the_remedy() {
     for right in ["a.example.com", "192.0.2.1:8443", "[2001:db8::1]:443", "2001:db8::1"] {
         plan([Region { addresses: vec![right.to_owned()], ..region(1, 10) }]);
     }
-    let stranger = vec![Given { to: RegionId(9), permille: 10 }];
+    let stranger = vec![Given { to: Some(RegionId(9)), permille: 10 }];
     let unknown = Plan::first(vec![Region { weight: 900, given: stranger, ..region(1, 10) }]);
     let text = "the routing plan has no region `9`: name one of its regions";
     assert_eq!(unknown.unwrap_err().to_string(), text);
@@ -156,7 +156,7 @@ fn of_two_plans_made_from_the_same_generation_the_second_is_refused() {
 fn a_plan_as_data_is_what_it_was_and_is_checked_when_it_is_read() {
     let text = concat!(
         r#"{"generation":7,"regions":[{"id":1,"weight":900,"drained":false,"capacity_per_s":5000,"#,
-        r#""place":{"lat":50.11,"lon":8.68},"addresses":["eu.example.com"],"given":[{"to":2,"permille":100}]},"#,
+        r#""place":{"lat":50.11,"lon":8.68},"addresses":["eu.example.com"],"given":[{"to":null,"permille":40},{"to":2,"permille":60}]},"#,
         r#"{"id":2,"weight":1000,"drained":false,"capacity_per_s":10,"place":null,"addresses":["us.example.com"],"given":[]}]}"#
     );
     let plan: Plan = serde_json::from_str(text).unwrap();

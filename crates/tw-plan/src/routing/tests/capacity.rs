@@ -21,7 +21,7 @@ fn load() -> impl Strategy<Value = Load> {
         |(regions, kinds, count, load_per_s, down)| {
             let make = |(id, (capacity, weight, full)): (u16, (u32, u32, bool))| {
                 let weight = if full || id == 1 { 1_000 } else { weight };
-                let given = Given { to: RegionId(1), permille: (1_000 - weight) / 2 };
+                let given = Given { to: Some(RegionId(1)), permille: (1_000 - weight) / 2 };
                 let given = (given.permille > 0).then_some(given).into_iter().collect();
                 Region { weight, given, ..region(id, capacity) }
             };
@@ -99,7 +99,7 @@ proptest! {
         }
     }
 
-    /// While nothing changes, nothing changes; and a load that changes a little moves few users.
+    /// The cutoffs of an unchanged load are the same, and those of one that falls a little leave nobody without a place.
     #[test]
     fn an_admission_in_force_is_kept_while_it_is_nearly_right(load in load(), less in 0..40u64) {
         let options = Options::default();
@@ -119,6 +119,11 @@ proptest! {
         let anew = admit(&load.observed(), &lighter);
         prop_assert_eq!(second.beyond_milli_per_s, anew.beyond_milli_per_s);
     }
+
+}
+
+proptest! {
+    #![proptest_config(config(800))]
 
     #[test]
     fn a_step_that_is_made_leaves_every_region_below_its_limit(
@@ -186,4 +191,32 @@ fn a_sample_that_is_too_large_is_refused() {
     let wrong = Options { hold_permille: 501, ..Options::default() };
     let present = Present { sample: &sample[..1], options: &wrong, ..present };
     assert!(matches!(drain(&plan, RegionId(1), 1, &present), Err(Error::Option { .. })));
+}
+
+/// Region 1 has room for half of the users; then the load falls by a hundredth, and by a tenth.
+#[test]
+fn cutoffs_that_turn_away_a_little_too_many_are_kept_until_the_region_is_no_longer_nearly_full() {
+    let plan = plan([region(1, 1_000), region(2, 5_000)]);
+    let users = users(2_000, &[10, 50]);
+    let options = Options::default();
+    let mut observed = Observed::default();
+    let admit = |observed: &Observed, load_per_s: u64| {
+        let sample = sample(&users, load_per_s);
+        let present = Present { observed, sample: &sample, options: &options, now_ms: NOW_MS };
+        admission(&plan, &present).unwrap().admission
+    };
+    observed.admission = admit(&observed, 1_800);
+    let half = observed.admission.clone();
+    assert!(half.permille(RegionId(1)).abs_diff(500) < 30 && half.permille(RegionId(2)) == 1_000);
+    assert_eq!(admit(&observed, 1_782), half, "9 requests/s less are no reason to take users back");
+    assert_ne!(admit(&Observed::default(), 1_782), half);
+    let more = admit(&observed, 1_620);
+    assert!(more.permille(RegionId(1)) > half.permille(RegionId(1)) + 40);
+    // A load that rises is never kept waiting.
+    assert!(admit(&observed, 2_000).permille(RegionId(1)) < half.permille(RegionId(1)));
+    // A region that turns a few away is nearly full with 880 of the 900 that it may get, and no longer with 800.
+    observed.admission = admit(&Observed::default(), 920);
+    assert!((950..1_000).contains(&observed.admission.permille(RegionId(1))));
+    assert_eq!(admit(&observed, 880), observed.admission);
+    assert_eq!(admit(&observed, 800).permille(RegionId(1)), 1_000);
 }

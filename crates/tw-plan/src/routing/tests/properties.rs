@@ -18,7 +18,8 @@ fn regions() -> impl Strategy<Value = Vec<Region>> {
                 let place = place.map(|(lat, lon)| Place::new(lat, lon).unwrap());
                 let mut region = Region { weight, drained, place, ..region(id, capacity) };
                 let to = RegionId((random % count) as u16 + 1);
-                if weight < 1_000 && to != region.id {
+                let to = (random % 7 > 0).then_some(to);
+                if weight < 1_000 && to != Some(region.id) {
                     region.given.push(Given { to, permille: 1 + (random >> 32) as u32 % (1_000 - weight) });
                 }
                 region

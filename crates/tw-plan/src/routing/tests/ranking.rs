@@ -125,7 +125,7 @@ fn a_region_without_weight_serves_when_no_other_one_is_up() {
 
 #[test]
 fn a_given_user_goes_where_it_was_given_even_while_the_giver_is_down() {
-    let given = vec![Given { to: RegionId(3), permille: 1_000 }];
+    let given = vec![Given { to: Some(RegionId(3)), permille: 1_000 }];
     let plan = plan([Region { weight: 0, given, ..region(1, 10) }, region(2, 10), region(3, 10)]);
     let user = user(1, &[10, 20, 300]);
     for down in [vec![], vec![1]] {

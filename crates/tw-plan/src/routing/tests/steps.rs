@@ -75,6 +75,32 @@ fn steps_add_up_and_come_back_in_reverse() {
 }
 
 #[test]
+fn a_shift_after_a_drain_moves_users_that_were_kept_and_none_that_went_on() {
+    let scene = Scene::new([5_000; 3]);
+    let present = scene.present();
+    let drained = drain(&scene.plan, RegionId(1), 300, &present).unwrap();
+    let next = shift(&drained, RegionId(1), RegionId(2), 100, &present).unwrap();
+    let moved = |before: &Plan, after: &Plan| {
+        let homes = scene
+            .users
+            .iter()
+            .map(|user| (first(before, &scene.observed, user), first(after, &scene.observed, user)));
+        homes.filter(|(before, after)| before != after).collect::<Vec<_>>()
+    };
+    let shifted = moved(&drained, &next);
+    assert!(shifted.iter().all(|one| *one == (1, 2)) && shifted.len().abs_diff(200) < 40);
+    // Half a part comes back: of the last one.
+    let back = weigh(&next, RegionId(1), 650, &present).unwrap();
+    let part = |to, permille| Given { to, permille };
+    let given = &back.region(RegionId(1)).unwrap().given;
+    assert_eq!(*given, [part(None, 300), part(Some(RegionId(2)), 50)]);
+    let came = moved(&next, &back);
+    assert!(came.iter().all(|one| *one == (2, 1)) && came.len().abs_diff(100) < 30);
+    let start = weigh(&back, RegionId(1), 1_000, &present).unwrap();
+    assert_eq!(start.regions(), scene.plan.regions());
+}
+
+#[test]
 fn a_target_without_room_is_refused_with_the_step_that_fits() {
     let scene = Scene::new([5_000, 1_500, 5_000]);
     let refused = scene.shift(1, 2, 500).unwrap_err();
