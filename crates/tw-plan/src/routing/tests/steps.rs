@@ -161,6 +161,17 @@ fn a_drain_spreads_over_several_and_is_refused_when_they_have_no_room() {
 }
 
 #[test]
+fn a_region_without_weight_is_not_drained_while_others_need_it() {
+    let mut scene = Scene::new([1_000, 2_000, 500]);
+    scene.plan = plan([region(1, 1_000), Region { weight: 0, ..region(2, 2_000) }, region(3, 500)]);
+    // 1 and 3 may get 1,200 of the 2,000; the others fall back to 2.
+    let refused = drain(&scene.plan, RegionId(2), 1, &scene.present()).unwrap_err();
+    assert_eq!(refused, Error::RouteBeyond { beyond_per_s: 800, fits_permille: 0 });
+    scene.sample = sample(&scene.users, 1_000);
+    drain(&scene.plan, RegionId(2), 1, &scene.present()).unwrap();
+}
+
+#[test]
 fn a_weight_is_raised_only_as_far_as_the_region_has_room() {
     let mut scene = Scene::new([5_000, 5_000, 5_000]);
     let new = Region { weight: 0, ..region(3, 500) };
