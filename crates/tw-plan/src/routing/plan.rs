@@ -123,7 +123,8 @@ impl From<Plan> for Fields {
     }
 }
 
-/// The plan that follows the one in force, if the proposal was made from that one.
+/// The plan that follows the one in force, if the proposal was made from that one. It is not compared with the load: [`super::shift`],
+/// [`super::drain`] and [`super::weigh`] are.
 ///
 /// # Errors
 /// [`Error::RouteOvertaken`]: another plan came into force meanwhile. [`Error::RouteAllDown`]: by the plan in force users can be served, by
