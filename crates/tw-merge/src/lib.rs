@@ -9,12 +9,18 @@
 mod change;
 pub mod class;
 pub mod declare;
+pub mod received;
 mod seen;
+pub mod skew;
+pub mod span;
 mod stamp;
 pub mod subject;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod world;
 
 pub use change::{AMOUNT_MAX, Change, DELTA_MAX, FieldOp, Kind, OPS_MAX};
 pub use seen::{Context, Seen};
+pub use span::Span;
 pub use stamp::Stamp;

@@ -1,0 +1,5 @@
+//! What property tests share.
+
+mod random;
+
+pub(crate) use random::config;
