@@ -9,10 +9,12 @@
 mod change;
 pub mod class;
 pub mod declare;
+pub mod delivery;
 pub mod received;
 mod seen;
 pub mod skew;
 pub mod span;
+pub mod stability;
 mod stamp;
 pub mod subject;
 #[cfg(test)]
