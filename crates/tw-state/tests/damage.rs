@@ -196,3 +196,25 @@ fn damaged_journals_are_errors_or_an_earlier_state() {
         (0..20).map(|_| original(1_600, 64 << 10)).find(|original| journals(original) > 1).unwrap();
     check(&original, 48, journal);
 }
+
+#[test]
+fn a_journal_whose_last_write_was_cut_off_at_any_byte_is_an_earlier_state() {
+    let original = original(20, 64);
+    let journal = files(original.folder.path())
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "jnl"))
+        .unwrap();
+    let name = journal.strip_prefix(original.folder.path()).unwrap();
+    let bytes = fs::read(&journal).unwrap();
+    // The last two commits and more: a write ends between any two pages when its process is killed, and there is room behind it.
+    for at in bytes.len() - 250..bytes.len() {
+        let folder = tempfile::tempdir().unwrap();
+        copy(original.folder.path(), folder.path());
+        let mut cut = bytes.clone();
+        cut[at..].fill(0);
+        cut.extend([0; 4_096]);
+        fs::write(folder.path().join(name), cut).unwrap();
+        let state = read(folder.path()).unwrap_or_else(|error| panic!("cut at byte {at}: {error}"));
+        assert!(original.states.contains(&state), "cut at byte {at}: a state that never was");
+    }
+}
