@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// How many events are waited for.
-    #[arg(long, default_value_t = 38_400)]
+    #[arg(long, default_value_t = 153_600)]
     waits: u64,
     /// How many events are counted.
     #[arg(long, default_value_t = 1_600_000)]
