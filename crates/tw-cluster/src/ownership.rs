@@ -95,8 +95,7 @@ struct Shared {
     options: OwnersOptions,
     units: Arc<dyn Units>,
     known: RwLock<Known>,
-    /// Which nodes have answered this one, each in its last incarnation that has.
-    reached: RwLock<BTreeMap<String, u64>>,
+    reached: RwLock<Reached>,
     /// Rises with everything that changes in `known`.
     changed: watch::Sender<u64>,
     /// The units that there are have changed.
@@ -105,6 +104,15 @@ struct Shared {
     leaving: watch::Sender<bool>,
     /// Nothing is held any more, and nothing will be.
     ended: watch::Sender<bool>,
+}
+
+/// Who answers this node, and who does not.
+#[derive(Default)]
+struct Reached {
+    /// Which nodes have answered, each in its last incarnation that has.
+    answered: BTreeMap<String, u64>,
+    /// Whose registration this node has ended because nobody got an answer, and who has not answered since.
+    evicted: BTreeSet<String>,
 }
 
 /// What is known here.
@@ -308,7 +316,7 @@ impl Shared {
 
     /// Whether a node has answered this one since it was registered. A registration alone only says that it reaches coordination.
     fn is_reached(&self, name: &str, member: &Member) -> bool {
-        name == self.node.as_str() || self.reached.read().get(name) == Some(&member.epoch.0)
+        name == self.node.as_str() || self.reached.read().answered.get(name) == Some(&member.epoch.0)
     }
 
     /// Does something to what is known, and tells those who wait.

@@ -128,7 +128,11 @@ impl Detector {
     fn probed(&mut self, node: &NodeId, incarnation: u64, probe: Probe) {
         self.core.probed(node, probe, self.shared.now_ms());
         if matches!(probe, Probe::Answered { .. }) {
-            let known = self.shared.reached.write().insert(node.to_string(), incarnation);
+            let known = {
+                let mut reached = self.shared.reached.write();
+                reached.evicted.remove(node.as_str());
+                reached.answered.insert(node.to_string(), incarnation)
+            };
             if known != Some(incarnation) {
                 self.shared.changed.send_modify(|changes| *changes += 1);
             }
@@ -142,7 +146,11 @@ impl Detector {
                 |(node, member): (&String, &crate::Member)| Some((NodeId::new(node).ok()?, member.epoch.0));
             (known.members.iter().filter_map(of).collect(), known.lease().id())
         };
-        self.shared.reached.write().retain(|node, _| members.keys().any(|member| member.as_str() == node));
+        self.shared
+            .reached
+            .write()
+            .answered
+            .retain(|node, _| members.keys().any(|member| member.as_str() == node));
         self.core.members(members, self.shared.now_ms());
         if std::mem::replace(&mut self.lease, lease) != lease {
             // What was told went with the lease.
@@ -226,6 +234,7 @@ impl Detector {
             member.filter(|member| member.epoch.0 == incarnation).and_then(|member| member.lease)
         };
         let Some(lease) = lease else { return };
+        self.shared.reached.write().evicted.insert(node.to_string());
         tracing::warn!(%node, incarnation, "most nodes get no answer from it: its registration is ended");
         let coordination = self.shared.coordination.clone();
         self.under_way.push(Box::pin(async move {

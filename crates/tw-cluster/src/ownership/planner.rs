@@ -151,13 +151,15 @@ fn seen(shared: &Shared) -> BTreeSet<Seen> {
 }
 
 /// Waits until whoever the plan names, and is registered, has answered this node, as long as it may be silent: a node that was not
-/// asked yet is not one that does not answer.
+/// asked yet is not one that does not answer. One whose last registration was ended because it did not answer is not waited for: it
+/// would take again meanwhile what the old plan gives it.
 async fn reach(shared: &Shared, plan: &Plan, changes: &mut watch::Receiver<u64>) {
     let time = shared.coordination.time();
     let limit = time.now() + Duration::from_millis(shared.options.detection.silent_ms_max);
     let named: BTreeSet<&NodeId> = plan.iter().map(|(_, assigned)| &assigned.owner).collect();
     let is_unknown = |(name, member): (&String, &Member)| {
-        !shared.is_reached(name, member) && named.iter().any(|node| node.as_str() == name)
+        let is_evicted = shared.reached.read().evicted.contains(name);
+        !is_evicted && !shared.is_reached(name, member) && named.iter().any(|node| node.as_str() == name)
     };
     loop {
         changes.borrow_and_update();
