@@ -113,7 +113,7 @@ impl Definitions {
         let batch = change.to_batch(streams, self.shared.env.random.next_u64())?;
         let bytes = batch.bytes();
         self.shared.permits.check(bytes)?;
-        let parts = vec![Append { at: CONFIG_PARTITION, batch, expected_end: Some(expected) }];
+        let parts = vec![Append { at: CONFIG_PARTITION, batch, expected_end: Some(expected), foreign: None }];
         let (sender, ack) = Ack::channel();
         let permit = Permit::unlimited();
         self.shared.queue.push(Request::Append { parts, bytes: bytes as u64, permit, ack: sender });

@@ -220,6 +220,7 @@ impl Log for KafkaLog {
             parts.iter().try_for_each(|part| {
                 check_append(part.at, &part.batch)?;
                 self.check_own(part.at)?;
+                check_local(part)?;
                 check_writable(part)
             })
         });
@@ -294,6 +295,14 @@ fn fence(shared: &Shared, writer: &str) -> Result<()> {
     let options = Options { writer: writer.to_owned(), ..shared.options.clone() };
     options.check()?;
     begin(&options, &claim, options.outage_ms_max).map(drop)
+}
+
+/// Refuses events of other regions: sequences are found in the last record of a partition, which would not be one of this region's.
+fn check_local(part: &Append) -> Result<()> {
+    match part.foreign {
+        Some(_) => Err(Error::NoRegions { engine: "a log on Kafka" }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what a record of Kafka cannot say.

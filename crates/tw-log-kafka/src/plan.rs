@@ -134,7 +134,7 @@ mod tests {
             builder.push(&EventRef { id: "i", source: "s", ty: "t", ..EventRef::default() });
         }
         let batch = builder.finish(Compression::None).unwrap();
-        Append { at: at(partition), batch, expected_end: expected.map(Offset) }
+        Append { at: at(partition), batch, expected_end: expected.map(Offset), foreign: None }
     }
 
     #[test]

@@ -6,10 +6,12 @@
 mod append;
 mod definitions;
 mod reading;
+mod regions;
 
 pub use append::*;
 pub use definitions::*;
 pub use reading::*;
+pub use regions::*;
 
 use crate::{Append, BoxFuture, Log, NewStream, Placed, Result};
 use std::collections::BTreeMap;
@@ -29,7 +31,8 @@ pub trait Engine: Send + Sync {
     fn reopen(&self, log: Arc<dyn Log>) -> BoxFuture<'_, Arc<dyn Log>>;
 }
 
-/// Makes a test of each check for the engine that the expression gives. Needs tokio with `macros` and `rt-multi-thread`.
+/// Makes a test of each check for the engine that the expression gives; `regions` behind it also of those for an engine that holds
+/// events of other regions. Needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! conformance {
     ($engine:expr) => {
@@ -55,6 +58,14 @@ macro_rules! conformance {
             the_config_stream_is_protected,
             refreshing_and_fencing_others_leaves_a_log_as_it_is,
             signals_rise_with_what_they_count
+        );
+    };
+    ($engine:expr, regions) => {
+        $crate::conformance!($engine);
+        $crate::conformance!($engine;
+            reg_3_events_of_another_region_keep_their_origin_and_their_time,
+            reg_2_what_is_accepted_after_an_event_of_another_region_is_later,
+            what_cannot_come_from_another_region_is_refused
         );
     };
     ($engine:expr; $($check:ident),+) => {
@@ -165,8 +176,10 @@ pub(crate) async fn append(
     log: &dyn Log,
     parts: Vec<(StreamPartition, Batch, Option<Offset>)>,
 ) -> Result<Vec<Placed>> {
-    let parts: Vec<Append> =
-        parts.into_iter().map(|(at, batch, expected_end)| Append { at, batch, expected_end }).collect();
+    let parts: Vec<Append> = parts
+        .into_iter()
+        .map(|(at, batch, expected_end)| Append { at, batch, expected_end, foreign: None })
+        .collect();
     let permit = log.reserve(parts.iter().map(|part| part.batch.bytes()).sum()).await?;
     log.append(permit, parts).await
 }

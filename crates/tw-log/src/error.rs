@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tw_types::{InvalidOption, Offset, RegionId, StreamId, StreamName, StreamPartition};
+use tw_types::{
+    InvalidOption, Offset, Origin, RegionId, SkewExceeded, StreamId, StreamName, StreamPartition,
+};
 
 /// An operation on the log failed. Cloneable, because one failed write fails every append that shared it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -126,6 +128,29 @@ pub enum Error {
         /// The region in the options.
         wanted: RegionId,
     },
+    /// Events that are said to be another region's, and cannot be.
+    #[error(
+        "events from `{origin}` (region.epoch.sequence) are not another region's: append what is accepted here without an origin"
+    )]
+    NotForeign {
+        /// Where they are said to come from.
+        origin: Origin,
+    },
+    /// The clock of another region is ahead.
+    #[error("events of region `{region}` are not taken")]
+    Skewed {
+        /// The region.
+        region: RegionId,
+        /// By how much.
+        #[source]
+        source: SkewExceeded,
+    },
+    /// The engine cannot hold events of other regions.
+    #[error("{engine} does not hold events of other regions: use the embedded log")]
+    NoRegions {
+        /// What the log is kept by.
+        engine: &'static str,
+    },
     /// Another process has taken over the name under which this one writes.
     #[error(
         "another process writes as `{writer}` now, and this one was shut out: start it again if it should go on"
@@ -170,6 +195,7 @@ impl Error {
                 | Self::DiskFull { .. }
                 | Self::Unknown(_)
                 | Self::Unavailable { .. }
+                | Self::Skewed { .. }
                 | Self::Io { .. }
         )
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
-use tw_types::{Hlc, Offset, StreamDef, StreamName, StreamPartition};
+use tw_types::{Hlc, HlcClock, Offset, Origin, RegionId, Sequence, StreamDef, StreamName, StreamPartition};
 use tw_wire::{Batch, Block};
 
 /// The log of a node: streams of partitions of events.
@@ -130,6 +130,37 @@ pub struct Append {
     /// The append happens only if the partition ends here: how a writer that pipelines appends notices that an
     /// earlier one failed, or that it is not alone.
     pub expected_end: Option<Offset>,
+    /// Where the events come from, if another region has accepted them: then they keep the origin and the time that it gave them.
+    /// None for events that are accepted here.
+    pub foreign: Option<Foreign>,
+}
+
+/// Where and when another region accepted the events of an append. Those of the following events advance by one each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// The origin of the first event; another region than the log's own.
+    pub origin: Origin,
+    /// The timestamp of the first event. Whatever is accepted after it is later.
+    pub first_hlc: Hlc,
+}
+
+impl Foreign {
+    /// The timestamp of the last one of `count` events.
+    pub fn last_hlc(&self, count: u32) -> Hlc {
+        self.first_hlc.plus(u64::from(count.max(1)) - 1)
+    }
+
+    /// Refuses what cannot come from another region than `here`, and lets `clock` observe the last timestamp.
+    ///
+    /// # Errors
+    /// [`Error::NotForeign`], [`Error::Skewed`].
+    pub fn observe(&self, here: RegionId, count: u32, clock: &mut HlcClock, now_ms: u64) -> Result<()> {
+        let region = self.origin.region;
+        if region == here || self.origin.sequence == Sequence(0) {
+            return Err(Error::NotForeign { origin: self.origin });
+        }
+        clock.observe(self.last_hlc(count), now_ms).map_err(|source| Error::Skewed { region, source })
+    }
 }
 
 /// Where a batch went.

@@ -5,17 +5,20 @@
 
 use crate::streams::{check_append, check_trim};
 use crate::{
-    Ack, Append, Bounds, BoxFuture, CONFIG_PARTITION, ConfigChange, Definition, Error, Log, NewStream,
-    Permit, Placed, Result, Signal, Streams, fitting_blocks,
+    Ack, Append, Bounds, BoxFuture, CONFIG_PARTITION, ConfigChange, Definition, Error, Foreign, Log,
+    NewStream, Permit, Placed, Result, Signal, Streams, fitting_blocks,
 };
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tw_env::Env;
 use tw_types::{
-    Epoch, HlcClock, Offset, PartitionId, RegionId, Sequence, StreamDef, StreamName, StreamPartition,
+    Epoch, HlcClock, Offset, Origin, PartitionId, RegionId, Sequence, StreamDef, StreamName, StreamPartition,
 };
 use tw_wire::{Block, Placement};
+
+/// Whose log it is.
+const REGION: RegionId = RegionId(0);
 
 /// A log in memory. See the module's text.
 pub struct MemoryLog {
@@ -60,7 +63,7 @@ impl MemoryLog {
         let mut state = self.state.lock();
         let change = state.streams.change(wanted)?;
         let batch = change.to_batch(&state.streams, self.env.random.next_u64())?;
-        let append = Append { at: CONFIG_PARTITION, batch, expected_end: None };
+        let append = Append { at: CONFIG_PARTITION, batch, expected_end: None, foreign: None };
         state.append(self.env.clock.now_ms(), &[append])?;
         let def = change.definition().clone();
         let partitions = (0..def.partitions).map(|p| StreamPartition::new(def.id, PartitionId(p)));
@@ -120,21 +123,30 @@ impl State {
             }
             ends.insert(part.at, end.plus(u64::from(part.batch.count())));
         }
+        let mut clock = self.clock.clone();
+        for (part, foreign) in parts.iter().filter_map(|part| Some((part, part.foreign?))) {
+            foreign.observe(REGION, part.batch.count(), &mut clock, now_ms)?;
+        }
+        self.clock = clock;
         let mut placed = Vec::with_capacity(parts.len());
         for part in parts {
             let count = part.batch.count();
-            let first_hlc = self.clock.take(now_ms, u64::from(count));
             let Some(partition) = self.partitions.get_mut(&part.at) else { continue };
             let base_offset = Offset(partition.end.get());
+            let Foreign { origin, first_hlc } = part.foreign.unwrap_or_else(|| {
+                let sequence = Sequence(partition.sequence + 1);
+                partition.sequence += u64::from(count);
+                let origin = Origin { region: REGION, epoch: Epoch(1), sequence };
+                Foreign { origin, first_hlc: self.clock.take(now_ms, u64::from(count)) }
+            });
             let place = Placement {
                 at: part.at,
                 base_offset,
                 first_hlc,
-                region: RegionId(0),
-                epoch: Epoch(1),
-                base_sequence: Sequence(partition.sequence + 1),
+                region: origin.region,
+                epoch: origin.epoch,
+                base_sequence: origin.sequence,
             };
-            partition.sequence += u64::from(count);
             partition.blocks.push(Block::new(&part.batch, &place));
             partition.end.raise(base_offset.0 + u64::from(count));
             placed.push(Placed { at: part.at, base_offset, count, first_hlc });

@@ -22,7 +22,7 @@ mod memory {
         }
     }
 
-    tw_log::conformance!(Memory);
+    tw_log::conformance!(Memory, regions);
 }
 
 /// The embedded engine in a temporary folder.
@@ -57,25 +57,32 @@ impl Engine for Embedded {
 mod embedded {
     use super::*;
 
-    tw_log::conformance!(Embedded::new(Options {
-        segment_bytes: 4 << 20,
-        append_bytes_max: 2 << 20,
-        group_bytes_max: 1 << 20,
-        ..Options::default()
-    }));
+    tw_log::conformance!(
+        Embedded::new(Options {
+            segment_bytes: 4 << 20,
+            append_bytes_max: 2 << 20,
+            group_bytes_max: 1 << 20,
+            ..Options::default()
+        }),
+        regions
+    );
 }
 
 /// Segments so small that most tests span several, and nothing in memory, so that every read goes to the disk.
 mod embedded_from_disk {
     use super::*;
 
-    tw_log::conformance!(Embedded::new(Options {
-        segment_bytes: 2 << 20,
-        append_bytes_max: 1 << 20,
-        group_bytes_max: 128 << 10,
-        tail_bytes: 0,
-        read_bytes_max: 64 << 10,
-        index_cache_bytes: 64 << 10,
-        ..Options::default()
-    }));
+    tw_log::conformance!(
+        Embedded::new(Options {
+            segment_bytes: 2 << 20,
+            append_bytes_max: 1 << 20,
+            group_bytes_max: 128 << 10,
+            tail_bytes: 0,
+            read_bytes_max: 64 << 10,
+            index_cache_bytes: 64 << 10,
+            region: tw_types::RegionId(2),
+            ..Options::default()
+        }),
+        regions
+    );
 }

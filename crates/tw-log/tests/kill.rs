@@ -76,7 +76,7 @@ fn append(log: &EmbeddedLog, stream: StreamId, id: &str, n: u64) {
         .map(|part| {
             let partition = PartitionId(((n + part) % u64::from(PARTITIONS)) as u32);
             let at = StreamPartition::new(stream, partition);
-            Append { at, batch: batch(&format!("{id}-{part}of{count}")), expected_end: None }
+            Append { at, batch: batch(&format!("{id}-{part}of{count}")), expected_end: None, foreign: None }
         })
         .collect();
     let permit = log.try_reserve(parts.iter().map(|part| part.batch.bytes()).sum()).unwrap();

@@ -190,6 +190,36 @@ impl BatchBuilder {
     }
 }
 
+impl Block {
+    /// Its events without their place and their versions, encoded as they are; not of a sparse block.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is sparse, or when a record contradicts itself.
+    pub(crate) fn batch(&self) -> Result<Batch, Error> {
+        let header = self.header();
+        if header.is_sparse() {
+            return Err(Error::Malformed("records were removed from this block"));
+        }
+        let mut fits_kafka = true;
+        for record in self.records()?.iter()? {
+            fits_kafka &= kafka::is_writable(&record?.event);
+        }
+        let [_, payload, _] = self.pieces();
+        let body = Body {
+            encoding: if header.encoding() == "none" { Encoding::None } else { Encoding::Lz4 },
+            sparse: false,
+            versioned: false,
+            count: header.count,
+            last_delta: header.last_delta,
+            raw_len: header.raw_len,
+            payload_crc: crc32c::crc32c(payload),
+            payload: payload.clone(),
+            versions: Bytes::new(),
+        };
+        Ok(Batch { body, fits_kafka })
+    }
+}
+
 /// Encoded events of one partition, on their way to a place.
 #[derive(Debug, Clone)]
 pub struct Batch {

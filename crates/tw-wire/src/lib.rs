@@ -14,6 +14,7 @@ mod dictionary;
 mod error;
 pub mod kafka;
 pub mod record;
+mod runs;
 mod varint;
 
 pub use batch::{Batch, BatchBuilder};
@@ -21,6 +22,7 @@ pub use block::{BLOCK_BYTES_MAX, Block, BlockHeader, HEADER_BYTES, Placement};
 pub use dictionary::TEXTS_MAX;
 pub use error::Error;
 pub use record::{Records, RecordsIter};
+pub use runs::Run;
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ fn log(partitions: u32, appends: &[(u32, usize)]) -> (Arc<dyn Log>, Arc<StreamDe
         let at = StreamPartition::new(def.id, PartitionId(partition % partitions));
         let batch = batch.finish(Compression::Lz4).unwrap();
         let permit = log.try_reserve(batch.bytes()).unwrap();
-        now(log.append(permit, vec![Append { at, batch, expected_end: None }])).unwrap();
+        now(log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])).unwrap();
     }
     (Arc::new(log), def)
 }
@@ -84,7 +84,7 @@ fn what_comes_later_is_not_in_a_reading_until_now() {
     let at = StreamPartition::new(def.id, PartitionId(0));
     let batch = batch.finish(Compression::None).unwrap();
     let permit = log.try_reserve(1).unwrap();
-    now(log.append(permit, vec![Append { at, batch, expected_end: None }])).unwrap();
+    now(log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])).unwrap();
     now(cursor.load()).unwrap();
     assert_eq!(cursor.emit(|_, _, _| true).unwrap().events, 2);
     assert!(cursor.at_end().unwrap());

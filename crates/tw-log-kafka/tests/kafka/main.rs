@@ -51,7 +51,7 @@ async fn put(log: &dyn Log, at: StreamPartition, id: &str, expected_end: Option<
     builder.push(&EventRef { id, source: "/test", ty: "t", subject: Some("s"), ..EventRef::default() });
     let batch = builder.finish(Compression::None).unwrap();
     let permit = log.reserve(batch.bytes()).await?;
-    let placed = log.append(permit, vec![Append { at, batch, expected_end }]).await?;
+    let placed = log.append(permit, vec![Append { at, batch, expected_end, foreign: None }]).await?;
     Ok(placed[0])
 }
 

@@ -152,7 +152,7 @@ pub async fn pipelined_appends_that_expect_their_ends_succeed(engine: &dyn Engin
     let send = |n: u64, expected: u64| {
         let batch = batch([n], Compression::None);
         let permit = ok(log.try_reserve(batch.bytes()));
-        log.append(permit, vec![Append { at, batch, expected_end: Some(Offset(expected)) }])
+        log.append(permit, vec![Append { at, batch, expected_end: Some(Offset(expected)), foreign: None }])
     };
     let acks: Vec<_> = (0..100).map(|n| send(n, n)).collect();
     for (n, outcome) in join_all(acks).await.into_iter().enumerate() {
@@ -194,7 +194,7 @@ pub async fn versioned_and_plain_batches_keep_their_versions(engine: &dyn Engine
                 batch = batch.with_versions([Version(n + 1)]).unwrap_or_else(|error| panic!("{error}"));
             }
             let permit = ok(log.try_reserve(batch.bytes()));
-            log.append(permit, vec![Append { at, batch, expected_end: None }])
+            log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])
         })
         .collect();
     for outcome in join_all(acks).await {

@@ -6,10 +6,12 @@
 use super::queue::Request;
 use super::record::{PartitionEntry, Record};
 use crate::streams::check_trim;
-use crate::{Append, CONFIG_PARTITION, ConfigChange, Definition, Error, Placed, Result, Streams};
+use crate::{Append, CONFIG_PARTITION, ConfigChange, Definition, Error, Foreign, Placed, Result, Streams};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use tw_types::{Compression, Epoch, Hlc, HlcClock, Offset, RegionId, Sequence, StreamDef, StreamPartition};
+use tw_types::{
+    Compression, Epoch, Hlc, HlcClock, Offset, Origin, RegionId, Sequence, StreamDef, StreamPartition,
+};
 use tw_wire::{Batch, BatchBuilder, Block, Placement};
 
 /// What the writer knows of a partition.
@@ -86,7 +88,15 @@ struct Piece {
     of: Option<(usize, usize)>,
     batch: Batch,
     base: Offset,
-    sequence: Sequence,
+    from: From,
+}
+
+/// Who has accepted a batch.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    /// This region; the sequence of the first event.
+    Here(Sequence),
+    Elsewhere(Foreign),
 }
 
 /// A partition that requests are about: how it stands, and the pieces that it gets.
@@ -95,6 +105,9 @@ struct Lane {
     compression: Compression,
     head: Head,
     pieces: Vec<Piece>,
+    /// Whether what is accepted here gets its time before everything else does: events that come with those of other regions, and
+    /// tell that these are here.
+    leads: bool,
 }
 
 struct Planner<'a> {
@@ -105,6 +118,8 @@ struct Planner<'a> {
     lane_of: HashMap<StreamPartition, usize>,
     records: Vec<Record>,
     changes: Vec<ConfigChange>,
+    /// It has observed every event of another region that is appended.
+    clock: HlcClock,
 }
 
 /// Plans the commit of `requests`, in their order.
@@ -122,14 +137,15 @@ pub(crate) fn plan(
         lane_of: HashMap::new(),
         records: Vec::new(),
         changes: Vec::new(),
+        clock: known.clock.clone(),
     };
     let mut verdicts: Vec<Verdict> = requests
         .iter()
         .enumerate()
         .map(|(index, request)| planner.accept(index, request).unwrap_or_else(Verdict::Refused))
         .collect();
-    let Planner { streams, lanes, records, changes, .. } = planner;
-    let mut clock = known.clock.clone();
+    let Planner { streams, mut lanes, records, changes, mut clock, .. } = planner;
+    lanes.sort_by_key(|lane| !lane.leads);
     let mut blocks = Vec::with_capacity(lanes.len());
     for lane in &lanes {
         let mut place = Placer { known, lane, clock: &mut clock, now_ms: around.now_ms, blocks: &mut blocks };
@@ -167,7 +183,7 @@ impl Planner<'_> {
         }
         let compression = self.streams.of_partition(at)?.options.compression;
         let head = self.known.head(at);
-        self.lanes.push(Lane { at, compression, head, pieces: Vec::new() });
+        self.lanes.push(Lane { at, compression, head, pieces: Vec::new(), leads: false });
         self.lane_of.insert(at, self.lanes.len() - 1);
         Ok(self.lanes.len() - 1)
     }
@@ -188,12 +204,26 @@ impl Planner<'_> {
             // The timestamp comes with the block.
             placed.push(Placed { at, base_offset: end, count: part.batch.count(), first_hlc: Hlc::ZERO });
         }
+        let has_foreign = self.observe(parts)?;
         for (part_index, (part, lane)) in parts.iter().zip(lanes).enumerate() {
             if let Some(lane) = self.lanes.get_mut(lane) {
-                lane.push(&part.batch, Some((index, part_index)));
+                lane.push(&part.batch, Some((index, part_index)), part.foreign);
+                lane.leads |= has_foreign && part.foreign.is_none();
             }
         }
         Ok(placed)
+    }
+
+    /// Lets the clock observe what other regions have accepted, if all of it may be taken. Says whether there is any.
+    fn observe(&mut self, parts: &[Append]) -> Result<bool> {
+        let mut clock = self.clock.clone();
+        let mut has_foreign = false;
+        for (part, foreign) in parts.iter().filter_map(|part| Some((part, part.foreign?))) {
+            foreign.observe(self.known.region, part.batch.count(), &mut clock, self.around.now_ms)?;
+            has_foreign = true;
+        }
+        self.clock = clock;
+        Ok(has_foreign)
     }
 
     fn define(&mut self, wanted: &Definition) -> Result<Arc<StreamDef>> {
@@ -209,7 +239,7 @@ impl Planner<'_> {
         }
         let lane = self.lane(CONFIG_PARTITION)?;
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.push(&batch, None);
+            lane.push(&batch, None, None);
         }
         let def = Arc::new(change.definition().clone());
         if matches!(change, ConfigChange::Dropped(_)) {
@@ -237,11 +267,13 @@ impl Planner<'_> {
 
 impl Lane {
     /// Gives a batch its offset.
-    fn push(&mut self, batch: &Batch, of: Option<(usize, usize)>) {
-        let sequence = Sequence(self.head.sequence.0 + 1);
-        self.pieces.push(Piece { of, batch: batch.clone(), base: self.head.end, sequence });
+    fn push(&mut self, batch: &Batch, of: Option<(usize, usize)>, foreign: Option<Foreign>) {
+        let from = foreign.map_or(From::Here(Sequence(self.head.sequence.0 + 1)), From::Elsewhere);
+        self.pieces.push(Piece { of, batch: batch.clone(), base: self.head.end, from });
         self.head.end = self.head.end.plus(u64::from(batch.count()));
-        self.head.sequence.0 += u64::from(batch.count());
+        if foreign.is_none() {
+            self.head.sequence.0 += u64::from(batch.count());
+        }
     }
 }
 
@@ -250,7 +282,8 @@ fn mergeable(pieces: &[Piece], bytes_max: u64) -> impl Iterator<Item = &[Piece]>
     let mut bytes = 0;
     pieces.chunk_by(move |a, b| {
         bytes = bytes.max(a.batch.bytes() as u64) + b.batch.bytes() as u64;
-        let merge = a.batch.is_mergeable()
+        let merge = matches!((a.from, b.from), (From::Here(_), From::Here(_)))
+            && a.batch.is_mergeable()
             && b.batch.is_mergeable()
             && a.batch.is_versioned() == b.batch.is_versioned()
             && bytes <= bytes_max;
@@ -287,14 +320,20 @@ impl Placer<'_> {
     }
 
     fn block(&mut self, batch: &Batch, first: &Piece) -> Hlc {
-        let first_hlc = self.clock.take(self.now_ms, u64::from(batch.count()));
+        let (origin, first_hlc) = match first.from {
+            From::Here(sequence) => (
+                Origin { region: self.known.region, epoch: self.known.epoch, sequence },
+                self.clock.take(self.now_ms, u64::from(batch.count())),
+            ),
+            From::Elsewhere(foreign) => (foreign.origin, foreign.first_hlc),
+        };
         let place = Placement {
             at: self.lane.at,
             base_offset: first.base,
             first_hlc,
-            region: self.known.region,
-            epoch: self.known.epoch,
-            base_sequence: first.sequence,
+            region: origin.region,
+            epoch: origin.epoch,
+            base_sequence: origin.sequence,
         };
         self.blocks.push(Block::new(batch, &place));
         first_hlc

@@ -291,13 +291,16 @@ impl LastSegment {
 
     fn replay_block(&mut self, position: u64, header: &BlockHeader) -> Result<()> {
         let head = self.heads.entry(header.at).or_default();
-        if header.base_offset != head.end || header.base_sequence.0 != head.sequence.0 + 1 {
+        let is_own = header.region == self.checkpoint.region;
+        if header.base_offset != head.end || is_own && header.base_sequence.0 != head.sequence.0 + 1 {
             let cause =
                 format!("the block starts at offset {}, but {} is next", header.base_offset, head.end);
             return Err(damaged(&self.path, position, cause));
         }
         head.end = header.end_offset();
-        head.sequence = Sequence(header.base_sequence.0 + u64::from(header.last_delta));
+        if is_own {
+            head.sequence = Sequence(header.base_sequence.0 + u64::from(header.last_delta));
+        }
         self.hlc = self.hlc.max(header.last_hlc);
         self.index.add(header, position);
         Ok(())

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use tw_env::{Env, File, OpenMode};
-use tw_types::{Hlc, Offset, StreamPartition};
+use tw_types::{Hlc, Offset, RegionId, StreamPartition};
 use tw_wire::Block;
 
 /// What was found in a log's folder.
@@ -148,7 +148,6 @@ fn lock(folder: &Path, env: &Env) -> Result<Option<Box<dyn std::any::Any + Send 
 struct Seen {
     /// The offset after the last block.
     next: Offset,
-    hlc: Hlc,
     events: u64,
 }
 
@@ -158,6 +157,8 @@ struct Verifier<'a> {
     streams: Streams,
     starts: BTreeMap<StreamPartition, Offset>,
     seen: BTreeMap<StreamPartition, Seen>,
+    /// The last timestamp of each region in a partition: only those of one region rise with offsets.
+    times: BTreeMap<(StreamPartition, RegionId), Hlc>,
     /// The number after the segment before, if that was filled by appends and is whole.
     follows: Option<u64>,
 }
@@ -183,7 +184,15 @@ impl<'a> Verifier<'a> {
             problems: Vec::new(),
         };
         let streams = Streams::new();
-        Self { env, found, streams, starts: BTreeMap::new(), seen: BTreeMap::new(), follows: None }
+        Self {
+            env,
+            found,
+            streams,
+            starts: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            times: BTreeMap::new(),
+            follows: None,
+        }
     }
 
     fn problem(&mut self, path: &Path, position: u64, cause: impl Into<String>) {
@@ -379,11 +388,15 @@ impl<'a> Verifier<'a> {
                 format!("a block of partition {at} starts at offset {base}, but {} is next", seen.next);
             self.found.problems.push(Problem::new(reading.path, position, cause));
         }
-        if header.first_hlc <= seen.hlc && seen.hlc > Hlc::ZERO {
-            let cause = format!("the time of partition {at} runs backwards at offset {base}");
+        let time = self.times.entry((at, header.region)).or_default();
+        if header.first_hlc <= *time && *time > Hlc::ZERO {
+            let region = header.region;
+            let cause =
+                format!("the time of region {region} in partition {at} runs backwards at offset {base}");
             self.found.problems.push(Problem::new(reading.path, position, cause));
         }
-        (seen.next, seen.hlc) = (header.end_offset().max(seen.next), header.last_hlc.max(seen.hlc));
+        *time = header.last_hlc.max(*time);
+        seen.next = header.end_offset().max(seen.next);
         let counted = count(block, start);
         match counted {
             Ok((events, kept)) => {

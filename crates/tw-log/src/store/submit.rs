@@ -326,7 +326,7 @@ impl Core {
                         flight = Some(flights.len());
                         flights.push((index, accepted.base));
                         let at = part.partition.at;
-                        appends.push(Append { at, batch, expected_end: Some(accepted.base) });
+                        appends.push(Append { at, batch, expected_end: Some(accepted.base), foreign: None });
                     }
                     Err(error) => failed = Some(error),
                 }

@@ -51,7 +51,7 @@ impl ParkedWriter for LogWriter {
             let batch = batch.finish(Compression::Lz4)?;
             let permit = self.0.reserve(batch.bytes()).await?;
             let at = StreamPartition::new(stream, PartitionId(0));
-            self.0.append(permit, vec![Append { at, batch, expected_end: None }]).await?;
+            self.0.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }]).await?;
             Ok(())
         })
     }

@@ -169,8 +169,10 @@ impl Driver {
             let batch = batch.finish(Compression::None).unwrap();
             let permit = pollster::block_on(self.log.reserve(batch.bytes())).unwrap();
             let at = StreamPartition::new(self.stream.id, partition);
-            pollster::block_on(self.log.append(permit, vec![Append { at, batch, expected_end: None }]))
-                .unwrap();
+            pollster::block_on(
+                self.log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }]),
+            )
+            .unwrap();
         }
         self.hlc += 1;
         let told = Told { ty, subject, json, hlc: self.hlc };

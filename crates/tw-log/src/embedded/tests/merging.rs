@@ -69,7 +69,7 @@ fn request(parts: &[Part], ends: &mut HashMap<u32, u64>) -> (Request, bool) {
             let expected_end = part.expected.map(|right| Offset(*end + u64::from(!right)));
             right &= part.expected != Some(false);
             *end += part.events.len() as u64;
-            Append { at: at(part.partition), batch, expected_end }
+            Append { at: at(part.partition), batch, expected_end, foreign: None }
         })
         .collect();
     if right {

@@ -69,8 +69,10 @@ impl Rig {
 
     /// Hands in an append; [`Rig::commit`] decides it.
     pub(super) fn append(&self, parts: Vec<(StreamPartition, Batch, Option<Offset>)>) -> Ack {
-        let parts: Vec<Append> =
-            parts.into_iter().map(|(at, batch, expected_end)| Append { at, batch, expected_end }).collect();
+        let parts: Vec<Append> = parts
+            .into_iter()
+            .map(|(at, batch, expected_end)| Append { at, batch, expected_end, foreign: None })
+            .collect();
         let bytes = parts.iter().map(|part| part.batch.bytes()).sum();
         match self.shared.permits.try_reserve(bytes) {
             Ok(permit) => self.shared.append(permit, parts),

@@ -167,7 +167,8 @@ fn bytes_under_way_are_bounded() {
     let busy = loop {
         match rig.shared.permits.try_reserve(batch().bytes()) {
             Ok(permit) => {
-                let part = crate::Append { at: first(&def), batch: batch(), expected_end: None };
+                let part =
+                    crate::Append { at: first(&def), batch: batch(), expected_end: None, foreign: None };
                 acks.push(rig.shared.append(permit, vec![part]));
             }
             Err(error) => break error,

@@ -107,7 +107,8 @@ pub async fn a_keyed_write_that_was_cut_off_is_completed(log: Arc<dyn Log>) {
             builder.push_versioned(&record.event, record.version);
         }
         let batch = builder.finish(Compression::None).unwrap();
-        let append = Append { at: StreamPartition::new(stream.id, torn), batch, expected_end: None };
+        let append =
+            Append { at: StreamPartition::new(stream.id, torn), batch, expected_end: None, foreign: None };
         let permit = world.log.reserve(1 << 16).await.unwrap();
         world.log.append(permit, vec![append]).await.unwrap();
     }

@@ -118,7 +118,7 @@ async fn append_directly(log: &Arc<dyn Log>, at: StreamPartition, events: &[(&st
     }
     let batch = builder.finish(Compression::None).unwrap();
     let permit = log.reserve(1 << 16).await.unwrap();
-    log.append(permit, vec![Append { at, batch, expected_end: None }]).await.unwrap();
+    log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }]).await.unwrap();
 }
 
 /// Events that others append, with or without versions, count; appends that meet them are tried again.

@@ -234,7 +234,10 @@ impl Harness {
         let at = StreamPartition::new(self.parked.id, PartitionId(0));
         let batch = batch.finish(Compression::None).unwrap();
         let permit = self.log.try_reserve(0).unwrap();
-        self.log.append(permit, vec![Append { at, batch, expected_end: None }]).wait().unwrap();
+        self.log
+            .append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])
+            .wait()
+            .unwrap();
     }
 
     /// A person decides about a parked event.

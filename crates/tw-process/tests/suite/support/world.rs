@@ -39,7 +39,7 @@ pub fn append(log: &dyn Log, stream: &StreamDef, partition: u32, samples: &[Samp
     let at = StreamPartition::new(stream.id, PartitionId(partition));
     let batch = batch.finish(Compression::Lz4).unwrap();
     let permit = pollster::block_on(log.reserve(batch.bytes())).unwrap();
-    let append = log.append(permit, vec![Append { at, batch, expected_end: None }]);
+    let append = log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }]);
     let placed = pollster::block_on(append).unwrap();
     placed[0].base_offset.0
 }

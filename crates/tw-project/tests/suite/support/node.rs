@@ -218,7 +218,10 @@ impl Node {
         });
         let batch = batch.finish(Compression::None).unwrap();
         let permit = pollster::block_on(self.log.reserve(batch.bytes())).unwrap();
-        pollster::block_on(self.log.append(permit, vec![Append { at, batch, expected_end: None }])).unwrap();
+        pollster::block_on(
+            self.log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }]),
+        )
+        .unwrap();
     }
 
     /// Appends an event, to the partition of its subject.
