@@ -22,7 +22,7 @@ use tw_log::{
     Ack, Append, Bounds, BoxFuture, CONFIG_PARTITION, Definition, Error, Log, NewStream, Permit, Result,
     Signal, Streams, check_append, check_trim,
 };
-use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
+use tw_types::{Offset, RegionId, StreamDef, StreamName, StreamPartition};
 use tw_wire::Block;
 
 /// How long to wait before a writer's name is taken once more.
@@ -182,6 +182,10 @@ impl Drop for KafkaLog {
 }
 
 impl Log for KafkaLog {
+    fn region(&self) -> RegionId {
+        self.shared.options.region
+    }
+
     fn streams(&self) -> Arc<Streams> {
         self.shared.streams()
     }

@@ -54,7 +54,7 @@ use std::path::Path;
 use std::sync::Arc;
 use threads::Threads;
 use tw_env::Env;
-use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
+use tw_types::{Offset, RegionId, StreamDef, StreamName, StreamPartition};
 use tw_wire::Block;
 
 /// A log in a folder of this machine. See the module's text.
@@ -111,6 +111,10 @@ impl std::fmt::Debug for EmbeddedLog {
 }
 
 impl Log for EmbeddedLog {
+    fn region(&self) -> RegionId {
+        self.shared.options.region
+    }
+
     fn streams(&self) -> Arc<Streams> {
         self.shared.streams.read().clone()
     }

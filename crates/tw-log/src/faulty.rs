@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
+use tw_types::{Offset, RegionId, StreamDef, StreamName, StreamPartition};
 use tw_wire::Block;
 
 /// What becomes of an append.
@@ -91,6 +91,10 @@ impl FaultyLog {
 }
 
 impl Log for FaultyLog {
+    fn region(&self) -> RegionId {
+        self.log.region()
+    }
+
     fn streams(&self) -> Arc<Streams> {
         self.log.streams()
     }

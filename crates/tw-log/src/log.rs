@@ -20,6 +20,9 @@ use tw_wire::{Batch, Block};
 /// Versions of subjects (the other half of LOG-2) and expected versions (LOG-3) are the event store's, which works on
 /// any engine.
 pub trait Log: Send + Sync + 'static {
+    /// The region whose log this is: what is accepted here is of this origin.
+    fn region(&self) -> RegionId;
+
     /// The streams as they are defined now.
     fn streams(&self) -> Arc<Streams>;
 

@@ -156,6 +156,10 @@ impl State {
 }
 
 impl Log for MemoryLog {
+    fn region(&self) -> RegionId {
+        REGION
+    }
+
     fn streams(&self) -> Arc<Streams> {
         self.state.lock().streams.clone()
     }

@@ -35,6 +35,7 @@ mod partition;
 mod pending;
 mod pool;
 mod read;
+mod received;
 mod repeat;
 mod submit;
 mod sync;
@@ -45,6 +46,7 @@ pub use error::Error;
 pub use options::Options;
 pub use pending::{Appended, AppendedEvent, Pending};
 pub use read::{Filter, Page};
+pub use received::Mark;
 pub use write::{KEY_BYTES_MAX, Write};
 
 use crate::{Error as LogError, Log, Signal};
@@ -243,6 +245,14 @@ impl EventStore {
         bytes_max: usize,
     ) -> Result<Page> {
         self.core.read(at, from, filter, limit, bytes_max).await
+    }
+
+    /// What other regions' events are in a partition, durable: the last one of each region and epoch, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Log`], [`Error::Index`], [`Error::DamagedIndex`].
+    pub async fn received(&self, at: StreamPartition) -> Result<Vec<Mark>> {
+        self.core.received(&self.core.partition(at)?).await
     }
 
     /// Where to read from to see what was accepted at `time` (by HLC) or later; the end, if there is nothing yet.

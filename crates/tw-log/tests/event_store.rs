@@ -12,7 +12,7 @@ mod memory {
         Arc::new(MemoryLog::new(Env::real()))
     }
 
-    tw_log::event_store_conformance!(log());
+    tw_log::event_store_conformance!(log(), regions);
 }
 
 /// With segments so small that most tests span several, and nothing in memory, so that every read goes to the disk.
@@ -32,5 +32,5 @@ mod embedded_from_disk {
         Arc::new(EmbeddedLog::open(folder.path().join("log"), options, Env::real()).unwrap())
     }
 
-    tw_log::event_store_conformance!(log(&tempfile::tempdir().unwrap()));
+    tw_log::event_store_conformance!(log(&tempfile::tempdir().unwrap()), regions);
 }

@@ -9,6 +9,7 @@ mod keys;
 mod load;
 mod reading;
 mod recovery;
+mod regions;
 mod versions;
 
 pub use duplicates::{
@@ -39,6 +40,12 @@ pub use recovery::{
     a_dropped_stream_starts_anew, appends_of_others_are_noticed, nothing_changes_when_the_index_is_lost,
     versions_go_on_after_a_restart, what_breaks_a_rule_is_refused,
 };
+pub use regions::{
+    a_place_in_time_is_found_among_events_of_other_regions,
+    events_of_another_region_and_of_this_one_are_stored_together,
+    log_2_versions_are_dense_whoever_accepted_the_events, reg_3_what_is_here_already_is_refused,
+    what_breaks_a_rule_of_regions_is_refused,
+};
 pub use versions::{
     log_2_pipelined_writes_keep_their_order, log_2_versions_are_dense_in_the_order_of_offsets,
     log_3_an_expected_version_is_the_current_one, log_3_one_of_many_writers_wins_each_version,
@@ -51,9 +58,20 @@ use tw_env::Env;
 use tw_state::{MemoryStore, Store};
 use tw_types::{Data, Event, StreamDef, StreamName};
 
-/// Makes a test of every promise. `$log` is an expression for a new, empty log: an `Arc<dyn Log>`.
+/// Makes a test of every promise. `$log` is an expression for a new, empty log: an `Arc<dyn Log>`; `regions` behind it also of those for a
+/// log that holds events of other regions.
 #[macro_export]
 macro_rules! event_store_conformance {
+    ($log:expr, regions) => {
+        $crate::event_store_conformance!($log);
+        $crate::event_store_conformance_tests!($log =>
+            a_place_in_time_is_found_among_events_of_other_regions
+            events_of_another_region_and_of_this_one_are_stored_together
+            log_2_versions_are_dense_whoever_accepted_the_events
+            reg_3_what_is_here_already_is_refused
+            what_breaks_a_rule_of_regions_is_refused
+        );
+    };
     ($log:expr) => {
         $crate::event_store_conformance_tests!($log =>
             a_dropped_stream_starts_anew

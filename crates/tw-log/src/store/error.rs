@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use tw_types::{ExpectedVersion, StreamName, Version};
+use tw_types::{ExpectedVersion, Origin, Sequence, StreamName, StreamPartition, Version};
 
 /// An operation on the event store failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,18 @@ pub enum Error {
     /// The first write with an idempotency key cannot be answered again, because its events are gone.
     #[error("the events of the first write with idempotency key `{0}` have been removed")]
     KeyGone(String),
+    /// An event of another region is in the log already (REG-3). Nothing was stored.
+    #[error(
+        "`{origin}` (region.epoch.sequence) is in partition {at} already, which has everything up to {reached}"
+    )]
+    Received {
+        /// The partition.
+        at: StreamPartition,
+        /// The first event of what was to be stored.
+        origin: Origin,
+        /// The last sequence of that region and epoch that is there, or under way.
+        reached: Sequence,
+    },
     /// An event, a key or a condition breaks a rule.
     #[error("event `{id}` cannot be stored: {reason}")]
     InvalidEvent {

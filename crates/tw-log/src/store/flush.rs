@@ -137,6 +137,8 @@ impl Core {
         for share in &*shares {
             let position = Position { end: share.sealed.end(), hlc: share.hlc };
             batch.put(self.index.positions, format::position_key(share.at()).to_vec(), position.write());
+            // They may be ahead of the position: what they speak of is durable.
+            self.index.put_marks(share.at(), &share.partition.lock().marks, &mut batch);
         }
         self.store_keys(batch)
     }

@@ -75,7 +75,7 @@ impl Index {
             let mut batch = Batch::new();
             for entry in self.state.snapshot().range(self.positions, Range::prefix(&stream.0.to_be_bytes())) {
                 let (key, _) = entry?;
-                if key.len() == format::POSITION_KEY_BYTES {
+                if matches!(key.len(), format::POSITION_KEY_BYTES | format::MARKS_KEY_BYTES) {
                     batch.remove(self.positions, key);
                 }
             }
@@ -110,6 +110,7 @@ impl Index {
     pub(super) fn forget(&self, at: StreamPartition) -> Result<()> {
         let mut batch = Batch::new();
         batch.remove(self.positions, format::position_key(at).to_vec());
+        batch.remove(self.positions, format::marks_key(at).to_vec());
         self.state.commit(batch)?;
         let Some(keyspace) = self.existing(at.stream) else { return Ok(()) };
         loop {

@@ -1,5 +1,6 @@
 //! One partition as the event store sees it.
 
+use super::received::{Mark, Marks};
 use super::{Core, Keys, Result};
 use crate::{Ack, Placed, Signal};
 use futures_util::future::{FutureExt, Map, Shared};
@@ -58,6 +59,8 @@ pub(super) struct State {
     pub(super) confirmed_hlc: Hlc,
     /// The same for the end of what is sealed.
     pub(super) sealed_hlc: Hlc,
+    /// What of other regions is in the log.
+    pub(super) marks: Marks,
     /// How much memory of the index was last reported.
     pub(super) reported_bytes: usize,
     /// The same for its windows of ids.
@@ -70,6 +73,8 @@ pub(super) struct Flight {
     pub(super) end: Offset,
     /// Which part of the append is this partition's.
     pub(super) part: usize,
+    /// What is here of another region once it has arrived.
+    pub(super) foreign: Option<Mark>,
     pub(super) ack: SharedAck,
 }
 
@@ -89,6 +94,7 @@ impl Partition {
             confirmed: Offset::ZERO,
             confirmed_hlc: Hlc::ZERO,
             sealed_hlc: Hlc::ZERO,
+            marks: Marks::default(),
             reported_bytes: 0,
             reported_window_bytes: 0,
         };
@@ -131,7 +137,9 @@ impl State {
             match flight.last_hlc(&outcome) {
                 Some(hlc) => {
                     let end = flight.end;
-                    self.flights.pop_front();
+                    if let Some(flight) = self.flights.pop_front() {
+                        self.landed(&flight);
+                    }
                     self.confirm(end, hlc);
                 }
                 None => self.broken = true,
@@ -141,8 +149,8 @@ impl State {
 
     /// An append that ends at `end` went well. So did those before it, or it would not have found its place.
     pub(super) fn arrived(&mut self, end: Offset, hlc: Hlc) {
-        while self.flights.front().is_some_and(|flight| flight.end <= end) {
-            self.flights.pop_front();
+        while let Some(flight) = self.flights.pop_front_if(|flight| flight.end <= end) {
+            self.landed(&flight);
         }
         if end > self.confirmed {
             self.confirm(end, hlc);

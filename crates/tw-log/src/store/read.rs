@@ -312,7 +312,9 @@ impl Core {
         Ok(Page { events, next })
     }
 
-    /// The first offset whose event was accepted at `time` or later.
+    /// The offset from which on all events are that were accepted at `time` or later, here or in another region; earlier ones of
+    /// other regions may be among them. Timestamps of one region rise with offsets, and one of this region is later than all before it;
+    /// one of another region may have come late, so that it says nothing of what is before it.
     pub(super) async fn offset_at(&self, at: StreamPartition, time: Timestamp) -> Result<Offset> {
         let Bounds { start, end } = self.log.bounds(at)?;
         let millis = time.nanos().div_euclid(1_000_000) + i64::from(time.nanos().rem_euclid(1_000_000) > 0);
@@ -328,8 +330,16 @@ impl Core {
                 blocks => blocks?,
             };
             match blocks.first().map(Block::header) {
+                Some(header) if header.last_hlc < wanted && header.region != self.log.region() => {
+                    match self.next_telling(at, header.end_offset(), high, wanted).await? {
+                        Some(end) => low = end,
+                        // Nothing between here and `high` tells of anything: it is decided by what is before.
+                        None if middle == low => return self.first_since(at, low, end, wanted).await,
+                        None => high = middle,
+                    }
+                }
                 Some(header) if header.last_hlc < wanted => low = header.end_offset(),
-                Some(header) if header.first_hlc < wanted => {
+                Some(header) if header.first_hlc < wanted && header.region == self.log.region() => {
                     let steps = wanted.as_u64() - header.first_hlc.as_u64();
                     return Ok(header.base_offset.plus(steps).max(low));
                 }
@@ -337,7 +347,62 @@ impl Core {
                 None => high = middle,
             }
         }
-        Ok(low)
+        self.first_since(at, low, end, wanted).await
+    }
+
+    /// Looks for a block of this region between `from` and `high` that is earlier than `wanted`: all before its end is earlier, too. None
+    /// if there is none before something that is not earlier.
+    async fn next_telling(
+        &self,
+        at: StreamPartition,
+        from: Offset,
+        high: Offset,
+        wanted: Hlc,
+    ) -> Result<Option<Offset>> {
+        let mut next = from;
+        while next < high {
+            for block in self.log.read(at, next, READ_BYTES).await? {
+                let header = block.header();
+                if header.base_offset >= high || header.last_hlc >= wanted {
+                    return Ok(None);
+                }
+                if header.region == self.log.region() {
+                    return Ok(Some(header.end_offset()));
+                }
+                next = header.end_offset();
+            }
+            yield_now().await;
+        }
+        Ok(None)
+    }
+
+    /// The first event from `from` on that was accepted at `wanted` or later; the end, if there is none.
+    async fn first_since(
+        &self,
+        at: StreamPartition,
+        from: Offset,
+        end: Offset,
+        wanted: Hlc,
+    ) -> Result<Offset> {
+        let mut next = from;
+        while next < end {
+            let blocks = match self.log.read(at, next, READ_BYTES).await {
+                Err(LogError::Trimmed { start, .. }) => {
+                    next = start;
+                    continue;
+                }
+                blocks => blocks?,
+            };
+            let Some(last) = blocks.last().map(|block| block.header().end_offset()) else { break };
+            if let Some(block) = blocks.iter().find(|block| block.header().last_hlc >= wanted) {
+                let header = block.header();
+                let steps = wanted.as_u64().saturating_sub(header.first_hlc.as_u64());
+                return Ok(header.base_offset.plus(steps).max(next));
+            }
+            next = last;
+            yield_now().await;
+        }
+        Ok(end)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::learned::Learned;
 use super::partition::{Flight, Partition, SharedAck, State, share};
 use super::pending::{Pending, PendingPart};
+use super::received::Mark;
 use super::write::{Prepared, PreparedPart};
 use super::{Core, Error, Result, keys};
 use crate::{Append, Error as LogError, Permit};
@@ -162,6 +163,9 @@ impl Core {
             }
             if !part.partition.is_current(state) {
                 return Ok(Err(Hurdle::Current(index)));
+            }
+            if let Some(foreign) = &part.foreign {
+                state.check_new(part.partition.at, foreign)?;
             }
             if learned.tell(state) {
                 self.report(state);
@@ -326,7 +330,8 @@ impl Core {
                         flight = Some(flights.len());
                         flights.push((index, accepted.base));
                         let at = part.partition.at;
-                        appends.push(Append { at, batch, expected_end: Some(accepted.base), foreign: None });
+                        let (expected_end, foreign) = (Some(accepted.base), part.foreign);
+                        appends.push(Append { at, batch, expected_end, foreign });
                     }
                     Err(error) => failed = Some(error),
                 }
@@ -373,11 +378,13 @@ impl Core {
             self.report_keys(&mut keys);
         }
         let permit = permit.take().unwrap_or_else(Permit::unlimited);
+        let mark = |append: &Append| Some(Mark::after(&append.foreign?, u64::from(append.batch.count())));
+        let marks: SmallVec<[Option<Mark>; 1]> = appends.iter().map(mark).collect();
         let ack = share(self.log.append(permit, appends));
-        for (part, (index, base)) in flights.iter().enumerate() {
+        for ((part, (index, base)), foreign) in flights.iter().enumerate().zip(marks) {
             if let Some(state) = states.get_mut(*index) {
                 let end = state.ledger.end();
-                state.flights.push_back(Flight { base: *base, end, part, ack: ack.clone() });
+                state.flights.push_back(Flight { base: *base, end, part, foreign, ack: ack.clone() });
             }
         }
         ack

@@ -71,7 +71,9 @@ impl Core {
             position = None;
         }
         let end = index::end(position);
+        let marks = self.index.marks(at)?;
         let mut state = partition.lock();
+        state.marks = marks;
         state.ledger = tw_order::Ledger::new(end);
         state.ledger.skip_to(bounds.start);
         state.stored = Some(end);
@@ -158,7 +160,11 @@ impl Core {
     }
 
     fn replay_block(&self, partition: &Partition, block: &Block, from: Offset) -> Result<()> {
-        let Decoded { events, keys: found } = decode(partition.at, block, from)?;
+        let Decoded { events, keys: mut found } = decode(partition.at, block, from)?;
+        if block.header().region != self.log.region() {
+            // They are another region's: who repeats a write there is answered there.
+            found.clear();
+        }
         if !found.is_empty() {
             let keep_ms = self.options.get().idempotency_ms;
             let oldest_ms = self.env.clock.now_ms().saturating_sub(keep_ms);
@@ -179,6 +185,7 @@ impl Core {
             self.report(&mut state);
         }
         let mut state = partition.lock();
+        self.note_origin(&mut state, block.header());
         let end = block.header().end_offset();
         state.ledger.skip_to(end);
         let last = events.last().filter(|last| last.offset.next() == end);

@@ -3,12 +3,13 @@
 use super::partition::Partition;
 use super::pool::Builders;
 use super::{Core, Error, Result, keys};
+use crate::{Error as LogError, Foreign};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
 use tw_order::{IdHash, Proposed, SubjectHash, partition_of};
 use tw_types::{EventRef, ExpectedVersion, ExtensionValue, PartitionId, StreamDef, StreamPartition};
-use tw_wire::{Batch, BatchBuilder, TEXTS_MAX};
+use tw_wire::{Batch, BatchBuilder, Run, TEXTS_MAX};
 
 /// Extension attributes whose names start so are the platform's own.
 const RESERVED: &str = "tw";
@@ -40,6 +41,8 @@ struct Part {
     def: Arc<StreamDef>,
     at: StreamPartition,
     builder: BatchBuilder,
+    /// What it is instead, if another region has accepted it.
+    run: Option<Run>,
     events: SmallVec<[Proposed; 1]>,
     expected: Vec<(String, SubjectHash, ExpectedVersion)>,
 }
@@ -102,6 +105,48 @@ impl Write {
         self.add(stream, partition, event)
     }
 
+    /// Adds events that another region has accepted, to the partition in which they are there. They keep origin and time, and get
+    /// versions of this region. They are all that the write has for this partition; events of this region may be added for others.
+    /// Ids are not looked at: what is here already is known by its origin.
+    ///
+    /// # Errors
+    /// [`Error::InvalidWrite`] when the write has something for this partition, or gets too large; [`Error::Log`] for a run that does
+    /// not read.
+    pub fn push_foreign(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, run: Run) -> Result<()> {
+        let (bytes, count) = (run.batch.bytes(), run.batch.count() as usize);
+        let stream_name = &stream.name;
+        if bytes > self.bytes_max || self.count + count > self.events_max {
+            let reason = format!(
+                "{count} events of another region with {bytes} bytes are too many for partition {partition} of stream \
+                 `{stream_name}`: take fewer at a time, or raise `write_bytes_max` and `write_events_max`"
+            );
+            return Err(Error::InvalidWrite(reason));
+        }
+        let number = self.part(stream, partition);
+        let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
+        if !part.events.is_empty() {
+            let reason = format!(
+                "it has events for partition {partition} of stream `{stream_name}` already: those of another region \
+                 need a write of their own there"
+            );
+            return Err(Error::InvalidWrite(reason));
+        }
+        let records = run.batch.records().map_err(LogError::from)?;
+        for record in records.iter().map_err(LogError::from)? {
+            let event = record.map_err(LogError::from)?.event;
+            part.events
+                .push(Proposed { subject: event.subject.map(SubjectHash::of), id: IdHash::of(event.id) });
+        }
+        part.run = Some(run);
+        self.dedup = false;
+        if self.parts.len() > 1 {
+            self.order.resize(self.count, 0);
+            self.order.resize(self.count + count, number as u32);
+        }
+        self.count += count;
+        Ok(())
+    }
+
     fn add(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, event: &EventRef<'_>) -> Result<()> {
         let bytes = check(stream, event)?;
         if self.count >= self.events_max {
@@ -120,6 +165,12 @@ impl Write {
         }
         let number = self.part(stream, partition);
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
+        if part.run.is_some() {
+            return Err(invalid(
+                event,
+                "its partition gets events of another region: put it into another write",
+            ));
+        }
         if part.builder.bytes() + bytes > bytes_max {
             return Err(too_large());
         }
@@ -213,6 +264,7 @@ impl Write {
             def: stream.clone(),
             at,
             builder,
+            run: None,
             events: SmallVec::new(),
             expected: Vec::new(),
         });
@@ -231,6 +283,11 @@ impl Write {
             return Err(Error::InvalidWrite(reason));
         }
         let keyed = self.key.is_some();
+        if keyed && self.parts.iter().any(|part| part.run.is_some()) {
+            let reason = "it has an idempotency key and events of another region, which are known by their origin: \
+                          leave the key out";
+            return Err(Error::InvalidWrite(reason.into()));
+        }
         let builders = self.builders;
         let mut parts: SmallVec<[PreparedPart; 1]> =
             self.parts.into_iter().map(|part| part.prepare(core, &builders, keyed)).collect::<Result<_>>()?;
@@ -270,8 +327,12 @@ impl Part {
         }
         // A batch that is written once more, to say its key, is compressed then.
         let compression = if keyed { tw_types::Compression::None } else { self.def.options.compression };
+        let foreign = self.run.as_ref().map(|run| Foreign { origin: run.origin, first_hlc: run.first_hlc });
         let bytes = self.builder.bytes();
-        let batch = self.builder.finish(compression)?;
+        let batch = match self.run {
+            Some(run) => run.batch,
+            None => self.builder.finish(compression)?,
+        };
         builders.put_back(self.builder, bytes);
         let (subjects, expected) =
             self.expected.into_iter().map(|(subject, hash, expected)| (subject, (hash, expected))).unzip();
@@ -279,6 +340,7 @@ impl Part {
             partition: core.partition(self.at)?,
             def: self.def,
             batch,
+            foreign,
             has_subjects: self.events.iter().any(|event| event.subject.is_some()),
             events: self.events,
             ids: OnceLock::new(),
@@ -304,6 +366,8 @@ pub(super) struct PreparedPart {
     pub(super) partition: Arc<Partition>,
     pub(super) def: Arc<StreamDef>,
     pub(super) batch: Batch,
+    /// Whence, if another region has accepted it.
+    pub(super) foreign: Option<Foreign>,
     pub(super) has_subjects: bool,
     pub(super) events: SmallVec<[Proposed; 1]>,
     /// The ids of its events, once somebody has asked for them.

@@ -8,7 +8,7 @@ use crate::{Ack, Append, Bounds, BoxFuture, Definition, Log, NewStream, Permit, 
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tw_env::sim::Sim;
-use tw_types::{Offset, StreamDef, StreamName, StreamPartition};
+use tw_types::{Offset, RegionId, StreamDef, StreamName, StreamPartition};
 use tw_wire::Block;
 
 /// A log without threads: what was appended becomes durable when [`ByHand::commit`] says so.
@@ -45,6 +45,10 @@ impl ByHand {
 }
 
 impl Log for ByHand {
+    fn region(&self) -> RegionId {
+        RegionId(0)
+    }
+
     fn streams(&self) -> Arc<Streams> {
         self.shared.streams.read().clone()
     }

@@ -6,6 +6,7 @@
 //!   partition (2) subject (16) version (8)    → earlier events from that version on, a run
 //! keyspace events/positions
 //!   stream (4) partition (4)                  → end (8) HLC of the event before the end (8)
+//!   stream (4) partition (4) 'r'              → (region (2) epoch (4) last sequence (8) its HLC (8))*, of other regions
 //!   "format"                                  → the version of the format
 //! keyspace events/keys
 //!   'k' key (16)                              → fingerprint (8) time in ms (8) (stream (4) partition (4) base (8) count (4))*
@@ -15,11 +16,14 @@
 //!
 //! Numbers are big-endian; a subject is its hash, a key is its hash. Runs are those of `tw_order::PackedRun`.
 
+use super::super::received::Mark;
 use bytes::Bytes;
 use std::ops::Bound;
 use tw_order::{KeyHash, KeyPart, KeyRecord, SubjectHash};
 use tw_state::Range;
-use tw_types::{Hlc, Offset, PartitionId, StreamId, StreamPartition, Version};
+use tw_types::{
+    Epoch, Hlc, Offset, Origin, PartitionId, RegionId, Sequence, StreamId, StreamPartition, Version,
+};
 
 /// The length of a key of a position.
 pub(crate) const POSITION_KEY_BYTES: usize = 8;
@@ -30,6 +34,42 @@ pub(crate) const RUN_KEY_BYTES: usize = 26;
 
 pub(crate) fn position_key(at: StreamPartition) -> [u8; POSITION_KEY_BYTES] {
     (u64::from(at.stream.0) << 32 | u64::from(at.partition.0)).to_be_bytes()
+}
+
+/// The length of a key of marks.
+pub(crate) const MARKS_KEY_BYTES: usize = POSITION_KEY_BYTES + 1;
+const MARK_BYTES: usize = 22;
+
+pub(crate) fn marks_key(at: StreamPartition) -> [u8; MARKS_KEY_BYTES] {
+    let mut key = [b'r'; MARKS_KEY_BYTES];
+    let (position, _) = key.split_at_mut(POSITION_KEY_BYTES);
+    position.copy_from_slice(&position_key(at));
+    key
+}
+
+pub(crate) fn write_marks(marks: impl Iterator<Item = Mark>) -> Bytes {
+    let mut out = Vec::new();
+    for Mark { origin, hlc } in marks {
+        out.extend_from_slice(&origin.region.0.to_be_bytes());
+        out.extend_from_slice(&origin.epoch.0.to_be_bytes());
+        out.extend_from_slice(&origin.sequence.0.to_be_bytes());
+        out.extend_from_slice(&hlc.as_u64().to_be_bytes());
+    }
+    Bytes::from(out)
+}
+
+pub(crate) fn read_marks(bytes: &[u8]) -> impl Iterator<Item = Mark> + '_ {
+    bytes.chunks_exact(MARK_BYTES).filter_map(|bytes| {
+        let (region, rest) = bytes.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        let origin = Origin {
+            region: RegionId(u16::from_be_bytes(*region)),
+            epoch: Epoch(u32::from_be_bytes(*epoch)),
+            sequence: Sequence(u64::from_be_bytes(*sequence)),
+        };
+        Some(Mark { origin, hlc: Hlc::from_u64(u64::from_be_bytes(rest.try_into().ok()?)) })
+    })
 }
 
 /// What all keys of a partition start with. Streams have at most 1,024 partitions.
