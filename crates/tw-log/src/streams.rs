@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_types::{
-    Compression, Data, Event, Offset, PartitionId, Schema, StreamDef, StreamId, StreamKind, StreamName,
-    StreamOptions, StreamPartition, Version,
+    Cleanup, Compression, Data, Event, Offset, PartitionId, Schema, StreamDef, StreamId, StreamKind,
+    StreamMode, StreamName, StreamOptions, StreamPartition, Version,
 };
 use tw_wire::{Batch, BatchBuilder, Block};
 
@@ -366,7 +366,29 @@ fn check(new: &NewStream) -> Result<()> {
             return invalid(format!("key column `{key}` is not declared"));
         }
     }
-    new.options.check().map_err(|invalid| Error::from((new.name.clone(), invalid)))
+    new.options.check().map_err(|invalid| Error::from((new.name.clone(), invalid)))?;
+    match not_mergeable(new) {
+        Some(reason) => invalid(reason.to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Why a stream cannot be written in several regions, if it is to be and cannot.
+fn not_mergeable(new: &NewStream) -> Option<&'static str> {
+    if new.options.mode == StreamMode::Local {
+        return None;
+    }
+    if new.name.is_system() {
+        return Some("the platform's own streams are of one region: leave its mode `local`");
+    }
+    if new.kind == StreamKind::Table {
+        return Some("the changes of a captured table belong to one database: leave its mode `local`");
+    }
+    if new.options.topic.is_some() {
+        return Some("it shows a topic that others write: leave its mode `local`");
+    }
+    (new.options.cleanup == Cleanup::Compact)
+        .then_some("the latest event of a subject is another one in each region: use the cleanup `delete`, or the mode `local`")
 }
 
 #[cfg(test)]
@@ -403,6 +425,23 @@ mod tests {
         assert!(matches!(refused, Err(Error::InvalidStream { .. })));
         assert_eq!(streams.alter(plain).unwrap().definition(), &parked);
     }
+
+    #[test]
+    fn only_streams_that_can_be_merged_are_written_in_several_regions() {
+        let streams = Streams::new();
+        let new = |kind, options| {
+            let plain = NewStream::plain(StreamName::new("s").unwrap(), 1);
+            let options = StreamOptions { mode: StreamMode::ActiveActive, ..options };
+            streams.create(NewStream { kind, options, ..plain })
+        };
+        new(StreamKind::Events, StreamOptions::default()).unwrap();
+        let compact = StreamOptions { cleanup: Cleanup::Compact, ..StreamOptions::default() };
+        for (kind, options) in [(StreamKind::Events, compact), (StreamKind::Table, StreamOptions::default())]
+        {
+            assert!(matches!(new(kind, options), Err(Error::InvalidStream { .. })));
+        }
+    }
+
     #[test]
     fn only_an_engine_that_can_show_topics_attaches_one_and_for_good() {
         let mut streams = Streams::new();

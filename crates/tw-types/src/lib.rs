@@ -31,6 +31,6 @@ pub use node::{InvalidNodeId, NodeId};
 pub use origin::{Epoch, Origin, RegionId, Sequence};
 pub use position::{Offset, PartitionId, Position, StreamPartition, Version};
 pub use schema::{Column, ColumnType, Schema, UnknownType};
-pub use stream::{Cleanup, Compression, InvalidOption, StreamDef, StreamKind, StreamOptions};
+pub use stream::{Cleanup, Compression, InvalidOption, StreamDef, StreamKind, StreamMode, StreamOptions};
 pub use time::{InvalidTimestamp, Timestamp};
 pub use token::{InvalidToken, Token};

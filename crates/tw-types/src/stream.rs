@@ -36,6 +36,31 @@ pub enum Compression {
     Lz4,
 }
 
+/// Where a stream is written, where several regions belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamMode {
+    /// Each region has a stream of its own under this name.
+    #[default]
+    Local,
+    /// In every region, and what one has accepted comes to all others. It is never refused because another region is away.
+    ActiveActive,
+}
+
+impl StreamMode {
+    /// The text under which it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::ActiveActive => "active-active",
+        }
+    }
+
+    fn is_local(&self) -> bool {
+        *self == Self::Local
+    }
+}
+
 /// The options of a stream; each but `topic` can be changed later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +81,9 @@ pub struct StreamOptions {
     /// Kafka knows such streams, and this one option cannot be changed later. None: the stream is one of the platform's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
+    /// Where it is written, where several regions belong together.
+    #[serde(skip_serializing_if = "StreamMode::is_local")]
+    pub mode: StreamMode,
 }
 
 impl Default for StreamOptions {
@@ -67,6 +95,7 @@ impl Default for StreamOptions {
             compression: Compression::Lz4,
             event_bytes_max: 1024 * 1024,
             topic: None,
+            mode: StreamMode::Local,
         }
     }
 }
@@ -151,6 +180,9 @@ mod tests {
             options.check().unwrap_err().to_string(),
             "stream option `retention_ms` is 10, outside 1000 ms and more"
         );
+        let everywhere: StreamOptions = serde_json::from_str(r#"{"mode":"active-active"}"#).unwrap();
+        assert_eq!(everywhere.mode.as_str(), "active-active");
+        assert_eq!(serde_json::to_value(&everywhere).unwrap()["mode"], "active-active");
         let options: StreamOptions = serde_json::from_str(r#"{"topic":"two words"}"#).unwrap();
         assert_eq!(options.check().unwrap_err().option, "topic");
     }

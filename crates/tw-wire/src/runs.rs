@@ -69,6 +69,7 @@ impl Block {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "test code")]
 mod tests {
     use super::*;
     use crate::Placement;

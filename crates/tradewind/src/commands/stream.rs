@@ -109,6 +109,9 @@ struct Definition {
     /// The largest event, such as 1MiB
     #[arg(long, value_parser = units::bytes)]
     event_bytes_max: Option<u64>,
+    /// Where it is written, where several regions belong together: `active-active` is in each of them
+    #[arg(long, value_parser = ["local", "active-active"])]
+    mode: Option<String>,
 }
 
 /// A value, or expressly none.
@@ -173,6 +176,7 @@ impl Definition {
         option("cleanup", self.cleanup.as_ref().map(|text| json!(text)));
         option("compression", self.compression.as_ref().map(|text| json!(text)));
         option("event_bytes_max", self.event_bytes_max.map(|bytes| json!(bytes)));
+        option("mode", self.mode.as_ref().map(|text| json!(text)));
         if !options.is_empty() {
             members.insert("options".to_owned(), Value::Object(options));
         }
@@ -284,6 +288,9 @@ async fn show(client: &Client, name: &str, context: &Context) -> Result<()> {
     let options = stream.get("options").unwrap_or(&Value::Null);
     lines.push(("compression", text(options, "compression").to_owned()));
     lines.push(("largest event", bytes(number(options, "event_bytes_max"))));
+    if let Some(mode) = options.get("mode").and_then(Value::as_str) {
+        lines.push(("written in regions", mode.to_owned()));
+    }
     match stream.get("columns").and_then(Value::as_array) {
         None => lines.push(("columns", "none declared: plain JSON".to_owned())),
         Some(columns) => {

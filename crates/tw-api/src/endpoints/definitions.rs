@@ -101,6 +101,9 @@ pub(crate) struct OptionsBody {
     /// The largest event, in bytes.
     #[schema(example = 1048576)]
     event_bytes_max: Option<u32>,
+    /// `local`, or `active-active`: written in every region.
+    #[schema(example = "local")]
+    mode: Option<String>,
 }
 
 /// A stream to define.
