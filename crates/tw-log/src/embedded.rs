@@ -52,9 +52,10 @@ use queue::{Reply, Request};
 use shared::Shared;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use threads::Threads;
 use tw_env::Env;
-use tw_types::{Offset, RegionId, StreamDef, StreamName, StreamPartition};
+use tw_types::{Hlc, Offset, RegionId, StreamDef, StreamName, StreamPartition};
 use tw_wire::Block;
 
 /// A log in a folder of this machine. See the module's text.
@@ -162,6 +163,10 @@ impl Log for EmbeddedLog {
                 }
             }
         })
+    }
+
+    fn settled(&self) -> Hlc {
+        Hlc::from_u64(self.shared.settled.load(Ordering::Acquire))
     }
 
     fn bounds(&self, at: StreamPartition) -> Result<Bounds> {

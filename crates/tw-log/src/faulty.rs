@@ -150,6 +150,10 @@ impl Log for FaultyLog {
         self.log.read(at, from, bytes_max)
     }
 
+    fn settled(&self) -> tw_types::Hlc {
+        self.log.settled()
+    }
+
     fn bounds(&self, at: StreamPartition) -> Result<Bounds> {
         self.log.bounds(at)
     }

@@ -77,6 +77,12 @@ pub trait Log: Send + Sync + 'static {
     /// [`Error::Trimmed`], [`Error::BeyondEnd`], [`Error::Damaged`], [`Error::NoPartition`], [`Error::Io`].
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>>;
 
+    /// A time before which nothing more comes: whatever this region accepted up to it can be read, and what it accepts from now on is
+    /// later, also after a restart. [`Hlc::ZERO`], which promises nothing, where an engine does not know.
+    fn settled(&self) -> Hlc {
+        Hlc::ZERO
+    }
+
     /// The range of offsets that can be read now.
     ///
     /// # Errors

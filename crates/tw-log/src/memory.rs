@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tw_env::Env;
 use tw_types::{
-    Epoch, HlcClock, Offset, Origin, PartitionId, RegionId, Sequence, StreamDef, StreamName, StreamPartition,
+    Epoch, Hlc, HlcClock, Offset, Origin, PartitionId, RegionId, Sequence, StreamDef, StreamName,
+    StreamPartition,
 };
 use tw_wire::{Block, Placement};
 
@@ -197,6 +198,10 @@ impl Log for MemoryLog {
 
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
         Box::pin(async move { self.read_now(at, from, bytes_max) })
+    }
+
+    fn settled(&self) -> Hlc {
+        self.state.lock().clock.last()
     }
 
     fn bounds(&self, at: StreamPartition) -> Result<Bounds> {

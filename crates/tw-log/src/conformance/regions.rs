@@ -82,7 +82,10 @@ pub async fn reg_2_what_is_accepted_after_an_event_of_another_region_is_later(en
     ok(take(&*log, at, &["x", "y"], 1, ahead, Some(beside)).await);
     let log = engine.reopen(log).await;
     put(&*log, at, ["after"]).await;
+    let settled = log.settled();
+    put(&*log, at, ["later"]).await;
     let (own, theirs) = by_region(read_all(&*log, at, Offset::ZERO).await);
+    assert!(own[0].hlc <= settled && settled < own[1].hlc && own[1].hlc <= log.settled());
     let told = read_all(&*log, beside, Offset::ZERO).await;
     assert_eq!(theirs[1].hlc, ahead.plus(1));
     assert!(told[0].hlc > ahead.plus(1) && own[0].hlc > told[0].hlc);

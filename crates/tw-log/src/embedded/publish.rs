@@ -10,6 +10,7 @@ use super::writer::{Writer, Written};
 use crate::{CONFIG_PARTITION, ConfigChange, Streams};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tw_types::{Offset, PartitionId, StreamDef, StreamPartition};
 use tw_wire::Block;
 
@@ -55,6 +56,7 @@ impl Writer {
         self.active.segment.add(written.placed(&blocks));
         self.create_partitions(&changes);
         self.publish_blocks(blocks);
+        self.shared.settled.store(self.known.clock.last().as_u64(), Ordering::Release);
         for record in &records {
             self.publish_record(record, &requests);
         }

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// Closed when nothing is accepted any more.
     pub(crate) permits: Permits,
+    /// The last timestamp of what is published, as an integer.
+    pub(crate) settled: AtomicU64,
     /// Whether the last append found no room.
     full: AtomicBool,
     /// Held as long as the log is open.
@@ -105,6 +107,7 @@ impl Shared {
             untidy: Signal::default(),
             buffers: Arc::default(),
             counts: Counts::default(),
+            settled: AtomicU64::new(0),
             full: AtomicBool::new(false),
             _lock: recovered.lock,
         }

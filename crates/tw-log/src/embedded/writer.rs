@@ -74,6 +74,7 @@ impl Writer {
         live: BTreeMap<SegmentId, SegmentEntry>,
     ) -> Self {
         let tail = super::publish::Tail::default();
+        shared.settled.store(known.clock.last().as_u64(), Ordering::Release);
         let builder = BatchBuilder::new();
         Self { shared, known, active, live, tail, patient: false, builder, failed: None }
     }

@@ -43,8 +43,8 @@ pub use recovery::{
 pub use regions::{
     a_place_in_time_is_found_among_events_of_other_regions,
     events_of_another_region_and_of_this_one_are_stored_together,
-    log_2_versions_are_dense_whoever_accepted_the_events, reg_3_what_is_here_already_is_refused,
-    what_breaks_a_rule_of_regions_is_refused,
+    log_2_versions_are_dense_whoever_accepted_the_events, reg_3_runs_of_several_regions_are_stored_together,
+    reg_3_what_is_here_already_is_refused, what_breaks_a_rule_of_regions_is_refused,
 };
 pub use versions::{
     log_2_pipelined_writes_keep_their_order, log_2_versions_are_dense_in_the_order_of_offsets,
@@ -68,6 +68,7 @@ macro_rules! event_store_conformance {
             a_place_in_time_is_found_among_events_of_other_regions
             events_of_another_region_and_of_this_one_are_stored_together
             log_2_versions_are_dense_whoever_accepted_the_events
+            reg_3_runs_of_several_regions_are_stored_together
             reg_3_what_is_here_already_is_refused
             what_breaks_a_rule_of_regions_is_refused
         );

@@ -5,7 +5,7 @@
 //! the key, with commas between. So the key is in the log exactly when the events are, and a replay finds it.
 
 use super::Result;
-use super::write::PreparedPart;
+use super::write::{Content, PreparedPart};
 use tw_order::{KeyHash, KeyPart, KeyRecord};
 use tw_types::{Compression, Data, EventRef, Extension, ExtensionValue, StoredRef, StreamPartition};
 use tw_wire::{Batch, BatchBuilder};
@@ -29,13 +29,16 @@ pub(super) fn prepare(text: String, parts: &mut [PreparedPart]) -> Result<Key> {
         // By name: a stream that was dropped and created anew has another number.
         hasher.update(part.def.name.as_str().as_bytes());
         hasher.update(&part.partition.at.partition.0.to_le_bytes());
-        for record in part.batch.records()?.iter()? {
+        let Content::Own(batch) = &part.content else { continue };
+        for record in batch.records()?.iter()? {
             feed(&mut hasher, &record?.event);
         }
     }
     let key = Key { hash: KeyHash::of(&text), text, fingerprint: hasher.digest() };
     for part in parts {
-        part.batch = rewrite(&part.batch, part.def.options.compression, Some(&key), |_| true)?;
+        if let Content::Own(batch) = &mut part.content {
+            *batch = rewrite(batch, part.def.options.compression, Some(&key), |_| true)?;
+        }
     }
     Ok(key)
 }

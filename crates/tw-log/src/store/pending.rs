@@ -7,6 +7,7 @@ use crate::Placed;
 use futures_util::ready;
 use smallvec::SmallVec;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,8 +29,8 @@ pub struct Pending {
 
 /// What is known of the share of one partition.
 pub(super) enum PendingPart {
-    /// It was accepted; `flight` is its place in the append, if it has events that were not there already.
-    New { accepted: Accepted, flight: Option<usize> },
+    /// It was accepted; `flight` are its places in the append, if it has events that were not there already.
+    New { accepted: Accepted, flight: Option<Range<usize>> },
     /// An earlier write with the same key was answered this.
     Answered(Vec<AppendedEvent>),
 }
@@ -64,9 +65,11 @@ impl Pending {
     fn arrived(&self, placed: &[Placed]) {
         for (partition, part) in self.partitions.iter().zip(&self.parts) {
             if let PendingPart::New { accepted, flight: Some(flight) } = part
-                && let Some(placed) = placed.get(*flight).filter(|placed| placed.base_offset == accepted.base)
+                && let Some(placed) = placed.get(flight.clone())
+                && placed.first().is_some_and(|placed| placed.base_offset == accepted.base)
+                && let Some(last) = placed.last()
             {
-                partition.lock().arrived(placed.end(), placed.first_hlc.plus(u64::from(placed.count) - 1));
+                partition.lock().arrived(last.end(), last.first_hlc.plus(u64::from(last.count) - 1));
             }
         }
     }
@@ -95,7 +98,7 @@ impl PendingPart {
         let position = |offset| Position { partition: at.partition, offset };
         match self {
             Self::New { accepted, flight } => {
-                let placed = flight.and_then(|flight| placed.get(flight));
+                let placed = flight.as_ref().and_then(|flight| placed.get(flight.start));
                 let base = placed.map_or(accepted.base, |placed| placed.base_offset);
                 let mut duplicates = accepted.duplicates.iter().peekable();
                 let mut versions = accepted.versions.iter().zip(0..);

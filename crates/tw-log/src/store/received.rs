@@ -9,8 +9,8 @@ use crate::Foreign;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_state::Batch;
-use tw_types::{Epoch, Hlc, Origin, RegionId, Sequence};
-use tw_wire::BlockHeader;
+use tw_types::{Epoch, Hlc, Origin, RegionId, Sequence, StreamPartition};
+use tw_wire::{BlockHeader, Run};
 
 /// How much of one epoch of another region is here in a partition: everything up to this event that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,11 @@ pub struct Mark {
 pub(super) struct Marks(BTreeMap<(RegionId, Epoch), (Sequence, Hlc)>);
 
 impl Mark {
+    fn of(run: &Run) -> Self {
+        let foreign = Foreign { origin: run.origin, first_hlc: run.first_hlc };
+        Self::after(&foreign, u64::from(run.batch.count()))
+    }
+
     /// The mark after `count` events that begin there.
     pub(super) fn after(foreign: &Foreign, count: u64) -> Self {
         let Origin { sequence, .. } = foreign.origin;
@@ -66,15 +71,19 @@ impl State {
         }
     }
 
-    /// Refuses events of another region that are here, or under way.
-    pub(super) fn check_new(&self, at: tw_types::StreamPartition, foreign: &Foreign) -> Result<()> {
-        let Origin { region, epoch, sequence } = foreign.origin;
-        let under_way = self.flights.iter().filter_map(|flight| flight.foreign);
-        let of_epoch = under_way.filter(|mark| (mark.origin.region, mark.origin.epoch) == (region, epoch));
-        let last = of_epoch.map(|mark| mark.origin.sequence).max();
-        let reached = last.unwrap_or_default().max(self.marks.last(foreign.origin));
-        if sequence <= reached {
-            return Err(Error::Received { at, origin: foreign.origin, reached });
+    /// Refuses events of other regions that are here, or under way, or twice among these.
+    pub(super) fn check_new(&self, at: StreamPartition, runs: &[Run]) -> Result<()> {
+        for (index, run) in runs.iter().enumerate() {
+            let Origin { region, epoch, sequence } = run.origin;
+            let before = runs.get(..index).unwrap_or_default().iter().map(Mark::of);
+            let under_way = self.flights.iter().filter_map(|flight| flight.foreign).chain(before);
+            let of_epoch =
+                under_way.filter(|mark| (mark.origin.region, mark.origin.epoch) == (region, epoch));
+            let last = of_epoch.map(|mark| mark.origin.sequence).max();
+            let reached = last.unwrap_or_default().max(self.marks.last(run.origin));
+            if sequence <= reached {
+                return Err(Error::Received { at, origin: run.origin, reached });
+            }
         }
         Ok(())
     }
@@ -100,7 +109,7 @@ impl Core {
 
 impl super::index::Index {
     /// The marks of a partition as they are stored.
-    pub(super) fn marks(&self, at: tw_types::StreamPartition) -> Result<Marks> {
+    pub(super) fn marks(&self, at: StreamPartition) -> Result<Marks> {
         let stored = self.state.get(self.positions, &format::marks_key(at))?;
         let mut marks = Marks::default();
         stored.iter().flat_map(|bytes| format::read_marks(bytes)).for_each(|mark| marks.raise(mark));
@@ -108,7 +117,7 @@ impl super::index::Index {
     }
 
     /// Stores marks, if there are any.
-    pub(super) fn put_marks(&self, at: tw_types::StreamPartition, marks: &Marks, batch: &mut Batch) {
+    pub(super) fn put_marks(&self, at: StreamPartition, marks: &Marks, batch: &mut Batch) {
         if !marks.0.is_empty() {
             batch.put(self.positions, format::marks_key(at).to_vec(), format::write_marks(marks.iter()));
         }

@@ -4,16 +4,17 @@ use super::learned::Learned;
 use super::partition::{Flight, Partition, SharedAck, State, share};
 use super::pending::{Pending, PendingPart};
 use super::received::Mark;
-use super::write::{Prepared, PreparedPart};
+use super::write::{Content, Prepared, PreparedPart};
 use super::{Core, Error, Result, keys};
-use crate::{Append, Error as LogError, Permit};
+use crate::{Append, Error as LogError, Foreign, Permit};
 use parking_lot::MutexGuard;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 use tw_order::{
     Accepted, Fact, KeyDecision, KeyPart, KeyRecord, Load, Obstacle, Plan, Request, Stop, Suspect,
 };
 use tw_types::Offset;
+use tw_wire::{Batch, Run};
 
 /// The locks of a write's partitions.
 type States<'a> = SmallVec<[MutexGuard<'a, State>; 1]>;
@@ -60,7 +61,8 @@ struct KnownKey {
 impl Core {
     /// Gives a write its place in the log. It is accepted when this returns, not yet durable.
     pub(super) async fn submit(self: &Arc<Self>, write: &Prepared) -> Result<Pending> {
-        let bytes = write.parts.iter().map(|part| part.batch.bytes() + part.events.len() * VERSION_BYTES_MAX);
+        let bytes =
+            write.parts.iter().map(|part| part.content.bytes() + part.events.len() * VERSION_BYTES_MAX);
         let mut permit = Some(self.log.reserve(bytes.sum()).await?);
         let mut learned: SmallVec<[Learned; 1]> = write.parts.iter().map(|_| Learned::default()).collect();
         let mut key = None;
@@ -164,8 +166,8 @@ impl Core {
             if !part.partition.is_current(state) {
                 return Ok(Err(Hurdle::Current(index)));
             }
-            if let Some(foreign) = &part.foreign {
-                state.check_new(part.partition.at, foreign)?;
+            if let Content::Foreign(runs) = &part.content {
+                state.check_new(part.partition.at, runs)?;
             }
             if learned.tell(state) {
                 self.report(state);
@@ -325,13 +327,17 @@ impl Core {
             bases.push((index, accepted.base));
             let mut flight = None;
             if accepted.base < state.ledger.end() {
-                match batch(write, part, &accepted) {
-                    Ok(batch) => {
-                        flight = Some(flights.len());
-                        flights.push((index, accepted.base));
-                        let at = part.partition.at;
-                        let (expected_end, foreign) = (Some(accepted.base), part.foreign);
-                        appends.push(Append { at, batch, expected_end, foreign });
+                match batches(write, part, &accepted) {
+                    Ok(batches) => {
+                        let first = flights.len();
+                        let mut base = accepted.base;
+                        for (batch, foreign) in batches {
+                            flights.push((index, base));
+                            let (at, expected_end) = (part.partition.at, Some(base));
+                            base = base.plus(u64::from(batch.count()));
+                            appends.push(Append { at, batch, expected_end, foreign });
+                        }
+                        flight = Some(first..flights.len());
                     }
                     Err(error) => failed = Some(error),
                 }
@@ -378,12 +384,13 @@ impl Core {
             self.report_keys(&mut keys);
         }
         let permit = permit.take().unwrap_or_else(Permit::unlimited);
-        let mark = |append: &Append| Some(Mark::after(&append.foreign?, u64::from(append.batch.count())));
-        let marks: SmallVec<[Option<Mark>; 1]> = appends.iter().map(mark).collect();
+        let count = |append: &Append| u64::from(append.batch.count());
+        let mark = |append: &Append| Some(Mark::after(&append.foreign?, count(append)));
+        let arrivals: SmallVec<[_; 1]> = appends.iter().map(|append| (count(append), mark(append))).collect();
         let ack = share(self.log.append(permit, appends));
-        for ((part, (index, base)), foreign) in flights.iter().enumerate().zip(marks) {
+        for ((part, (index, base)), (count, foreign)) in flights.iter().enumerate().zip(arrivals) {
             if let Some(state) = states.get_mut(*index) {
-                let end = state.ledger.end();
+                let end = base.plus(count);
                 state.flights.push_back(Flight { base: *base, end, part, foreign, ack: ack.clone() });
             }
         }
@@ -412,16 +419,35 @@ fn hurdle(index: usize, part: &PreparedPart, obstacle: Obstacle) -> Result<Hurdl
     })
 }
 
+/// Batches, each with whence it comes if that is another region.
+type Batches = SmallVec<[(Batch, Option<Foreign>); 1]>;
+
+/// What is appended of a part, with its versions.
+fn batches(write: &Prepared, part: &PreparedPart, accepted: &Accepted) -> Result<Batches> {
+    let runs = match &part.content {
+        Content::Own(own) => return Ok(smallvec![(batch(write, part, own, accepted)?, None)]),
+        Content::Foreign(runs) => runs,
+    };
+    let mut versions = accepted.versions.iter().copied();
+    let batch = |run: &Run| {
+        let versions: Vec<_> = versions.by_ref().take(run.batch.count() as usize).collect();
+        let foreign = Some(Foreign { origin: run.origin, first_hlc: run.first_hlc });
+        let batch = run.batch.clone();
+        Ok((if part.has_subjects { batch.with_versions(versions)? } else { batch }, foreign))
+    };
+    runs.iter().map(batch).collect()
+}
+
 /// The batch of the events that are stored, with their versions.
-fn batch(write: &Prepared, part: &PreparedPart, accepted: &Accepted) -> Result<tw_wire::Batch> {
+fn batch(write: &Prepared, part: &PreparedPart, own: &Batch, accepted: &Accepted) -> Result<Batch> {
     let batch = if accepted.duplicates.is_empty() {
-        part.batch.clone()
+        own.clone()
     } else {
         let duplicate = |index: usize| {
             accepted.duplicates.binary_search_by_key(&(index as u32), |duplicate| duplicate.index).is_ok()
         };
         let compression = part.def.options.compression;
-        keys::rewrite(&part.batch, compression, write.key.as_ref(), |index| !duplicate(index))?
+        keys::rewrite(own, compression, write.key.as_ref(), |index| !duplicate(index))?
     };
     if !part.has_subjects {
         return Ok(batch);

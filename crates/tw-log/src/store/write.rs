@@ -3,7 +3,7 @@
 use super::partition::Partition;
 use super::pool::Builders;
 use super::{Core, Error, Result, keys};
-use crate::{Error as LogError, Foreign};
+use crate::Error as LogError;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
@@ -41,8 +41,8 @@ struct Part {
     def: Arc<StreamDef>,
     at: StreamPartition,
     builder: BatchBuilder,
-    /// What it is instead, if another region has accepted it.
-    run: Option<Run>,
+    /// What it is instead, if other regions have accepted it.
+    runs: Vec<Run>,
     events: SmallVec<[Proposed; 1]>,
     expected: Vec<(String, SubjectHash, ExpectedVersion)>,
 }
@@ -106,7 +106,7 @@ impl Write {
     }
 
     /// Adds events that another region has accepted, to the partition in which they are there. They keep origin and time, and get
-    /// versions of this region. They are all that the write has for this partition; events of this region may be added for others.
+    /// versions of this region. Events of this region may be added for other partitions, not for this one.
     /// Ids are not looked at: what is here already is known by its origin.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Write {
         }
         let number = self.part(stream, partition);
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
-        if !part.events.is_empty() {
+        if part.runs.is_empty() && !part.events.is_empty() {
             let reason = format!(
                 "it has events for partition {partition} of stream `{stream_name}` already: those of another region \
                  need a write of their own there"
@@ -137,7 +137,7 @@ impl Write {
             part.events
                 .push(Proposed { subject: event.subject.map(SubjectHash::of), id: IdHash::of(event.id) });
         }
-        part.run = Some(run);
+        part.runs.push(run);
         self.dedup = false;
         if self.parts.len() > 1 {
             self.order.resize(self.count, 0);
@@ -165,7 +165,7 @@ impl Write {
         }
         let number = self.part(stream, partition);
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
-        if part.run.is_some() {
+        if !part.runs.is_empty() {
             return Err(invalid(
                 event,
                 "its partition gets events of another region: put it into another write",
@@ -264,7 +264,7 @@ impl Write {
             def: stream.clone(),
             at,
             builder,
-            run: None,
+            runs: Vec::new(),
             events: SmallVec::new(),
             expected: Vec::new(),
         });
@@ -283,7 +283,7 @@ impl Write {
             return Err(Error::InvalidWrite(reason));
         }
         let keyed = self.key.is_some();
-        if keyed && self.parts.iter().any(|part| part.run.is_some()) {
+        if keyed && self.parts.iter().any(|part| !part.runs.is_empty()) {
             let reason = "it has an idempotency key and events of another region, which are known by their origin: \
                           leave the key out";
             return Err(Error::InvalidWrite(reason.into()));
@@ -327,11 +327,11 @@ impl Part {
         }
         // A batch that is written once more, to say its key, is compressed then.
         let compression = if keyed { tw_types::Compression::None } else { self.def.options.compression };
-        let foreign = self.run.as_ref().map(|run| Foreign { origin: run.origin, first_hlc: run.first_hlc });
         let bytes = self.builder.bytes();
-        let batch = match self.run {
-            Some(run) => run.batch,
-            None => self.builder.finish(compression)?,
+        let content = if self.runs.is_empty() {
+            Content::Own(self.builder.finish(compression)?)
+        } else {
+            Content::Foreign(self.runs)
         };
         builders.put_back(self.builder, bytes);
         let (subjects, expected) =
@@ -339,8 +339,7 @@ impl Part {
         Ok(PreparedPart {
             partition: core.partition(self.at)?,
             def: self.def,
-            batch,
-            foreign,
+            content,
             has_subjects: self.events.iter().any(|event| event.subject.is_some()),
             events: self.events,
             ids: OnceLock::new(),
@@ -361,13 +360,38 @@ pub(super) struct Prepared {
     pub(super) dedup: bool,
 }
 
+/// The events of a part.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Accepted here.
+    Own(Batch),
+    /// Accepted by other regions: each run is an append of its own.
+    Foreign(Vec<Run>),
+}
+
+impl Content {
+    /// How many bytes its blocks will have, without versions.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Own(batch) => batch.bytes(),
+            Self::Foreign(runs) => runs.iter().map(|run| run.batch.bytes()).sum(),
+        }
+    }
+
+    /// What is accepted here of it.
+    pub(super) fn own(&self) -> Option<&Batch> {
+        match self {
+            Self::Own(batch) => Some(batch),
+            Self::Foreign(_) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct PreparedPart {
     pub(super) partition: Arc<Partition>,
     pub(super) def: Arc<StreamDef>,
-    pub(super) batch: Batch,
-    /// Whence, if another region has accepted it.
-    pub(super) foreign: Option<Foreign>,
+    pub(super) content: Content,
     pub(super) has_subjects: bool,
     pub(super) events: SmallVec<[Proposed; 1]>,
     /// The ids of its events, once somebody has asked for them.
@@ -381,7 +405,8 @@ impl PreparedPart {
     /// The id of an event.
     pub(super) fn id(&self, index: usize) -> &str {
         // The batch was made here: it reads.
-        let ids = self.ids.get_or_init(|| keys::ids(&self.batch).unwrap_or_default());
+        let ids = || self.content.own().and_then(|batch| keys::ids(batch).ok());
+        let ids = self.ids.get_or_init(|| ids().unwrap_or_default());
         ids.get(index).map(String::as_str).unwrap_or_default()
     }
 }

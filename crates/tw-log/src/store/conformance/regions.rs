@@ -40,7 +40,7 @@ impl Other {
         self.sequence += events.len() as u64;
         // Its next events come later.
         self.hlc = self.hlc.plus(events.len() as u64 + (7 << 16));
-        block.runs(0, Compression::None).unwrap().remove(0)
+        block.runs(0..u32::MAX, Compression::None).unwrap().remove(0)
     }
 
     /// What is here once all that it has accepted is.
@@ -151,6 +151,41 @@ pub async fn events_of_another_region_and_of_this_one_are_stored_together(log: A
     let told = StreamPartition::new(beside.id, PartitionId(0));
     let told = store.read(told, Offset::ZERO, &Filter::default(), 9, 1 << 20).await.unwrap();
     assert_eq!(told.events.len(), 1);
+}
+
+/// Several runs of one partition, of several regions, are one step.
+pub async fn reg_3_runs_of_several_regions_are_stored_together(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let at = StreamPartition::new(stream.id, PartitionId(0));
+    let (mut one, mut two) = (Other::new(3, hour_ago(&world)), Other::new(4, hour_ago(&world)));
+    let store = world.store();
+    append(&store, &stream, &[("a", "0")]).await.unwrap();
+    let runs = [
+        one.accepts(&[("a", "1"), ("b", "1")]),
+        two.accepts(&[("a", "2")]),
+        one.accepts(&[("b", "2"), ("a", "3")]),
+    ];
+    let taken = |order: &[usize]| {
+        let mut write = store.write();
+        for index in order {
+            write.push_foreign(&stream, PartitionId(0), runs[*index].clone()).unwrap();
+        }
+        write
+    };
+    for twice in [&[0, 0][..], &[0, 2, 1, 0], &[2, 0]] {
+        assert!(matches!(store.append(taken(twice)).await, Err(Error::Received { .. })), "{twice:?}");
+    }
+    let stored = store.append(taken(&[0, 1, 2])).await.unwrap();
+    assert_eq!(versions(&stored), [2, 1, 3, 2, 4]);
+    let offsets: Vec<u64> = stored.events.iter().map(|event| event.position.offset.0).collect();
+    assert_eq!(offsets, [1, 2, 3, 4, 5]);
+    assert_eq!(store.received(at).await.unwrap(), [one.mark(), two.mark()]);
+    assert_eq!(versions(&append(&store, &stream, &[("a", "4")]).await.unwrap()), [5]);
+    drop(store);
+    world.lose_index();
+    assert_eq!(world.store().version(stream.id, "b").await.unwrap(), Version(2));
+    assert_eq!(world.store().received(at).await.unwrap(), [one.mark(), two.mark()]);
 }
 
 /// What cannot be is refused with a reason, and leaves no trace.
