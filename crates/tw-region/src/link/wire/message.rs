@@ -1,0 +1,177 @@
+//! The bodies in JSON. A reader ignores fields that it does not know, so that later versions can add some.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use tw_merge::Seen;
+use tw_types::{Epoch, Hlc, PartitionId, RegionId, Sequence};
+
+/// The protocols that a side speaks, both inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protocols {
+    /// The lowest one.
+    pub min: u16,
+    /// The highest one.
+    pub max: u16,
+}
+
+/// Who speaks, and what it replicates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// What it speaks.
+    pub protocols: Protocols,
+    /// Its number.
+    pub region: RegionId,
+    /// Its name for people.
+    pub name: String,
+    /// Which copy of the software with its data this is: a number that each installation draws once. In hex.
+    #[serde(with = "hex128")]
+    pub installation: u128,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// Its wall clock, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// What it replicates. A stream's place in this list is its index in frames that this side sends.
+    pub streams: Vec<Stream>,
+}
+
+/// A stream that a region replicates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Its name, the same in every region.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// What kind of stream it is.
+    pub kind: String,
+    /// How it is replicated.
+    pub mode: String,
+    /// A hash of the schema, in hex; 0 without one.
+    #[serde(with = "hex64")]
+    pub schema_hash: u64,
+}
+
+/// Why there will be no link; the connection ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// A word that is never renamed.
+    pub code: String,
+    /// What is wrong.
+    pub text: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// R asks for what comes after what it has. A partition that was pulled before begins anew there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pull {
+    /// At most [`super::ENTRIES_MAX`]. Of a partition one for each epoch of which R has something, in rising order, next to each other; one with
+    /// sequence 0 if there is none.
+    pub entries: Vec<Pulled>,
+}
+
+/// What R has of one epoch of P in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulled {
+    /// The name of the stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The region of origin; in protocol 1 that of P.
+    pub region: RegionId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The last sequence that R has; 0: none.
+    pub after: Sequence,
+    /// Its timestamp, by which P finds out whether both have the same events.
+    pub after_hlc: Hlc,
+}
+
+/// R takes so many bytes of blocks more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// To be added to what is left.
+    pub bytes: u64,
+}
+
+/// What R has now, so that P knows what others lack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Have {
+    /// R's wall clock, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// The last event of each region that is in R's log.
+    #[serde(deserialize_with = "seen")]
+    pub latest: Seen,
+}
+
+/// P's log has nothing left between what it sent last and `last`, inclusive: compaction or retention removed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// The stream, as the index in P's [`Hello::streams`].
+    pub stream: u32,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The region of origin; in protocol 1 that of P.
+    pub region: RegionId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The last sequence that is gone.
+    pub last: Sequence,
+    /// Its timestamp, or if that is gone as well, the one before the first event that is left.
+    pub hlc: Hlc,
+}
+
+/// What P says of itself now and then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Its wall clock, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// Everything that P accepted up to here, inclusive, in the partitions that R pulled, was sent before this frame, and
+    /// nothing more comes. [`Hlc::ZERO`]: it promises nothing.
+    pub until: Hlc,
+    /// Up to when everything of each other region is in P's log.
+    #[serde(deserialize_with = "seen")]
+    pub seen: Seen,
+    /// At most [`super::ENTRIES_MAX`]: what is not as in the heartbeats before this one on the connection, or was pulled since.
+    pub epochs: Vec<Epochs>,
+}
+
+/// The epochs of P in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epochs {
+    /// The stream, as the index in P's [`Hello::streams`].
+    pub stream: u32,
+    /// The partition.
+    pub partition: PartitionId,
+    /// All epochs that P has had, in rising order, each with its last sequence (0: none). All but the last have ended there for good.
+    pub epochs: Vec<(Epoch, Sequence)>,
+}
+
+/// A region that is named with no time is one that is not named.
+fn seen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Seen, D::Error> {
+    Ok(BTreeMap::<RegionId, Hlc>::deserialize(deserializer)?.into_iter().collect())
+}
+
+macro_rules! hex {
+    ($module:ident, $inner:ty, $digits:literal) => {
+        mod $module {
+            use super::{Deserialize, Deserializer, Serializer};
+            use serde::de::Error;
+
+            pub(super) fn serialize<S: Serializer>(value: &$inner, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&format_args!(concat!("{:0", $digits, "x}"), value))
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<$inner, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let is_hex = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+                let value = <$inner>::from_str_radix(&text, 16).ok().filter(|_| is_hex);
+                value
+                    .ok_or_else(|| D::Error::custom(concat!("not a number of 1 to ", $digits, " hex digits")))
+            }
+        }
+    };
+}
+hex!(hex128, u128, "32");
+hex!(hex64, u64, "16");
