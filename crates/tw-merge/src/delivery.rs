@@ -184,6 +184,37 @@ impl Delivery {
         Ok(())
     }
 
+    /// What a step has stored of [`Delivery::latest`] in this region's log, told at the start: everything of those regions up to there is
+    /// here, although no partition says so yet. Without it, what depends on a region that is cut off would wait for its next
+    /// heartbeat. Only for a log in which the blocks of a step and that vector are stored at once.
+    pub fn resume(&mut self, stored: &Seen) {
+        for (region, until) in stored.iter().filter(|(region, _)| *region != self.me) {
+            if let Some(of) = self.regions.get_mut(&region) {
+                of.floor = of.floor.max(until);
+                of.latest = of.latest.max(until);
+                of.settle();
+            }
+        }
+    }
+
+    /// A partition of a region that begins to be received only now, or again, although the region has said more already: all of it up
+    /// to `since` (inclusive) is here. What was seen of the region falls back to that until the rest has come, so that whatever is
+    /// appended from now on is in order again.
+    ///
+    /// # Errors
+    /// [`Error::Regions`], [`Error::Partitions`].
+    pub fn reopen(&mut self, region: RegionId, at: StreamPartition, since: Hlc) -> Result<(), Error> {
+        let of = self.room_for(region)?;
+        let floor = std::mem::take(&mut of.floor);
+        of.slots.values_mut().for_each(|slot| slot.known = slot.known.max(floor));
+        let slot = of.slots.entry(at).or_default();
+        if slot.head.is_none() {
+            slot.known = since;
+        }
+        of.settle();
+        Ok(())
+    }
+
     /// A partition is gone (its stream was removed, or a restored region has all of itself again): it holds nothing up any more.
     pub fn remove(&mut self, region: RegionId, at: StreamPartition) {
         if let Some(of) = self.regions.get_mut(&region) {
@@ -265,15 +296,27 @@ impl Delivery {
     ) -> Result<bool, Error> {
         let of = self.regions.get_mut(&region).ok_or(Error::UnknownPartition { region, at })?;
         let slot = of.slots.get_mut(&at).ok_or(Error::UnknownPartition { region, at })?;
-        match &mut slot.head {
-            None => slot.known = slot.known.max(until),
-            Some(held) if held.is_last_of(announced) && !held.is_followed => {
-                held.clear = held.clear.max(until);
+        let is_heard = slot.hear(announced, until);
+        if is_heard {
+            of.settle();
+        }
+        Ok(is_heard)
+    }
+
+    /// The same of many partitions of a region at once, which costs as much as of one. Those that are not known are left out.
+    pub fn heartbeats<'a>(
+        &mut self,
+        region: RegionId,
+        until: Hlc,
+        partitions: impl IntoIterator<Item = (StreamPartition, &'a [(Epoch, Sequence)])>,
+    ) {
+        let Some(of) = self.regions.get_mut(&region) else { return };
+        for (at, announced) in partitions {
+            if let Some(slot) = of.slots.get_mut(&at) {
+                slot.hear(announced, until);
             }
-            Some(_) => return Ok(false),
         }
         of.settle();
-        Ok(true)
     }
 
     /// What was named by [`Delivery::ready`] is appended up to `through`, inclusive. The shell says so when it is visible and, with
@@ -349,6 +392,20 @@ impl Region {
     fn settle(&mut self) {
         let least = self.slots.values().map(|slot| self.limit(slot)).min();
         self.seen = least.unwrap_or(self.floor);
+    }
+}
+
+impl Slot {
+    /// Nothing comes after what was announced up to `until`; returns whether that helps.
+    fn hear(&mut self, announced: &[(Epoch, Sequence)], until: Hlc) -> bool {
+        match &mut self.head {
+            None => self.known = self.known.max(until),
+            Some(held) if held.is_last_of(announced) && !held.is_followed => {
+                held.clear = held.clear.max(until);
+            }
+            Some(_) => return false,
+        }
+        true
     }
 }
 

@@ -153,6 +153,51 @@ fn a_partition_that_is_told_of_too_late_is_refused() {
 }
 
 #[test]
+fn what_a_step_stored_is_seen_after_a_start_before_any_heartbeat() {
+    let mut gate = gate();
+    gate.offer(at(0), head(B, 1, 20, 20, &[(A, 10)])).unwrap();
+    beat(&mut gate, B, 1, 0, 20);
+    gate.resume(&[(A, hlc(9)), (ME, hlc(50))].into_iter().collect());
+    assert_eq!((gate.seen().of(A), gate.seen().of(ME), ready(&gate)), (hlc(9), Hlc::ZERO, vec![]));
+    gate.resume(&[(A, hlc(10))].into_iter().collect());
+    assert_eq!((gate.latest().of(A), ready(&gate)), (hlc(10), vec![(3, 0, 20, 20)]));
+    let late = gate.offer(at(0), head(A, 1, 10, 10, &[]));
+    assert!(matches!(late, Err(Error::Late { .. })));
+}
+
+#[test]
+fn a_partition_that_is_received_only_now_takes_back_what_was_seen_until_it_has_come() {
+    let mut gate = gate();
+    gate.resume(&[(A, hlc(50))].into_iter().collect());
+    gate.reopen(A, at(2), hlc(5)).unwrap();
+    assert_eq!(gate.seen().of(A), hlc(5));
+    gate.offer(at(1), head(A, 1, 60, 60, &[])).unwrap();
+    beat(&mut gate, A, 0, 0, 70);
+    gate.offer(at(2), head(A, 1, 10, 11, &[])).unwrap();
+    gate.followed(A, at(2), hlc(61));
+    assert_eq!(ready(&gate), [(2, 2, 10, 11), (2, 1, 60, 60)]);
+    assert!(
+        matches!(gate.offer(at(0), head(A, 1, 50, 50, &[])), Err(Error::Late { .. })),
+        "what was here stays so"
+    );
+}
+
+#[test]
+fn one_heartbeat_of_many_partitions_says_as_much_as_one_of_each() {
+    let (mut one, mut each) = (gate(), gate());
+    for gate in [&mut one, &mut each] {
+        gate.offer(at(0), head(A, 1, 10, 11, &[])).unwrap();
+    }
+    let announced = [(EPOCH, Sequence(2))];
+    let partitions = [(at(0), &announced[..]), (at(1), &[]), (at(7), &[])];
+    one.heartbeats(A, hlc(30), partitions);
+    beat(&mut each, A, 0, 2, 30);
+    beat(&mut each, A, 1, 0, 30);
+    assert_eq!((one.seen(), ready(&one)), (each.seen(), ready(&each)));
+    assert_eq!(ready(&one), [(2, 0, 10, 11)]);
+}
+
+#[test]
 fn own_events_that_an_older_copy_lost_are_waited_for() {
     let mut gate = gate();
     gate.local(hlc(5));

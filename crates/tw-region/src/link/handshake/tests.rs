@@ -1,0 +1,74 @@
+//! Who gets a link, and for which streams.
+
+use super::*;
+
+fn stream(id: u32, name: &str) -> LocalStream {
+    let (kind, mode) = ("events".to_owned(), "active-active".to_owned());
+    LocalStream { id: StreamId(id), name: name.to_owned(), partitions: 4, kind, mode, schema_hash: 0 }
+}
+
+fn region(number: u16, streams: Vec<LocalStream>) -> Local {
+    let (installation, name) = (u128::from(number) + 100, format!("region-{number}"));
+    Local { region: RegionId(number), name, installation, epoch: Epoch(1), streams }
+}
+
+fn refused(local: &Local, hello: &Hello) -> Refuse {
+    local.agree(hello, RegionId(2), 0, 500).unwrap_err().to_frame()
+}
+
+#[test]
+fn the_same_streams_with_other_numbers_are_agreed_on() {
+    let here = region(1, vec![stream(7, "orders"), stream(8, "users")]);
+    let there = region(2, vec![stream(1, "users"), stream(2, "orders")]);
+    let agreed = here.agree(&there.hello(1_400), RegionId(2), 1_000, 400).unwrap();
+    let streams: Vec<_> = agreed.streams.iter().map(|(index, one)| (*index, one.id.0, &*one.name)).collect();
+    assert_eq!(streams, [(0, 8, "users"), (1, 7, "orders")]);
+    assert_eq!((agreed.protocol, agreed.peer, agreed.notes), (1, RegionId(2), vec![]));
+}
+
+#[test]
+fn what_differs_in_one_stream_does_not_stop_the_others() {
+    let here = region(1, ["a", "b", "c", "d", "e", "only-here"].map(|name| stream(1, name)).into());
+    let mut there =
+        region(2, ["a", "b", "c", "d", "e", "e", "only-there"].map(|name| stream(1, name)).into());
+    there.streams[0].partitions = 5;
+    there.streams[1].kind = "table".to_owned();
+    there.streams[2].mode = "home-region".to_owned();
+    there.streams[3].schema_hash = 0xbeef;
+    let agreed = here.agree(&there.hello(1_401), RegionId(2), 1_000, 400).unwrap();
+    assert_eq!(agreed.streams.values().map(|one| &*one.name).collect::<Vec<_>>(), ["e"]);
+    let notes: Vec<String> = agreed.notes.iter().map(ToString::to_string).collect();
+    for (note, text) in notes.iter().zip([
+        "stream `a` is not replicated with region `2`: its number of partitions is `4` here and `5` there",
+        "stream `b` is not replicated with region `2`: its kind is `events` here and `table` there",
+        "stream `c` is not replicated with region `2`: its mode is `active-active` here and `home-region`",
+        "stream `d` is not replicated with region `2`: its schema is `none` here and `000000000000beef`",
+        "region `2` names stream `e` more than once",
+        "stream `only-there` of region `2` is not replicated, because there is no such stream here: create it",
+        "stream `only-here` is not replicated with region `2`, because that has no such stream: create it",
+        "the clock of region `2` is 401 ms away from the one here, more than 400 ms",
+    ]) {
+        assert!(note.starts_with(text), "{note}");
+    }
+    assert_eq!(notes.len(), 8);
+}
+
+#[test]
+fn whoever_is_not_the_expected_region_gets_no_link() {
+    let here = region(1, vec![]);
+    let good = region(2, vec![]).hello(0);
+    assert!(here.agree(&good, RegionId(2), 0, 500).is_ok());
+    let refuse = refused(&here, &Hello { region: RegionId(3), ..good.clone() });
+    assert_eq!(
+        (&*refuse.code, &*refuse.text),
+        ("other-region", "region `3` answers where region `2` was expected")
+    );
+    assert!(refuse.remedy.starts_with("correct the address"));
+    assert_eq!(refused(&here, &Hello { region: RegionId(1), ..good.clone() }).code, "same-region");
+    assert_eq!(refused(&here, &Hello { region: RegionId(0), ..good.clone() }).code, "single-region");
+    assert_eq!(refused(&here, &Hello { installation: 101, ..good.clone() }).code, "copy");
+    let later = Hello { protocols: Protocols { min: 2, max: 3 }, ..good.clone() };
+    assert_eq!(refused(&here, &later).text, "one side speaks protocols 1 to 1, the other one 2 to 3");
+    let both = Hello { protocols: Protocols { min: 1, max: 3 }, ..good };
+    assert_eq!(here.agree(&both, RegionId(2), 0, 500).unwrap().protocol, 1);
+}
