@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
-use tw_types::{Hlc, HlcClock, Offset, Origin, RegionId, Sequence, StreamDef, StreamName, StreamPartition};
+use tw_types::{
+    Epoch, Hlc, HlcClock, Offset, Origin, RegionId, Sequence, StreamDef, StreamName, StreamPartition,
+};
 use tw_wire::{Batch, Block};
 
 /// The log of a node: streams of partitions of events.
@@ -22,6 +24,11 @@ use tw_wire::{Batch, Block};
 pub trait Log: Send + Sync + 'static {
     /// The region whose log this is: what is accepted here is of this origin.
     fn region(&self) -> RegionId;
+
+    /// That region's epoch, under which events are accepted here.
+    fn epoch(&self) -> Epoch {
+        Epoch(1)
+    }
 
     /// The streams as they are defined now.
     fn streams(&self) -> Arc<Streams>;

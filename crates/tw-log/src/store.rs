@@ -247,7 +247,7 @@ impl EventStore {
         self.core.read(at, from, filter, limit, bytes_max).await
     }
 
-    /// What other regions' events are in a partition, durable: the last one of each region and epoch, in their order.
+    /// What is in a partition of each region, durable: the last event of each region and epoch, in their order.
     ///
     /// # Errors
     /// [`Error::Log`], [`Error::Index`], [`Error::DamagedIndex`].

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tw_order::{Ledger, Sealed};
-use tw_types::{Hlc, Offset, StreamPartition};
+use tw_types::{Epoch, Hlc, Offset, RegionId, StreamPartition};
 
 /// The outcome of an append, for whoever wants to know it.
 pub(super) type Outcome = std::result::Result<Arc<[Placed]>, crate::Error>;
@@ -59,7 +59,7 @@ pub(super) struct State {
     pub(super) confirmed_hlc: Hlc,
     /// The same for the end of what is sealed.
     pub(super) sealed_hlc: Hlc,
-    /// What of other regions is in the log.
+    /// What of each region is in the log.
     pub(super) marks: Marks,
     /// How much memory of the index was last reported.
     pub(super) reported_bytes: usize,
@@ -79,7 +79,7 @@ pub(super) struct Flight {
 }
 
 impl Partition {
-    pub(super) fn new(at: StreamPartition, end: Arc<Signal>) -> Self {
+    pub(super) fn new(at: StreamPartition, end: Arc<Signal>, here: (RegionId, Epoch)) -> Self {
         let state = State {
             ready: false,
             broken: false,
@@ -94,7 +94,7 @@ impl Partition {
             confirmed: Offset::ZERO,
             confirmed_hlc: Hlc::ZERO,
             sealed_hlc: Hlc::ZERO,
-            marks: Marks::default(),
+            marks: Marks::new(here),
             reported_bytes: 0,
             reported_window_bytes: 0,
         };
@@ -138,7 +138,7 @@ impl State {
                 Some(hlc) => {
                     let end = flight.end;
                     if let Some(flight) = self.flights.pop_front() {
-                        self.landed(&flight);
+                        self.landed(&flight, hlc);
                     }
                     self.confirm(end, hlc);
                 }
@@ -150,7 +150,9 @@ impl State {
     /// An append that ends at `end` went well. So did those before it, or it would not have found its place.
     pub(super) fn arrived(&mut self, end: Offset, hlc: Hlc) {
         while let Some(flight) = self.flights.pop_front_if(|flight| flight.end <= end) {
-            self.landed(&flight);
+            let outcome = tokio::task::coop::unconstrained(flight.ack.clone()).now_or_never();
+            let own = outcome.and_then(|outcome| flight.last_hlc(&outcome));
+            self.landed(&flight, own.unwrap_or(hlc));
         }
         if end > self.confirmed {
             self.confirm(end, hlc);
@@ -195,7 +197,10 @@ impl Core {
         // Under the lock: once a stream has been forgotten, none of its partitions comes back.
         let mut partitions = self.partitions.write();
         let end = self.log.end_signal(at)?;
-        Ok(partitions.entry(at).or_insert_with(|| Arc::new(Partition::new(at, end))).clone())
+        Ok(partitions
+            .entry(at)
+            .or_insert_with(|| Arc::new(Partition::new(at, end, (self.log.region(), self.log.epoch()))))
+            .clone())
     }
 
     /// Takes note of how much memory a partition's index has now; wakes the index thread when that is its business.

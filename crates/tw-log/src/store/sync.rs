@@ -71,7 +71,7 @@ impl Core {
             position = None;
         }
         let end = index::end(position);
-        let marks = self.index.marks(at)?;
+        let marks = self.first_marks(at, end).await?;
         let mut state = partition.lock();
         state.marks = marks;
         state.ledger = tw_order::Ledger::new(end);
@@ -185,7 +185,7 @@ impl Core {
             self.report(&mut state);
         }
         let mut state = partition.lock();
-        self.note_origin(&mut state, block.header());
+        self.note_origin(&mut state.marks, block.header());
         let end = block.header().end_offset();
         state.ledger.skip_to(end);
         let last = events.last().filter(|last| last.offset.next() == end);

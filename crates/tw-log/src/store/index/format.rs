@@ -6,7 +6,7 @@
 //!   partition (2) subject (16) version (8)    → earlier events from that version on, a run
 //! keyspace events/positions
 //!   stream (4) partition (4)                  → end (8) HLC of the event before the end (8)
-//!   stream (4) partition (4) 'r'              → (region (2) epoch (4) last sequence (8) its HLC (8))*, of other regions
+//!   stream (4) partition (4) 'r'              → (region (2) epoch (4) last sequence (8) its HLC (8))*, of each region
 //!   "format"                                  → the version of the format
 //! keyspace events/keys
 //!   'k' key (16)                              → fingerprint (8) time in ms (8) (stream (4) partition (4) base (8) count (4))*
