@@ -3,3 +3,4 @@
 //! `docs/adr/0018-how-regions-exchange-events.md` says how regions exchange events; `tw-merge` decides what may be taken and when.
 
 pub mod link;
+pub mod tls;
