@@ -164,8 +164,9 @@ impl Authority {
         self.issue_for(region, name, hosts, &Span::of_days(valid_days)?, into)
     }
 
-    /// As [`Authority::issue`], in the place of a certificate of the same region: with a new key, so that one that leaked is of
-    /// no use any more. A node that reads the folder meanwhile finds the old pair or the new one.
+    /// As [`Authority::issue`], in the place of a certificate of the same region, with a new key. The old certificate stays valid
+    /// until it expires: a key that leaked is shut out by a rotation only. A node that reads the folder meanwhile finds the
+    /// old pair or the new one.
     ///
     /// # Errors
     /// [`Error::Missing`] if there is no certificate, [`Error::Exists`] if it is that of another region, and as

@@ -6,6 +6,7 @@
 use super::certificate::{self, describe, fields};
 use super::error::{Error, Result};
 use super::name::{Peer, shown};
+use super::time::now_ms;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -123,19 +124,28 @@ impl Inspector {
 }
 
 /// Says in words why a chain was not accepted.
-fn refusal(own: &CertificateDer<'_>, cause: &Cause) -> Error {
+pub(super) fn refusal(own: &CertificateDer<'_>, cause: &Cause) -> Error {
     let who = describe(own);
     let dates = fields(own);
     let Cause::InvalidCertificate(error) = cause else {
         return Error::BadCertificate { who, reason: cause.to_string() };
     };
+    let now_ms = now_ms();
     match (error, dates) {
-        // An authority between that has expired does not make its holder's certificate look expired.
-        (CertificateError::Expired | CertificateError::ExpiredContext { .. }, Some(dates)) => {
+        (CertificateError::Expired | CertificateError::ExpiredContext { .. }, Some(dates))
+            if dates.not_after_ms < now_ms =>
+        {
             Error::Expired { who, expired_at_ms: dates.not_after_ms }
         }
-        (CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }, Some(dates)) => {
+        (CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }, Some(dates))
+            if dates.not_before_ms > now_ms =>
+        {
             Error::NotYetValid { who, valid_from_ms: dates.not_before_ms }
+        }
+        // The certificate itself has not expired, so an old authority's word for its issuer has: who asks must be told of
+        // the new one.
+        (CertificateError::Expired | CertificateError::ExpiredContext { .. }, Some(dates)) => {
+            Error::UnknownAuthority { who, issuer: shown(&dates.issuer) }
         }
         (CertificateError::UnknownIssuer | CertificateError::BadSignature, Some(dates)) => {
             Error::UnknownAuthority { who, issuer: shown(&dates.issuer) }
