@@ -4,6 +4,10 @@
 //! The shell around this reads and writes sockets and the log; nothing here does, and nothing here reads a clock.
 
 pub mod handshake;
+pub mod inbound;
+pub mod outbound;
 #[cfg(test)]
 mod testing;
 pub mod wire;
+#[cfg(test)]
+mod world;

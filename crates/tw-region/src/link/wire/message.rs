@@ -103,7 +103,7 @@ pub struct Have {
     pub latest: Seen,
 }
 
-/// P's log has nothing left between what it sent last and `last`, inclusive: compaction or retention removed it.
+/// P's log has nothing left of some events: compaction or retention removed them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
     /// The stream, as the index in P's [`Hello::streams`].
@@ -114,7 +114,9 @@ pub struct Passed {
     pub region: RegionId,
     /// Its epoch.
     pub epoch: Epoch,
-    /// The last sequence that is gone.
+    /// The first sequence that is gone: the one after what was sent last, or after what the pull says.
+    pub first: Sequence,
+    /// The last one, inclusive.
     pub last: Sequence,
     /// Its timestamp, or if that is gone as well, the one before the first event that is left.
     pub hlc: Hlc,
@@ -126,7 +128,8 @@ pub struct Heartbeat {
     /// Its wall clock, in milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// Everything that P accepted up to here, inclusive, in the partitions that R pulled, was sent before this frame, and
-    /// nothing more comes. [`Hlc::ZERO`]: it promises nothing.
+    /// nothing more comes. [`Hlc::ZERO`]: it promises nothing, and the promise before it stands. It may be earlier than that if R has
+    /// pulled something anew.
     pub until: Hlc,
     /// Up to when everything of each other region is in P's log.
     #[serde(deserialize_with = "seen")]
@@ -135,7 +138,7 @@ pub struct Heartbeat {
     pub epochs: Vec<Epochs>,
 }
 
-/// The epochs of P in one partition.
+/// The epochs of P in one partition, and how far it has come in sending them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epochs {
     /// The stream, as the index in P's [`Hello::streams`].
@@ -144,6 +147,9 @@ pub struct Epochs {
     pub partition: PartitionId,
     /// All epochs that P has had, in rising order, each with its last sequence (0: none). All but the last have ended there for good.
     pub epochs: Vec<(Epoch, Sequence)>,
+    /// The epoch and sequence that was sent or passed last on this connection; before that, what the pull says. What a heartbeat
+    /// promises is that nothing comes between this and its `until`, also of each later heartbeat that does not name the partition.
+    pub sent: (Epoch, Sequence),
 }
 
 /// A region that is named with no time is one that is not named.

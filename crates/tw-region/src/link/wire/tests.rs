@@ -53,6 +53,7 @@ fn frames() -> Vec<Frame> {
             partition,
             region: RegionId(2),
             epoch: Epoch(1),
+            first: Sequence(6),
             last: Sequence(9),
             hlc: Hlc::from_u64(80),
         }),
@@ -60,7 +61,7 @@ fn frames() -> Vec<Frame> {
             now_ms: 2,
             until: Hlc::from_u64(90),
             seen: seen(),
-            epochs: vec![Epochs { stream, partition, epochs }],
+            epochs: vec![Epochs { stream, partition, epochs, sent: (Epoch(1), Sequence(4)) }],
         }),
     ]
 }
@@ -90,8 +91,8 @@ fn the_bytes_of_protocol_1_stay_as_they_are() {
         \x057\x00\x00\x00{\"now_ms\":1,\"latest\":{\"2\":70,\"3\":18446744073709551615}}
         \x10\x17\x00\x00\x00\x03\x00\x00\x00\x01\x00\x00\x00\t\x00\x00\x00\x00\x00\x00\x00\x00stored
         \x10-\x00\x00\x00\x03\x00\x00\x00\x01\x00\x00\x00\t\x00\x00\x00\x00\x00\x00\x00\x01\x02\x00\x02\x00F\x00\x00\x00\x00\x00\x00\x00\x03\x00\xff\xff\xff\xff\xff\xff\xff\xffstored
-        \x11A\x00\x00\x00{\"stream\":0,\"partition\":1,\"region\":2,\"epoch\":1,\"last\":9,\"hlc\":80}
-        \x12}\x00\x00\x00{\"now_ms\":2,\"until\":90,\"seen\":{\"2\":70,\"3\":18446744073709551615},\"epochs\":[{\"stream\":0,\"partition\":1,\"epochs\":[[1,5],[2,0]]}]}
+        \x11K\x00\x00\x00{\"stream\":0,\"partition\":1,\"region\":2,\"epoch\":1,\"first\":6,\"last\":9,\"hlc\":80}
+        \x12\x8a\x00\x00\x00{\"now_ms\":2,\"until\":90,\"seen\":{\"2\":70,\"3\":18446744073709551615},\"epochs\":[{\"stream\":0,\"partition\":1,\"epochs\":[[1,5],[2,0]],\"sent\":[1,4]}]}
     "#]]
     .assert_eq(&frames().iter().map(line).collect::<String>());
 }

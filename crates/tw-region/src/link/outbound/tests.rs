@@ -1,0 +1,1 @@
+//! What is sent in which order, and what is promised.
