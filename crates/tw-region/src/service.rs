@@ -1,0 +1,233 @@
+//! The links of a region, running: who listens and who connects, what is sent and what is appended.
+//!
+//! ```text
+//!  another region ──▶ dial ──frames──▶ receiver ──▶ event store      (what it accepted comes here)
+//!  another region ◀── listen ◀──────── sender ◀──── log              (what is accepted here goes there)
+//! ```
+//!
+//! A region connects to each peer that it is configured with, and pulls; it lets itself be pulled by every region that has a certificate of the same
+//! authority. What is decided is decided in [`crate::link`]. Nothing of a peer is stored: what was received of it is in the log.
+
+mod dial;
+mod listen;
+mod options;
+mod pipe;
+mod receiver;
+mod sender;
+mod status;
+mod streams;
+
+pub use options::{InvalidOption, Options, PeerOptions};
+pub use status::{LinkState, PartitionState, PeerState, State, StreamNote};
+
+use crate::link::inbound;
+use crate::seen::History;
+use crate::tls;
+use parking_lot::Mutex;
+use receiver::{Event, Receiver};
+use status::Board;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tw_env::Env;
+use tw_log::store::EventStore;
+use tw_merge::Seen;
+use tw_types::{RegionId, StreamPartition};
+
+/// How many frames may wait for the receiver.
+const QUEUE_FRAMES_MAX: usize = 256;
+
+/// Why the links of a region cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An option that is not accepted.
+    #[error(transparent)]
+    Option(#[from] InvalidOption),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// They are of another region.
+    #[error(
+        "the certificates in `{folder}` are of region {there}, and this is region {here}: issue some for region {here}, or correct `id`"
+    )]
+    OtherRegion {
+        /// Where they are.
+        folder: String,
+        /// Whose they are.
+        there: RegionId,
+        /// Whose they should be.
+        here: RegionId,
+    },
+    /// The log is of another region, or cannot be read.
+    #[error(transparent)]
+    Log(#[from] tw_log::Error),
+    /// The event store failed.
+    #[error(transparent)]
+    Store(#[from] tw_log::store::Error),
+    /// What the log has cannot be gone on with.
+    #[error(transparent)]
+    Inbound(#[from] inbound::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen for links on `{address}`: use another address, or end who listens there")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The links have ended.
+    #[error("the links of this region have ended: see the log of the node for the reason")]
+    Ended,
+}
+
+/// What all parts of the links share.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) env: Env,
+    pub(crate) events: EventStore,
+    pub(crate) history: Arc<History>,
+    pub(crate) credentials: tls::Live,
+    /// Which installation this is: drawn once, with the log.
+    pub(crate) installation: u128,
+    /// Up to when everything of others is here.
+    pub(crate) seen: watch::Sender<Seen>,
+    /// Rises when what is replicated changes: connections begin anew then.
+    pub(crate) generation: watch::Sender<u64>,
+    pub(crate) board: Mutex<Board>,
+}
+
+/// The links of a region. They end when this is dropped.
+pub struct Links {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    queue: mpsc::Sender<Event>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Links {
+    /// Listens, connects to the peers, and replicates every stream that is written in all regions, now and later. The log must have the
+    /// stream [`crate::SEEN_STREAM`]. `installation` must be another one for each copy of the log. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error`], but [`Error::Ended`].
+    pub async fn start(
+        events: EventStore,
+        env: Env,
+        installation: u128,
+        options: Options,
+    ) -> Result<Self, Error> {
+        options.check()?;
+        let credentials = tls::Live::open(&options.certificates, options.tls())?;
+        let (here, there) = (options.id, credentials.current().region());
+        if here != there {
+            let folder = options.certificates.display().to_string();
+            return Err(Error::OtherRegion { folder, there, here });
+        }
+        let listener = TcpListener::bind(&options.listen).await;
+        let refused = |source| Error::Listen { address: options.listen.clone(), source };
+        let listener = listener.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let history = Arc::new(History::open(events.log().clone()).await?);
+        let board = Mutex::new(Board::new(&options));
+        let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));
+        let shared = Arc::new(Shared {
+            options,
+            env,
+            events,
+            history,
+            credentials,
+            installation,
+            seen,
+            generation,
+            board,
+        });
+        let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let receiver = Receiver::start(shared.clone()).await?;
+        let mut tasks = vec![
+            tokio::spawn(receiver.run(inputs)),
+            tokio::spawn(listen::run(shared.clone(), listener)),
+            tokio::spawn(streams::watch(shared.clone(), queue.clone())),
+            tokio::spawn(reload(shared.clone())),
+        ];
+        for peer in shared.options.peers.clone() {
+            tasks.push(tokio::spawn(dial::run(shared.clone(), peer, queue.clone())));
+        }
+        tracing::info!(region = %here, %address, peers = shared.options.peers.len(), "links of the region are up");
+        Ok(Self { shared, address, queue, tasks })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How the links are now.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn state(&self) -> Result<State, Error> {
+        let (reply, state) = oneshot::channel();
+        self.queue.send(Event::State(reply)).await.map_err(|_| Error::Ended)?;
+        let inbound = state.await.map_err(|_| Error::Ended)?;
+        Ok(status::state(&self.shared, inbound))
+    }
+
+    /// Tries a partition again that is parked.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn retry(&self, peer: RegionId, at: StreamPartition) -> Result<(), Error> {
+        self.queue.send(Event::Retry { peer, at }).await.map_err(|_| Error::Ended)
+    }
+
+    /// Up to when everything of each other region is here.
+    pub fn seen(&self) -> Seen {
+        self.shared.seen.borrow().clone()
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Links").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.env.clock.now_ms()
+    }
+}
+
+/// Looks now and then whether there are new certificates, and warns before those that there are expire.
+async fn reload(shared: Arc<Shared>) {
+    const WARN_MS: u64 = 30 * 24 * 3_600_000;
+    let mut ticks = tokio::time::interval(shared.options.reload_every());
+    let mut is_warned = false;
+    loop {
+        ticks.tick().await;
+        match shared.credentials.reload() {
+            Ok(tls::Reload::Changed) => {
+                is_warned = false;
+                tracing::info!("there are new certificates: new connections of the region use them");
+            }
+            Ok(tls::Reload::Unchanged) => {}
+            Err(error) => tracing::warn!(%error, "the certificates that are there now are not used"),
+        }
+        let left_ms = shared.credentials.current().expires_at_ms().saturating_sub(shared.now_ms());
+        if left_ms < WARN_MS && !is_warned {
+            is_warned = true;
+            tracing::warn!(days = left_ms / 86_400_000, folder = %shared.options.certificates.display(),
+                "the certificate of this region expires soon: issue another one into its folder");
+        }
+    }
+}

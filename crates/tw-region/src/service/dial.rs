@@ -1,0 +1,195 @@
+//! Connecting to one peer, again and again, and telling the receiver what comes.
+
+use super::pipe::{self, FrameReader, FrameWriter};
+use super::receiver::{Arrived, Connection, Event};
+use super::{PeerOptions, Shared, streams};
+use crate::link::handshake::{Agreed, Refusal};
+use crate::link::wire::{Frame, Have, Refuse};
+use crate::tls;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tw_types::RegionId;
+use tw_wire::Block;
+
+/// The first wait after a failed connection.
+const RECONNECT: Duration = Duration::from_millis(50);
+
+/// Why there is no connection, or no longer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot connect to `{address}`")]
+    Connect {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    #[error(transparent)]
+    Pipe(#[from] pipe::Error),
+    #[error("{} ({}): {}", .0.text, .0.code, .0.remedy)]
+    Refused(Refuse),
+    #[error("{refusal}: {}", .refusal.remedy())]
+    Refusal { refusal: Refusal },
+    #[error(
+        "the region sends what a sender does not send: both sides must speak the protocol that they agreed on"
+    )]
+    Protocol,
+    #[error("the region sends a damaged block")]
+    Block(#[from] tw_wire::Error),
+    #[error("the region has said nothing for {0} ms")]
+    Silent(u64),
+    #[error("what is replicated has changed: the connection begins anew")]
+    Changed,
+    #[error("the receiver has closed the connection")]
+    Closed,
+}
+
+/// Connects to a peer, for ever.
+pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sender<Event>) {
+    static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+    let mut wait = RECONNECT;
+    loop {
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let mut was_agreed = false;
+        let Err(error) = once(&shared, &peer, &queue, connection, &mut was_agreed).await;
+        let disconnected = Event::Disconnected { peer: peer.id, connection };
+        if queue.send(disconnected).await.is_err() {
+            return;
+        }
+        let is_change = matches!(error, Error::Changed);
+        let reason = tw_types::chain(&error);
+        if !is_change && shared.board.lock().failed(peer.id, reason.clone()) {
+            tracing::warn!(region = %peer.id, address = %peer.address, %reason, "there is no link to a region: it is tried again");
+        }
+        if was_agreed {
+            wait = RECONNECT;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_millis(shared.options.reconnect_ms_max));
+    }
+}
+
+/// One connection, until it ends.
+async fn once(
+    shared: &Arc<Shared>,
+    peer: &PeerOptions,
+    queue: &mpsc::Sender<Event>,
+    connection: Connection,
+    was_agreed: &mut bool,
+) -> Result<std::convert::Infallible, Error> {
+    let mut changes = shared.generation.subscribe();
+    changes.mark_unchanged();
+    let failed = |source| Error::Connect { address: peer.address.clone(), source };
+    let late = || failed(io::Error::from(io::ErrorKind::TimedOut));
+    let connect = TcpStream::connect(&peer.address);
+    let stream = tokio::time::timeout(shared.options.handshake_max(), connect)
+        .await
+        .map_err(|_| late())?
+        .map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    let (stream, _) = tls::connect(stream, &shared.credentials.current(), peer.id).await?;
+    let (reader, writer) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(reader).map_err(pipe::Error::from)?;
+    let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
+    let hello = greet(shared, peer.id, &mut reader, &mut writer);
+    let agreed = tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
+    *was_agreed = true;
+    tracing::info!(region = %peer.id, name = %agreed.name, streams = agreed.streams.len(), "there is a link to a region");
+    for note in &agreed.notes {
+        tracing::warn!("{note}");
+    }
+    shared.board.lock().connected(peer.id, &agreed);
+    let (to, outgoing) = mpsc::unbounded_channel();
+    let told = queue.send(Event::Connected { agreed, connection, to }).await;
+    told.map_err(|_| Error::Closed)?;
+    tokio::select! {
+        ended = receive(shared, peer.id, connection, reader, queue) => ended,
+        ended = send(shared, writer, outgoing) => ended,
+        _ = changes.changed() => Err(Error::Changed),
+    }
+}
+
+/// Both sides say hello. This one speaks first.
+async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    peer: RegionId,
+    reader: &mut FrameReader<R>,
+    writer: &mut FrameWriter<W>,
+) -> Result<Agreed, Error> {
+    let local = streams::local(shared);
+    writer.send(&[Frame::Hello(local.hello(shared.now_ms()))]).await?;
+    match reader.next().await? {
+        Frame::Hello(theirs) => {
+            let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
+            match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
+                Ok(agreed) => Ok(agreed),
+                Err(refusal) => {
+                    writer.send(&[Frame::Refuse(refusal.to_frame())]).await?;
+                    Err(Error::Refusal { refusal })
+                }
+            }
+        }
+        Frame::Refuse(refuse) => Err(Error::Refused(refuse)),
+        _ => Err(Error::Protocol),
+    }
+}
+
+async fn receive<R: AsyncRead + Unpin>(
+    shared: &Shared,
+    peer: RegionId,
+    connection: Connection,
+    mut reader: FrameReader<R>,
+    queue: &mpsc::Sender<Event>,
+) -> Result<std::convert::Infallible, Error> {
+    let silent_max = shared.options.silent_max();
+    loop {
+        let next = tokio::time::timeout(silent_max, reader.next()).await;
+        let frame = next.map_err(|_| Error::Silent(shared.options.silent_ms_max))??;
+        shared.board.lock().received(peer, reader.bytes);
+        let event = match frame {
+            Frame::Block(frame) => {
+                let block = Block::read(&frame.bytes)?;
+                let (stream, partition) = (frame.stream, frame.partition);
+                let arrived =
+                    Arrived { block, stream, partition, next_hlc: frame.next_hlc, seen: frame.seen };
+                Event::Block { peer, connection, block: Box::new(arrived) }
+            }
+            Frame::Passed(passed) => Event::Passed { peer, connection, passed },
+            Frame::Heartbeat(heartbeat) => Event::Heartbeat { peer, connection, heartbeat },
+            Frame::Refuse(refuse) => return Err(Error::Refused(refuse)),
+            _ => return Err(Error::Protocol),
+        };
+        queue.send(event).await.map_err(|_| Error::Closed)?;
+    }
+}
+
+/// Sends what the receiver wants to be sent, and now and then what is here.
+async fn send<W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    mut writer: FrameWriter<W>,
+    mut outgoing: mpsc::UnboundedReceiver<Frame>,
+) -> Result<std::convert::Infallible, Error> {
+    let mut ticks = tokio::time::interval(shared.options.heartbeat());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            frame = outgoing.recv() => {
+                let mut frames = vec![frame.ok_or(Error::Closed)?];
+                while let Ok(more) = outgoing.try_recv() {
+                    frames.push(more);
+                }
+                writer.send(&frames).await?;
+            }
+            _ = ticks.tick() => {
+                let latest = shared.history.last();
+                writer.send(&[Frame::Have(Have { now_ms: shared.now_ms(), latest })]).await?;
+            }
+        }
+    }
+}

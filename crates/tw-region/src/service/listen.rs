@@ -1,0 +1,173 @@
+//! Letting other regions connect, and sending to each what was accepted here.
+
+use super::pipe::{self, FrameReader, FrameWriter};
+use super::sender::{self, Sender};
+use super::{Shared, streams};
+use crate::link::handshake::Agreed;
+use crate::link::wire::{Frame, Refuse};
+use crate::tls;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tw_types::RegionId;
+
+/// How many connections there may be at a time, those included that are still to prove who they are.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// Why a connection has ended.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    #[error(transparent)]
+    Pipe(#[from] pipe::Error),
+    #[error(transparent)]
+    Sender(#[from] sender::Error),
+    #[error("region {0} refuses: {text} ({code}): {remedy}", text = .1.text, code = .1.code, remedy = .1.remedy)]
+    Refused(RegionId, Refuse),
+    #[error("region {0} was refused: {1}")]
+    Refusal(RegionId, crate::link::handshake::Refusal),
+    #[error(
+        "region {0} sends what a receiver does not send: both sides must speak the protocol that they agreed on"
+    )]
+    Protocol(RegionId),
+    #[error("no hello came in time")]
+    Late,
+    #[error("region {0} has said nothing for {1} ms")]
+    Silent(RegionId, u64),
+}
+
+/// Accepts connections, for ever.
+pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    let _until_it_ends = permit;
+                    match connection(&shared, stream).await {
+                        Ok(()) => {}
+                        Err(Error::Pipe(error)) => {
+                            tracing::debug!(%from, error = %tw_types::chain(&error), "a link has ended")
+                        }
+                        Err(error) => {
+                            tracing::warn!(%from, error = %tw_types::chain(&error), "a link has ended")
+                        }
+                    }
+                });
+            }
+            Err(error) => {
+                // The process has no file descriptors left, say: others may be closed meanwhile.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(shared.options.heartbeat()).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(shared: &Arc<Shared>, stream: TcpStream) -> Result<(), Error> {
+    stream.set_nodelay(true).map_err(pipe::Error::from)?;
+    let (stream, peer) = tls::accept(stream, &shared.credentials.current()).await?;
+    let mut changes = shared.generation.subscribe();
+    changes.mark_unchanged();
+    let (reader, writer) = tokio::io::split(stream);
+    let mut reader = FrameReader::new(reader).map_err(pipe::Error::from)?;
+    let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
+    let hello = greet(shared, peer.region, &mut reader, &mut writer);
+    let (agreed, sender) =
+        tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| Error::Late)??;
+    tracing::info!(region = %peer.region, name = %agreed.name, "a region takes what is accepted here");
+    let serve = serve(shared, peer.region, reader, writer, sender);
+    let ended = tokio::select! {
+        ended = serve => ended,
+        _ = changes.changed() => Ok(()),
+    };
+    shared.board.lock().left(peer.region);
+    ended
+}
+
+/// Both sides say hello, the other one first.
+async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    shared: &Arc<Shared>,
+    peer: RegionId,
+    reader: &mut FrameReader<R>,
+    writer: &mut FrameWriter<W>,
+) -> Result<(Agreed, Sender), Error> {
+    let Frame::Hello(theirs) = reader.next().await? else { return Err(Error::Protocol(peer)) };
+    let local = streams::local(shared);
+    let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
+    let agreed = match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
+        Ok(agreed) => agreed,
+        Err(refusal) => {
+            writer.send(&[Frame::Refuse(refusal.to_frame())]).await?;
+            return Err(Error::Refusal(peer, refusal));
+        }
+    };
+    let sender = Sender::start(shared.clone(), local.streams.clone(), &agreed).await?;
+    writer.send(&[Frame::Hello(local.hello(shared.now_ms()))]).await?;
+    Ok((agreed, sender))
+}
+
+/// Sends what there is, and waits for more.
+async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    peer: RegionId,
+    mut reader: FrameReader<R>,
+    mut writer: FrameWriter<W>,
+    mut sender: Sender,
+) -> Result<(), Error> {
+    let commits = shared.events.log().commits();
+    let mut seen = commits.get();
+    let mut ticks = tokio::time::interval(shared.options.heartbeat());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut heard = tokio::time::Instant::now();
+    loop {
+        while sender.is_busy() {
+            let frames = sender.work().await?;
+            if !frames.is_empty() {
+                writer.send(&frames).await?;
+                shared.board.lock().sent(peer, writer.bytes);
+            }
+            if sender.is_refused() {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            frame = reader.next() => {
+                heard = tokio::time::Instant::now();
+                match frame? {
+                    Frame::Refuse(refuse) => return Err(Error::Refused(peer, refuse)),
+                    frame => if !sender.take(frame) {
+                        return Err(Error::Protocol(peer));
+                    }
+                }
+                if let Some(have) = sender.have() {
+                    shared.board.lock().has(peer, have);
+                }
+            }
+            now = commits.over(seen) => {
+                seen = now;
+                sender.beat().await?;
+            }
+            _ = ticks.tick() => {
+                if heard.elapsed() > shared.options.silent_max() {
+                    return Err(Error::Silent(peer, shared.options.silent_ms_max));
+                }
+                sender.beat().await?;
+            }
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Pipe(error.into())
+    }
+}

@@ -1,0 +1,182 @@
+//! The options of a region and its links.
+
+use crate::link::inbound;
+use crate::tls;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+use tw_types::RegionId;
+
+/// A region and its links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// The number of the region: 1 to 65,535, given by an administrator, never to be used for another one. A log belongs to one region for ever.
+    /// Default 0: this installation is the only one.
+    pub id: RegionId,
+    /// Where other regions connect, as `host:port`. Default `127.0.0.1:7079`.
+    pub listen: String,
+    /// The folder with `region.pem`, `region.key` and `ca.pem`. Default `region`.
+    pub certificates: PathBuf,
+    /// The regions to which this one connects, to take what they accept.
+    pub peers: Vec<PeerOptions>,
+    /// How often a region says that it is there, if there is nothing else to say, in milliseconds: 10 to 60,000. Default 200.
+    pub heartbeat_ms: u64,
+    /// How long a peer may say nothing before the connection is given up, in milliseconds: 100 to 600,000, more than `heartbeat_ms`. Default
+    /// 3,000.
+    pub silent_ms_max: u64,
+    /// How long a connection may take to begin, in milliseconds: 100 to 600,000. Default 10,000.
+    pub handshake_ms_max: u64,
+    /// How long to wait at most before a failed connection is tried again, in milliseconds: 100 to 600,000. Default 2,000.
+    pub reconnect_ms_max: u64,
+    /// How often the certificates are looked at, in milliseconds: 100 to 86,400,000. Default 5,000.
+    pub reload_ms: u64,
+    /// What is held and appended of others.
+    pub inbound: inbound::Options,
+}
+
+/// Another region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerOptions {
+    /// Its number.
+    pub id: RegionId,
+    /// Where it listens, as `host:port`.
+    pub address: String,
+}
+
+/// An option that is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("option `{option}` is `{value}`: {rule}")]
+pub struct InvalidOption {
+    /// The option's name.
+    pub option: &'static str,
+    /// The refused value.
+    pub value: String,
+    /// The rule.
+    pub rule: &'static str,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            id: RegionId(0),
+            listen: "127.0.0.1:7079".into(),
+            certificates: PathBuf::from("region"),
+            peers: Vec::new(),
+            heartbeat_ms: 200,
+            silent_ms_max: 3_000,
+            handshake_ms_max: 10_000,
+            reconnect_ms_max: 2_000,
+            reload_ms: 5_000,
+            inbound: inbound::Options::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Whether this installation is one of several regions.
+    pub const fn is_region(&self) -> bool {
+        self.id.0 != 0
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first option that breaks a rule.
+    pub fn check(&self) -> Result<(), InvalidOption> {
+        for (option, value, min, max, rule) in [
+            ("heartbeat_ms", self.heartbeat_ms, 10, 60_000, "it must be 10 to 60000 ms"),
+            ("silent_ms_max", self.silent_ms_max, 100, 600_000, "it must be 100 to 600000 ms"),
+            ("handshake_ms_max", self.handshake_ms_max, 100, 600_000, "it must be 100 to 600000 ms"),
+            ("reconnect_ms_max", self.reconnect_ms_max, 100, 600_000, "it must be 100 to 600000 ms"),
+            ("reload_ms", self.reload_ms, 100, 86_400_000, "it must be 100 to 86400000 ms"),
+        ] {
+            if !(min..=max).contains(&value) {
+                return Err(InvalidOption { option, value: value.to_string(), rule });
+            }
+        }
+        if self.silent_ms_max <= self.heartbeat_ms {
+            let rule = "it must be more than `heartbeat_ms`, or every connection is given up";
+            return Err(InvalidOption {
+                option: "silent_ms_max",
+                value: self.silent_ms_max.to_string(),
+                rule,
+            });
+        }
+        let refused = |error: inbound::OptionsError| InvalidOption {
+            option: "inbound",
+            value: error.to_string(),
+            rule: "each option of this table has bounds",
+        };
+        self.inbound.check().map_err(refused)?;
+        let mut known = vec![self.id];
+        for peer in &self.peers {
+            let value = peer.id.to_string();
+            if !self.is_region() {
+                let rule = "a region without a number has no peers: give it an `id`";
+                return Err(InvalidOption { option: "peers", value, rule });
+            }
+            if peer.id == RegionId(0) || known.contains(&peer.id) {
+                let rule = "each peer has a number of its own, which is not 0 and not this region's";
+                return Err(InvalidOption { option: "peers", value, rule });
+            }
+            if peer
+                .address
+                .rsplit_once(':')
+                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+            {
+                let rule = "the address of a peer is `host:port`";
+                return Err(InvalidOption { option: "peers", value: peer.address.clone(), rule });
+            }
+            known.push(peer.id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tls(&self) -> tls::Options {
+        tls::Options { handshake_ms_max: self.handshake_ms_max }
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+
+    pub(crate) fn silent_max(&self) -> Duration {
+        Duration::from_millis(self.silent_ms_max)
+    }
+
+    pub(crate) fn handshake_max(&self) -> Duration {
+        Duration::from_millis(self.handshake_ms_max)
+    }
+
+    pub(crate) fn reload_every(&self) -> Duration {
+        Duration::from_millis(self.reload_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: &Options) -> String {
+        options.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_named_with_the_rule() {
+        Options::default().check().unwrap();
+        let peer = |id, address: &str| PeerOptions { id: RegionId(id), address: address.into() };
+        let with = |id, peers| Options { id: RegionId(id), peers, ..Options::default() };
+        with(1, vec![peer(2, "eu.example:7079"), peer(3, "[::1]:7079")]).check().unwrap();
+        assert!(refused(&with(0, vec![peer(2, "a:1")])).contains("give it an `id`"));
+        assert!(refused(&with(1, vec![peer(1, "a:1")])).contains("not this region's"));
+        assert!(refused(&with(1, vec![peer(2, "a:1"), peer(2, "b:1")])).contains("of its own"));
+        assert!(refused(&with(1, vec![peer(2, "nowhere")])).contains("host:port"));
+        let hasty = Options { silent_ms_max: 200, ..Options::default() };
+        assert!(refused(&hasty).contains("heartbeat_ms"));
+        let mut inbound = Options::default();
+        inbound.inbound.retry_ms = 1;
+        assert!(refused(&inbound).contains("retry_ms"));
+    }
+}

@@ -1,0 +1,297 @@
+//! The sending end of one connection: the shell around [`crate::link::outbound`]. It finds this region's own blocks in the log, and
+//! turns what the core decides into frames.
+
+use super::Shared;
+use crate::link::handshake::{Agreed, LocalStream};
+use crate::link::outbound::{Action, Ends, Found, Input, Outbound};
+use crate::link::wire::{Block as BlockFrame, Frame};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tw_log::Log;
+use tw_merge::received::Mark;
+use tw_types::{Epoch, Hlc, Offset, PartitionId, Sequence, StreamPartition};
+use tw_wire::Block;
+
+/// How much is read of a partition at a time, and about how much is sent before heed is paid to what comes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Why a connection cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Log(#[from] tw_log::Error),
+    #[error(transparent)]
+    Store(#[from] tw_log::store::Error),
+    #[error("block {token} of partition {at} is gone before it was sent")]
+    Gone { at: StreamPartition, token: u64 },
+}
+
+/// See the module's text.
+pub(crate) struct Sender {
+    shared: Arc<Shared>,
+    log: Arc<dyn Log>,
+    core: Outbound,
+    streams: Vec<LocalStream>,
+    /// Where each partition ended when it was looked at last.
+    ends: BTreeMap<StreamPartition, Offset>,
+    /// Where the block was that was found last: the next look goes on from there.
+    spots: BTreeMap<StreamPartition, Spot>,
+    /// Blocks that were found and not sent.
+    blocks: BTreeMap<(StreamPartition, u64), Block>,
+    to_do: VecDeque<Input>,
+    frames: Vec<Frame>,
+    bytes: usize,
+    is_refused: bool,
+}
+
+/// The place after an own event.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    epoch: Epoch,
+    after: Sequence,
+    next: Offset,
+}
+
+impl Sender {
+    pub(crate) async fn start(
+        shared: Arc<Shared>,
+        streams: Vec<LocalStream>,
+        agreed: &Agreed,
+    ) -> Result<Self, Error> {
+        let log = shared.events.log().clone();
+        let (mut all, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        for at in partitions(&streams) {
+            let end = log.bounds(at)?.end;
+            if let Some(own) = own_ends(&shared, at).await? {
+                all.insert(at, own);
+            }
+            ends.insert(at, end);
+        }
+        let core = Outbound::start(log.region(), log.epoch(), &streams, agreed, all);
+        Ok(Self {
+            shared,
+            log,
+            core,
+            streams,
+            ends,
+            spots: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            to_do: VecDeque::new(),
+            frames: Vec::new(),
+            bytes: 0,
+            is_refused: false,
+        })
+    }
+
+    /// Takes what the other side has sent; false if it is nothing that a receiver sends.
+    pub(crate) fn take(&mut self, frame: Frame) -> bool {
+        self.to_do.push_back(match frame {
+            Frame::Pull(pull) => Input::Pull(pull),
+            Frame::Credit(credit) => Input::Credit(credit.bytes),
+            Frame::Have(have) => Input::Have(have),
+            _ => return false,
+        });
+        true
+    }
+
+    /// Looks for what was accepted since, and promises that there is no more up to then.
+    pub(crate) async fn beat(&mut self) -> Result<(), Error> {
+        // Before partitions are looked at: what is accepted up to here can be read.
+        let until = self.log.settled();
+        for at in partitions(&self.streams) {
+            let end = match self.log.bounds(at) {
+                Ok(bounds) => bounds.end,
+                // Dropped: the connection will begin anew.
+                Err(tw_log::Error::NoStreamId(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if self.ends.insert(at, end) != Some(end)
+                && let Some(ends) = own_ends(&self.shared, at).await?
+            {
+                self.to_do.push_back(Input::Grew { at, ends });
+            }
+        }
+        let seen = self.shared.seen.borrow().clone();
+        self.to_do.push_back(Input::Beat { now_ms: self.shared.now_ms(), until, seen });
+        Ok(())
+    }
+
+    /// Whether there is something to do before anything more comes.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.to_do.is_empty()
+    }
+
+    /// Whether the connection is to end with what was sent last.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
+    /// What the other side said last that it has, and its wall clock then.
+    pub(crate) fn have(&self) -> Option<&crate::link::wire::Have> {
+        self.core.have()
+    }
+
+    /// Does some of what there is to do: the frames to be sent.
+    pub(crate) async fn work(&mut self) -> Result<Vec<Frame>, Error> {
+        while self.bytes < PIECE_BYTES
+            && let Some(input) = self.to_do.pop_front()
+        {
+            // What was appended before a block that was read is in `$seen` already.
+            self.shared.history.follow().await?;
+            let mut actions = Vec::new();
+            let core = &mut self.core;
+            self.shared.history.with(|history| core.step(input, history, &mut actions));
+            for action in actions {
+                self.act(action).await?;
+            }
+        }
+        self.bytes = 0;
+        Ok(std::mem::take(&mut self.frames))
+    }
+
+    async fn act(&mut self, action: Action) -> Result<(), Error> {
+        self.frames.push(match action {
+            Action::Look { at, look, epoch, after } => {
+                let (found, named_hlc) = self.find(at, epoch, after).await?;
+                // Before a promise that was asked for meanwhile.
+                self.to_do.push_front(Input::Found { at, look, found, named_hlc });
+                return Ok(());
+            }
+            Action::Send { at, stream, found, next_hlc, seen } => {
+                let token = found.token;
+                let block = self.blocks.remove(&(at, token)).ok_or(Error::Gone { at, token })?;
+                self.bytes += block.header().length as usize;
+                let bytes = block.to_bytes();
+                Frame::Block(BlockFrame { stream, partition: at.partition, next_hlc, seen, bytes })
+            }
+            Action::Passed(passed) => Frame::Passed(passed),
+            Action::Heartbeat(heartbeat) => Frame::Heartbeat(heartbeat),
+            Action::Refuse(refuse) => {
+                self.is_refused = true;
+                Frame::Refuse(refuse)
+            }
+        });
+        Ok(())
+    }
+
+    /// The first own block with an event after this one, and the time of the event itself if it is still there.
+    async fn find(
+        &mut self,
+        at: StreamPartition,
+        epoch: Epoch,
+        after: Sequence,
+    ) -> Result<(Option<Found>, Option<Hlc>), Error> {
+        let known = self.spots.get(&at).filter(|spot| (spot.epoch, spot.after) == (epoch, after));
+        let (from, mut named) = match known {
+            Some(spot) => (spot.next, None),
+            None => {
+                self.blocks.retain(|(partition, _), _| *partition != at);
+                self.search(at, epoch, after).await?
+            }
+        };
+        let Some(block) = self.next_own(at, from, |block| reaches(block) > (epoch, after)).await? else {
+            return Ok((None, named));
+        };
+        let header = block.header();
+        if header.epoch == epoch && header.base_sequence <= after && after > Sequence(0) {
+            named = Some(header.first_hlc.plus(after.0 - header.base_sequence.0));
+        }
+        let last = Sequence(header.base_sequence.0 + u64::from(header.last_delta));
+        self.spots.insert(at, Spot { epoch: header.epoch, after: last, next: header.end_offset() });
+        let found = Found {
+            token: header.base_offset.0,
+            first: tw_types::Origin {
+                region: header.region,
+                epoch: header.epoch,
+                sequence: header.base_sequence,
+            },
+            count: u64::from(header.last_delta) + 1,
+            first_hlc: header.first_hlc,
+            bytes: u64::from(header.length),
+        };
+        self.blocks.insert((at, found.token), block);
+        Ok((Some(found), named))
+    }
+
+    /// An offset before which every own event is this one or an earlier one, and the time of this one if it is there.
+    async fn search(
+        &self,
+        at: StreamPartition,
+        epoch: Epoch,
+        after: Sequence,
+    ) -> Result<(Offset, Option<Hlc>), Error> {
+        let bounds = self.log.bounds(at)?;
+        let (mut low, mut high, mut named) = (bounds.start, bounds.end, None);
+        while low < high {
+            let middle = Offset(low.0 + (high.0 - low.0) / 2);
+            let own = self.next_own(at, middle, |_| true).await?;
+            let Some(block) = own.filter(|block| block.header().base_offset < high) else {
+                high = middle;
+                continue;
+            };
+            let header = block.header();
+            let last = reaches(&block);
+            if last <= (epoch, after) {
+                if last == (epoch, after) {
+                    named = Some(header.last_hlc);
+                }
+                low = header.end_offset().max(low);
+            } else {
+                // It, or one before it.
+                high = header.base_offset.min(middle);
+            }
+        }
+        Ok((low, named))
+    }
+
+    /// The first own block that reaches beyond `from` and is `wanted`.
+    async fn next_own(
+        &self,
+        at: StreamPartition,
+        from: Offset,
+        wanted: impl Fn(&Block) -> bool,
+    ) -> Result<Option<Block>, Error> {
+        let mut next = from;
+        while next < self.log.bounds(at)?.end {
+            let blocks = match self.log.read(at, next, PIECE_BYTES).await {
+                Err(tw_log::Error::Trimmed { start, .. }) => {
+                    next = start;
+                    continue;
+                }
+                blocks => blocks?,
+            };
+            let Some(last) = blocks.last().map(|block| block.header().end_offset()) else { break };
+            let region = self.log.region();
+            let own = blocks.into_iter().find(|block| block.header().region == region && wanted(block));
+            if own.is_some() {
+                return Ok(own);
+            }
+            next = last;
+        }
+        Ok(None)
+    }
+}
+
+/// The last event of a block.
+fn reaches(block: &Block) -> (Epoch, Sequence) {
+    let header = block.header();
+    (header.epoch, Sequence(header.base_sequence.0.saturating_add(u64::from(header.last_delta))))
+}
+
+fn partitions(streams: &[LocalStream]) -> Vec<StreamPartition> {
+    let of = |stream: &LocalStream| {
+        let id = stream.id;
+        (0..stream.partitions).map(move |number| StreamPartition::new(id, PartitionId(number)))
+    };
+    streams.iter().flat_map(of).collect()
+}
+
+/// The epochs of this region in a partition; None if it has accepted nothing.
+async fn own_ends(shared: &Shared, at: StreamPartition) -> Result<Option<Ends>, Error> {
+    let region = shared.events.log().region();
+    let marks = shared.events.received(at).await?.into_iter().filter(|mark| mark.origin.region == region);
+    let ends: Ends = marks
+        .map(|mark| (mark.origin.epoch, Mark { sequence: mark.origin.sequence, hlc: mark.hlc }))
+        .collect();
+    Ok(Some(ends).filter(|ends| !ends.is_empty()))
+}

@@ -1,0 +1,273 @@
+//! How the links are: for people and for metrics.
+
+use super::{Options, Shared};
+use crate::link::handshake::Agreed;
+use crate::link::inbound;
+use crate::link::wire::Have;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tw_merge::delivery::Need;
+use tw_types::{Hlc, RegionId, StreamPartition};
+
+/// The links of a region at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// The number of this region.
+    pub region: RegionId,
+    /// Its name.
+    pub name: String,
+    /// Its epoch.
+    pub epoch: u32,
+    /// When its certificate expires, in milliseconds since the Unix epoch.
+    pub certificate_expires_at_ms: u64,
+    /// Whether it is more likely the clock here that is wrong, because most others seem to be ahead.
+    pub is_local_clock_suspect: bool,
+    /// The other regions, in the order of their numbers.
+    pub peers: Vec<PeerState>,
+}
+
+/// Another region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeerState {
+    /// Its number.
+    pub region: RegionId,
+    /// Its name, if it has said it.
+    pub name: Option<String>,
+    /// Where it is connected to; None if this region does not connect to it, and only lets itself be pulled.
+    pub address: Option<String>,
+    /// Taking what it accepts.
+    pub link: LinkState,
+    /// Why there is no link, or why the last one ended.
+    pub error: Option<String>,
+    /// What is not as it should be, and does not stop the rest.
+    pub notes: Vec<StreamNote>,
+    /// How many events it has accepted that are not here, as far as it has said.
+    pub lag_events: u64,
+    /// How old the oldest of them may be, in milliseconds.
+    pub lag_ms: u64,
+    /// How many bytes of its blocks are held until they may be appended.
+    pub held_bytes: u64,
+    /// How many bytes came from it and were sent to it, compressed, since the links run.
+    pub received_bytes: u64,
+    /// See [`PeerState::received_bytes`].
+    pub sent_bytes: u64,
+    /// How many milliseconds its clock was ahead of the one here, less the way, with its last heartbeat.
+    pub ahead_ms: Option<i64>,
+    /// Until when nothing is taken of it because its clock is ahead, in milliseconds since the Unix epoch.
+    pub quarantined_until_ms: Option<u64>,
+    /// The timestamp of the last event of this region that it has, as it has said; None if it has said nothing.
+    pub has_of_this: Option<u64>,
+    /// Its partitions.
+    pub partitions: Vec<PartitionState>,
+}
+
+/// Whether what a region accepts is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// There is a connection, and everything that it has said to have is here.
+    InSync,
+    /// There is a connection, and something is lacking.
+    CatchingUp,
+    /// There is a connection, and nothing is taken because its clock is ahead.
+    Quarantined,
+    /// There is a connection, and at least one partition is parked.
+    Parked,
+    /// There is none.
+    Down,
+}
+
+/// Something about a stream that an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct StreamNote(pub String);
+
+/// A partition of another region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionState {
+    /// The stream.
+    pub stream: String,
+    /// The partition.
+    pub partition: u32,
+    /// The last sequence that is here.
+    pub received: u64,
+    /// How many events are lacking.
+    pub lag_events: u64,
+    /// See [`PeerState::lag_ms`].
+    pub lag_ms: u64,
+    /// What its next block waits for: a region, and its event of which time must be here first.
+    pub waits_for: Option<String>,
+    /// Why nothing is taken of it.
+    pub parked: Option<String>,
+}
+
+/// What connections tell of themselves.
+pub(crate) struct Board {
+    me: RegionId,
+    peers: BTreeMap<RegionId, Entry>,
+}
+
+#[derive(Default)]
+struct Entry {
+    address: Option<String>,
+    name: Option<String>,
+    error: Option<String>,
+    notes: Vec<String>,
+    received: Counter,
+    sent: Counter,
+    has: Option<Hlc>,
+}
+
+/// Bytes of all connections: each counts its own.
+#[derive(Default)]
+struct Counter {
+    before: u64,
+    now: u64,
+}
+
+impl Counter {
+    fn set(&mut self, now: u64) {
+        // A count that goes back is that of another connection.
+        if now < self.now {
+            self.before += self.now;
+        }
+        self.now = now;
+    }
+
+    const fn sum(&self) -> u64 {
+        self.before.saturating_add(self.now)
+    }
+}
+
+impl Board {
+    pub(crate) fn new(options: &Options) -> Self {
+        let entry = |peer: &super::PeerOptions| {
+            (peer.id, Entry { address: Some(peer.address.clone()), ..Entry::default() })
+        };
+        Self { me: options.id, peers: options.peers.iter().map(entry).collect() }
+    }
+
+    fn of(&mut self, peer: RegionId) -> &mut Entry {
+        self.peers.entry(peer).or_default()
+    }
+
+    pub(crate) fn connected(&mut self, peer: RegionId, agreed: &Agreed) {
+        let entry = self.of(peer);
+        entry.name = Some(agreed.name.clone());
+        entry.error = None;
+        entry.notes = agreed.notes.iter().map(ToString::to_string).collect();
+    }
+
+    /// Says whether it is another reason than before.
+    pub(crate) fn failed(&mut self, peer: RegionId, reason: String) -> bool {
+        let entry = self.of(peer);
+        let is_news = entry.error.as_ref() != Some(&reason);
+        entry.error = Some(reason);
+        is_news
+    }
+
+    pub(crate) fn received(&mut self, peer: RegionId, bytes: u64) {
+        self.of(peer).received.set(bytes);
+    }
+
+    pub(crate) fn sent(&mut self, peer: RegionId, bytes: u64) {
+        self.of(peer).sent.set(bytes);
+    }
+
+    pub(crate) fn has(&mut self, peer: RegionId, have: &Have) {
+        let here = have.latest.of(self.me);
+        self.of(peer).has = Some(here).filter(|hlc| *hlc > Hlc::ZERO);
+    }
+
+    pub(crate) fn left(&mut self, peer: RegionId) {
+        self.of(peer).has = None;
+    }
+}
+
+pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
+    let credentials = shared.credentials.current();
+    let log = shared.events.log();
+    let waits = waits(&inbound);
+    let board = shared.board.lock();
+    let mut peers: BTreeMap<RegionId, PeerState> =
+        board.peers.iter().map(|(region, entry)| (*region, entry.state(*region))).collect();
+    let streams = log.streams();
+    for peer in inbound.peers {
+        let state = peers.entry(peer.region).or_insert_with(|| Entry::default().state(peer.region));
+        let partition = |one: &inbound::PartitionStatus| PartitionState {
+            stream: streams
+                .by_id(one.at.stream)
+                .map_or_else(|_| one.at.stream.to_string(), |def| def.name.to_string()),
+            partition: one.at.partition.0,
+            received: one.received.map_or(0, |(_, sequence)| sequence.0),
+            lag_events: one.lag_events.unwrap_or(0),
+            lag_ms: one.lag_ms.unwrap_or(0),
+            waits_for: waits.get(&(peer.region, one.at)).cloned(),
+            parked: one.parked.as_ref().map(|parked| tw_types::chain(parked)),
+        };
+        state.partitions = peer.partitions.iter().map(partition).collect();
+        state.lag_events =
+            state.partitions.iter().fold(0, |sum: u64, one| sum.saturating_add(one.lag_events));
+        state.lag_ms = state.partitions.iter().map(|one| one.lag_ms).max().unwrap_or(0);
+        state.held_bytes = peer.held_bytes;
+        state.ahead_ms = peer.ahead_ms;
+        state.quarantined_until_ms = peer.quarantine.map(|quarantine| quarantine.retry_at_ms);
+        state.link = if !peer.is_connected {
+            LinkState::Down
+        } else if peer.quarantine.is_some() {
+            LinkState::Quarantined
+        } else if state.partitions.iter().any(|one| one.parked.is_some()) {
+            LinkState::Parked
+        } else if state.lag_events > 0 {
+            LinkState::CatchingUp
+        } else {
+            LinkState::InSync
+        };
+    }
+    State {
+        region: log.region(),
+        name: credentials.name().to_owned(),
+        epoch: log.epoch().0,
+        certificate_expires_at_ms: credentials.expires_at_ms(),
+        is_local_clock_suspect: inbound.is_local_clock_suspect,
+        peers: peers.into_values().collect(),
+    }
+}
+
+impl Entry {
+    fn state(&self, region: RegionId) -> PeerState {
+        PeerState {
+            region,
+            name: self.name.clone(),
+            address: self.address.clone(),
+            link: LinkState::Down,
+            error: self.error.clone(),
+            notes: self.notes.iter().cloned().map(StreamNote).collect(),
+            lag_events: 0,
+            lag_ms: 0,
+            held_bytes: 0,
+            received_bytes: self.received.sum(),
+            sent_bytes: self.sent.sum(),
+            ahead_ms: None,
+            quarantined_until_ms: None,
+            has_of_this: self.has.map(Hlc::millis),
+            partitions: Vec::new(),
+        }
+    }
+}
+
+/// What each block that may not be appended waits for.
+fn waits(inbound: &inbound::Status) -> BTreeMap<(RegionId, StreamPartition), String> {
+    let mut waits = BTreeMap::new();
+    for waiting in &inbound.waiting {
+        let need = |need: &Need| {
+            let behind_ms = need.until.millis().saturating_sub(need.here.millis());
+            format!("region {}, which is {behind_ms} ms behind what the event had seen", need.region)
+        };
+        let needs: Vec<String> = waiting.needs.iter().map(need).collect();
+        if !needs.is_empty() {
+            waits.insert((waiting.first.region, waiting.at), needs.join("; "));
+        }
+    }
+    waits
+}

@@ -1,0 +1,69 @@
+//! What is replicated: every stream that is written in all regions.
+
+use super::Shared;
+use super::receiver::Event;
+use crate::link::handshake::{Local, LocalStream};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tw_types::{StreamDef, StreamKind, StreamMode};
+
+/// This side of a handshake, as it is now.
+pub(crate) fn local(shared: &Shared) -> Local {
+    let log = shared.events.log();
+    Local {
+        region: log.region(),
+        name: shared.credentials.current().name().to_owned(),
+        installation: shared.installation,
+        epoch: log.epoch(),
+        streams: replicated(shared),
+    }
+}
+
+/// The streams that are replicated now, in the order of their names.
+pub(crate) fn replicated(shared: &Shared) -> Vec<LocalStream> {
+    let streams = shared.events.log().streams();
+    streams.iter().filter(|def| def.options.mode == StreamMode::ActiveActive).map(|def| stream(def)).collect()
+}
+
+fn stream(def: &StreamDef) -> LocalStream {
+    LocalStream {
+        id: def.id,
+        name: def.name.to_string(),
+        partitions: def.partitions,
+        kind: match def.kind {
+            StreamKind::Events => "events",
+            StreamKind::Table => "table",
+        }
+        .to_owned(),
+        mode: def.options.mode.as_str().to_owned(),
+        schema_hash: def.schema.as_ref().map_or(0, schema_hash),
+    }
+}
+
+/// A hash of what a schema says of columns and keys, the same in every build: FNV-1a, 64 bits (Fowler, Noll, Vo; RFC 9923), of its JSON.
+fn schema_hash(schema: &tw_types::Schema) -> u64 {
+    // Columns and keys are texts, which always have a JSON form.
+    let json = serde_json::to_vec(&(&schema.columns, &schema.key)).unwrap_or_default();
+    let hash = json.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.max(1)
+}
+
+/// Tells of changes of what is replicated, as long as the links run.
+pub(crate) async fn watch(shared: Arc<Shared>, queue: mpsc::Sender<Event>) {
+    let definitions = shared.events.log().definitions();
+    // Before what is looked at: a change in between is not missed.
+    let mut seen = definitions.get();
+    let mut known = replicated(&shared);
+    loop {
+        let now = replicated(&shared);
+        if now != known {
+            known = now;
+            if queue.send(Event::Streams).await.is_err() {
+                return;
+            }
+        }
+        seen = definitions.over(seen).await;
+    }
+}

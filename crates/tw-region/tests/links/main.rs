@@ -1,0 +1,6 @@
+//! Links between regions over real sockets, with real certificates, on logs on disk.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+
+mod faults;
+mod region;
+mod replication;
