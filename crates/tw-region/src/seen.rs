@@ -126,7 +126,7 @@ impl Known {
                     self.last = body.latest;
                 }
                 _ => {
-                    tracing::warn!(offset = %record.offset, "an event of `$seen` is of a later version: passed over")
+                    tracing::warn!(offset = %record.offset, "an event of `$seen` is of a later version: passed over");
                 }
             }
         }

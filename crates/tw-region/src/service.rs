@@ -100,11 +100,12 @@ pub(crate) struct Shared {
     pub(crate) board: Mutex<Board>,
 }
 
-/// The links of a region. They end when this is dropped.
+/// The links of a region. They end when this is dropped; [`Links::stop`] waits until they have.
 pub struct Links {
     shared: Arc<Shared>,
     address: SocketAddr,
     queue: mpsc::Sender<Event>,
+    ending: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -147,17 +148,18 @@ impl Links {
         });
         let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
         let receiver = Receiver::start(shared.clone()).await?;
+        let ending = watch::Sender::new(false);
         let mut tasks = vec![
-            tokio::spawn(receiver.run(inputs)),
-            tokio::spawn(listen::run(shared.clone(), listener)),
-            tokio::spawn(streams::watch(shared.clone(), queue.clone())),
-            tokio::spawn(reload(shared.clone())),
+            spawn(&ending, receiver.run(inputs)),
+            tokio::spawn(listen::run(shared.clone(), listener, ending.subscribe())),
+            spawn(&ending, streams::watch(shared.clone(), queue.clone())),
+            spawn(&ending, reload(shared.clone())),
         ];
         for peer in shared.options.peers.clone() {
-            tasks.push(tokio::spawn(dial::run(shared.clone(), peer, queue.clone())));
+            tasks.push(spawn(&ending, dial::run(shared.clone(), peer, queue.clone())));
         }
         tracing::info!(region = %here, %address, peers = shared.options.peers.len(), "links of the region are up");
-        Ok(Self { shared, address, queue, tasks })
+        Ok(Self { shared, address, queue, ending, tasks })
     }
 
     /// Where it listens.
@@ -184,6 +186,16 @@ impl Links {
         self.queue.send(Event::Retry { peer, at }).await.map_err(|_| Error::Ended)
     }
 
+    /// Ends all connections. When it returns, nothing of the links holds the log any more. What was being appended may be in it or not.
+    pub async fn stop(mut self) {
+        self.ending.send_replace(true);
+        for task in std::mem::take(&mut self.tasks) {
+            if task.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!("a task of the links has panicked");
+            }
+        }
+    }
+
     /// Up to when everything of each other region is here.
     pub fn seen(&self) -> Seen {
         self.shared.seen.borrow().clone()
@@ -200,6 +212,17 @@ impl std::fmt::Debug for Links {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Links").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// Runs something until it ends or the links do.
+fn spawn(ending: &watch::Sender<bool>, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let mut ends = ending.subscribe();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = task => {}
+            _ = ends.wait_for(|ends| *ends) => {}
+        }
+    })
 }
 
 impl Shared {

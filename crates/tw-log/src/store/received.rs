@@ -130,7 +130,7 @@ impl Core {
             // An index of the time before there were marks: everything before its end was accepted here.
             match self.log.read(at, Offset(last), 1).await {
                 Ok(blocks) => {
-                    blocks.first().into_iter().for_each(|block| self.note_origin(&mut marks, block.header()))
+                    blocks.first().into_iter().for_each(|block| self.note_origin(&mut marks, block.header()));
                 }
                 Err(LogError::Trimmed { .. } | LogError::BeyondEnd { .. }) => {}
                 Err(error) => return Err(error.into()),

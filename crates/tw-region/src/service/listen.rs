@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tw_types::RegionId;
 
@@ -40,10 +40,18 @@ enum Error {
     Silent(RegionId, u64),
 }
 
-/// Accepts connections, for ever.
-pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Accepts connections until the links end, and then ends them.
+pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, mut ending: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept(&shared, &listener, &mut connections) => {}
+        _ = ending.wait_for(|ends| *ends) => {}
+    }
+    connections.shutdown().await;
+}
+
+async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut JoinSet<()>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -54,10 +62,10 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener) {
                     match connection(&shared, stream).await {
                         Ok(()) => {}
                         Err(Error::Pipe(error)) => {
-                            tracing::debug!(%from, error = %tw_types::chain(&error), "a link has ended")
+                            tracing::debug!(%from, error = %tw_types::chain(&error), "a link has ended");
                         }
                         Err(error) => {
-                            tracing::warn!(%from, error = %tw_types::chain(&error), "a link has ended")
+                            tracing::warn!(%from, error = %tw_types::chain(&error), "a link has ended");
                         }
                     }
                 });

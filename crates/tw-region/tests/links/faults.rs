@@ -20,7 +20,7 @@ async fn reg_4_a_region_that_is_away_stops_nobody_and_catches_up() {
         let away = second.take().unwrap();
         away.append("orders", "b", &format!("2-{round}-up")).await;
         let Region { events, links } = away;
-        drop(links);
+        links.stop().await;
         // With what it has accepted and nobody has taken.
         drop(events);
         for n in 0..50 {
@@ -69,13 +69,13 @@ async fn an_older_copy_of_a_region_is_noticed() {
     }
     first.append("orders", "a", "1").await;
     second.has("orders", 1).await;
-    drop(first);
+    first.stop().await;
     let (data, backup) = (world.data(1), world.folder.path().join("backup"));
     copy(&data, &backup);
     let first = world.start(options(1, one, 2, two)).await;
     first.append("orders", "a", "2").await;
     second.has("orders", 2).await;
-    drop(first);
+    first.stop().await;
     std::fs::remove_dir_all(&data).unwrap();
     copy(&backup, &data);
     let first = world.start(options(1, one, 2, two)).await;

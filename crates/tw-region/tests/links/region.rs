@@ -133,6 +133,11 @@ impl Region {
         self.events.append(write).await.unwrap();
     }
 
+    /// Ends it, so that it can be started again.
+    pub(crate) async fn stop(self) {
+        self.links.stop().await;
+    }
+
     /// Everything in a partition.
     pub(crate) async fn partition(&self, stream: &str, number: u32) -> Vec<Stored> {
         let at = StreamPartition::new(self.stream(stream).id, PartitionId(number));
