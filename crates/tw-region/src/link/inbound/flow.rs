@@ -278,6 +278,10 @@ impl Inbound {
         if reached.is_none_or(|reached| first.0.saturating_sub(1) > reached.0) {
             return self.begin_anew(region, at, cx);
         }
+        // Its timestamp is not the event's own if that is gone, and says nothing about what is here.
+        if reached >= Some(last.sequence) {
+            return true;
+        }
         let parked = match received.pass(last, hlc) {
             Ok(Offered::New { .. }) => {
                 if let Some(slot) = self.slot(region, at) {
