@@ -140,6 +140,11 @@ impl World {
     /// No more writes, crashes or cuts: everything has to arrive within so many ticks.
     fn settle(&mut self, ticks: u64) -> Result<(), Broken> {
         self.is_calm = true;
+        if self.rules.lose_one_in > 0 {
+            // The credit of what was lost is lost with it.
+            let pairs: Vec<_> = self.wires.keys().copied().collect();
+            pairs.into_iter().for_each(|pair| self.cut(pair));
+        }
         for _ in 0..ticks {
             self.tick()?;
             if self.is_settled() {

@@ -65,6 +65,12 @@ proptest! {
     }
 
     #[test]
+    fn reg_3_what_is_lost_on_the_way_is_asked_for_again(seed: u64, lose_one_in in 5u64..100) {
+        let rules = Rules { lose_one_in, ..Rules::default() };
+        prop_assert_eq!(run(rules, seed).err(), None);
+    }
+
+    #[test]
     fn what_a_log_has_no_more_stops_nothing(seed: u64, remove_one_in in 2u64..40) {
         let rules = Rules { remove_one_in, ..Rules::default() };
         prop_assert_eq!(run(rules, seed).err(), None);
