@@ -74,6 +74,9 @@ pub enum Input {
         at: StreamPartition,
         /// Its ends now.
         ends: Ends,
+        /// The block that was accepted, if the shell has it at hand: saves a look, and the promises that wait for it. Of several blocks each is
+        /// told on its own, in order.
+        block: Option<Found>,
     },
     /// It is time for a heartbeat.
     Beat {
@@ -190,8 +193,8 @@ impl Outbound {
                 Ok(())
             }
             Input::Found { at, look, found, named_hlc } => self.found(at, look, found, named_hlc, actions),
-            Input::Grew { at, ends } => {
-                self.grew(at, ends, actions);
+            Input::Grew { at, ends, block } => {
+                self.grew(at, ends, block, actions);
                 Ok(())
             }
             Input::Beat { now_ms, until, seen } => {
@@ -284,12 +287,24 @@ impl Outbound {
         Ok(())
     }
 
-    fn grew(&mut self, at: StreamPartition, ends: Ends, actions: &mut Vec<Action>) {
+    fn grew(&mut self, at: StreamPartition, ends: Ends, block: Option<Found>, actions: &mut Vec<Action>) {
+        let end = ends.last().map(|(epoch, end)| (*epoch, end.sequence));
         self.ends.insert(at, ends);
         let Some(cursor) = self.cursors.get_mut(&at) else { return };
         self.untold.insert(at);
-        cursor.is_at_end = false;
-        cursor.has_grown = cursor.looking.is_some();
+        match block.filter(|block| cursor.takes(block)) {
+            Some(block) => {
+                if cursor.found.is_empty() {
+                    self.fronts.insert((block.first_hlc, at));
+                }
+                cursor.found.push_back(block);
+                cursor.is_at_end = end == Some(cursor.end_of_found());
+            }
+            None => {
+                cursor.is_at_end = false;
+                cursor.has_grown = cursor.looking.is_some();
+            }
+        }
         self.look(at, actions);
     }
 

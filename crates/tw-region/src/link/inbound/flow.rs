@@ -9,6 +9,9 @@ use tw_merge::received::{Offered, Received};
 use tw_merge::skew::Verdict;
 use tw_types::{Epoch, Hlc, Origin, RegionId, Sequence, StreamPartition};
 
+/// The most blocks and gaps of one partition that wait. A window of the smallest blocks has fewer.
+const ITEMS_MAX: usize = 1 << 20;
+
 impl Inbound {
     pub(super) fn block(&mut self, region: RegionId, offer: Offer, cx: &mut Context<'_>) {
         let drop = Action::Drop { block: offer.block };
@@ -63,7 +66,20 @@ impl Inbound {
             return self.park(region, at, Parked::NotItsOwn { first: last, peer: region }, cx);
         }
         let Some(slot) = peer.slots.get_mut(&at).filter(|slot| slot.parked.is_none()) else { return };
-        slot.queue.push_back(Item::Passed(passed.first, last, passed.hlc));
+        let items = slot.queue.len();
+        match slot.queue.back_mut() {
+            Some(Item::Passed(_, before, hlc))
+                if before.epoch == last.epoch && Some(before.sequence.0) == passed.first.0.checked_sub(1) =>
+            {
+                (*before, *hlc) = (last, passed.hlc);
+            }
+            _ if items >= ITEMS_MAX => {
+                let reason =
+                    format!("region `{region}` passes more than it sends: it must tell of it in one frame");
+                return self.close(region, reason, cx);
+            }
+            _ => slot.queue.push_back(Item::Passed(passed.first, last, passed.hlc)),
+        }
         self.advance(region, at, cx);
     }
 

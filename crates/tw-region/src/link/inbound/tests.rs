@@ -108,7 +108,10 @@ impl End {
     }
 }
 
-fn appends(actions: &[Action]) -> Vec<(u64, Vec<(u64, u64, u64)>)> {
+/// Block, skipped and appended sequences.
+type Parts = Vec<(u64, u64, u64)>;
+
+fn appends(actions: &[Action]) -> Vec<(u64, Parts)> {
     let appends = actions.iter().filter_map(|action| match action {
         Action::Append(append) => Some(append),
         _ => None,

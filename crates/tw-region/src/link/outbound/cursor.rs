@@ -66,6 +66,13 @@ impl Cursor {
         self.looking.is_none() && !self.is_at_end && self.found.len() < 2
     }
 
+    /// Whether a block that was just accepted is the one that would be found next.
+    pub(super) fn takes(&self, block: &Found) -> bool {
+        let (epoch, last) = self.end_of_found();
+        let is_next = block.first.epoch == epoch && block.first.sequence.0.checked_sub(1) == Some(last.0);
+        self.is_at_end && self.looking.is_none() && self.found.len() < 2 && is_next
+    }
+
     /// The last event of what was found, or sent.
     pub(super) fn end_of_found(&self) -> (Epoch, Sequence) {
         self.found.back().map_or(self.sent, |found| {

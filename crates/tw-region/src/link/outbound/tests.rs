@@ -166,11 +166,39 @@ fn nothing_is_sent_or_promised_while_it_is_unknown_what_comes_first() {
     assert_eq!(sent(&actions), [], "what follows it is not known");
     let Some(Action::Look { look, .. }) = actions.first().cloned() else { panic!("{actions:?}") };
     // It grows while the look says that there is nothing more: it is looked for again.
-    assert_eq!(end.step(Input::Grew { at, ends: vec![(EPOCH, mark(2, 30))] }), []);
+    assert_eq!(end.step(Input::Grew { at, ends: vec![(EPOCH, mark(2, 30))], block: None }), []);
     let actions = end.step(found(look, None));
     let Some(Action::Look { look, .. }) = actions.first().cloned() else { panic!("{actions:?}") };
     assert_eq!(sent(&end.step(found(look - 1, None))), [], "an answer to an earlier look");
     assert_eq!(sent(&end.step(found(look, Some(block(EPOCH, 2, 1, 30))))), [(10, 30)]);
+}
+
+#[test]
+fn what_was_just_accepted_is_sent_without_a_look() {
+    let mut end = End::new(&[], &[]);
+    end.pull(&[(0, EPOCH, Mark::default()), (1, EPOCH, Mark::default())]);
+    end.step(Input::Credit(101));
+    end.answers = false;
+    let grew = |part, sequence, first| Input::Grew {
+        at: at(part),
+        ends: vec![(EPOCH, mark(sequence, first))],
+        block: Some(block(EPOCH, sequence, 1, first)),
+    };
+    let actions = end.step(grew(0, 1, 10));
+    assert_eq!((sent(&actions), actions.len()), (vec![(10, 0)], 1));
+    assert_eq!(sent(&end.step(grew(0, 2, 20))), [(20, 0)]);
+    // Without credit two are remembered, and what comes after them is looked for when they are sent.
+    let actions: Vec<Action> =
+        (3..6).flat_map(|sequence| end.step(grew(1, sequence - 2, sequence * 10))).collect();
+    assert_eq!(actions, []);
+    assert_eq!(beats(&end.beat(90)), [(29, vec![(0, 2), (1, 0)])]);
+    let actions = end.step(Input::Credit(1_000));
+    assert_eq!(sent(&actions), [(30, 40)]);
+    let look = |action: &Action| matches!(action, Action::Look { after: Sequence(2), .. });
+    assert_eq!(actions.iter().filter(|action| look(action)).count(), 1);
+    // One that does not follow what is known is looked for, too.
+    let actions = end.step(grew(0, 4, 80));
+    assert!(matches!(actions[..], [Action::Look { after: Sequence(2), .. }]), "{actions:?}");
 }
 
 #[test]

@@ -134,10 +134,14 @@ impl Region {
         let span = Span::new(Origin { region: self.id, epoch: EPOCH, sequence }, count, hlc).unwrap();
         let bytes = if random.one_in(40) { 150_000 } else { 100 + random.below(8_000) };
         truth.events.push(Event { span, part, bytes, knew: self.have.clone() });
-        self.log(truth, truth.events.len() - 1, span);
+        let token = truth.events.len() - 1;
+        self.log(truth, token, span);
         let (at, ends) = (self.at(part), self.ends(part));
+        let (first, token) = (span.first(), token as u64);
+        let found = outbound::Found { token, first, count, first_hlc: hlc, bytes };
+        let block = Some(found).filter(|_| random.one_in(2));
         for to in self.outbounds.keys().copied().collect::<Vec<_>>() {
-            self.step_outbound(to, outbound::Input::Grew { at, ends: ends.clone() });
+            self.step_outbound(to, outbound::Input::Grew { at, ends: ends.clone(), block });
         }
     }
 
