@@ -186,15 +186,20 @@ impl Delivery {
 
     /// What a step has stored of [`Delivery::latest`] in this region's log, told at the start: everything of those regions up to there is
     /// here, although no partition says so yet. Without it, what depends on a region that is cut off would wait for its next
-    /// heartbeat. Only for a log in which the blocks of a step and that vector are stored at once.
-    pub fn resume(&mut self, stored: &Seen) {
-        for (region, until) in stored.iter().filter(|(region, _)| *region != self.me) {
-            if let Some(of) = self.regions.get_mut(&region) {
-                of.floor = of.floor.max(until);
-                of.latest = of.latest.max(until);
-                of.settle();
-            }
+    /// heartbeat. Regions of which there is no partition any more are among them: what they wrote stays. Only for a log in which the
+    /// blocks of a step and that vector are stored at once.
+    ///
+    /// # Errors
+    /// [`Error::Regions`].
+    pub fn resume(&mut self, stored: &Seen) -> Result<(), Error> {
+        let me = self.me;
+        for (region, until) in stored.iter().filter(|(region, _)| *region != me) {
+            let of = self.room_for_region(region)?;
+            of.floor = of.floor.max(until);
+            of.latest = of.latest.max(until);
+            of.settle();
         }
+        Ok(())
     }
 
     /// A partition of a region that begins to be received only now, or again, although the region has said more already: all of it up
@@ -368,14 +373,18 @@ impl Delivery {
 
     /// A region in which one partition more has room.
     fn room_for(&mut self, region: RegionId) -> Result<&mut Region, Error> {
-        if !self.regions.contains_key(&region) && self.regions.len() >= REGIONS_MAX {
-            return Err(Error::Regions { region, max: REGIONS_MAX });
-        }
-        let of = self.regions.entry(region).or_default();
+        let of = self.room_for_region(region)?;
         if of.slots.len() >= PARTITIONS_MAX {
             return Err(Error::Partitions { region, max: PARTITIONS_MAX });
         }
         Ok(of)
+    }
+
+    fn room_for_region(&mut self, region: RegionId) -> Result<&mut Region, Error> {
+        if !self.regions.contains_key(&region) && self.regions.len() >= REGIONS_MAX {
+            return Err(Error::Regions { region, max: REGIONS_MAX });
+        }
+        Ok(self.regions.entry(region).or_default())
     }
 }
 

@@ -157,9 +157,11 @@ fn what_a_step_stored_is_seen_after_a_start_before_any_heartbeat() {
     let mut gate = gate();
     gate.offer(at(0), head(B, 1, 20, 20, &[(A, 10)])).unwrap();
     beat(&mut gate, B, 1, 0, 20);
-    gate.resume(&[(A, hlc(9)), (ME, hlc(50))].into_iter().collect());
+    let gone = RegionId(9);
+    gate.resume(&[(A, hlc(9)), (ME, hlc(50)), (gone, hlc(60))].into_iter().collect()).unwrap();
+    assert_eq!((gate.seen().of(gone), gate.latest().of(gone)), (hlc(60), hlc(60)));
     assert_eq!((gate.seen().of(A), gate.seen().of(ME), ready(&gate)), (hlc(9), Hlc::ZERO, vec![]));
-    gate.resume(&[(A, hlc(10))].into_iter().collect());
+    gate.resume(&[(A, hlc(10))].into_iter().collect()).unwrap();
     assert_eq!((gate.latest().of(A), ready(&gate)), (hlc(10), vec![(3, 0, 20, 20)]));
     let late = gate.offer(at(0), head(A, 1, 10, 10, &[]));
     assert!(matches!(late, Err(Error::Late { .. })));
@@ -168,7 +170,7 @@ fn what_a_step_stored_is_seen_after_a_start_before_any_heartbeat() {
 #[test]
 fn a_partition_that_is_received_only_now_takes_back_what_was_seen_until_it_has_come() {
     let mut gate = gate();
-    gate.resume(&[(A, hlc(50))].into_iter().collect());
+    gate.resume(&[(A, hlc(50))].into_iter().collect()).unwrap();
     gate.reopen(A, at(2), hlc(5)).unwrap();
     assert_eq!(gate.seen().of(A), hlc(5));
     gate.offer(at(1), head(A, 1, 60, 60, &[])).unwrap();

@@ -10,8 +10,9 @@
 //! - It tells every replicated partition with its marks at the start, and later ones with [`Inbound::add`] before the hellos that name
 //!   them.
 //! - It appends everything that one [`Action::Append`] names in one atomic step with an event of `$seen` that holds
-//!   [`Append::latest`], and accepts no event with a timestamp before that step's while it is under way. It answers with [`Input::Appended`] or
-//!   [`Input::AppendFailed`]; there is one at a time.
+//!   [`Append::latest`], and answers with [`Input::Appended`] or [`Input::AppendFailed`]; there is one at a time. That event and the
+//!   events that are accepted here have timestamps in the order in which they take effect in the log: what is accepted before the step has an earlier
+//!   one, and what is accepted after it a later one. What an event had seen is looked up by its timestamp.
 //! - The clock that it passes is the one that gives local events their timestamps; what is taken from a link has been observed by it.
 //! - Every block that it told of is dropped once, when it is told to. A block that is appended in parts is dropped with the last one.
 //! - It calls [`Inbound::step`] with [`Input::Tick`] when [`Inbound::wake_at_ms`] says so.
@@ -364,7 +365,7 @@ impl Inbound {
             received.iter().map(|(at, one): (_, &Received)| (*peer, *at, one.last_hlc(*peer)))
         });
         let mut delivery = Delivery::start(me, slots)?;
-        delivery.resume(stored);
+        delivery.resume(stored)?;
         Ok(Self {
             me,
             options,

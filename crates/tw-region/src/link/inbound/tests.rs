@@ -190,6 +190,60 @@ fn reg_3_a_gap_is_asked_for_once_and_what_was_under_way_is_left_out() {
 }
 
 #[test]
+fn a_new_epoch_goes_on_where_the_one_before_it_ended() {
+    let mut end = End::connected();
+    let beat = |until, sent| {
+        let epochs = vec![(EPOCH, Sequence(2)), (Epoch(2), Sequence(2))];
+        let one = |part, epochs, sent| crate::link::wire::Epochs {
+            stream: 0,
+            partition: PartitionId(part),
+            epochs,
+            sent,
+        };
+        let epochs = vec![one(0, epochs, sent), one(1, vec![(EPOCH, Sequence(0))], (EPOCH, Sequence(0)))];
+        Input::Heartbeat {
+            peer: A,
+            heartbeat: Heartbeat { now_ms: NOW_MS, until, seen: Seen::new(), epochs },
+        }
+    };
+    end.step(beat(Hlc::ZERO, (EPOCH, Sequence(0))));
+    end.offer(A, 0, origin(A, 1), hlc(10), 100);
+    let second = Origin { epoch: Epoch(2), ..origin(A, 1) };
+    end.offer(A, 0, second, hlc(30), 100);
+    let actions = end.step(beat(hlc(40), (Epoch(2), Sequence(2))));
+    assert_eq!(appends(&actions), [(1, vec![(1, 0, 2)])]);
+    assert_eq!(appends(&end.step(Input::Appended { batch: 1 })), [(2, vec![(2, 0, 2)])]);
+    end.step(Input::Appended { batch: 2 });
+    end.step(Input::Disconnected { peer: A });
+    assert_eq!(pulls(&end.connect(A, 2)), [(0, 2), (0, 2), (1, 0)], "of each epoch what is here");
+    // What lies beyond the end of the first one was never accepted.
+    let actions = end.offer(A, 0, origin(A, 3), hlc(50), 100);
+    assert!(
+        parked(&actions)[0].starts_with("event 2.1.4 lies beyond 2, where its epoch ended"),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn what_belongs_together_is_appended_at_once_and_regions_take_turns() {
+    let mut end = End::connected();
+    for part in 0..2 {
+        end.offer(A, part, origin(A, 1), hlc(10 + u64::from(part)), 16 << 10);
+        end.offer(B, part, origin(B, 1), hlc(20 + u64::from(part)), 20 << 10);
+    }
+    let seen = end.beat(A, hlc(30), &[(0, 2), (1, 2)]);
+    assert_eq!(appends(&seen), [(1, vec![(1, 0, 2), (3, 0, 2)])], "both partitions of a region");
+    end.beat(B, hlc(30), &[(0, 2), (1, 2)]);
+    for part in 0..2 {
+        end.offer(A, part, origin(A, 3), hlc(40 + u64::from(part)), 15 << 10);
+    }
+    end.beat(A, hlc(50), &[(0, 4), (1, 4)]);
+    let actions = end.step(Input::Appended { batch: 1 });
+    assert_eq!(appends(&actions), [(2, vec![(2, 0, 2), (4, 0, 2)])], "the other one is next");
+    assert_eq!(appends(&end.step(Input::Appended { batch: 2 })), [(3, vec![(5, 0, 2), (6, 0, 2)])]);
+}
+
+#[test]
 fn what_was_being_appended_when_the_connection_went_comes_again_and_enters_once() {
     let mut end = End::connected();
     end.offer(A, 0, origin(A, 1), hlc(10), 100);
