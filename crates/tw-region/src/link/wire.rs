@@ -20,7 +20,7 @@
 //! 1. Both sides send a [`Hello`] first, in whose form later protocols only add fields. Whoever does not agree sends a [`Refuse`]
 //!    and closes.
 //! 2. R sends a [`Pull`] and [`Credit`]. P answers a pull with a [`Heartbeat`] that names the epochs of each pulled partition,
-//!    before the first block of it; its `until` may be [`Hlc::ZERO`], which promises nothing.
+//!    before the first block of it; its `until` may be [`tw_types::Hlc::ZERO`], which promises nothing.
 //! 3. P sends blocks of several partitions in the order of their first timestamps, as long as it has credit left: each block uses up its bytes
 //!    as stored, and the last one may go below zero. So a window that is smaller than a block stops nothing, and what R has to
 //!    hold is the window and one block at most.
