@@ -149,7 +149,10 @@ impl Bench<'_> {
             let batch = payloads.batch(&mut builder, n, 1, Compression::None)?;
             let start = Instant::now();
             let permit = self.runtime.block_on(self.log.reserve(batch.bytes()))?;
-            let placed = self.log.append(permit, vec![Append { at, batch, expected_end: None }]).wait()?;
+            let placed = self
+                .log
+                .append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])
+                .wait()?;
             durable.push(start.elapsed());
             let end = placed.first().context("no place")?.base_offset.next();
             let token: Token = [(at, end)].into_iter().collect();
@@ -240,7 +243,7 @@ pub(crate) fn fill(
             tw_log::Ack::wait(ack)?;
         }
         let permit = runtime.block_on(log.reserve(batch.bytes()))?;
-        acks.push_back(log.append(permit, vec![Append { at, batch, expected_end: None }]));
+        acks.push_back(log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }]));
     }
     for ack in acks {
         ack.wait()?;

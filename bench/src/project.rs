@@ -185,7 +185,7 @@ impl Bench<'_> {
         let at = StreamPartition::new(stream.id, partition);
         self.runtime.block_on(async {
             let permit = self.log.reserve(batch.bytes()).await?;
-            self.log.append(permit, vec![Append { at, batch, expected_end: None }]).await
+            self.log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }]).await
         })?;
         Ok(())
     }

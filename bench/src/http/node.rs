@@ -47,6 +47,7 @@ impl Node {
             parked: Arc::new(Nothing),
             routes: Arc::new(tw_api::parts::Alone),
             cluster: None,
+            regions: None,
             locks: Arc::new(Nothing),
             settings: Arc::new(Nothing),
             metrics: PrometheusBuilder::new().install_recorder()?,

@@ -132,7 +132,8 @@ impl Bench {
                         let batch = payloads.batch(&mut builder, next, count, compression)?;
                         next += count;
                         let permit = log.reserve(batch.bytes()).await?;
-                        log.append(permit, vec![Append { at, batch, expected_end: None }]).await?;
+                        log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])
+                            .await?;
                     }
                     anyhow::Ok(())
                 })
@@ -218,7 +219,9 @@ impl Bench {
                 let begin = Instant::now();
                 let batch = payloads.batch(&mut builder, times.len() as u64, 1, Compression::None)?;
                 let permit = self.log.try_reserve(batch.bytes())?;
-                self.log.append(permit, vec![Append { at, batch, expected_end: None }]).wait()?;
+                self.log
+                    .append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])
+                    .wait()?;
                 times.push(begin.elapsed());
             }
             let raw = self.bound.run(4096, self.duration / 2)?;

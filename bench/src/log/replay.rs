@@ -77,7 +77,9 @@ fn write(folder: &Path, args: &Args) -> Result<(StreamPartition, StreamPartition
         loop {
             match log.try_reserve(batch.bytes()) {
                 Ok(permit) => {
-                    return Ok(log.append(permit, vec![Append { at, batch, expected_end: None }]));
+                    return Ok(
+                        log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])
+                    );
                 }
                 Err(tw_log::Error::Busy) => std::thread::yield_now(),
                 Err(error) => return Err(error.into()),

@@ -140,7 +140,12 @@ async fn log_alone(workload: Workload, world: &World, subjects: &[u64]) -> anyho
                 let batch = builder.finish(Compression::None)?;
                 let versions = (0..u64::from(batch.count())).map(Version);
                 let at = StreamPartition::new(world.stream.id, tw_types::PartitionId(partition));
-                parts.push(Append { at, batch: batch.with_versions(versions)?, expected_end: None });
+                parts.push(Append {
+                    at,
+                    batch: batch.with_versions(versions)?,
+                    expected_end: None,
+                    foreign: None,
+                });
             }
         }
         let permit = world.log.reserve(parts.iter().map(|part| part.batch.bytes()).sum()).await?;

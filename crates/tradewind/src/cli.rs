@@ -60,6 +60,7 @@ enum Command {
     Config(commands::config::Options),
     Status(commands::status::Options),
     Cluster(commands::cluster::Options),
+    Region(commands::region::Options),
     Completions(commands::completions::Options),
     #[command(hide = true)]
     Reference(commands::reference::Options),
@@ -140,6 +141,7 @@ pub(crate) fn run() -> Result<()> {
         Command::Config(options) => commands::config::run(&options, &context),
         Command::Status(options) => commands::status::run(&options, &context),
         Command::Cluster(options) => commands::cluster::run(&options, &context),
+        Command::Region(options) => commands::region::run(&options, &context),
         Command::Completions(options) => commands::completions::run(&options),
         Command::Reference(_) => commands::reference::run(),
     }

@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod parked;
 pub(crate) mod projection;
 pub(crate) mod reference;
+pub(crate) mod region;
 pub(crate) mod replay;
 pub(crate) mod source;
 pub(crate) mod sql;

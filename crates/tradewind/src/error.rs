@@ -90,6 +90,9 @@ pub(crate) enum Error {
     /// Standard input does not read, or output cannot be written.
     #[error(transparent)]
     Stream(#[from] io::Error),
+    /// Certificates of regions cannot be made.
+    #[error(transparent)]
+    Certificates(#[from] tw_region::tls::Error),
     /// Whatever else went wrong, with its causes.
     #[error("{0}")]
     Failed(String),

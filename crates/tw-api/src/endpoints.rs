@@ -7,6 +7,7 @@ mod definitions;
 mod events;
 mod history;
 mod locks;
+mod regions;
 mod settings;
 mod sql;
 mod system;
@@ -83,6 +84,8 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::DrainNode => cluster::drain(call, true).await,
         Route::ActivateNode => cluster::drain(call, false).await,
         Route::ReadPeer => cluster::read(call, body).await,
+        Route::ShowRegions => regions::view(call).await,
+        Route::RetryRegion => regions::retry(call).await,
         Route::ListLocks => locks::list(call).await,
         Route::GetLock => locks::show(call).await,
         Route::OpenLockSession => locks::open(call, body).await,

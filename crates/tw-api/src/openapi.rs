@@ -51,6 +51,7 @@ fn document() -> OpenApi {
         ("projections", "SQL views that are kept up to date"),
         ("parked", "Events that could not be processed"),
         ("cluster", "The nodes of a cluster, who has what, and who is to have it"),
+        ("regions", "The links of this region with others"),
         ("locks", "Locks with fencing tokens, held by sessions that their clients renew"),
         ("config", "Options that change while nodes run"),
         ("system", "The node and the interface itself"),

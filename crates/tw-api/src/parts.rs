@@ -5,6 +5,7 @@ mod cluster;
 mod control;
 mod locks;
 mod parked;
+mod regions;
 mod routes;
 mod settings;
 mod sql;
@@ -18,6 +19,7 @@ pub use control::{
 };
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
+pub use regions::{RegionPartitionView, RegionPeerView, RegionView, Regions};
 pub use routes::{Alone, Pass, Reply, Routes, Unanswered, Way};
 pub use settings::{Setting, SettingChange, Settings};
 pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
@@ -43,6 +45,8 @@ pub struct Parts {
     pub routes: Arc<dyn Routes>,
     /// The cluster that the node is in, if it is one of many.
     pub cluster: Option<Arc<dyn Cluster>>,
+    /// The links with other regions, if this is one of several.
+    pub regions: Option<Arc<dyn Regions>>,
     /// Locks for clients.
     pub locks: Arc<dyn Locks>,
     /// Options that change while nodes run.

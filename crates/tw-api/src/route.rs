@@ -74,6 +74,8 @@ routes! {
     DrainNode = POST "/v1/cluster/nodes/{node}/drain";
     ActivateNode = POST "/v1/cluster/nodes/{node}/activate";
     ReadPeer = POST "/v1/cluster/read";
+    ShowRegions = GET "/v1/regions";
+    RetryRegion = POST "/v1/regions/{region}/retry";
     ListLocks = GET "/v1/locks";
     GetLock = GET "/v1/locks/{lock}";
     OpenLockSession = POST "/v1/lock-sessions";

@@ -67,6 +67,11 @@ pub struct EmbeddedLog {
 }
 
 impl EmbeddedLog {
+    /// The number that was drawn when the log was made. A copy of its folder has the same one.
+    pub fn id(&self) -> u128 {
+        self.shared.log
+    }
+
     /// Opens the log in `folder`, or makes a new one there. What was acknowledged before a crash is there; what was
     /// not is there whole or not at all, per append.
     ///

@@ -38,6 +38,8 @@ pub struct Config {
     pub etcd: tw_cluster::EtcdOptions,
     /// Locks for clients.
     pub locks: tw_cluster::LockOptions,
+    /// The region that this installation is, if there are several, and its links with others.
+    pub region: tw_region::service::Options,
 }
 
 /// The node as a whole.
@@ -111,6 +113,7 @@ impl Config {
         in_table("kafka", self.kafka.check())?;
         in_table("etcd", self.etcd.check())?;
         in_table("locks", self.locks.check())?;
+        self.check_region()?;
         let (sql_ms, query_ms) = (u64::from(self.http.sql_timeout_ms), self.query.query_ms_max);
         if sql_ms > query_ms {
             let reason = format!(
@@ -119,6 +122,32 @@ impl Config {
             return Err(InvalidConfig::Value { table: "http", reason });
         }
         Ok(())
+    }
+
+    fn check_region(&self) -> Result<(), InvalidConfig> {
+        let refuse = |reason: String| Err(InvalidConfig::Value { table: "region", reason });
+        if let Err(error) = self.region.check() {
+            return refuse(error.to_string());
+        }
+        let id = self.region.id;
+        if self.region.is_region() && self.cluster.enabled {
+            return refuse(format!(
+                "option `id` is {id}, and a node of a cluster keeps its log on Kafka, which holds no events of other regions yet: \
+                 use a node that is alone"
+            ));
+        }
+        if self.log.region != tw_types::RegionId(0) && self.log.region != id {
+            return refuse(format!(
+                "option `id` is {id}, but `region` of [log] is {}: leave the latter out",
+                self.log.region
+            ));
+        }
+        Ok(())
+    }
+
+    /// The options of the embedded log: it belongs to the region.
+    pub(crate) fn embedded_log(&self) -> tw_log::Options {
+        tw_log::Options { region: self.region.id, ..self.log.clone() }
     }
 
     /// The options of the interface as it is served: other nodes call it by the name under which this one is registered.

@@ -5,8 +5,9 @@ use crate::definitions::Definitions;
 use crate::folder::Folder;
 use crate::live::Options;
 use crate::sources::Sources;
-use std::sync::Arc;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tw_cluster::Coordination;
@@ -14,6 +15,7 @@ use tw_env::Env;
 use tw_log::Log;
 use tw_log::store::EventStore;
 use tw_project::Engine;
+use tw_region::service::Links;
 
 /// Everything that runs in a node below its interface.
 pub(crate) struct Core {
@@ -34,6 +36,10 @@ pub(crate) struct Core {
     pub(crate) keeps_snapshots: bool,
     pub(crate) engine: Engine,
     pub(crate) sources: Arc<Sources>,
+    /// The links with other regions, once they run; never of an installation that is the only one.
+    pub(crate) links: OnceLock<Links>,
+    /// What was wrong with them when they were looked at last.
+    pub(crate) links_seen: Mutex<Vec<String>>,
     pub(crate) definitions: Arc<Definitions>,
     /// When the node was started, on the clock that only rises.
     pub(crate) started: Duration,
@@ -58,6 +64,11 @@ impl Core {
     /// How long the log has given no sign of life, in milliseconds, if that is too long.
     pub(crate) fn log_silent_ms(&self) -> Option<u64> {
         self.cluster.pulse().silent_ms(self.env.clock.monotonic())
+    }
+
+    /// What keeps the links with other regions from going on, as far as it was looked at last.
+    pub(crate) fn region_problems(&self) -> Vec<String> {
+        self.links_seen.lock().clone()
     }
 
     /// Why the log takes no events, if it does not.

@@ -57,6 +57,9 @@ pub enum Error {
     /// Coordination does not start.
     #[error(transparent)]
     Coordination(#[from] tw_cluster::Error),
+    /// The links with other regions do not start.
+    #[error("the links with other regions do not start")]
+    Region(#[from] tw_region::service::Error),
     /// The interface does not start.
     #[error(transparent)]
     Server(#[from] tw_api::Error),

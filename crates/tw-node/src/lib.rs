@@ -21,6 +21,7 @@ mod live;
 mod metrics;
 mod node;
 mod parts;
+mod regions;
 mod secrets;
 mod sources;
 mod status;

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::core::Core;
+use crate::regions::problems;
 use crate::status;
 use metrics::{describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -13,6 +14,7 @@ use tw_cluster::{Owner, Owners, Standing};
 use tw_process::PartitionStatus;
 use tw_process::snapshot::Counts;
 use tw_project::KeptAnswers;
+use tw_region::service::LinkState;
 use tw_types::{PartitionId, StreamPartition};
 
 /// The metrics of the process: nodes of one process share them.
@@ -98,6 +100,32 @@ fn describe() {
     describe_gauge!("tradewind_source_snapshot_rows", "Rows that a running snapshot of a table has read.");
     describe_gauge!("tradewind_source_snapshot_rows_estimate", "About how many rows it will have read.");
     describe_cluster();
+    describe_gauge!(
+        "tradewind_region_link_up",
+        "1 while there is a link that takes what a region accepts, 0 otherwise."
+    );
+    describe_gauge!(
+        "tradewind_region_lag_events",
+        "Events that a region has accepted and that are not here, as far as it has said."
+    );
+    describe_gauge!("tradewind_region_lag_seconds", "How old the oldest of them may be.");
+    describe_gauge!(
+        "tradewind_region_held_bytes",
+        "Bytes of blocks of a region that wait for what they depend on."
+    );
+    describe_gauge!("tradewind_region_parked", "Partitions of a region of which nothing is taken.");
+    describe_gauge!(
+        "tradewind_region_received_bytes",
+        "Bytes that came from a region since the start, compressed."
+    );
+    describe_gauge!(
+        "tradewind_region_sent_bytes",
+        "Bytes that were sent to a region since the start, compressed."
+    );
+    describe_gauge!(
+        "tradewind_region_clock_ahead_seconds",
+        "How far the clock of a region is ahead of the one here, less the way."
+    );
 }
 
 /// What only nodes of a cluster measure.
@@ -159,6 +187,7 @@ impl Gauges {
         self.views(core);
         self.snapshots(core);
         self.answers(core);
+        self.regions(core).await;
         if let Some(owners) = core.cluster.owners() {
             self.cluster(owners);
         }
@@ -178,6 +207,29 @@ impl Gauges {
         let labels: Vec<_> = labels.into_iter().map(|(label, value)| (label, value.to_owned())).collect();
         gauge!(name, &labels).set(value);
         self.now.insert((name, labels));
+    }
+
+    /// Looks at the links with other regions, if there are any.
+    async fn regions(&mut self, core: &Core) {
+        let Some(links) = core.links.get() else { return };
+        let Ok(state) = links.state().await else { return };
+        *core.links_seen.lock() = problems(&state);
+        for peer in state.peers.iter().filter(|peer| peer.address.is_some()) {
+            let region = peer.region.to_string();
+            let labels = [("region", region.as_str())];
+            let is_up = !matches!(peer.link, LinkState::Down | LinkState::Quarantined);
+            self.set("tradewind_region_link_up", labels, f64::from(u8::from(is_up)));
+            self.set("tradewind_region_lag_events", labels, peer.lag_events as f64);
+            self.set("tradewind_region_lag_seconds", labels, peer.lag_ms as f64 / 1_000.0);
+            self.set("tradewind_region_held_bytes", labels, peer.held_bytes as f64);
+            let parked = peer.partitions.iter().filter(|one| one.parked.is_some()).count();
+            self.set("tradewind_region_parked", labels, parked as f64);
+            self.set("tradewind_region_received_bytes", labels, peer.received_bytes as f64);
+            self.set("tradewind_region_sent_bytes", labels, peer.sent_bytes as f64);
+            if let Some(ahead_ms) = peer.ahead_ms {
+                self.set("tradewind_region_clock_ahead_seconds", labels, ahead_ms as f64 / 1_000.0);
+            }
+        }
     }
 
     fn streams(&mut self, core: &Core) {

@@ -5,8 +5,8 @@ mod opening;
 
 use crate::core::Core;
 use crate::definitions;
-use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeSettings, NodeSql};
-use crate::{Config, Error, live, metrics};
+use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeRegions, NodeSettings, NodeSql};
+use crate::{Config, Error, live, metrics, regions};
 use composing::{Composed, compose};
 use opening::Engine as LogEngine;
 use std::net::SocketAddr;
@@ -62,6 +62,12 @@ impl Node {
             end(&core, log).await?;
             return Err(error);
         }
+        if let Err(error) = regions::start(&core, log.installation()).await {
+            core.cluster.leave().await;
+            server.shutdown().await;
+            end(&core, log).await?;
+            return Err(error);
+        }
         let (stop, stopped) = watch::channel(false);
         let follower = tokio::spawn(follow(core.clone(), stopped));
         tracing::info!(address = %server.address(), folder = %core.folder.path().display(), "the node is ready");
@@ -103,6 +109,9 @@ impl Node {
 async fn end(core: &Arc<Core>, log: LogEngine) -> Result<(), Error> {
     core.closing.store(true, Ordering::Release);
     core.sources.stop_all().await;
+    if let Some(links) = core.links.get() {
+        links.stop().await;
+    }
     let core = core.clone();
     let ended = tokio::task::spawn_blocking(move || {
         let drained = core.workers.shutdown();
@@ -122,6 +131,7 @@ fn parts(
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> Parts {
     let is_one_of_many = core.cluster_options.enabled;
+    let is_region = core.options.holds().region.is_region();
     Parts {
         events: core.events.clone(),
         sql: Arc::new(NodeSql(core.clone())),
@@ -129,6 +139,8 @@ fn parts(
         parked: Arc::new(NodeParked(core.clone())),
         cluster: is_one_of_many
             .then(|| -> Arc<dyn tw_api::parts::Cluster> { Arc::new(NodeCluster(core.clone())) }),
+        regions: is_region
+            .then(|| -> Arc<dyn tw_api::parts::Regions> { Arc::new(NodeRegions(core.clone())) }),
         routes,
         locks: Arc::new(NodeLocks(core.clone())),
         settings: Arc::new(NodeSettings(core.clone())),

@@ -5,6 +5,7 @@ mod control;
 mod locks;
 mod parked;
 pub(crate) mod problem;
+mod regions;
 mod settings;
 mod sql;
 
@@ -12,5 +13,6 @@ pub(crate) use cluster::NodeCluster;
 pub(crate) use control::NodeControl;
 pub(crate) use locks::NodeLocks;
 pub(crate) use parked::NodeParked;
+pub(crate) use regions::NodeRegions;
 pub(crate) use settings::NodeSettings;
 pub(crate) use sql::NodeSql;

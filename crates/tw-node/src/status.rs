@@ -46,6 +46,7 @@ fn problems(core: &Core, sources: &[Source], projections: &[Projection], free: O
     if let Some(free) = free.filter(|free| *free < least) {
         problems.push(format!("{free} bytes are free on the disk of the data folder, fewer than {least}"));
     }
+    problems.extend(core.region_problems());
     problems.extend(sources.iter().flat_map(sources::problems));
     for projection in projections.iter().filter(|projection| projection.state == "failed") {
         let error = projection.error.as_deref().unwrap_or("it stands still");

@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_merge::Seen;
-use tw_types::{RegionId, StreamPartition};
+use tw_types::RegionId;
 
 /// How many frames may wait for the receiver.
 const QUEUE_FRAMES_MAX: usize = 256;
@@ -106,7 +106,7 @@ pub struct Links {
     address: SocketAddr,
     queue: mpsc::Sender<Event>,
     ending: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Links {
@@ -159,7 +159,7 @@ impl Links {
             tasks.push(spawn(&ending, dial::run(shared.clone(), peer, queue.clone())));
         }
         tracing::info!(region = %here, %address, peers = shared.options.peers.len(), "links of the region are up");
-        Ok(Self { shared, address, queue, ending, tasks })
+        Ok(Self { shared, address, queue, ending, tasks: Mutex::new(tasks) })
     }
 
     /// Where it listens.
@@ -178,18 +178,19 @@ impl Links {
         Ok(status::state(&self.shared, inbound))
     }
 
-    /// Tries a partition again that is parked.
+    /// Tries everything of a region again that is parked.
     ///
     /// # Errors
     /// [`Error::Ended`].
-    pub async fn retry(&self, peer: RegionId, at: StreamPartition) -> Result<(), Error> {
-        self.queue.send(Event::Retry { peer, at }).await.map_err(|_| Error::Ended)
+    pub async fn retry(&self, peer: RegionId) -> Result<(), Error> {
+        self.queue.send(Event::Retry { peer }).await.map_err(|_| Error::Ended)
     }
 
     /// Ends all connections. When it returns, nothing of the links holds the log any more. What was being appended may be in it or not.
-    pub async fn stop(mut self) {
+    pub async fn stop(&self) {
         self.ending.send_replace(true);
-        for task in std::mem::take(&mut self.tasks) {
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
             if task.await.is_err_and(|error| error.is_panic()) {
                 tracing::error!("a task of the links has panicked");
             }
@@ -204,7 +205,7 @@ impl Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.tasks.lock().iter().for_each(JoinHandle::abort);
     }
 }
 

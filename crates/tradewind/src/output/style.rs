@@ -52,9 +52,9 @@ impl Style {
     /// A state, by what it says.
     pub(crate) fn state(self, state: &str) -> String {
         match state {
-            "running" | "streaming" | "ready" => self.good(state),
-            "failed" | "stopped" => self.bad(state),
-            "degraded" | "paused" | "retrying" => self.warn(state),
+            "running" | "streaming" | "ready" | "in-sync" => self.good(state),
+            "failed" | "stopped" | "down" | "parked" => self.bad(state),
+            "degraded" | "paused" | "retrying" | "catching-up" | "quarantined" => self.warn(state),
             _ => state.to_owned(),
         }
     }

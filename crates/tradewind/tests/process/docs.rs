@@ -7,7 +7,8 @@ use std::process::Command;
 /// The blocks of a page that are marked `sh`, as one script.
 fn script(page: &Path) -> String {
     let text = std::fs::read_to_string(page).unwrap();
-    let mut script = String::from("set -euo pipefail\n");
+    // What is left of its nodes goes with it.
+    let mut script = String::from("set -euo pipefail\ntrap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT\n");
     for block in text.split("\n```sh\n").skip(1) {
         script += block.split("\n```").next().unwrap();
         script.push('\n');
@@ -42,6 +43,11 @@ fn runs(page: &str) {
 #[test]
 fn the_examples_of_getting_started_run() {
     runs("getting-started.md");
+}
+
+#[test]
+fn the_examples_of_getting_started_with_regions_run() {
+    runs("getting-started-regions.md");
 }
 
 #[test]

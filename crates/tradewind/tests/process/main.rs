@@ -17,6 +17,7 @@ mod local;
 mod lock;
 mod node;
 mod parked;
+mod regions;
 mod shell;
 mod sources;
 mod standbys;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod locks;
+mod regions;
 mod settings;
 
 use super::doc::Doc;
@@ -58,6 +59,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::DrainNode
         | Route::ActivateNode
         | Route::ReadPeer => cluster::describe(route, doc),
+        Route::ShowRegions | Route::RetryRegion => regions::describe(route, doc),
         Route::ListLocks
         | Route::GetLock
         | Route::OpenLockSession

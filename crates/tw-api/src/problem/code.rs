@@ -70,6 +70,8 @@ codes! {
     NoProjection = "no_projection", NOT_FOUND, "there is no such projection";
     /// No such node.
     NoNode = "no_node", NOT_FOUND, "there is no such node";
+    /// No such region.
+    NoRegion = "no_region", NOT_FOUND, "there is no such region";
     /// No such parked event.
     NoParkedEvent = "no_parked_event", NOT_FOUND, "there is no such parked event";
     /// No such option.

@@ -37,6 +37,10 @@ impl From<tw_log::Error> for Problem {
             | Error::Locked(_)
             | Error::OtherRegion { .. }
             | Error::InvalidOption { .. }
+            // Clients append nothing that comes from elsewhere.
+            | Error::NotForeign { .. }
+            | Error::Skewed { .. }
+            | Error::NoRegions { .. }
             | Error::Io { .. } => Code::Internal,
         };
         let first_offset = match &error {
@@ -64,7 +68,9 @@ impl From<tw_log::store::Error> for Problem {
             }
             Error::InvalidWrite(_) => Code::BodyTooLarge,
             Error::DamagedIndex(_) => Code::Damaged,
-            Error::Index(_) | Error::InvalidOption { .. } | Error::Thread(_) => Code::Internal,
+            Error::Index(_) | Error::InvalidOption { .. } | Error::Received { .. } | Error::Thread(_) => {
+                Code::Internal
+            }
         };
         Self::new(code, error.to_string())
     }

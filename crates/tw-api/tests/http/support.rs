@@ -68,6 +68,7 @@ impl World {
             parked: Arc::new(parked::Shelf::default()),
             routes: Arc::new(tw_api::parts::Alone),
             cluster: None,
+            regions: None,
             locks: Arc::new(locks::Table::default()),
             settings: Arc::new(settings::Panel::default()),
             metrics: metrics(),

@@ -110,9 +110,11 @@ impl State {
 }
 
 impl Core {
-    /// What is here of each region, durable.
+    /// What is here of each region, durable: all that can be read now is in it.
     pub(super) async fn received(&self, partition: &Arc<Partition>) -> Result<Vec<Mark>> {
         self.current(partition).await?;
+        // What can be read may have been published a moment before its append is answered.
+        partition.confirmed(Offset(partition.end.get())).await;
         Ok(partition.lock().marks.iter().collect())
     }
 

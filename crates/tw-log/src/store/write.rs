@@ -107,21 +107,14 @@ impl Write {
 
     /// Adds events that another region has accepted, to the partition in which they are there. They keep origin and time, and get
     /// versions of this region. Events of this region may be added for other partitions, not for this one.
-    /// Ids are not looked at: what is here already is known by its origin.
+    /// Ids are not looked at: what is here already is known by its origin. The bounds of what clients write at once do not count, since another
+    /// region has let it pass; that of the log does.
     ///
     /// # Errors
-    /// [`Error::InvalidWrite`] when the write has something for this partition, or gets too large; [`Error::Log`] for a run that does
+    /// [`Error::InvalidWrite`] when the write has something of this region for this partition; [`Error::Log`] for a run that does
     /// not read.
     pub fn push_foreign(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, run: Run) -> Result<()> {
-        let (bytes, count) = (run.batch.bytes(), run.batch.count() as usize);
-        let stream_name = &stream.name;
-        if bytes > self.bytes_max || self.count + count > self.events_max {
-            let reason = format!(
-                "{count} events of another region with {bytes} bytes are too many for partition {partition} of stream \
-                 `{stream_name}`: take fewer at a time, or raise `write_bytes_max` and `write_events_max`"
-            );
-            return Err(Error::InvalidWrite(reason));
-        }
+        let (stream_name, count) = (&stream.name, run.batch.count() as usize);
         let number = self.part(stream, partition);
         let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
         if part.runs.is_empty() && !part.events.is_empty() {

@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 20] = [
+const TABLES: [Table; 24] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -60,6 +60,30 @@ const TABLES: [Table; 20] = [
         name: "process.retry",
         about: "When events that cannot be processed are tried again.",
         source: include_str!("../../../tw-order/src/gate/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "region",
+        about: "The region that this installation is, if there are several, and its links: docs/getting-started-regions.md.",
+        source: include_str!("../../../tw-region/src/service/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "region.peers",
+        about: "Another region, one table `[[region.peers]]` for each.",
+        source: include_str!("../../../tw-region/src/service/options.rs"),
+        item: "PeerOptions",
+    },
+    Table {
+        name: "region.inbound",
+        about: "What is held and appended of other regions.",
+        source: include_str!("../../../tw-region/src/link/inbound/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "region.inbound.skew",
+        about: "How far clocks of regions may differ.",
+        source: include_str!("../../../tw-merge/src/skew.rs"),
         item: "Options",
     },
     Table {

@@ -7,6 +7,7 @@ use crate::definitions::Definitions;
 use crate::secrets::Passwords;
 use crate::sources::Sources;
 use crate::{Config, Error, live};
+use parking_lot::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
@@ -97,6 +98,8 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         keeps_snapshots,
         engine,
         sources,
+        links: OnceLock::new(),
+        links_seen: Mutex::default(),
         definitions,
         started,
         closing: AtomicBool::new(false),

@@ -27,6 +27,14 @@ impl Engine {
         }
     }
 
+    /// Which installation this is, where one has the log to itself.
+    pub(super) fn installation(&self) -> Option<u128> {
+        match self {
+            Self::Embedded(log) => Some(log.id()),
+            Self::Kafka(_) => None,
+        }
+    }
+
     /// Ends the log in order. Blocks.
     pub(super) fn close(&self) {
         match self {
@@ -73,7 +81,7 @@ pub(super) fn open(config: &Config, env: Env) -> Result<Opened, Error> {
             tw_log::Error::Locked(_) => Error::Busy(folder.path().to_owned()),
             error => Error::Log(error),
         };
-        let log = EmbeddedLog::open(folder.log(), config.log.clone(), env.clone()).map_err(busy)?;
+        let log = EmbeddedLog::open(folder.log(), config.embedded_log(), env.clone()).map_err(busy)?;
         (Engine::Embedded(Arc::new(log)), None, None)
     };
     let epoch = if identity.is_none() { epoch::next(&folder.epoch())? } else { 0 };

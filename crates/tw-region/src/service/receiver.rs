@@ -51,10 +51,9 @@ pub(crate) enum Event {
     },
     /// What is replicated has changed.
     Streams,
-    /// An operator wants a partition to be tried again.
+    /// An operator wants what is parked of a region to be tried again.
     Retry {
         peer: RegionId,
-        at: StreamPartition,
     },
     /// Somebody wants to know how it is.
     State(oneshot::Sender<inbound::Status>),
@@ -161,7 +160,14 @@ impl Receiver {
             | Event::Heartbeat { .. }
             | Event::Disconnected { .. } => {}
             Event::Streams => self.streams().await,
-            Event::Retry { peer, at } => self.step(Input::Retry { peer, at }),
+            Event::Retry { peer } => {
+                let status = self.core.status(self.shared.now_ms());
+                let of =
+                    status.peers.into_iter().filter(|one| one.region == peer).flat_map(|one| one.partitions);
+                for at in of.filter(|one| one.parked.is_some()).map(|one| one.at) {
+                    self.step(Input::Retry { peer, at });
+                }
+            }
             Event::State(reply) => {
                 let _nobody_waits = reply.send(self.core.status(self.shared.now_ms()));
             }
@@ -301,6 +307,7 @@ async fn store(
 ) -> Result<(), Failure> {
     let streams = shared.events.log().streams();
     let mut write = shared.events.write();
+    let first = parts.first().map(|(portion, _)| (portion.span.region(), portion.at));
     for (portion, block) in parts {
         let at = portion.at;
         let refuse = |reason: String| Failure { refused: Some((portion.span.region(), at)), reason };
@@ -318,6 +325,10 @@ async fn store(
     write.push_to(seen_stream, PartitionId(0), &seen::event(latest, id).as_ref()).map_err(whole)?;
     match shared.events.append(write).await {
         Ok(_) => Ok(()),
+        // It will be too large each time.
+        Err(error @ StoreError::Log(tw_log::Error::TooLarge { .. })) => {
+            Err(Failure { refused: first, reason: format!("{error}, or raise `append_bytes_max` of [log]") })
+        }
         Err(StoreError::Received { at, origin, reached }) => {
             let error = StoreError::Received { at, origin, reached };
             Err(Failure { refused: Some((origin.region, at)), reason: error.to_string() })

@@ -108,7 +108,7 @@ impl Sender {
             if self.ends.insert(at, end) != Some(end)
                 && let Some(ends) = own_ends(&self.shared, at).await?
             {
-                self.to_do.push_back(Input::Grew { at, ends });
+                self.to_do.push_back(Input::Grew { at, ends, block: None });
             }
         }
         let seen = self.shared.seen.borrow().clone();

@@ -3,7 +3,7 @@
 use super::peer::Held;
 use super::{Action, Append, Context, Inbound, Parked, Portion};
 use tw_merge::delivery;
-use tw_types::{RegionId, StreamPartition};
+use tw_types::{Hlc, RegionId, StreamPartition};
 
 /// What is being appended.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ impl Inbound {
         cx.actions.push(Action::Append(Append { batch: number, portions, latest }));
     }
 
-    /// What is ready. All of a region belongs together; there are as many regions as the bound allows, and at least one, beginning after
-    /// the one that was the last before.
+    /// What is ready, as much as the bound allows, and at least what belongs together: events of one region that overlap in time. It begins
+    /// after the region that was the last before.
     fn next_portions(&mut self) -> Vec<Portion> {
         let ready = self.ready();
         let mut regions: Vec<RegionId> = ready.iter().map(|portion| portion.span.region()).collect();
@@ -49,13 +49,17 @@ impl Inbound {
         let (mut portions, mut bytes) = (Vec::new(), 0u64);
         for region in regions {
             let of = ready.iter().filter(|portion| portion.span.region() == region);
-            let of: Vec<(Portion, u64)> = of.filter_map(|portion| self.portion(portion)).collect();
-            bytes = of.iter().fold(bytes, |sum, (_, bytes)| sum.saturating_add(*bytes));
-            if !portions.is_empty() && bytes > self.options.append_bytes_max {
-                break;
+            let mut of: Vec<(Portion, u64)> = of.filter_map(|portion| self.portion(portion)).collect();
+            of.sort_by_key(|(portion, _)| portion.span.first_hlc());
+            for group in closed_in_time(&of) {
+                let more = group.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+                if !portions.is_empty() && bytes.saturating_add(more) > self.options.append_bytes_max {
+                    return portions;
+                }
+                bytes = bytes.saturating_add(more);
+                portions.extend(group.iter().map(|(portion, _)| *portion));
+                self.turn = region;
             }
-            portions.extend(of.into_iter().map(|(portion, _)| portion));
-            self.turn = region;
         }
         portions
     }
@@ -131,5 +135,48 @@ impl Inbound {
                 self.forget(region, at);
             }
         }
+    }
+}
+
+/// Cuts portions of one region, which are in the order of their first timestamps, where everything before is earlier than everything
+/// after: so what is taken of them is never without something earlier.
+fn closed_in_time(portions: &[(Portion, u64)]) -> Vec<&[(Portion, u64)]> {
+    let (mut groups, mut rest, mut taken, mut last) = (Vec::new(), portions, 0, Hlc::ZERO);
+    for (portion, _) in portions {
+        if taken > 0 && portion.span.first_hlc() > last {
+            let (group, after) = rest.split_at(taken);
+            groups.push(group);
+            (rest, taken) = (after, 0);
+        }
+        last = last.max(portion.span.last_hlc());
+        taken += 1;
+    }
+    if !rest.is_empty() {
+        groups.push(rest);
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::inbound::BlockId;
+    use tw_merge::Span;
+    use tw_types::{Epoch, Origin, PartitionId, Sequence, StreamId};
+
+    fn portion(partition: u32, first_hlc: u64, count: u64) -> (Portion, u64) {
+        let at = StreamPartition::new(StreamId(1), PartitionId(partition));
+        let first = Origin { region: RegionId(2), epoch: Epoch(1), sequence: Sequence(1) };
+        let span = Span::new(first, count, Hlc::from_u64(first_hlc)).unwrap();
+        (Portion { at, span, block: BlockId(1), skip: 0, is_rest: true }, 10)
+    }
+
+    #[test]
+    fn what_overlaps_in_time_stays_together_and_the_rest_is_apart() {
+        let portions =
+            [portion(0, 10, 5), portion(1, 12, 9), portion(2, 20, 1), portion(3, 21, 3), portion(4, 30, 1)];
+        let groups: Vec<usize> = closed_in_time(&portions).iter().map(|group| group.len()).collect();
+        assert_eq!(groups, [3, 1, 1], "10 to 14 and 12 to 20 and 20; 21 to 23; 30");
+        assert!(closed_in_time(&[]).is_empty());
     }
 }

@@ -1,0 +1,32 @@
+//! The region of this node, and its links with others.
+
+use super::{Outcome, json};
+use crate::parts::Regions;
+use crate::service::Call;
+use crate::{Code, Problem};
+
+/// Shows the links.
+pub(crate) async fn view(call: &Call) -> Outcome {
+    json(&part(call)?.view().await?)
+}
+
+/// Tries what is parked of a region again.
+pub(crate) async fn retry(call: &Call) -> Outcome {
+    let region = call.capture(0)?;
+    let number = region.parse().map_err(|_| {
+        Problem::new(
+            Code::InvalidParameter,
+            format!("`{region}` is not the number of a region: use 1 to 65535"),
+        )
+    })?;
+    let done = part(call)?.retry(number).await?;
+    json(&serde_json::json!({ "message": done }))
+}
+
+fn part(call: &Call) -> Result<&dyn Regions, Problem> {
+    call.api.parts.regions.as_deref().ok_or_else(|| {
+        let detail = "this installation is the only one: give it an `id` in [region] of its configuration to make it one of several \
+                      regions";
+        Problem::new(Code::WrongState, detail)
+    })
+}

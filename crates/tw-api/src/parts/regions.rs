@@ -1,0 +1,116 @@
+//! The region that a node belongs to, and its links with others.
+
+use crate::Problem;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The links of a region.
+pub trait Regions: Send + Sync + 'static {
+    /// How they are now.
+    fn view(&self) -> BoxFuture<'_, Result<RegionView, Problem>>;
+
+    /// Tries every partition of a region again of which nothing is taken. Says what was done, for a person.
+    fn retry(&self, region: u16) -> BoxFuture<'_, Result<String, Problem>>;
+}
+
+/// A region, and its links.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct RegionView {
+    /// Its number.
+    #[schema(example = 1)]
+    pub region: u16,
+    /// Its name, as its certificate says it.
+    #[schema(example = "eu")]
+    pub name: String,
+    /// Its epoch.
+    #[schema(example = 1)]
+    pub epoch: u32,
+    /// When its certificate expires, in milliseconds since the Unix epoch.
+    #[schema(example = 1_800_000_000_000u64)]
+    pub certificate_expires_at_ms: u64,
+    /// Whether it is more likely the clock here that is wrong, because most others seem to be ahead.
+    pub local_clock_suspect: bool,
+    /// The streams that are written in every region.
+    pub streams: Vec<String>,
+    /// The other regions, by number.
+    pub peers: Vec<RegionPeerView>,
+}
+
+/// Another region.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct RegionPeerView {
+    /// Its number.
+    #[schema(example = 2)]
+    pub region: u16,
+    /// Its name; absent before there was a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "us")]
+    pub name: Option<String>,
+    /// Where this region connects to it; absent if only it connects to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "us.example:7079")]
+    pub address: Option<String>,
+    /// What is taken of it: `in-sync`, `catching-up`, `quarantined` (its clock is ahead), `parked` (nothing of some partition), `down`.
+    #[schema(example = "in-sync")]
+    pub link: String,
+    /// Why there is no link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What is not as it should be, and does not stop the rest.
+    pub notes: Vec<String>,
+    /// How many events it has accepted that are not here, as far as it has said.
+    #[schema(example = 0)]
+    pub lag_events: u64,
+    /// How old the oldest of them may be, in milliseconds.
+    #[schema(example = 0)]
+    pub lag_ms: u64,
+    /// How many bytes of its blocks are held until they may be appended.
+    #[schema(example = 0)]
+    pub held_bytes: u64,
+    /// How many bytes came from it since the node was started, compressed.
+    #[schema(example = 1048576)]
+    pub received_bytes: u64,
+    /// How many bytes were sent to it since the node was started, compressed.
+    #[schema(example = 1048576)]
+    pub sent_bytes: u64,
+    /// How many milliseconds its clock was ahead of the one here with its last heartbeat, less the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = -3)]
+    pub ahead_ms: Option<i64>,
+    /// Until when nothing is taken of it because its clock is ahead, in milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined_until_ms: Option<u64>,
+    /// The time of the last event of this region that it has, in milliseconds since the Unix epoch; absent before it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1_780_000_000_000u64)]
+    pub has_until_ms: Option<u64>,
+    /// Its partitions.
+    pub partitions: Vec<RegionPartitionView>,
+}
+
+/// A partition of another region.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct RegionPartitionView {
+    /// The stream.
+    #[schema(example = "orders")]
+    pub stream: String,
+    /// The partition.
+    #[schema(example = 0)]
+    pub partition: u32,
+    /// The last sequence that is here.
+    #[schema(example = 1200)]
+    pub received: u64,
+    /// How many events are lacking.
+    #[schema(example = 0)]
+    pub lag_events: u64,
+    /// How old the oldest of them may be, in milliseconds.
+    #[schema(example = 0)]
+    pub lag_ms: u64,
+    /// What its next events wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// Why nothing is taken of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked: Option<String>,
+}

@@ -1,0 +1,107 @@
+//! The links with other regions behind the interface.
+
+use crate::core::Core;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use tw_api::parts::{RegionPartitionView, RegionPeerView, RegionView, Regions};
+use tw_api::{Code, Problem};
+use tw_region::service::{LinkState, Links, PartitionState, PeerState, State};
+use tw_types::{RegionId, StreamMode};
+
+/// The links of a node that is a region.
+pub(crate) struct NodeRegions(pub(crate) Arc<Core>);
+
+impl NodeRegions {
+    fn links(&self) -> Result<&Links, Problem> {
+        let starting = || Problem::new(Code::NotReady, "the links with other regions have not begun yet");
+        self.0.links.get().ok_or_else(starting)
+    }
+
+    async fn state(&self) -> Result<State, Problem> {
+        let ended = |error: tw_region::service::Error| Problem::new(Code::NotReady, error.to_string());
+        self.links()?.state().await.map_err(ended)
+    }
+}
+
+impl Regions for NodeRegions {
+    fn view(&self) -> BoxFuture<'_, Result<RegionView, Problem>> {
+        Box::pin(async {
+            let state = self.state().await?;
+            let streams = self.0.log.streams();
+            let shared = streams.iter().filter(|def| def.options.mode == StreamMode::ActiveActive);
+            Ok(RegionView {
+                region: state.region.0,
+                name: state.name,
+                epoch: state.epoch,
+                certificate_expires_at_ms: state.certificate_expires_at_ms,
+                local_clock_suspect: state.is_local_clock_suspect,
+                streams: shared.map(|def| def.name.to_string()).collect(),
+                peers: state.peers.into_iter().map(peer).collect(),
+            })
+        })
+    }
+
+    fn retry(&self, region: u16) -> BoxFuture<'_, Result<String, Problem>> {
+        Box::pin(async move {
+            let state = self.state().await?;
+            let Some(peer) = state.peers.iter().find(|peer| peer.region == RegionId(region)) else {
+                let known: Vec<String> = state.peers.iter().map(|peer| peer.region.to_string()).collect();
+                let detail = format!(
+                    "there is no link with region `{region}`; there are links with: {}",
+                    known.join(", ")
+                );
+                return Err(Problem::new(Code::NoRegion, detail));
+            };
+            let parked = peer.partitions.iter().filter(|one| one.parked.is_some()).count();
+            let ended = |error: tw_region::service::Error| Problem::new(Code::NotReady, error.to_string());
+            self.links()?.retry(peer.region).await.map_err(ended)?;
+            Ok(match parked {
+                0 => format!("nothing of region {region} is parked"),
+                1 => format!("one partition of region {region} is tried again"),
+                _ => format!("{parked} partitions of region {region} are tried again"),
+            })
+        })
+    }
+}
+
+fn peer(peer: PeerState) -> RegionPeerView {
+    RegionPeerView {
+        region: peer.region.0,
+        name: peer.name,
+        address: peer.address,
+        link: link(peer.link).to_owned(),
+        error: peer.error,
+        notes: peer.notes.into_iter().map(|note| note.0).collect(),
+        lag_events: peer.lag_events,
+        lag_ms: peer.lag_ms,
+        held_bytes: peer.held_bytes,
+        received_bytes: peer.received_bytes,
+        sent_bytes: peer.sent_bytes,
+        ahead_ms: peer.ahead_ms,
+        quarantined_until_ms: peer.quarantined_until_ms,
+        has_until_ms: peer.has_of_this,
+        partitions: peer.partitions.into_iter().map(partition).collect(),
+    }
+}
+
+pub(crate) const fn link(link: LinkState) -> &'static str {
+    match link {
+        LinkState::InSync => "in-sync",
+        LinkState::CatchingUp => "catching-up",
+        LinkState::Quarantined => "quarantined",
+        LinkState::Parked => "parked",
+        LinkState::Down => "down",
+    }
+}
+
+fn partition(partition: PartitionState) -> RegionPartitionView {
+    RegionPartitionView {
+        stream: partition.stream,
+        partition: partition.partition,
+        received: partition.received,
+        lag_events: partition.lag_events,
+        lag_ms: partition.lag_ms,
+        waits_for: partition.waits_for,
+        parked: partition.parked,
+    }
+}

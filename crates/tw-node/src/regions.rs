@@ -1,0 +1,44 @@
+//! The links of this installation with other regions, if it is one of several.
+
+use crate::Error;
+use crate::core::Core;
+use tw_log::NewStream;
+use tw_region::SEEN_STREAM;
+use tw_region::service::{LinkState, Links, State};
+use tw_types::StreamName;
+
+/// Starts the links, if the configuration names a region.
+pub(crate) async fn start(core: &Core, installation: Option<u128>) -> Result<(), Error> {
+    let options = core.options.holds().region.clone();
+    let Some(installation) = installation.filter(|_| options.is_region()) else { return Ok(()) };
+    if core.log.streams().get(SEEN_STREAM).is_err()
+        && let Ok(name) = StreamName::new(SEEN_STREAM)
+    {
+        core.log.create_stream(NewStream::plain(name, 1)).await?;
+    }
+    let links = Links::start(core.events.clone(), core.env.clone(), installation, options).await?;
+    // It is set once.
+    let _there_were_none = core.links.set(links);
+    Ok(())
+}
+
+/// What a person should look at: peers of which nothing is taken, and a clock that is wrong.
+pub(crate) fn problems(state: &State) -> Vec<String> {
+    let mut problems = Vec::new();
+    if state.is_local_clock_suspect {
+        problems.push(
+            "the clocks of most other regions seem to be ahead: check the clock of this machine".to_owned(),
+        );
+    }
+    for peer in state.peers.iter().filter(|peer| peer.address.is_some()) {
+        let what = match peer.link {
+            LinkState::InSync | LinkState::CatchingUp => continue,
+            LinkState::Down => "there is no link",
+            LinkState::Quarantined => "its clock is ahead, so that nothing is taken",
+            LinkState::Parked => "nothing is taken of some partitions",
+        };
+        let why = peer.error.as_deref().unwrap_or("`tradewind region partitions` says more");
+        problems.push(format!("region {}: {what}: {why}", peer.region));
+    }
+    problems
+}
