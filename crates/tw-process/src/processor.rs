@@ -42,7 +42,8 @@ pub trait View: Any + Send + Sync + 'static {
 /// offset (PRO-2). After a crash or an error of the store it is opened again from what was committed.
 pub trait Processor: Send {
     /// Applies all of `events`, which are in offset order, or none of them. Events of one subject come in the order of
-    /// their offsets; those that had to wait come after later events of other subjects.
+    /// their offsets, unless [`Processor::keeps_order`] says no; those that had to wait come after later events of other
+    /// subjects.
     ///
     /// # Errors
     /// [`ApplyError::Rejected`] when at least one event cannot be processed; then nothing has changed. The worker finds
@@ -54,6 +55,13 @@ pub trait Processor: Send {
     fn clears_all(&self, event: &StoredRef<'_>) -> bool {
         let _ = event;
         false
+    }
+
+    /// Whether the state depends on the order in which events of one subject are applied. Where it does not, an event that
+    /// cannot be processed keeps none behind it waiting; where regions have the same events in different orders, the state
+    /// would otherwise depend on which of them came behind it. Always the same answer.
+    fn keeps_order(&self) -> bool {
+        true
     }
 
     /// Adds all changes since the last call to `batch`, which the worker then commits.

@@ -156,12 +156,18 @@ impl Open {
         Ok(flow)
     }
 
+    /// The lane in which an event waits if it cannot be processed: that of its subject, or one of its own.
+    pub(super) fn lane_key(&self, event: &StoredRef<'_>) -> LaneKey {
+        let subject = event.event.subject.filter(|_| self.processor.keeps_order());
+        LaneKey::of(subject, event.offset)
+    }
+
     /// Whether the event may be applied; otherwise it joins its lane's queue.
     fn admit(&mut self, event: &StoredRef<'_>) -> Result<bool, Fault> {
         if self.work.gate.is_open() {
             return Ok(true);
         }
-        let (key, offset) = (LaneKey::of(event.event.subject, event.offset), event.offset);
+        let (key, offset) = (self.lane_key(event), event.offset);
         let found = self.work.found(key)?;
         let actions = &mut self.work.actions;
         actions.clear();
@@ -187,10 +193,10 @@ impl Open {
                 }
                 (Err(ApplyError::State(error)), _) => return Err(error.into()),
                 (Err(ApplyError::Rejected(why)), [event]) => {
-                    let key = LaneKey::of(event.event.subject, event.offset);
+                    let key = self.lane_key(event);
                     self.work.reject(key, event, &why)?;
                     start += 1;
-                    let subject = event.event.subject;
+                    let subject = event.event.subject.filter(|_| self.processor.keeps_order());
                     self.hold_back(window, start, subject)?;
                     rejected = true;
                 }

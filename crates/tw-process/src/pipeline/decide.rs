@@ -149,7 +149,7 @@ impl Open {
         let events = fetched.events(&[offset])?;
         Ok(events.first().map(|event| {
             let wall = self.processor.clears_all(event);
-            if wall { LaneKey::WALL } else { LaneKey::of(event.event.subject, offset) }
+            if wall { LaneKey::WALL } else { self.lane_key(event) }
         }))
     }
 

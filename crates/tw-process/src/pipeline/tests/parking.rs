@@ -5,6 +5,7 @@ use crate::keys::Kind;
 use crate::parked::{How, What};
 use crate::support::ledger::CLEAR;
 use crate::support::world::Sample;
+use std::sync::atomic::Ordering;
 
 #[test]
 fn pro_3_a_sick_event_blocks_its_subject_until_it_is_retried_with_success() {
@@ -20,6 +21,34 @@ fn pro_3_a_sick_event_blocks_its_subject_until_it_is_retried_with_success() {
     harness.pass(10);
     assert_eq!(harness.applied().len(), 5);
     assert_eq!((harness.entries(Kind::Queue), harness.entries(Kind::Outbox)), (0, 0));
+    harness.health.check();
+}
+
+#[test]
+fn reg_1_a_sick_event_keeps_none_waiting_where_order_does_not_matter() {
+    let mut harness = Harness::new();
+    harness.health.unordered.store(true, Ordering::Relaxed);
+    harness.sick(1);
+    harness.sick(3);
+    harness.append(&samples(&["a", "b", "c", "b", "b", "a"]));
+    harness.pass(10_000);
+    assert_eq!(harness.applied(), [0, 2, 4, 5].into());
+    let counts = harness.report().cursor.counts;
+    // Each of them waits by itself.
+    assert_eq!((counts.lanes, counts.parked, counts.waiting), (2, 2, 2));
+    harness.post();
+    assert_eq!(harness.facts().iter().map(|(_, fact)| fact.offset.0).collect::<Vec<_>>(), [1, 3]);
+
+    // A lost state comes to the same, and each of them is decided by itself.
+    harness.lose_state();
+    harness.pass(10_000);
+    assert_eq!(harness.applied(), [0, 2, 4, 5].into());
+    harness.heal(3);
+    harness.decide(3, What::Retried);
+    harness.decide(1, What::Dropped);
+    harness.pass(10);
+    assert_eq!(harness.applied(), [0, 2, 3, 4, 5].into());
+    assert_eq!((harness.report().cursor.counts.lanes, harness.entries(Kind::Queue)), (0, 0));
     harness.health.check();
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tw_process::{ApplyError, Processor, View, WORKER_KEY};
 use tw_state::{Batch, Keyspace, Range, Store};
 use tw_types::{Offset, PartitionId, StoredRef, StreamId};
@@ -21,6 +21,8 @@ pub const CLEAR: &str = "clear";
 pub struct Health {
     /// Events that cannot be processed.
     pub sick: Mutex<BTreeSet<(PartitionId, Offset)>>,
+    /// Whether the order of a subject's events does not matter.
+    pub unordered: AtomicBool,
     /// Promises that were broken.
     pub broken: Mutex<Vec<String>>,
     /// Events applied, rolled back ones included.
@@ -154,7 +156,7 @@ impl Processor for Page {
             if event.event.ty == CLEAR {
                 self.changes.insert(wall, event.offset.0);
             }
-            if let Some(subject) = event.event.subject {
+            if let Some(subject) = event.event.subject.filter(|_| self.keeps_order()) {
                 let place = key(2, self.partition, subject.as_bytes());
                 if let Some(last) = self.get(&place)?.filter(|last| *last >= event.offset.0) {
                     let text = format!("{}: {} was applied after {last}", self.partition, event.offset);
@@ -169,6 +171,10 @@ impl Processor for Page {
 
     fn clears_all(&self, event: &StoredRef<'_>) -> bool {
         event.event.ty == CLEAR
+    }
+
+    fn keeps_order(&self) -> bool {
+        !self.health.unordered.load(Ordering::Relaxed)
     }
 
     fn flush(&mut self, batch: &mut Batch) -> Result<(), tw_state::Error> {
