@@ -268,7 +268,9 @@ impl Engine {
     ) -> Result<Compiled, Error> {
         let def = &projection.def;
         if let Some(known) = known
-            && catalog.streams().by_id(def.stream).is_ok_and(|stream| stream.schema == known.stream.schema)
+            && catalog.streams().by_id(def.stream).is_ok_and(|stream| {
+                stream.schema == known.stream.schema && stream.options.mode == known.stream.options.mode
+            })
         {
             return Ok(known.clone());
         }

@@ -4,6 +4,8 @@ mod changes;
 mod processor;
 mod read;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use read::{RowsCursor, RowsOut, ViewReader, key_start};
 

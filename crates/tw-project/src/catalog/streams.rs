@@ -2,6 +2,7 @@
 
 use super::Catalog;
 use crate::Error;
+use crate::plan::check_mode;
 use crate::rows::columns::is_reserved;
 use tw_log::NewStream;
 use tw_types::{Cleanup, Column, Schema, StreamDef, StreamKind, StreamOptions};
@@ -29,6 +30,7 @@ impl Catalog {
             return refuse(format!("`{name}` is one of the platform's own streams, which cannot be changed"));
         }
         check_cleanup(before, &changed.options)?;
+        check_mode(self, before, &changed.options)?;
         match (&before.schema, &changed.schema) {
             (None, None) => Ok(()),
             (Some(before), Some(after)) if (&before.columns, &before.key) == (&after.columns, &after.key) => {

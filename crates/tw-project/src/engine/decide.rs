@@ -293,6 +293,7 @@ fn set_options(catalog: &Catalog, name: &str, options: &Options) -> Result<Actio
     }
     let changed = NewStream { options: stream_options(&stream.options, options)?, ..altered(stream) };
     check_cleanup(stream, &changed.options)?;
+    plan::check_mode(catalog, stream, &changed.options)?;
     Ok(Action::AlterStream { stream: changed, done: format!("stream `{name}` altered") })
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Aggregate {
     pub(crate) argument: Option<usize>,
     /// The column of its FILTER.
     pub(crate) filter: Option<usize>,
-    /// The columns of its ORDER BY. Rows that are equal there follow in the order in which they came.
+    /// The columns of its ORDER BY. Rows that are equal there follow in the order of their places.
     pub(crate) order: Vec<(usize, Direction)>,
     /// The type of the argument.
     pub(crate) input: DataType,

@@ -9,7 +9,7 @@ use crate::state::key::{self, KeyColumn};
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
 use std::sync::Arc;
 use tw_state::{Batch, Keyspace, Store};
-use tw_types::{Hlc, Offset, PartitionId};
+use tw_types::{Hlc, Origin, PartitionId, StoredRef};
 
 /// What rows are grouped by, and what is computed of each group. Columns are those of the batches that are taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,19 +19,30 @@ pub(crate) struct Grouping {
     pub(crate) aggregates: Vec<Aggregate>,
 }
 
-/// Where a row came from: what orders rows that are otherwise equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When and where the event of a row was accepted: what orders rows that are otherwise equal, and tells them apart within a
+/// partition. It is the same in every region that has the event (REG-1), as its offset and its version are not. In a
+/// region's own events it rises with the offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RowPlace {
     pub(crate) hlc: Hlc,
-    pub(crate) offset: Offset,
+    pub(crate) origin: Origin,
 }
 
+/// The length of a place, in bytes.
+pub(crate) const PLACE_BYTES: usize = 22;
+
 impl RowPlace {
-    /// Appends what sorts rows by their time, then by their partition, then by their offset.
-    pub(crate) fn put(self, partition: PartitionId, out: &mut Vec<u8>) {
+    /// The place of an event's row.
+    pub(crate) fn of(event: &StoredRef<'_>) -> Self {
+        Self { hlc: event.hlc, origin: event.origin }
+    }
+
+    /// Appends what sorts rows by their time, then by region, epoch and sequence: [`PLACE_BYTES`].
+    pub(crate) fn put(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.hlc.as_u64().to_be_bytes());
-        out.extend_from_slice(&partition.0.to_be_bytes());
-        out.extend_from_slice(&self.offset.0.to_be_bytes());
+        out.extend_from_slice(&self.origin.region.0.to_be_bytes());
+        out.extend_from_slice(&self.origin.epoch.0.to_be_bytes());
+        out.extend_from_slice(&self.origin.sequence.0.to_be_bytes());
     }
 }
 
@@ -320,7 +331,24 @@ impl<'a> Order<'a> {
             key::put_directed(&column.slot(row), *direction, key);
         }
         if let Some(place) = self.places.get(row) {
-            place.put(self.partition, key);
+            place.put(key);
+            // Each partition counts by itself.
+            key.extend_from_slice(&self.partition.0.to_be_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tw_types::{Epoch, RegionId, Sequence};
+
+    #[test]
+    fn golden_bytes_of_version_2() {
+        let origin = Origin { region: RegionId(2), epoch: Epoch(3), sequence: Sequence(4) };
+        let mut out = Vec::new();
+        RowPlace { hlc: Hlc::from_u64(258), origin }.put(&mut out);
+        assert_eq!(out, [0, 0, 0, 0, 0, 0, 1, 2, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4]);
+        assert_eq!(out.len(), PLACE_BYTES);
     }
 }

@@ -1,5 +1,6 @@
 //! From the text of a projection's SELECT to what keeps it up to date.
 
+use super::regions;
 use super::steps::Step;
 use super::walk::{Chain, Walker};
 use crate::Error;
@@ -63,11 +64,12 @@ impl ProjectionPlan {
         }
     }
 
-    /// A number that is another one for another definition, or for other types of the columns that are used: state that one has
-    /// built is of no use to the other.
+    /// A number that is another one for another definition, for other types of the columns that are used, for another mode of the
+    /// stream, or for another layout of the state: state that one has built is of no use to the other.
     pub(crate) fn fingerprint(&self, query: &str, version: u64) -> u64 {
         let mut text = format!(
-            "3|{version}|{query}|{}|{}|",
+            "4|{}|{version}|{query}|{}|{}|",
+            self.stream.options.mode.as_str(),
             self.stream.id,
             self.stream.schema.as_ref().is_some_and(|schema| schema.key.is_empty())
         );
@@ -138,6 +140,7 @@ fn finish(
     let Chain { mut before, grouping, mut after, .. } = chain;
     let used = narrow(&mut before, columns.columns.len())?;
     let columns = columns.only(&used);
+    regions::check(&stream, &columns)?;
     let input = columns.schema();
     let (grouping, grouped) = match grouping {
         Some(grouped) => (Some((Arc::new(grouped.grouping), grouped.key_types)), grouped.schema),

@@ -3,7 +3,7 @@
 //! ```text
 //! key        = kind partition era rest     kind 1 byte; partition, era 4 bytes, big-endian
 //! kind       = 1 group: its key → rows, accumulators
-//!            | 2 row: its subject, or its offset → the columns that are kept of it
+//!            | 2 row: its subject, or the place of its event → the columns that are kept of it
 //!            | 3 entry: group key, aggregate (1 byte), entry key → count, value
 //!            | 4 era (there is no era in this key): → version 01, era
 //! ```

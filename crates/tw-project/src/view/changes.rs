@@ -173,7 +173,7 @@ impl ChangeReader {
         if kind != Kind::Delete && !change.has_after {
             return Err(rejected("the change does not tell the row after it"));
         }
-        let place = RowPlace { hlc: event.hlc, offset: event.offset };
+        let place = RowPlace::of(event);
         match self.identity {
             Identity::Key => self.keyed(event, kind, change, place, cache, store, staged),
             Identity::WholeRow => self.whole(event, kind, change, place, cache, store, staged),
@@ -260,7 +260,7 @@ impl ChangeReader {
         if before == after {
             return Ok(());
         }
-        let key = event.event.subject.map_or_else(|| RowKey::offset(event.offset), RowKey::subject);
+        let key = event.event.subject.map_or_else(|| RowKey::event(place), RowKey::subject);
         let mut count = 0u64;
         if self.keeps_rows {
             let known = row_before(&key, cache, store, staged)?;

@@ -15,7 +15,7 @@ use datafusion::arrow::array::ArrayRef;
 use std::sync::Arc;
 use tw_process::{ApplyError, Processor};
 use tw_state::{Batch, Keyspace, Store};
-use tw_types::{PartitionId, StoredRef};
+use tw_types::{PartitionId, StoredRef, StreamMode};
 
 /// How many keys of earlier eras one flush removes at most.
 const OLD_KEYS_MAX: usize = 10_000;
@@ -122,7 +122,7 @@ impl ViewProcessor {
         }
     }
 
-    /// Keeps the events that pass, by their offsets.
+    /// Keeps the events that pass, by when and where they were accepted.
     fn keep_events(&mut self, events: &[StoredRef<'_>], columns: &[ArrayRef], passed: &[u32]) {
         let Some(cache) = &mut self.rows else { return };
         let columns: Vec<KeyColumn<'_>> = columns.iter().filter_map(KeyColumn::new).collect();
@@ -131,8 +131,8 @@ impl ViewProcessor {
             .filter_map(|number| {
                 let event = events.get(*number as usize)?;
                 let slots: Vec<_> = columns.iter().map(|column| column.slot(*number as usize)).collect();
-                let place = RowPlace { hlc: event.hlc, offset: event.offset };
-                Some((RowKey::offset(event.offset), Some(StoredRow::new(1, place, &slots))))
+                let place = RowPlace::of(event);
+                Some((RowKey::event(place), Some(StoredRow::new(1, place, &slots))))
             })
             .collect();
         cache.put_all(staged);
@@ -220,6 +220,11 @@ impl Processor for ViewProcessor {
         matches!(self.feed, Feed::Changes(_)) && is_truncation(event)
     }
 
+    /// Where several regions write, each has the events in an order of its own.
+    fn keeps_order(&self) -> bool {
+        self.plan.stream.options.mode == StreamMode::Local
+    }
+
     fn flush(&mut self, batch: &mut Batch) -> Result<(), tw_state::Error> {
         if std::mem::take(&mut self.era_changed) {
             batch.put(self.keyspace, layout::era_key(self.partition).to_vec(), layout::put_era(self.era));
@@ -252,7 +257,7 @@ fn is_truncation(event: &StoredRef<'_>) -> bool {
 }
 
 fn places(events: &[StoredRef<'_>]) -> Vec<RowPlace> {
-    events.iter().map(|event| RowPlace { hlc: event.hlc, offset: event.offset }).collect()
+    events.iter().map(RowPlace::of).collect()
 }
 
 fn input_of(rows: &Rows) -> Input<'_> {

@@ -1,13 +1,15 @@
 //! The rows of one partition that a view keeps: a cache of what the store has, with the changes since the last flush.
 //!
 //! ```text
-//! key   = 01 subject | 02 offset (8 bytes, big-endian)     after the prefix of `state::layout`
-//! value = count hlc offset row                             LEB128 numbers, then `state::value`
+//! key   = 01 subject | 02 hlc region epoch sequence     after the prefix of `state::layout`; 8, 2, 4 and 8 bytes, big-endian
+//! value = count hlc region epoch sequence row           LEB128 numbers, then `state::value`
 //! ```
+//!
+//! The layout is version 2. In version 1 offsets stood for hlc, region, epoch and sequence.
 //!
 //! A row of a table with a key is there once. Of a table without one, equal rows have the same subject, and are counted.
 
-use crate::operators::aggregator::RowPlace;
+use crate::operators::aggregator::{PLACE_BYTES, RowPlace};
 use crate::operators::groups::Error;
 use crate::rows::slot::Slot;
 use crate::state::Malformed;
@@ -16,7 +18,7 @@ use crate::state::value::{put_row, take_row};
 use crate::state::varint;
 use hashbrown::HashMap;
 use tw_state::{Batch, Keyspace, Store};
-use tw_types::{Hlc, Offset, PartitionId};
+use tw_types::{Epoch, Hlc, Origin, PartitionId, RegionId, Sequence};
 
 /// About how much a row takes beside its key and its value.
 const ROW_BYTES: usize = 80;
@@ -34,10 +36,11 @@ impl RowKey {
         Self(key.into())
     }
 
-    /// A row that is an event without a subject.
-    pub(crate) fn offset(offset: Offset) -> Self {
-        let mut key = vec![2];
-        key.extend_from_slice(&offset.0.to_be_bytes());
+    /// A row that is an event: one of a stream that is no table, or one without a subject.
+    pub(crate) fn event(place: RowPlace) -> Self {
+        let mut key = Vec::with_capacity(1 + PLACE_BYTES);
+        key.push(2);
+        place.put(&mut key);
         Self(key.into())
     }
 
@@ -66,7 +69,9 @@ impl StoredRow {
         let mut out = Vec::with_capacity(16 + slots.len() * 8);
         varint::put(&mut out, count);
         varint::put(&mut out, place.hlc.as_u64());
-        varint::put(&mut out, place.offset.0);
+        varint::put(&mut out, place.origin.region.0.into());
+        varint::put(&mut out, place.origin.epoch.0.into());
+        varint::put(&mut out, place.origin.sequence.0);
         put_row(slots, &mut out);
         Self(out)
     }
@@ -81,7 +86,14 @@ impl StoredRow {
 pub(crate) fn read_row(mut stored: &[u8]) -> Result<Row<'_>, Malformed> {
     let input = &mut stored;
     let count = varint::take(input)?;
-    let place = RowPlace { hlc: Hlc::from_u64(varint::take(input)?), offset: Offset(varint::take(input)?) };
+    let hlc = Hlc::from_u64(varint::take(input)?);
+    let damaged = |_| Malformed("the origin of a row is out of range");
+    let origin = Origin {
+        region: RegionId(varint::take(input)?.try_into().map_err(damaged)?),
+        epoch: Epoch(varint::take(input)?.try_into().map_err(damaged)?),
+        sequence: Sequence(varint::take(input)?),
+    };
+    let place = RowPlace { hlc, origin };
     let mut slots = Vec::new();
     take_row(input, &mut slots)?;
     Ok(Row { count, place, slots })
@@ -199,13 +211,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn golden_bytes_of_version_1() {
-        let place = RowPlace { hlc: Hlc::from_u64(300), offset: Offset(5) };
+    fn golden_bytes_of_version_2() {
+        let origin = Origin { region: RegionId(2), epoch: Epoch(1), sequence: Sequence(5) };
+        let place = RowPlace { hlc: Hlc::from_u64(300), origin };
         let stored = StoredRow::new(1, place, &[Slot::Int(7)]);
-        assert_eq!(stored.0, [1, 0xac, 2, 5, 1, 1, 3, 14]);
+        assert_eq!(stored.0, [1, 0xac, 2, 2, 1, 5, 1, 1, 3, 14]);
         let row = stored.read().unwrap();
         assert_eq!((row.count, row.place, row.slots), (1, place, vec![Slot::Int(7)]));
         assert_eq!(RowKey::subject("a").bytes(), [1, b'a']);
-        assert_eq!(RowKey::offset(Offset(1)).bytes(), [2, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let event = [2, 0, 0, 0, 0, 0, 0, 1, 44, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5];
+        assert_eq!(RowKey::event(place).bytes(), event);
+        assert!(read_row(&[1, 0xac, 2, 0xff, 0xff, 4, 1, 5]).is_err());
     }
 }

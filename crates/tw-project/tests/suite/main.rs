@@ -11,6 +11,7 @@ mod gather;
 mod latest;
 mod projections;
 mod queries;
+mod regions;
 mod serving;
 mod standbys;
 mod statements;

@@ -6,7 +6,7 @@ use crate::operators::part::StoredPart;
 use datafusion::arrow::array::{AsArray, Int32Array, types::Int32Type};
 use datafusion::arrow::datatypes::Field;
 use tw_state::{Batch, MemoryStore, Store};
-use tw_types::{Hlc, Offset, PartitionId};
+use tw_types::{Hlc, Origin, PartitionId};
 
 /// `SELECT g, array_agg(x) GROUP BY g`
 fn lists() -> Grouping {
@@ -45,7 +45,7 @@ fn read_within(
     let columns: Vec<ArrayRef> =
         vec![Arc::new(Int32Array::from(groups)), Arc::new(Int32Array::from_iter_values(0..rows as i32))];
     let places: Vec<RowPlace> =
-        (0..rows as u64).map(|row| RowPlace { hlc: Hlc::from_u64(row), offset: Offset(row) }).collect();
+        (0..rows as u64).map(|row| RowPlace { hlc: Hlc::from_u64(row), origin: Origin::default() }).collect();
     let input = Input { columns: &columns, rows, taken_back: None, places: &places };
     aggregator.take_in(&input, &store).unwrap();
     let mut batch = Batch::new();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tw_env::Env;
-use tw_log::{Append, Log, MemoryLog, NewStream};
+use tw_log::{Append, Foreign, Log, MemoryLog, NewStream};
 use tw_order::partition_of;
 use tw_process::{Handle, LogWriter, View, Workers};
 use tw_project::{Action, Catalog, Change, Engine, Error, Follower, Param, Request, SourceStanding, parse};
@@ -229,6 +229,26 @@ impl Node {
         let def = self.log.streams().get(stream).unwrap().clone();
         let partition = subject.map_or(PartitionId(0), |subject| partition_of(subject, def.partitions));
         self.append_at(StreamPartition::new(def.id, partition), ty, subject, json.as_bytes());
+    }
+
+    /// Appends an event that another region has accepted, to the partition of its subject.
+    pub fn append_foreign(&mut self, stream: &str, subject: &str, json: &str, foreign: Foreign) {
+        let def = self.log.streams().get(stream).unwrap().clone();
+        let at = StreamPartition::new(def.id, partition_of(subject, def.partitions));
+        let mut batch = BatchBuilder::new();
+        let id = foreign.origin.to_string();
+        batch.push(&EventRef {
+            id: &id,
+            source: "/test",
+            ty: "t",
+            subject: Some(subject),
+            data: Data::Json(json.as_bytes()),
+            ..EventRef::default()
+        });
+        let batch = batch.finish(Compression::None).unwrap();
+        let permit = pollster::block_on(self.log.reserve(batch.bytes())).unwrap();
+        let append = Append { at, batch, expected_end: None, foreign: Some(foreign) };
+        pollster::block_on(self.log.append(permit, vec![append])).unwrap();
     }
 
     /// Creates the stream of a captured table, as capture does.
