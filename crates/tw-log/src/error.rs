@@ -129,12 +129,12 @@ pub enum Error {
         wanted: RegionId,
     },
     /// Events that are said to be another region's, and cannot be.
-    #[error(
-        "events from `{origin}` (region.epoch.sequence) are not another region's: append what is accepted here without an origin"
-    )]
+    #[error("events from `{origin}` (region.epoch.sequence) cannot be another region's: {reason}")]
     NotForeign {
-        /// Where they are said to come from.
+        /// Where the first of them is said to come from.
         origin: Origin,
+        /// The rule, and what to do.
+        reason: &'static str,
     },
     /// The clock of another region is ahead.
     #[error("events of region `{region}` are not taken")]

@@ -166,14 +166,22 @@ impl Foreign {
         self.first_hlc.plus(u64::from(count.max(1)) - 1)
     }
 
-    /// Refuses what cannot come from another region than `here`, and lets `clock` observe the last timestamp.
+    /// Refuses what cannot come from another region than `here`, and lets `clock` observe the last timestamp. Origin and time may be
+    /// anything: they come from elsewhere.
     ///
     /// # Errors
     /// [`Error::NotForeign`], [`Error::Skewed`].
     pub fn observe(&self, here: RegionId, count: u32, clock: &mut HlcClock, now_ms: u64) -> Result<()> {
         let region = self.origin.region;
-        if region == here || self.origin.sequence == Sequence(0) {
-            return Err(Error::NotForeign { origin: self.origin });
+        let refused = |reason| Err(Error::NotForeign { origin: self.origin, reason });
+        if region == here {
+            return refused("it is the region of this log: append what is accepted here without an origin");
+        }
+        if self.origin.sequence == Sequence(0) {
+            return refused("sequences begin with 1: number them as that region has");
+        }
+        if self.origin.sequence.0.checked_add(u64::from(count)).is_none() {
+            return refused("their sequences go beyond 64 bits: number them as that region has");
         }
         clock.observe(self.last_hlc(count), now_ms).map_err(|source| Error::Skewed { region, source })
     }

@@ -198,9 +198,10 @@ impl BlockHeader {
         {
             Some("the count of records is wrong")
         } else if self.base_offset.0.checked_add(u64::from(self.last_delta) + 1).is_none()
-            || self.first_hlc.plus(u64::from(self.last_delta)) != self.last_hlc
+            || self.last_hlc.as_u64().checked_sub(self.first_hlc.as_u64()) != Some(u64::from(self.last_delta))
+            || self.base_sequence.0.checked_add(u64::from(self.last_delta) + 1).is_none()
         {
-            Some("offset or time is out of range")
+            Some("offset, sequence or time is out of range")
         } else {
             None
         };

@@ -94,6 +94,28 @@ fn records_carry_place_time_and_origin() {
 }
 
 #[test]
+fn a_block_whose_offsets_sequences_or_times_run_out_is_refused() {
+    let mut builder = BatchBuilder::new();
+    (0..3).for_each(|_| builder.push(&sample().as_ref()));
+    let batch = builder.finish(Compression::None).unwrap();
+    let read = |place: &Placement| Block::read(&Block::new(&batch, place).to_bytes());
+    let fits = Placement {
+        base_offset: Offset(u64::MAX - 3),
+        first_hlc: Hlc::from_u64(u64::MAX - 2),
+        base_sequence: Sequence(u64::MAX - 3),
+        ..place()
+    };
+    read(&fits).unwrap();
+    for over in [
+        Placement { base_offset: fits.base_offset.next(), ..fits },
+        Placement { first_hlc: fits.first_hlc.plus(1), ..fits },
+        Placement { base_sequence: Sequence(fits.base_sequence.0 + 1), ..fits },
+    ] {
+        assert!(matches!(read(&over), Err(Error::Malformed(_))), "{over:?}");
+    }
+}
+
+#[test]
 fn merged_batches_hold_the_same_events() {
     let mut other = sample();
     other.source = "/elsewhere".into();

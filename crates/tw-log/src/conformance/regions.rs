@@ -99,7 +99,7 @@ pub async fn what_cannot_come_from_another_region_is_refused(engine: &dyn Engine
     let at = partition(&def, 0);
     put(&*log, at, ["a"]).await;
     let own = read_all(&*log, at, Offset::ZERO).await[0].origin;
-    for origin in [Origin { sequence: Sequence(9), ..own }, origin(0)] {
+    for origin in [Origin { sequence: Sequence(9), ..own }, origin(0), origin(u64::MAX)] {
         let foreign = Some(Foreign { origin, first_hlc: now });
         let part =
             |foreign| Append { at, batch: batch(["n"], Compression::None), expected_end: None, foreign };
