@@ -61,6 +61,7 @@ pub(crate) struct Summary {
     pub(crate) first: Offset,
     /// The offset after the last event.
     pub(crate) end: Offset,
+    /// The earliest and the latest time of an event: those of other regions do not rise with offsets.
     pub(crate) first_hlc: Hlc,
     pub(crate) last_hlc: Hlc,
     /// The length of its blocks.
@@ -93,7 +94,8 @@ impl Index {
             )
         });
         summary.end = header.end_offset();
-        summary.last_hlc = header.last_hlc;
+        summary.first_hlc = summary.first_hlc.min(header.first_hlc);
+        summary.last_hlc = summary.last_hlc.max(header.last_hlc);
         summary.bytes += length;
         summary.blocks += 1;
         match runs.last_mut() {

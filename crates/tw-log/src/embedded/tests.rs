@@ -3,11 +3,13 @@
 mod by_hand;
 mod cut;
 mod damage;
+mod elsewhere;
 mod events;
 mod formats;
 mod ghosts;
 mod merging;
 mod model;
+mod origins;
 mod removal;
 mod rig;
 mod room;

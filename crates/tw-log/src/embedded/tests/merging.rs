@@ -13,11 +13,11 @@ use tw_types::{
 };
 use tw_wire::BatchBuilder;
 
-fn at(partition: u32) -> StreamPartition {
+pub(super) fn at(partition: u32) -> StreamPartition {
     StreamPartition::new(StreamId(1), PartitionId(partition))
 }
 
-fn known() -> Knowledge {
+pub(super) fn known() -> Knowledge {
     let mut streams = Streams::new();
     let change = streams.create(NewStream::plain(StreamName::new("merged").unwrap(), 3)).unwrap();
     streams.apply(change);

@@ -1,5 +1,6 @@
 //! What must be true of the log, whatever happened to the machine.
 
+use super::origins::{Origins, Stamp};
 use super::rig::Rig;
 use crate::{Ack, Placed};
 use futures_util::FutureExt;
@@ -50,6 +51,9 @@ impl Number {
     }
 }
 
+/// Where each event is that an opened log has, and its time.
+type Found = BTreeMap<Number, (StreamPartition, Offset, Hlc)>;
+
 /// What an append consists of: each part's partition and events.
 pub(super) type Parts = Vec<(StreamPartition, Vec<Number>)>;
 
@@ -92,9 +96,9 @@ impl ModelPartition {
     fn check_events(&mut self, at: StreamPartition, stream: &ModelStream, contents: &Contents) {
         for (offset, (number, hlc)) in self.events.range(self.start..) {
             match contents.events.get(offset) {
-                Some((there, at_hlc)) => {
+                Some((there, stamp)) => {
                     assert_eq!(there, number, "LOG-1: another event is at {offset} of {at}");
-                    assert!(hlc.is_none_or(|hlc| hlc == *at_hlc), "LOG-1: a timestamp was altered");
+                    assert!(hlc.is_none_or(|hlc| hlc == stamp.hlc), "LOG-1: a timestamp was altered");
                 }
                 None => {
                     let later = number.subject().and_then(|subject| contents.latest.get(&subject).copied());
@@ -104,9 +108,9 @@ impl ModelPartition {
                 }
             }
         }
-        for (offset, (_, hlc)) in contents.events.range(self.start..) {
+        for (offset, (_, stamp)) in contents.events.range(self.start..) {
             if let Some((_, known @ None)) = self.events.get_mut(offset) {
-                *known = Some(*hlc);
+                *known = Some(stamp.hlc);
             }
         }
         let start = self.start;
@@ -117,7 +121,7 @@ impl ModelPartition {
 /// What a partition of an opened log holds; blocks may begin before its start.
 #[derive(Default)]
 struct Contents {
-    events: BTreeMap<Offset, (Number, Hlc)>,
+    events: BTreeMap<Offset, (Number, Stamp)>,
     /// The last event of each subject.
     latest: BTreeMap<String, Offset>,
 }
@@ -130,19 +134,17 @@ impl Contents {
             let records = block.records().unwrap();
             for record in records.iter().unwrap().map(Result::unwrap) {
                 let number = Number(record.event.id.parse().unwrap());
-                let (offset, hlc) = (record.offset, record.hlc);
+                let (offset, stamp) = (record.offset, Stamp { origin: record.origin, hlc: record.hlc });
                 let (subject, data) = (number.subject(), number.data());
                 let same =
                     record.event.data == Data::Binary(&data) && record.event.subject == subject.as_deref();
                 assert!(same, "LOG-1: event {number:?} was altered: {record:?}");
-                let forward = last.is_none_or(|(o, h)| o < offset && h < hlc);
-                assert!(forward, "LOG-2: {at} runs backwards at {offset}");
-                assert_eq!(record.origin.sequence.0, offset.0 + 1, "a sequence has a gap");
-                last = Some((offset, hlc));
+                assert!(last.is_none_or(|last| last < offset), "LOG-2: {at} runs backwards at {offset}");
+                last = Some(offset);
                 if let Some(subject) = subject {
                     contents.latest.insert(subject, offset);
                 }
-                contents.events.insert(offset, (number, hlc));
+                contents.events.insert(offset, (number, stamp));
             }
         }
         contents
@@ -158,6 +160,8 @@ pub(super) struct Model {
     pub(super) unknown: Vec<Parts>,
     /// Events of appends that are not in the log, and must never be.
     pub(super) dead: BTreeSet<Number>,
+    /// What other regions have accepted, and what time it is.
+    pub(super) origins: Origins,
 }
 
 /// Appends whose outcome nobody has looked at.
@@ -210,6 +214,7 @@ impl Model {
         let partition = self.partitions.entry(at).or_default();
         for (n, number) in (0..).zip(numbers) {
             let known = (*number, first.map(|first| first.plus(n)));
+            self.origins.placed(at, base.plus(n), *number, known.1);
             let before = partition.events.insert(base.plus(n), known);
             assert!(before.is_none(), "LOG-2: offset {} of {at} was given twice", base.plus(n));
         }
@@ -224,13 +229,19 @@ impl Model {
     /// unknown afterwards.
     pub(super) fn check_opened(&mut self, rig: &Rig) {
         self.check_streams(rig);
-        let mut found: BTreeMap<Number, (StreamPartition, Offset)> = BTreeMap::new();
+        let mut found: Found = BTreeMap::new();
+        let mut all = Vec::new();
         for at in self.partitions.keys().copied().collect::<Vec<_>>() {
-            self.check_partition(rig, at, &mut found);
+            all.push((at, self.check_partition(rig, at, &mut found)));
         }
         for parts in std::mem::take(&mut self.unknown) {
             self.resolve(&parts, &found);
         }
+        for (at, contents) in all {
+            let events = contents.events.into_iter().map(|(offset, (number, stamp))| (offset, number, stamp));
+            self.origins.check(rig.shared.options.region, at, events);
+        }
+        self.origins.observe(&rig.shared);
         let ghosts: Vec<_> = found.keys().filter(|number| self.dead.contains(number)).collect();
         assert!(ghosts.is_empty(), "events {ghosts:?} were refused or lost, and are back");
         let known: BTreeSet<Number> =
@@ -263,24 +274,21 @@ impl Model {
         self.partitions.retain(|at, _| streams.of_partition(*at).is_ok());
     }
 
-    fn check_partition(
-        &mut self,
-        rig: &Rig,
-        at: StreamPartition,
-        found: &mut BTreeMap<Number, (StreamPartition, Offset)>,
-    ) {
+    fn check_partition(&mut self, rig: &Rig, at: StreamPartition, found: &mut Found) -> Contents {
         let stream = self.stream_of(at).cloned().expect("every partition has a stream");
         let model = self.partitions.get_mut(&at).unwrap();
         model.check_bounds(at, &stream, &rig.shared.partition(at).unwrap().bounds());
         let contents = Contents::read(rig, at);
-        for (offset, (number, _)) in contents.events.range(model.start..) {
-            assert_eq!(found.insert(*number, (at, *offset)), None, "event {number:?} is there twice");
+        for (offset, (number, stamp)) in contents.events.range(model.start..) {
+            let before = found.insert(*number, (at, *offset, stamp.hlc));
+            assert_eq!(before, None, "event {number:?} is there twice");
         }
         model.check_events(at, &stream, &contents);
+        contents
     }
 
     /// An append whose outcome was unknown: all of it is there, or nothing.
-    fn resolve(&mut self, parts: &Parts, found: &BTreeMap<Number, (StreamPartition, Offset)>) {
+    fn resolve(&mut self, parts: &Parts, found: &Found) {
         let all = || parts.iter().flat_map(|(at, numbers)| numbers.iter().map(move |number| (*at, *number)));
         // What lay in a stream that was dropped, or before a start, or was compacted away, tells nothing.
         let tells = |at: &StreamPartition| {
@@ -292,9 +300,9 @@ impl Model {
         assert!(there == 0 || there == telling, "half of the append {parts:?} is there");
         for (at, number) in all() {
             match found.get(&number) {
-                Some((found_at, offset)) => {
+                Some((found_at, offset, hlc)) => {
                     assert_eq!(*found_at, at, "event {number:?} is in the wrong partition");
-                    self.acknowledge(at, &[number], *offset, None);
+                    self.acknowledge(at, &[number], *offset, Some(*hlc));
                 }
                 None => {
                     self.dead.insert(number);

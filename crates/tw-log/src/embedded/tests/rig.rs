@@ -73,6 +73,11 @@ impl Rig {
             .into_iter()
             .map(|(at, batch, expected_end)| Append { at, batch, expected_end, foreign: None })
             .collect();
+        self.append_parts(parts)
+    }
+
+    /// Hands in an append that may have events of other regions.
+    pub(super) fn append_parts(&self, parts: Vec<Append>) -> Ack {
         let bytes = parts.iter().map(|part| part.batch.bytes()).sum();
         match self.shared.permits.try_reserve(bytes) {
             Ok(permit) => self.shared.append(permit, parts),

@@ -4,9 +4,9 @@ use super::super::options::Options;
 use super::super::shared::Shared;
 use super::super::verify::verify;
 use super::model::{Model, ModelStream, Number, Parts, Pending};
+use super::origins::{Others, settled};
 use super::rig::{FOLDER, Rig, small};
-use crate::Definition;
-use crate::NewStream;
+use crate::{Append, Definition, Foreign, NewStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -24,12 +24,15 @@ struct History {
     visible: Arc<Mutex<Arc<Shared>>>,
     pending: Pending,
     random: SimRandom,
+    others: Others,
     next_number: u64,
     next_stream: u32,
 }
 
 /// LOG-4: what a reader could see when the power went is there.
 fn check_visible(visible: &Shared, crashed: &Shared) -> u64 {
+    let (before, after) = (settled(visible), settled(crashed));
+    assert!(after >= before, "a reader was told that {before} is settled, now it is {after}");
     let mut seen = 0;
     for (at, partition) in &*visible.partitions.read() {
         let end = partition.bounds().end;
@@ -57,6 +60,7 @@ impl History {
             visible: Arc::new(Mutex::new(visible)),
             pending: Pending::default(),
             random,
+            others: Others::new(1),
             next_number: 0,
             next_stream: 0,
         };
@@ -119,19 +123,39 @@ impl History {
                 let numbers = self.numbers(count);
                 let compression = if self.below(2) == 0 { Compression::None } else { Compression::Lz4 };
                 let end = self.rig.shared.partition(at).map(|partition| partition.bounds().end);
-                let expected = if self.below(5) == 0 { end.ok() } else { None };
-                real.push((at, Number::batch(&numbers, compression), expected));
+                let expected_end = if self.below(5) == 0 { end.ok() } else { None };
+                let foreign = self.foreign(&numbers);
+                real.push(Append { at, batch: Number::batch(&numbers, compression), expected_end, foreign });
                 model_parts.push((at, numbers));
             }
-            let ack = self.rig.append(real);
+            let ack = self.rig.append_parts(real);
             self.pending.push(&mut self.model.lock().unwrap(), model_parts, ack);
         }
+    }
+
+    /// Where events come from that are to be another region's; None for those of this one.
+    fn foreign(&mut self, numbers: &[Number]) -> Option<Foreign> {
+        if self.below(3) > 0 {
+            return None;
+        }
+        let now_ms = self.rig.sim.clock.now_ms();
+        let possible = self.below(15) > 0;
+        let foreign = if possible {
+            self.others.accept(&self.random, now_ms, numbers.len() as u64)
+        } else {
+            Others::impossible(&self.random, self.options.region, now_ms)
+        };
+        self.model.lock().unwrap().origins.expect(numbers, foreign, possible);
+        Some(foreign)
     }
 
     fn commit(&mut self) {
         loop {
             let more = self.rig.writer.commit_next();
-            self.pending.settle(&mut self.model.lock().unwrap());
+            let mut model = self.model.lock().unwrap();
+            self.pending.settle(&mut model);
+            model.origins.observe(&self.rig.shared);
+            drop(model);
             if !more {
                 return;
             }
@@ -269,6 +293,10 @@ impl History {
     fn crashed(sim: &Sim, model: &Model, options: &Options, next_number: u64, seed: u64) -> Self {
         let sim = sim.fork(seed);
         sim.disk.power_loss();
+        if seed.is_multiple_of(3) {
+            // The clock of a machine may be worse after it has started again.
+            sim.clock.set_wall(1_700_000_000_000 - 60_000);
+        }
         let rig = Rig::open(&sim, options).unwrap();
         let mut model = model.clone();
         model.check_opened(&rig);
@@ -279,6 +307,7 @@ impl History {
             model: Arc::new(Mutex::new(model)),
             pending: Pending::default(),
             random: SimRandom::new(seed),
+            others: Others::new(500),
             next_number,
             next_stream: 1_000,
         }
@@ -353,6 +382,10 @@ fn log_1_log_2_log_4_a_crash_at_every_boundary_loses_nothing_and_revives_nothing
                 history.step();
             }
             sim.disk.observe_no_more();
+            assert!(
+                history.model.lock().unwrap().origins.count() > 100,
+                "few events of other regions were taken"
+            );
             assert!(*crashes.lock().unwrap() > 1_000 && *seen.lock().unwrap() > 100_000);
             history.reopen();
         });
