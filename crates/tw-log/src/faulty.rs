@@ -34,13 +34,16 @@ pub struct FaultyLog {
     reads: AtomicUsize,
     refuses_alter: AtomicBool,
     refuses_reads: AtomicBool,
+    /// After how many reads something is removed, and what.
+    trims: Mutex<Option<(usize, StreamPartition, Offset)>>,
 }
 
 impl FaultyLog {
     /// Stands before `log`, and lets everything through for now.
     pub fn new(log: Arc<dyn Log>) -> Self {
         let [holds, refuses_alter, refuses_reads] = std::array::from_fn(|_| AtomicBool::new(false));
-        Self { log, holds, held: Mutex::default(), reads: AtomicUsize::new(0), refuses_alter, refuses_reads }
+        let (held, trims, reads) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+        Self { log, holds, held, reads, refuses_alter, refuses_reads, trims }
     }
 
     /// Whether appends are held back from now on.
@@ -66,6 +69,11 @@ impl FaultyLog {
     /// Whether reads fail from now on, as while the servers of a log are away.
     pub fn refuse_reads(&self, refuse: bool) {
         self.refuses_reads.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Removes events of a partition before an offset when it is read for the `after`-th time from now on, as retention may do at any time.
+    pub fn trim_at_read(&self, after: usize, at: StreamPartition, before: Offset) {
+        *self.trims.lock() = Some((self.reads() + after, at, before));
     }
 
     /// How often it was read from.
@@ -141,7 +149,14 @@ impl Log for FaultyLog {
     }
 
     fn read(&self, at: StreamPartition, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>>> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
+        let reads = 1 + self.reads.fetch_add(1, Ordering::SeqCst);
+        let due = self.trims.lock().take_if(|(due, ..)| *due <= reads);
+        if let Some((_, trimmed, before)) = due {
+            return Box::pin(async move {
+                self.log.trim(trimmed, before).await?;
+                self.log.read(at, from, bytes_max).await
+            });
+        }
         if self.refuses_reads.load(Ordering::SeqCst) {
             let (action, servers) = ("give events", "127.0.0.1:1".to_owned());
             let source = Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));

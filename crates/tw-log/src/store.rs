@@ -247,7 +247,9 @@ impl EventStore {
         self.core.read(at, from, filter, limit, bytes_max).await
     }
 
-    /// What is in a partition of each region, durable: the last event of each region and epoch, in their order.
+    /// What is in a partition of each region, durable: the last event of each region and epoch, in their order. This region is not
+    /// among them while none of its events is there; after the index was lost, not before the next one either, if the
+    /// log does not begin with its first.
     ///
     /// # Errors
     /// [`Error::Log`], [`Error::Index`], [`Error::DamagedIndex`].

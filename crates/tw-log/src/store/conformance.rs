@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken promise panics: these are tests")]
 
 mod duplicates;
+mod elsewhere;
 mod faults;
 mod keys;
 mod load;
@@ -17,6 +18,14 @@ pub use duplicates::{
     an_id_is_compared_with_the_latest_1024_versions, duplicates_are_answered_with_the_first_event,
     ids_are_compared_when_memory_for_them_is_short, ids_with_the_same_hash_are_told_apart,
     without_dedup_every_event_is_stored,
+};
+pub use elsewhere::{
+    a_place_in_time_is_found_while_events_are_removed,
+    an_index_of_the_time_before_marks_begins_with_the_right_ones,
+    own_events_are_counted_right_when_the_index_and_the_first_of_them_are_lost,
+    reg_3_marks_are_those_of_the_log_under_load_with_failing_appends,
+    reg_3_what_did_not_arrive_is_not_taken_for_arrived_because_others_wrote_as_much,
+    reg_3_what_failed_on_its_way_comes_again_once,
 };
 pub use faults::{
     failed_appends_leave_no_trace, log_2_log_3_hold_under_load_with_failing_appends,
@@ -45,6 +54,7 @@ pub use regions::{
     events_of_another_region_and_of_this_one_are_stored_together,
     log_2_versions_are_dense_whoever_accepted_the_events, reg_3_runs_of_several_regions_are_stored_together,
     reg_3_what_is_here_already_is_refused, what_breaks_a_rule_of_regions_is_refused,
+    what_other_regions_send_is_bounded_and_rises,
 };
 pub use versions::{
     log_2_pipelined_writes_keep_their_order, log_2_versions_are_dense_in_the_order_of_offsets,
@@ -66,11 +76,18 @@ macro_rules! event_store_conformance {
         $crate::event_store_conformance!($log);
         $crate::event_store_conformance_tests!($log =>
             a_place_in_time_is_found_among_events_of_other_regions
+            a_place_in_time_is_found_while_events_are_removed
+            an_index_of_the_time_before_marks_begins_with_the_right_ones
             events_of_another_region_and_of_this_one_are_stored_together
             log_2_versions_are_dense_whoever_accepted_the_events
+            own_events_are_counted_right_when_the_index_and_the_first_of_them_are_lost
+            reg_3_marks_are_those_of_the_log_under_load_with_failing_appends
             reg_3_runs_of_several_regions_are_stored_together
+            reg_3_what_did_not_arrive_is_not_taken_for_arrived_because_others_wrote_as_much
+            reg_3_what_failed_on_its_way_comes_again_once
             reg_3_what_is_here_already_is_refused
             what_breaks_a_rule_of_regions_is_refused
+            what_other_regions_send_is_bounded_and_rises
         );
     };
     ($log:expr) => {

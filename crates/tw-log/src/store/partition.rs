@@ -138,7 +138,7 @@ impl State {
                 Some(hlc) => {
                     let end = flight.end;
                     if let Some(flight) = self.flights.pop_front() {
-                        self.landed(&flight, hlc);
+                        self.landed(&flight, Some(hlc));
                     }
                     self.confirm(end, hlc);
                 }
@@ -147,12 +147,19 @@ impl State {
         }
     }
 
-    /// An append that ends at `end` went well. So did those before it, or it would not have found its place.
+    /// An append that ends at `end` went well. So did those before it, or it would not have found its place; unless one failed, and
+    /// somebody else has written just as much there.
     pub(super) fn arrived(&mut self, end: Offset, hlc: Hlc) {
-        while let Some(flight) = self.flights.pop_front_if(|flight| flight.end <= end) {
+        while let Some(flight) = self.flights.front().filter(|flight| flight.end <= end) {
             let outcome = tokio::task::coop::unconstrained(flight.ack.clone()).now_or_never();
-            let own = outcome.and_then(|outcome| flight.last_hlc(&outcome));
-            self.landed(&flight, own.unwrap_or(hlc));
+            let hlc = outcome.map(|outcome| flight.last_hlc(&outcome));
+            if hlc == Some(None) {
+                self.broken = true;
+                return;
+            }
+            if let Some(flight) = self.flights.pop_front() {
+                self.landed(&flight, hlc.flatten());
+            }
         }
         if end > self.confirmed {
             self.confirm(end, hlc);

@@ -361,7 +361,15 @@ impl Core {
     ) -> Result<Option<Offset>> {
         let mut next = from;
         while next < high {
-            for block in self.log.read(at, next, READ_BYTES).await? {
+            let blocks = match self.log.read(at, next, READ_BYTES).await {
+                // What was before is gone, so it is of no interest how early it was.
+                Err(LogError::Trimmed { start, .. }) => return Ok(Some(start)),
+                blocks => blocks?,
+            };
+            if blocks.is_empty() {
+                break;
+            }
+            for block in blocks {
                 let header = block.header();
                 if header.base_offset >= high || header.last_hlc >= wanted {
                     return Ok(None);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_state::Batch;
 use tw_types::{Epoch, Hlc, Offset, Origin, RegionId, Sequence, StreamPartition};
-use tw_wire::{BlockHeader, Run};
+use tw_wire::{Block, BlockHeader, Run};
 
 /// How much of one epoch of a region is here in a partition: everything up to this event that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub(super) struct Marks {
     /// Whose log it is, and its epoch.
     here: (RegionId, Epoch),
     last: BTreeMap<(RegionId, Epoch), (Sequence, Hlc)>,
+    /// Whether events of this region can be counted. Not so when the index was lost and the log does not begin with its first event: then
+    /// one of them has to be read.
+    counts: bool,
+    /// Before this offset everything is counted.
+    counted: Offset,
+    /// An event of this region that has to be read, because its sequence or its timestamp is not known.
+    unread: Option<Offset>,
 }
 
 impl Mark {
@@ -46,21 +53,50 @@ impl Mark {
 
 impl Marks {
     pub(super) const fn new(here: (RegionId, Epoch)) -> Self {
-        Self { here, last: BTreeMap::new() }
+        Self { here, last: BTreeMap::new(), counts: true, counted: Offset::ZERO, unread: None }
     }
 
-    /// So many events were accepted here.
-    fn advance(&mut self, count: u64, hlc: Hlc) {
-        let known = self.last.entry(self.here).or_default();
-        *known = (Sequence(known.0.0 + count), hlc);
+    /// The events before `end` from `base` on were accepted here; the last one at `hlc`, if that is known.
+    fn advance(&mut self, base: Offset, end: Offset, hlc: Option<Hlc>) {
+        if base < self.counted {
+            // They were found in the log already.
+            return;
+        }
+        self.counted = end;
+        self.unread = if self.counts && hlc.is_some() { None } else { end.0.checked_sub(1).map(Offset) };
+        if self.counts {
+            let known = self.last.entry(self.here).or_default();
+            *known =
+                (Sequence(known.0.0.saturating_add(end.0.saturating_sub(base.0))), hlc.unwrap_or(known.1));
+        }
+    }
+
+    /// A block that is in the log.
+    fn found(&mut self, header: &BlockHeader) {
+        let origin = Origin { region: header.region, epoch: header.epoch, sequence: header.base_sequence };
+        let mark =
+            Mark::after(&Foreign { origin, first_hlc: header.first_hlc }, u64::from(header.last_delta) + 1);
+        let end = header.end_offset();
+        if (header.region, header.epoch) != self.here {
+            self.raise(mark);
+        } else if end >= self.counted {
+            self.last.insert(self.here, (mark.origin.sequence, mark.hlc));
+            (self.counts, self.counted, self.unread) = (true, end, None);
+        }
+    }
+
+    /// Events were removed before they were seen: how many of this region were among them is not known.
+    pub(super) fn skip(&mut self) {
+        self.last.remove(&self.here);
+        (self.counts, self.unread) = (false, None);
     }
 
     /// Whether anything of this region is known.
-    pub(super) fn has_own(&self) -> bool {
+    fn has_own(&self) -> bool {
         self.last.contains_key(&self.here)
     }
 
-    pub(super) fn raise(&mut self, mark: Mark) {
+    fn raise(&mut self, mark: Mark) {
         let Origin { region, epoch, sequence } = mark.origin;
         let known = self.last.entry((region, epoch)).or_default();
         if sequence > known.0 {
@@ -68,6 +104,7 @@ impl Marks {
         }
     }
 
+    /// What is known of each region. Nothing of this one, as long as its events cannot be counted.
     pub(super) fn iter(&self) -> impl Iterator<Item = Mark> + '_ {
         let mark = |(&(region, epoch), &(sequence, hlc)): (&(RegionId, Epoch), &(Sequence, Hlc))| Mark {
             origin: Origin { region, epoch, sequence },
@@ -80,29 +117,43 @@ impl Marks {
     fn last(&self, origin: Origin) -> Sequence {
         self.last.get(&(origin.region, origin.epoch)).map(|(sequence, _)| *sequence).unwrap_or_default()
     }
+
+    /// The last timestamp of a region, of whatever epoch.
+    fn latest(&self, region: RegionId) -> Hlc {
+        let epochs = self.last.range((region, Epoch(0))..=(region, Epoch(u32::MAX)));
+        epochs.map(|(_, (_, hlc))| *hlc).max().unwrap_or_default()
+    }
 }
 
 impl State {
-    /// An append under way has arrived.
-    pub(super) fn landed(&mut self, flight: &Flight, hlc: Hlc) {
+    /// An append under way has arrived; its last event has this timestamp, if that is known.
+    pub(super) fn landed(&mut self, flight: &Flight, hlc: Option<Hlc>) {
         match flight.foreign {
             Some(mark) => self.marks.raise(mark),
-            None => self.marks.advance(flight.end.0 - flight.base.0, hlc),
+            None => self.marks.advance(flight.base, flight.end, hlc),
         }
     }
 
-    /// Refuses events of other regions that are here, or under way, or twice among these.
+    /// Refuses events of other regions that are here, or under way, or twice among these, or whose time runs backwards.
     pub(super) fn check_new(&self, at: StreamPartition, runs: &[Run]) -> Result<()> {
         for (index, run) in runs.iter().enumerate() {
             let Origin { region, epoch, sequence } = run.origin;
             let before = runs.get(..index).unwrap_or_default().iter().map(Mark::of);
             let under_way = self.flights.iter().filter_map(|flight| flight.foreign).chain(before);
-            let of_epoch =
-                under_way.filter(|mark| (mark.origin.region, mark.origin.epoch) == (region, epoch));
-            let last = of_epoch.map(|mark| mark.origin.sequence).max();
-            let reached = last.unwrap_or_default().max(self.marks.last(run.origin));
+            let (mut reached, mut latest) = (self.marks.last(run.origin), self.marks.latest(region));
+            for mark in under_way.filter(|mark| mark.origin.region == region) {
+                latest = latest.max(mark.hlc);
+                if mark.origin.epoch == epoch {
+                    reached = reached.max(mark.origin.sequence);
+                }
+            }
             if sequence <= reached {
                 return Err(Error::Received { at, origin: run.origin, reached });
+            }
+            if latest > Hlc::ZERO && run.first_hlc <= latest {
+                let reason = "they are not later than an event of that region that is here: what goes on from a copy of a region \
+                              has to begin a new epoch, with a clock that goes on from the latest of its events";
+                return Err(LogError::NotForeign { origin: run.origin, reason }.into());
             }
         }
         Ok(())
@@ -115,27 +166,51 @@ impl Core {
         self.current(partition).await?;
         // What can be read may have been published a moment before its append is answered.
         partition.confirmed(Offset(partition.end.get())).await;
-        Ok(partition.lock().marks.iter().collect())
+        loop {
+            let unread = partition.lock().marks.unread;
+            let header = self.header_at(partition.at, unread).await?;
+            let mut state = partition.lock();
+            if let Some(header) = &header {
+                state.marks.found(header);
+            }
+            // It may have got further meanwhile.
+            if header.is_none() || state.marks.unread.is_none_or(|next| Some(next) == unread) {
+                return Ok(state.marks.iter().collect());
+            }
+        }
+    }
+
+    /// The header of the block that has an event; None if that is not there any more.
+    async fn header_at(&self, at: StreamPartition, offset: Option<Offset>) -> Result<Option<BlockHeader>> {
+        let Some(offset) = offset else { return Ok(None) };
+        match self.log.read(at, offset, 1).await {
+            Ok(blocks) => {
+                let found = blocks.first().map(Block::header);
+                Ok(found.filter(|header| header.base_offset <= offset).cloned())
+            }
+            Err(LogError::Trimmed { .. } | LogError::BeyondEnd { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A block that was found in the log.
     pub(super) fn note_origin(&self, marks: &mut Marks, header: &BlockHeader) {
-        let origin = Origin { region: header.region, epoch: header.epoch, sequence: header.base_sequence };
-        let block = Foreign { origin, first_hlc: header.first_hlc };
-        marks.raise(Mark::after(&block, u64::from(header.last_delta) + 1));
+        marks.found(header);
     }
 
-    /// The marks with which a partition begins whose index ends at `end`.
-    pub(super) async fn first_marks(&self, at: StreamPartition, end: Offset) -> Result<Marks> {
+    /// The marks with which a partition begins whose index ends at `end`, and whose log begins at `start`.
+    pub(super) async fn first_marks(&self, at: StreamPartition, start: Offset, end: Offset) -> Result<Marks> {
         let mut marks = self.index.marks(at, (self.log.region(), self.log.epoch()))?;
-        if let Some(last) = end.0.checked_sub(1).filter(|_| !marks.has_own()) {
-            // An index of the time before there were marks: everything before its end was accepted here.
-            match self.log.read(at, Offset(last), 1).await {
-                Ok(blocks) => {
-                    blocks.first().into_iter().for_each(|block| self.note_origin(&mut marks, block.header()));
-                }
-                Err(LogError::Trimmed { .. } | LogError::BeyondEnd { .. }) => {}
-                Err(error) => return Err(error.into()),
+        marks.counted = end;
+        if start > end {
+            marks.skip();
+        }
+        if !marks.has_own() {
+            // Either nothing was accepted here before `end`, or it is an index of the time before there were marks: then
+            // everything was; or the index was lost when its first events were gone already.
+            marks.counts = end == Offset::ZERO && start == Offset::ZERO;
+            if let Some(header) = self.header_at(at, end.0.checked_sub(1).map(Offset)).await? {
+                marks.found(&header);
             }
         }
         Ok(marks)

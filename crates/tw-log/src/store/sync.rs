@@ -71,7 +71,7 @@ impl Core {
             position = None;
         }
         let end = index::end(position);
-        let marks = self.first_marks(at, end).await?;
+        let marks = self.first_marks(at, bounds.start, end).await?;
         let mut state = partition.lock();
         state.marks = marks;
         state.ledger = tw_order::Ledger::new(end);
@@ -138,6 +138,7 @@ impl Core {
             let blocks = match self.log.read(partition.at, from, READ_BYTES).await {
                 Err(LogError::Trimmed { start, .. }) => {
                     let mut state = partition.lock();
+                    state.marks.skip();
                     state.ledger.skip_to(start);
                     state.confirm(start, Hlc::ZERO);
                     continue;
@@ -148,6 +149,7 @@ impl Core {
                 // The log says that there is more, and gives nothing: what was there is gone.
                 let end = Offset(partition.end.get());
                 let mut state = partition.lock();
+                state.marks.skip();
                 state.ledger.skip_to(end);
                 state.confirm(end, Hlc::ZERO);
             }

@@ -107,31 +107,34 @@ impl Write {
 
     /// Adds events that another region has accepted, to the partition in which they are there. They keep origin and time, and get
     /// versions of this region. Events of this region may be added for other partitions, not for this one.
-    /// Ids are not looked at: what is here already is known by its origin. The bounds of what clients write at once do not count, since another
-    /// region has let it pass; that of the log does.
+    /// Ids are not looked at, not those of this region's events in the same write either: what is here already is known by its origin. The
+    /// bounds of what clients write at once do not count, since another region has let it pass; that of the log does.
     ///
     /// # Errors
     /// [`Error::InvalidWrite`] when the write has something of this region for this partition; [`Error::Log`] for a run that does
-    /// not read.
+    /// not read. The run is then not in it, the write can go on without it.
     pub fn push_foreign(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, run: Run) -> Result<()> {
         let (stream_name, count) = (&stream.name, run.batch.count() as usize);
-        let number = self.part(stream, partition);
-        let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
-        if part.runs.is_empty() && !part.events.is_empty() {
+        let at = StreamPartition::new(stream.id, partition);
+        let known = self.number(at).and_then(|number| self.parts.get(number));
+        if known.is_some_and(|part| part.runs.is_empty() && !part.events.is_empty()) {
             let reason = format!(
                 "it has events for partition {partition} of stream `{stream_name}` already: those of another region \
                  need a write of their own there"
             );
             return Err(Error::InvalidWrite(reason));
         }
+        // Nothing is left behind of a run that does not read.
+        let mut events = Vec::with_capacity(count);
         let records = run.batch.records().map_err(LogError::from)?;
         for record in records.iter().map_err(LogError::from)? {
             let event = record.map_err(LogError::from)?.event;
-            part.events
-                .push(Proposed { subject: event.subject.map(SubjectHash::of), id: IdHash::of(event.id) });
+            events.push(Proposed { subject: event.subject.map(SubjectHash::of), id: IdHash::of(event.id) });
         }
+        let number = self.part(stream, partition);
+        let Some(part) = self.parts.get_mut(number) else { return Ok(()) };
+        part.events.extend(events);
         part.runs.push(run);
-        self.dedup = false;
         if self.parts.len() > 1 {
             self.order.resize(self.count, 0);
             self.order.resize(self.count + count, number as u32);
@@ -222,7 +225,7 @@ impl Write {
     /// again. So it is if every event has a subject, and ids are looked at.
     pub fn can_repeat(&self) -> bool {
         let mut events = self.parts.iter().flat_map(|part| &part.events);
-        self.dedup && events.all(|event| event.subject.is_some())
+        self.dedup && !self.has_foreign() && events.all(|event| event.subject.is_some())
     }
 
     /// How many events it has.
@@ -235,11 +238,21 @@ impl Write {
         self.count == 0
     }
 
+    /// Which part is that of a partition.
+    fn number(&self, at: StreamPartition) -> Option<usize> {
+        if self.parts.len() <= FEW_PARTS {
+            return self.parts.iter().position(|part| part.at == at);
+        }
+        self.by_partition.get(&at).copied()
+    }
+
+    fn has_foreign(&self) -> bool {
+        self.parts.iter().any(|part| !part.runs.is_empty())
+    }
+
     fn part(&mut self, stream: &Arc<StreamDef>, partition: PartitionId) -> usize {
         let at = StreamPartition::new(stream.id, partition);
-        if self.parts.len() <= FEW_PARTS
-            && let Some(number) = self.parts.iter().position(|part| part.at == at)
-        {
+        if let Some(number) = self.number(at) {
             return number;
         }
         if self.parts.len() == FEW_PARTS {
@@ -247,10 +260,7 @@ impl Write {
         }
         let new = self.parts.len();
         if new >= FEW_PARTS {
-            let number = *self.by_partition.entry(at).or_insert(new);
-            if number < new {
-                return number;
-            }
+            self.by_partition.insert(at, new);
         }
         let builder = self.builders.take();
         self.parts.push(Part {
@@ -276,7 +286,8 @@ impl Write {
             return Err(Error::InvalidWrite(reason));
         }
         let keyed = self.key.is_some();
-        if keyed && self.parts.iter().any(|part| !part.runs.is_empty()) {
+        let has_foreign = self.has_foreign();
+        if keyed && has_foreign {
             let reason = "it has an idempotency key and events of another region, which are known by their origin: \
                           leave the key out";
             return Err(Error::InvalidWrite(reason.into()));
@@ -289,7 +300,8 @@ impl Write {
         }
         let key = self.key.map(|key| keys::prepare(key, &mut parts)).transpose()?;
         let order = if parts.len() > 1 { self.order.into() } else { Arc::default() };
-        Ok(Prepared { parts, order, key, dedup: self.dedup })
+        // What other regions have accepted is stored as it is, whatever its ids are.
+        Ok(Prepared { parts, order, key, dedup: self.dedup && !has_foreign })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Events of other regions, on logs that hold such: versions, what is here, what is refused, places in time.
 
+use super::faults::Dice;
 use super::{World, append, event, versions, write};
 use crate::store::{Error, EventStore, Filter, Mark};
 use crate::{Error as LogError, Log};
@@ -11,19 +12,19 @@ use tw_types::{
 use tw_wire::{BatchBuilder, Block, Placement, Run};
 
 /// Another region, with its own clock.
-struct Other {
+pub(super) struct Other {
     region: RegionId,
     sequence: u64,
     hlc: Hlc,
 }
 
 impl Other {
-    fn new(region: u16, hlc: Hlc) -> Self {
+    pub(super) fn new(region: u16, hlc: Hlc) -> Self {
         Self { region: RegionId(region), sequence: 0, hlc }
     }
 
     /// What it accepts next, each a subject and an id, as it comes over a link: with versions of its own.
-    fn accepts(&mut self, events: &[(&str, &str)]) -> Run {
+    pub(super) fn accepts(&mut self, events: &[(&str, &str)]) -> Run {
         let mut builder = BatchBuilder::new();
         for (number, (subject, id)) in (900..).zip(events) {
             builder.push_versioned(&event(subject, id).as_ref(), Version(number));
@@ -60,13 +61,13 @@ async fn received(store: &EventStore, at: StreamPartition, own: u64) -> Vec<Mark
     theirs
 }
 
-async fn take(store: &EventStore, stream: &Arc<StreamDef>, run: &Run) -> Result<Vec<u64>, Error> {
+pub(super) async fn take(store: &EventStore, stream: &Arc<StreamDef>, run: &Run) -> Result<Vec<u64>, Error> {
     let mut write = store.write();
     write.push_foreign(stream, PartitionId(0), run.clone())?;
     Ok(versions(&store.append(write).await?))
 }
 
-fn hour_ago(world: &World) -> Hlc {
+pub(super) fn hour_ago(world: &World) -> Hlc {
     Hlc::new(world.env.clock.now_ms() - 3_600_000, 0)
 }
 
@@ -223,6 +224,37 @@ pub async fn what_breaks_a_rule_of_regions_is_refused(log: Arc<dyn Log>) {
     assert!(matches!(refused, Err(Error::InvalidEvent { .. })), "{refused:?}");
     let here = append(&store, &stream, &[("a", "1")]).await.unwrap();
     assert_eq!(versions(&here), [1]);
+}
+
+/// The bound of a write is one of all runs of a partition; time does not run backwards; ids of other regions are never looked at.
+pub async fn what_other_regions_send_is_bounded_and_rises(log: Arc<dyn Log>) {
+    let mut world = World::new(log);
+    let stream = world.stream("s", 1).await;
+    let mut other = Other::new(5, hour_ago(&world));
+    // Two of them are as long as the shortest bound, and do not get shorter when they are compressed.
+    let mut dice = Dice::new(5);
+    let same: String = (0..40_000).map(|_| char::from(b'0' + dice.roll(40) as u8)).collect();
+    let runs: Vec<Run> = (0..3).map(|_| other.accepts(&[("a", &same), ("b", &same)])).collect();
+    world.options.write_bytes_max = (runs[0].batch.bytes() + runs[1].batch.bytes()) as u64;
+    let store = world.store();
+    let mut write = store.write();
+    for run in &runs[..2] {
+        write.push_foreign(&stream, PartitionId(0), run.clone()).unwrap();
+    }
+    let refused = write.push_foreign(&stream, PartitionId(0), runs[2].clone());
+    assert!(matches!(refused, Err(Error::InvalidWrite(_))), "{refused:?}");
+    write.dedup_by_id(true);
+    assert_eq!(versions(&store.append(write).await.unwrap()), [1, 1, 2, 2]);
+    for first_hlc in [runs[1].first_hlc, runs[1].first_hlc.plus(1), Hlc::from_u64(1)] {
+        let backwards = Run { first_hlc, ..runs[2].clone() };
+        let refused = take(&store, &stream, &backwards).await;
+        assert!(matches!(refused, Err(Error::Log(LogError::NotForeign { .. }))), "{refused:?}");
+        let epoch = Epoch(2);
+        let of_a_copy = Run { origin: Origin { epoch, ..backwards.origin }, ..backwards };
+        let refused = take(&store, &stream, &of_a_copy).await;
+        assert!(matches!(refused, Err(Error::Log(LogError::NotForeign { .. }))), "{refused:?}");
+    }
+    assert_eq!(take(&store, &stream, &runs[2]).await.unwrap(), [3, 3]);
 }
 
 /// Events of other regions come late, or are all that there is: a place in time is before everything that was accepted since.
