@@ -78,7 +78,9 @@ fn write() -> Vec<(PathBuf, Vec<u8>)> {
         let batch = builder.finish(Compression::None).expect("a batch");
         let at = StreamPartition::new(stream, PartitionId((n % 2) as u32));
         let permit = log.try_reserve(batch.bytes()).expect("room");
-        log.append(permit, vec![Append { at, batch, expected_end: None }]).wait().expect("an append");
+        log.append(permit, vec![Append { at, batch, expected_end: None, foreign: None }])
+            .wait()
+            .expect("an append");
     }
     log.close();
     drop(log);
