@@ -244,10 +244,11 @@ impl Core {
 
     /// Forgets streams that were dropped.
     fn forget_dropped(&self) -> Result<()> {
-        let streams = self.log.streams();
         let _one_at_a_time = self.flushing.lock();
         let gone: Vec<_> = {
             let mut partitions = self.partitions.write();
+            // Asked for under the lock, here and below: a stream that was created since must not seem dropped.
+            let streams = self.log.streams();
             let gone = partitions.extract_if(|at, _| streams.by_id(at.stream).is_err());
             gone.map(|(_, partition)| partition).collect()
         };
@@ -260,10 +261,11 @@ impl Core {
         }
         // Nothing of theirs will ever be stored.
         let mut keys = self.keys.lock();
+        let streams = self.log.streams();
         keys.table.forget_partitions(|at| streams.by_id(at.stream).is_err());
         self.report_keys(&mut keys);
         drop(keys);
-        self.index.forget_dropped(&streams)
+        self.index.forget_dropped(&self.log.streams())
     }
 
     /// Stores the index of the streams whose time has come.
