@@ -54,7 +54,7 @@ pub use regions::{
     events_of_another_region_and_of_this_one_are_stored_together,
     log_2_versions_are_dense_whoever_accepted_the_events, reg_3_runs_of_several_regions_are_stored_together,
     reg_3_what_is_here_already_is_refused, what_breaks_a_rule_of_regions_is_refused,
-    what_other_regions_send_is_bounded_and_rises,
+    what_other_regions_send_rises_in_time_and_may_be_large,
 };
 pub use versions::{
     log_2_pipelined_writes_keep_their_order, log_2_versions_are_dense_in_the_order_of_offsets,
@@ -87,7 +87,7 @@ macro_rules! event_store_conformance {
             reg_3_what_failed_on_its_way_comes_again_once
             reg_3_what_is_here_already_is_refused
             what_breaks_a_rule_of_regions_is_refused
-            what_other_regions_send_is_bounded_and_rises
+            what_other_regions_send_rises_in_time_and_may_be_large
         );
     };
     ($log:expr) => {
