@@ -186,8 +186,9 @@ impl Delivery {
 
     /// What a step has stored of [`Delivery::latest`] in this region's log, told at the start: everything of those regions up to there is
     /// here, although no partition says so yet. Without it, what depends on a region that is cut off would wait for its next
-    /// heartbeat. Regions of which there is no partition any more are among them: what they wrote stays. Only for a log in which the
-    /// blocks of a step and that vector are stored at once.
+    /// heartbeat. Regions of which there is no partition any more are among them: what they wrote stays. Of those that take part no more it
+    /// is also told up to when all agreed to have heard them, once that is here: their heartbeats do not come again. Only for a log in
+    /// which the blocks of a step and that vector are stored at once.
     ///
     /// # Errors
     /// [`Error::Regions`].

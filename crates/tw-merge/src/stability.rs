@@ -129,15 +129,16 @@ impl Stability {
     /// A region says what it has seen.
     ///
     /// # Errors
-    /// [`Error::Evicted`], [`Error::Unknown`], [`Error::OldEpoch`]; [`Error::SeenLess`] when it knows less than what is stable:
-    /// an older copy, or one that was seeded from before it had joined. It must not accept changes.
+    /// [`Error::Evicted`], [`Error::Unknown`], [`Error::OldEpoch`]; [`Error::SeenLess`] when it knows less than what is stable (of
+    /// itself, when it speaks of an earlier time): an older copy, or one that was seeded from before it had joined. It must not accept changes.
     pub fn heard(&mut self, region: RegionId, epoch: Epoch, said: Said, now_ms: u64) -> Result<(), Error> {
         self.refuse_evicted(region, epoch)?;
         let member = self.members.get_mut(&region).ok_or(Error::Unknown { region })?;
         if member.epoch != epoch {
             return Err(Error::OldEpoch { region, epoch, known: member.epoch });
         }
-        if member.seen.is_none() && !said.seen.covers(&self.stable) {
+        // What it says with `at` counts of itself: in what it has seen, a restarted region may find no more than its last event.
+        if member.seen.is_none() && !said.row_of(region).covers(&self.stable) {
             return Err(Error::SeenLess { region });
         }
         member.heard_ms = member.heard_ms.max(now_ms);

@@ -1,7 +1,9 @@
 //! Who counts, who does not, and what is proposed.
 
 use super::*;
-use tw_types::{Origin, Sequence};
+use crate::Span;
+use crate::delivery::{Delivery, Head};
+use tw_types::{Origin, PartitionId, Sequence, StreamId, StreamPartition};
 
 const HOUR_MS: u64 = 3_600_000;
 const EPOCH: Epoch = Epoch(1);
@@ -75,6 +77,58 @@ fn who_joins_holds_everything_up_until_it_has_seen_what_is_stable() {
     view.heard(region(2), EPOCH, said(70, &[(1, 55)]), 1).unwrap();
     view.here(&said(80, &[(1, 80), (2, 70)]));
     assert_eq!(view.stable(), &vector(&[(1, 55), (2, 70)]));
+}
+
+#[test]
+fn a_member_that_has_written_nothing_since_it_last_spoke_is_heard_after_a_restart_of_this_region() {
+    let mut before = view(2);
+    before.heard(region(2), EPOCH, said(50, &[(1, 40), (2, 10)]), 1).unwrap();
+    before.here(&said(60, &[(1, 60), (2, 50)]));
+    assert_eq!(before.stable(), &vector(&[(1, 40), (2, 50)]));
+    let mut view = view(2);
+    view.restore(before.stable());
+    // Its last event is at 10, and all that it accepted up to 70 is there.
+    view.heard(region(2), EPOCH, said(70, &[(1, 45), (2, 10)]), 1).unwrap();
+    view.here(&said(80, &[(1, 80), (2, 70)]));
+    assert_eq!(view.stable(), &vector(&[(1, 45), (2, 70)]));
+}
+
+#[test]
+fn a_copy_whose_clock_is_behind_what_is_stable_of_it_is_refused() {
+    let mut view = view(1);
+    view.restore(&vector(&[(2, 50)]));
+    view.join(region(2), Epoch(2), 0).unwrap();
+    let behind = view.heard(region(2), Epoch(2), said(49, &[(2, 50)]), 1);
+    assert_eq!(behind, Err(Error::SeenLess { region: region(2) }));
+    view.heard(region(2), Epoch(2), said(50, &[]), 1).unwrap();
+}
+
+#[test]
+fn what_was_promised_of_a_region_that_is_gone_is_seen_after_a_start_that_is_told_where_it_ended() {
+    // Region 9 wrote at 55 and promised 60; region 2 has that, and says so.
+    let at = StreamPartition::new(StreamId(1), PartitionId(0));
+    let first = Origin { region: region(9), epoch: EPOCH, sequence: Sequence(1) };
+    let mut gate = Delivery::start(region(2), [(region(9), at, Hlc::ZERO)]).unwrap();
+    gate.offer(at, Head { span: Span::new(first, 1, hlc(55)).unwrap(), seen: Seen::new() }).unwrap();
+    gate.appended(region(9), at, hlc(55));
+    gate.heartbeat(region(9), at, &[(EPOCH, Sequence(1))], hlc(60)).unwrap();
+    let mut before = view(2);
+    before.heard(region(2), EPOCH, Said { at: hlc(70), seen: gate.seen() }, 1).unwrap();
+    before.here(&said(80, &[(1, 80), (2, 70), (9, 60)]));
+    assert_eq!(before.stable().of(region(9)), hlc(60));
+    // It is evicted, and both others start anew.
+    let mut view = view(2);
+    view.restore(before.stable());
+    let mut started = Delivery::start(region(2), []).unwrap();
+    started.resume(&gate.latest()).unwrap();
+    let mut hear = |gate: &Delivery| {
+        let mut seen = gate.seen();
+        seen.raise(region(1), hlc(80));
+        view.heard(region(2), EPOCH, Said { at: hlc(90), seen }, 2)
+    };
+    assert_eq!(hear(&started), Err(Error::SeenLess { region: region(2) }), "nobody says 60 again");
+    started.resume(&vector(&[(9, 60)])).unwrap();
+    assert_eq!(hear(&started), Ok(()));
 }
 
 #[test]

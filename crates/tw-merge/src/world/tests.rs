@@ -47,6 +47,13 @@ fn control_without_the_check_for_gaps_events_are_left_out() {
     assert!(first_broken(rules, "reg_3").is_some());
 }
 
+#[test]
+fn what_is_stable_goes_on_after_a_restored_region_that_writes_nothing_was_restarted() {
+    // What region 3 says of itself is beyond its last event, and after its restart it counts only the events.
+    let rules = Rules { regions: 4, partitions: 3, ..Rules::default() };
+    assert_eq!(run(rules, 17_094_258_772_904_127_780).err(), None);
+}
+
 proptest! {
     #![proptest_config(config(100))]
 
