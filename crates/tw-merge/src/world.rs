@@ -84,7 +84,7 @@ impl World {
         Ok(())
     }
 
-    /// No more writes, crashes or cuts: everything has to arrive within so many ticks.
+    /// No more writes or cuts, and no crashes but those in the midst of a step: everything has to arrive within so many ticks.
     fn settle(&mut self, ticks: u64) -> Result<(), Broken> {
         self.is_calm = true;
         self.links.values_mut().for_each(|link| link.is_up = true);
