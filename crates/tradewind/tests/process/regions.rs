@@ -97,7 +97,7 @@ impl World {
         let mut events = BTreeMap::new();
         for line in self.node(region).ok(&["replay", "orders", "-o", "ndjson"]).lines() {
             let event: Value = serde_json::from_str(line).unwrap();
-            let partition = event["twposition"].as_str().unwrap().split('/').next().unwrap().to_owned();
+            let partition = event["twposition"].as_str().unwrap().split(':').next().unwrap().to_owned();
             let origin = format!("{partition} {}", event["tworigin"].as_str().unwrap());
             let said = json!([event["id"], event["subject"], event["data"], event["twhlc"]]);
             assert_eq!(events.insert(origin.clone(), said), None, "REG-3: {origin} is there twice");

@@ -54,6 +54,7 @@ enum Error {
 pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sender<Event>) {
     static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
     let mut wait = RECONNECT;
+    let mut warned: Option<String> = None;
     loop {
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let mut was_agreed = false;
@@ -62,13 +63,19 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sen
         if queue.send(disconnected).await.is_err() {
             return;
         }
-        let is_change = matches!(error, Error::Changed);
-        let reason = tw_types::chain(&error);
-        if !is_change && shared.board.lock().failed(peer.id, reason.clone()) {
-            tracing::warn!(region = %peer.id, address = %peer.address, %reason, "there is no link to a region: it is tried again");
-        }
         if was_agreed {
-            wait = RECONNECT;
+            (wait, warned) = (RECONNECT, None);
+        }
+        let reason = tw_types::chain(&error);
+        if !matches!(error, Error::Changed) {
+            shared.board.lock().failed(peer.id, reason.clone());
+            // Connections end now and then; only one that does not come again at once is worth a warning, and once.
+            if was_agreed {
+                tracing::info!(region = %peer.id, %reason, "a link has ended: it is made again");
+            } else if wait > RECONNECT && warned.as_ref() != Some(&reason) {
+                tracing::warn!(region = %peer.id, address = %peer.address, %reason, "there is no link to a region: it is tried again");
+                warned = Some(reason);
+            }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_millis(shared.options.reconnect_ms_max));

@@ -19,12 +19,27 @@ const LEVEL: i32 = 1;
 /// Why a connection is of no use any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It ended, or failed.
-    #[error("the connection ended")]
-    Io(#[from] io::Error),
+    /// The other side has closed it, or has ended.
+    #[error("the other side has ended the connection")]
+    Ended,
+    /// It failed.
+    #[error("the connection failed")]
+    Io(#[source] io::Error),
     /// What comes over it is no frame.
     #[error(transparent)]
     Frame(#[from] wire::Error),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // TLS calls it so when there was no farewell, as of a process that was killed.
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Self::Ended
+            }
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// The sending end.

@@ -158,12 +158,8 @@ impl Board {
         entry.notes = agreed.notes.iter().map(ToString::to_string).collect();
     }
 
-    /// Says whether it is another reason than before.
-    pub(crate) fn failed(&mut self, peer: RegionId, reason: String) -> bool {
-        let entry = self.of(peer);
-        let is_news = entry.error.as_ref() != Some(&reason);
-        entry.error = Some(reason);
-        is_news
+    pub(crate) fn failed(&mut self, peer: RegionId, reason: String) {
+        self.of(peer).error = Some(reason);
     }
 
     pub(crate) fn received(&mut self, peer: RegionId, bytes: u64) {

@@ -21,6 +21,7 @@ async fn reg_4_a_region_that_is_away_stops_nobody_and_catches_up() {
         away.append("orders", "b", &format!("2-{round}-up")).await;
         let Region { events, links } = away;
         links.stop().await;
+        drop(links);
         // With what it has accepted and nobody has taken.
         drop(events);
         for n in 0..50 {
