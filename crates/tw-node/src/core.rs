@@ -36,16 +36,22 @@ pub(crate) struct Core {
     pub(crate) keeps_snapshots: bool,
     pub(crate) engine: Engine,
     pub(crate) sources: Arc<Sources>,
-    /// The links with other regions, once they run; never of an installation that is the only one.
-    pub(crate) links: OnceLock<Links>,
-    /// What was wrong with them when they were looked at last.
-    pub(crate) links_seen: Mutex<Vec<String>>,
+    pub(crate) regions: Regions,
     pub(crate) definitions: Arc<Definitions>,
     /// When the node was started, on the clock that only rises.
     pub(crate) started: Duration,
     pub(crate) closing: AtomicBool,
     /// Whether this process was shut out of the log.
     pub(crate) fenced: watch::Sender<bool>,
+}
+
+/// The links with other regions; empty of an installation that is the only one.
+#[derive(Default)]
+pub(crate) struct Regions {
+    /// The links, once they run.
+    pub(crate) links: OnceLock<Links>,
+    /// What was wrong with them when they were looked at last.
+    pub(crate) problems: Mutex<Vec<String>>,
 }
 
 impl Core {
@@ -68,7 +74,7 @@ impl Core {
 
     /// What keeps the links with other regions from going on, as far as it was looked at last.
     pub(crate) fn region_problems(&self) -> Vec<String> {
-        self.links_seen.lock().clone()
+        self.regions.problems.lock().clone()
     }
 
     /// Why the log takes no events, if it does not.

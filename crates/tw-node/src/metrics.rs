@@ -100,6 +100,11 @@ fn describe() {
     describe_gauge!("tradewind_source_snapshot_rows", "Rows that a running snapshot of a table has read.");
     describe_gauge!("tradewind_source_snapshot_rows_estimate", "About how many rows it will have read.");
     describe_cluster();
+    describe_regions();
+}
+
+/// What only a region that is one of several measures.
+fn describe_regions() {
     describe_gauge!(
         "tradewind_region_link_up",
         "1 while there is a link that takes what a region accepts, 0 otherwise."
@@ -211,9 +216,9 @@ impl Gauges {
 
     /// Looks at the links with other regions, if there are any.
     async fn regions(&mut self, core: &Core) {
-        let Some(links) = core.links.get() else { return };
+        let Some(links) = core.regions.links.get() else { return };
         let Ok(state) = links.state().await else { return };
-        *core.links_seen.lock() = problems(&state);
+        *core.regions.problems.lock() = problems(&state);
         for peer in state.peers.iter().filter(|peer| peer.address.is_some()) {
             let region = peer.region.to_string();
             let labels = [("region", region.as_str())];

@@ -109,7 +109,7 @@ impl Node {
 async fn end(core: &Arc<Core>, log: LogEngine) -> Result<(), Error> {
     core.closing.store(true, Ordering::Release);
     core.sources.stop_all().await;
-    if let Some(links) = core.links.get() {
+    if let Some(links) = core.regions.links.get() {
         links.stop().await;
     }
     let core = core.clone();

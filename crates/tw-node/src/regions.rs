@@ -18,7 +18,7 @@ pub(crate) async fn start(core: &Core, installation: Option<u128>) -> Result<(),
     }
     let links = Links::start(core.events.clone(), core.env.clone(), installation, options).await?;
     // It is set once.
-    let _there_were_none = core.links.set(links);
+    let _there_were_none = core.regions.links.set(links);
     Ok(())
 }
 

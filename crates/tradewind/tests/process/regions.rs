@@ -14,11 +14,12 @@ const ROUND_TRIP: Duration = Duration::from_millis(80);
 
 /// Regions 1 to 3, each linked with the others over lines of its own.
 struct World {
+    // They end before their folders do.
+    nodes: Vec<Option<Node>>,
     folder: TempDir,
     ports: Vec<u16>,
     /// By the region that connects, and the one that it connects to.
     lines: BTreeMap<(usize, usize), Line>,
-    nodes: Vec<Option<Node>>,
     written: usize,
 }
 

@@ -2,12 +2,11 @@
 
 use super::opening::{Engine as LogEngine, Opened, open};
 use crate::cluster::{Balance, Cluster, Identity, NodePeers};
-use crate::core::Core;
+use crate::core::{Core, Regions};
 use crate::definitions::Definitions;
 use crate::secrets::Passwords;
 use crate::sources::Sources;
 use crate::{Config, Error, live};
-use parking_lot::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
@@ -80,8 +79,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         balance,
         http: OnceLock::new(),
     };
-    let keeps_snapshots = !config.depot.place.is_empty();
-    let cluster_options = config.cluster.clone();
+    let (keeps_snapshots, cluster_options) = (!config.depot.place.is_empty(), config.cluster.clone());
     let options = live::Options::new(config, env.clone(), components);
     options.follow().await?;
     let core = Arc::new(Core {
@@ -98,8 +96,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         keeps_snapshots,
         engine,
         sources,
-        links: OnceLock::new(),
-        links_seen: Mutex::default(),
+        regions: Regions::default(),
         definitions,
         started,
         closing: AtomicBool::new(false),

@@ -14,7 +14,7 @@ pub(crate) struct NodeRegions(pub(crate) Arc<Core>);
 impl NodeRegions {
     fn links(&self) -> Result<&Links, Problem> {
         let starting = || Problem::new(Code::NotReady, "the links with other regions have not begun yet");
-        self.0.links.get().ok_or_else(starting)
+        self.0.regions.links.get().ok_or_else(starting)
     }
 
     async fn state(&self) -> Result<State, Problem> {

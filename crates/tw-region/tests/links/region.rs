@@ -189,13 +189,14 @@ impl Region {
 
     /// Waits until the state of the links is as wanted.
     pub(crate) async fn state_until(&self, what: &str, wanted: impl Fn(&State) -> bool) -> State {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         let reached = async {
             loop {
                 let state = self.links.state().await.unwrap();
                 if wanted(&state) {
                     return state;
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                looks.tick().await;
             }
         };
         match tokio::time::timeout(PATIENCE, reached).await {
