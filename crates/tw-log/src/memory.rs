@@ -54,7 +54,7 @@ impl MemoryLog {
     pub fn new(env: Env) -> Self {
         let streams = Arc::new(Streams::new());
         let mut state =
-            State { streams, partitions: HashMap::new(), clock: HlcClock::new(tw_types::Hlc::ZERO, 500) };
+            State { streams, partitions: HashMap::new(), clock: HlcClock::new(tw_types::Hlc::ZERO, 60_000) };
         state.partitions.insert(CONFIG_PARTITION, Partition::default());
         Self { env, state: Mutex::new(state), commits: Arc::default(), definitions: Arc::default() }
     }

@@ -33,8 +33,8 @@ use tw_env::{Env, File, OpenMode};
 use tw_types::{Epoch, Hlc, HlcClock, Offset, Sequence, StreamPartition};
 use tw_wire::BlockHeader;
 
-/// The clock skew that is tolerated, in milliseconds.
-const SKEW_MS_MAX: u64 = 500;
+/// How far ahead something of another region may be at most, in milliseconds, however links are configured: they judge first.
+const SKEW_MS_MAX: u64 = 60_000;
 
 /// What the last segment tells.
 pub(crate) struct LastSegment {

@@ -42,8 +42,6 @@ enum Error {
     Protocol,
     #[error("the region sends a damaged block")]
     Block(#[from] tw_wire::Error),
-    #[error("the region has said nothing for {0} ms")]
-    Silent(u64),
     #[error("what is replicated has changed: the connection begins anew")]
     Changed,
     #[error("the receiver has closed the connection")]
@@ -102,7 +100,7 @@ async fn once(
     stream.set_nodelay(true).map_err(failed)?;
     let (stream, _) = tls::connect(stream, &shared.credentials.current(), peer.id).await?;
     let (reader, writer) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(reader).map_err(pipe::Error::from)?;
+    let mut reader = FrameReader::new(reader, shared.options.silent_max()).map_err(pipe::Error::from)?;
     let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
     let hello = greet(shared, peer.id, &mut reader, &mut writer);
     let agreed = tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
@@ -154,10 +152,8 @@ async fn receive<R: AsyncRead + Unpin>(
     mut reader: FrameReader<R>,
     queue: &mpsc::Sender<Event>,
 ) -> Result<std::convert::Infallible, Error> {
-    let silent_max = shared.options.silent_max();
     loop {
-        let next = tokio::time::timeout(silent_max, reader.next()).await;
-        let frame = next.map_err(|_| Error::Silent(shared.options.silent_ms_max))??;
+        let frame = reader.next().await?;
         shared.board.lock().received(peer, reader.bytes);
         let event = match frame {
             Frame::Block(frame) => {

@@ -2,7 +2,7 @@
 
 use super::pipe::{self, FrameReader, FrameWriter};
 use super::sender::{self, Sender};
-use super::{Shared, streams};
+use super::{QUEUE_FRAMES_MAX, Shared, streams};
 use crate::link::handshake::Agreed;
 use crate::link::wire::{Frame, Refuse};
 use crate::tls;
@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tw_types::RegionId;
 
@@ -36,8 +36,6 @@ enum Error {
     Protocol(RegionId),
     #[error("no hello came in time")]
     Late,
-    #[error("region {0} has said nothing for {1} ms")]
-    Silent(RegionId, u64),
 }
 
 /// Accepts connections until the links end, and then ends them.
@@ -86,7 +84,7 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream) -> Result<(), Error
     let mut changes = shared.generation.subscribe();
     changes.mark_unchanged();
     let (reader, writer) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(reader).map_err(pipe::Error::from)?;
+    let mut reader = FrameReader::new(reader, shared.options.silent_max()).map_err(pipe::Error::from)?;
     let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
     let hello = greet(shared, peer.region, &mut reader, &mut writer);
     let (agreed, sender) =
@@ -123,11 +121,33 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     Ok((agreed, sender))
 }
 
-/// Sends what there is, and waits for more.
+/// Sends what there is, and waits for more. What comes is read beside that, so that a slow line is not taken for a silent one.
 async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: &Shared,
     peer: RegionId,
     mut reader: FrameReader<R>,
+    writer: FrameWriter<W>,
+    sender: Sender,
+) -> Result<(), Error> {
+    let (to, from) = mpsc::channel(QUEUE_FRAMES_MAX);
+    let read = async {
+        loop {
+            let frame = reader.next().await?;
+            if to.send(frame).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    tokio::select! {
+        ended = read => ended,
+        ended = send(shared, peer, from, writer, sender) => ended,
+    }
+}
+
+async fn send<W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    peer: RegionId,
+    mut incoming: mpsc::Receiver<Frame>,
     mut writer: FrameWriter<W>,
     mut sender: Sender,
 ) -> Result<(), Error> {
@@ -135,7 +155,6 @@ async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let mut seen = commits.get();
     let mut ticks = tokio::time::interval(shared.options.heartbeat());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut heard = tokio::time::Instant::now();
     loop {
         while sender.is_busy() {
             let frames = sender.work().await?;
@@ -148,13 +167,13 @@ async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
         }
         tokio::select! {
-            frame = reader.next() => {
-                heard = tokio::time::Instant::now();
-                match frame? {
-                    Frame::Refuse(refuse) => return Err(Error::Refused(peer, refuse)),
-                    frame => if !sender.take(frame) {
+            frame = incoming.recv() => {
+                match frame {
+                    Some(Frame::Refuse(refuse)) => return Err(Error::Refused(peer, refuse)),
+                    Some(frame) => if !sender.take(frame) {
                         return Err(Error::Protocol(peer));
                     }
+                    None => return Ok(()),
                 }
                 if let Some(have) = sender.have() {
                     shared.board.lock().has(peer, have);
@@ -164,12 +183,7 @@ async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 seen = now;
                 sender.beat().await?;
             }
-            _ = ticks.tick() => {
-                if heard.elapsed() > shared.options.silent_max() {
-                    return Err(Error::Silent(peer, shared.options.silent_ms_max));
-                }
-                sender.beat().await?;
-            }
+            _ = ticks.tick() => sender.beat().await?,
         }
     }
 }

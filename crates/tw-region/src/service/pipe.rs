@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zstd::stream::raw::{self, Operation};
 
@@ -22,6 +23,9 @@ pub(crate) enum Error {
     /// The other side has closed it, or has ended.
     #[error("the other side has ended the connection")]
     Ended,
+    /// Not a byte has come for too long.
+    #[error("the other side has said nothing for {0} ms")]
+    Silent(u128),
     /// It failed.
     #[error("the connection failed")]
     Io(#[source] io::Error),
@@ -64,6 +68,8 @@ pub(crate) struct FrameReader<R> {
     /// Whether there may be more of what was decompressed last.
     is_full: bool,
     frames: VecDeque<Frame>,
+    /// How long not a byte may come: a frame may take longer than that on a slow line.
+    silent_max: Duration,
     /// How many bytes came from the connection.
     pub(crate) bytes: u64,
 }
@@ -108,11 +114,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(crate) fn new(from: R) -> io::Result<Self> {
+    pub(crate) fn new(from: R, silent_max: Duration) -> io::Result<Self> {
         let zstd = raw::Decoder::new()?;
         let (input, plain) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
         let (unread, decoder, frames) = (0..0, Decoder::new(), VecDeque::new());
-        Ok(Self { from, zstd, decoder, input, unread, plain, is_full: false, frames, bytes: 0 })
+        Ok(Self { from, zstd, decoder, input, unread, plain, is_full: false, frames, silent_max, bytes: 0 })
     }
 
     /// The next frame. Can be dropped and called again: nothing is lost.
@@ -125,7 +131,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 self.step()?;
                 continue;
             }
-            let count = self.from.read(&mut self.input).await?;
+            let read = tokio::time::timeout(self.silent_max, self.from.read(&mut self.input)).await;
+            let count = read.map_err(|_| Error::Silent(self.silent_max.as_millis()))??;
             if count == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
@@ -156,6 +163,8 @@ mod tests {
     use bytes::Bytes;
     use tw_types::{Hlc, PartitionId};
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     fn block(bytes: Vec<u8>) -> Frame {
         let (stream, partition) = (1, PartitionId(2));
         Frame::Block(Block { stream, partition, next_hlc: Hlc::ZERO, seen: None, bytes: Bytes::from(bytes) })
@@ -165,7 +174,7 @@ mod tests {
     async fn frames_arrive_as_they_were_sent_and_at_once() {
         let (one, other) = tokio::io::duplex(1 << 10);
         let mut writer = FrameWriter::new(one).unwrap();
-        let mut reader = FrameReader::new(other).unwrap();
+        let mut reader = FrameReader::new(other, PATIENCE).unwrap();
         let noise = (0..300_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let groups = [
             vec![Frame::Credit(Credit { bytes: 7 })],
@@ -190,8 +199,33 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_stream_of_frames_is_an_error() {
         for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b""] {
-            let mut reader = FrameReader::new(bytes).unwrap();
+            let mut reader = FrameReader::new(bytes, PATIENCE).unwrap();
             reader.next().await.unwrap_err();
         }
+    }
+
+    /// However long a frame takes, as long as there are bytes of it.
+    #[tokio::test]
+    async fn a_slow_line_is_not_a_silent_one() {
+        let (one, mut other) = tokio::io::duplex(1 << 20);
+        let (there, mut bytes) = tokio::io::duplex(1 << 20);
+        let mut writer = FrameWriter::new(there).unwrap();
+        let noise: Vec<u8> = (0..20_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        writer.send(&[block(noise.clone())]).await.unwrap();
+        drop(writer);
+        let mut sent = Vec::new();
+        bytes.read_to_end(&mut sent).await.unwrap();
+        let mut reader = FrameReader::new(one, Duration::from_millis(1_500)).unwrap();
+        let slowly = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(100));
+            for piece in sent.chunks(sent.len() / 20) {
+                ticks.tick().await;
+                other.write_all(piece).await.unwrap();
+            }
+            other
+        };
+        let (frame, _kept_open) = tokio::join!(reader.next(), slowly);
+        assert_eq!(frame.unwrap(), block(noise));
+        assert!(matches!(reader.next().await, Err(Error::Silent(1_500))));
     }
 }
