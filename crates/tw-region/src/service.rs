@@ -147,12 +147,13 @@ impl Links {
             board,
         });
         let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let replicated = streams::replicated(&shared);
         let receiver = Receiver::start(shared.clone()).await?;
         let ending = watch::Sender::new(false);
         let mut tasks = vec![
             spawn(&ending, receiver.run(inputs)),
             tokio::spawn(listen::run(shared.clone(), listener, ending.subscribe())),
-            spawn(&ending, streams::watch(shared.clone(), queue.clone())),
+            spawn(&ending, streams::watch(shared.clone(), replicated, queue.clone())),
             spawn(&ending, reload(shared.clone())),
         ];
         for peer in shared.options.peers.clone() {

@@ -203,7 +203,11 @@ pub fn reference() -> Result<String, super::InvalidConfig> {
 fn default_of(defaults: &toml::Table, table: &str, option: &str) -> Option<String> {
     let mut at = defaults;
     for name in table.split('.') {
-        at = at.get(name)?.as_table()?;
+        at = match at.get(name)? {
+            // Each of a list says all of it.
+            toml::Value::Array(_) => return Some("must be said".to_owned()),
+            value => value.as_table()?,
+        };
     }
     match at.get(option) {
         Some(toml::Value::Table(_)) => None,
@@ -249,8 +253,17 @@ mod tests {
                 assert!(field.text.len() > 10, "[{}] {}", table.name, field.name);
             }
             let mut at = &defaults;
-            for name in table.name.split('.') {
-                at = at[name].as_table().unwrap();
+            let is_list = table.name.split('.').any(|name| match &at[name] {
+                toml::Value::Array(_) => true,
+                value => {
+                    at = value.as_table().unwrap();
+                    false
+                }
+            });
+            if is_list {
+                let listed = |field: &Field| page.contains(&format!("| `{}` | must be said |", field.name));
+                assert!(described.iter().all(listed), "[{}]", table.name);
+                continue;
             }
             for (option, value) in at {
                 let known = described.iter().any(|field| field.name == *option);

@@ -59,6 +59,10 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut 
                     let _until_it_ends = permit;
                     match connection(&shared, stream).await {
                         Ok(()) => {}
+                        // Whoever looks whether somebody listens here does as much.
+                        Err(Error::Tls(tls::Error::Broken(error))) => {
+                            tracing::debug!(%from, %error, "a connection has ended before it began");
+                        }
                         Err(Error::Pipe(error)) => {
                             tracing::debug!(%from, error = %tw_types::chain(&error), "a link has ended");
                         }

@@ -50,13 +50,12 @@ fn schema_hash(schema: &tw_types::Schema) -> u64 {
     hash.max(1)
 }
 
-/// Tells of changes of what is replicated, as long as the links run.
-pub(crate) async fn watch(shared: Arc<Shared>, queue: mpsc::Sender<Event>) {
+/// Tells of changes of what is replicated, as long as the links run. `known` is what was replicated before the receiver looked.
+pub(crate) async fn watch(shared: Arc<Shared>, mut known: Vec<LocalStream>, queue: mpsc::Sender<Event>) {
     let definitions = shared.events.log().definitions();
-    // Before what is looked at: a change in between is not missed.
-    let mut seen = definitions.get();
-    let mut known = replicated(&shared);
     loop {
+        // Before what is looked at: a change in between is not missed.
+        let seen = definitions.get();
         let now = replicated(&shared);
         if now != known {
             known = now;
@@ -64,6 +63,6 @@ pub(crate) async fn watch(shared: Arc<Shared>, queue: mpsc::Sender<Event>) {
                 return;
             }
         }
-        seen = definitions.over(seen).await;
+        definitions.over(seen).await;
     }
 }
