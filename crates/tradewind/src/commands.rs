@@ -42,6 +42,11 @@ pub(crate) fn number(object: &Value, member: &str) -> u64 {
     object.get(member).and_then(Value::as_u64).unwrap_or_default()
 }
 
+/// The objects of a member that is a list; none if there is no such member.
+pub(crate) fn objects(object: &Value, member: &str) -> Vec<Value> {
+    object.get(member).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
 /// Adds to an error about a name that does not exist which one may have been meant.
 pub(crate) async fn suggest<T>(client: &Client, name: &str, outcome: Result<T>) -> Result<T> {
     let Err(Error::Problem(mut problem)) = outcome else { return outcome };

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tw_types::{
     Epoch, Hlc, HlcClock, Offset, Origin, RegionId, Sequence, StreamDef, StreamName, StreamPartition,
 };
-use tw_wire::{Batch, Block};
+use tw_wire::{Batch, Block, Run};
 
 /// The log of a node: streams of partitions of events.
 ///
@@ -158,6 +158,12 @@ pub struct Foreign {
     pub origin: Origin,
     /// The timestamp of the first event. Whatever is accepted after it is later.
     pub first_hlc: Hlc,
+}
+
+impl From<&Run> for Foreign {
+    fn from(run: &Run) -> Self {
+        Self { origin: run.origin, first_hlc: run.first_hlc }
+    }
 }
 
 impl Foreign {

@@ -122,24 +122,14 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::context;
     use proptest::prelude::*;
-    use tw_types::{Epoch, Origin, Sequence};
+    use tw_types::Epoch;
 
     fn seen() -> impl Strategy<Value = Seen> {
         proptest::collection::vec((0u16..4, 0u64..6), 0..6).prop_map(|entries| {
             entries.into_iter().map(|(region, until)| (RegionId(region), Hlc::from_u64(until))).collect()
         })
-    }
-
-    /// A change of epoch 1 of `region`.
-    fn context(region: u16, hlc: u64, seen: &[(u16, u64)]) -> Context {
-        Context {
-            stamp: Stamp {
-                hlc: Hlc::from_u64(hlc),
-                origin: Origin { region: RegionId(region), epoch: Epoch(1), sequence: Sequence(hlc) },
-            },
-            seen: seen.iter().map(|&(region, until)| (RegionId(region), Hlc::from_u64(until))).collect(),
-        }
     }
 
     #[test]

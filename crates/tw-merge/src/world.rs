@@ -4,17 +4,15 @@
 mod comparison;
 mod history;
 mod link;
-mod random;
 mod region;
 mod restore;
 mod tests;
-
-pub(crate) use random::{Random, config};
 
 use history::{Event, History, partition};
 use link::Link;
 use region::Region;
 use std::collections::BTreeMap;
+use tw_testing::Random;
 use tw_types::RegionId;
 
 /// How the world is, and what is broken in it on purpose.
@@ -122,20 +120,19 @@ impl World {
     }
 
     fn trouble(&mut self, ids: &[RegionId]) {
-        let happens = |random: &mut Random, one_in: u64| one_in > 0 && random.one_in(one_in);
         for id in ids {
             let one = self.regions.get_mut(id).unwrap();
-            if happens(&mut self.random, self.rules.crash_one_in) && !one.is_restoring() {
+            if self.random.one_in(self.rules.crash_one_in) && !one.is_restoring() {
                 one.crash();
                 self.restart_links(*id, false);
                 *self.met.entry("crash").or_default() += 1;
             }
-            if happens(&mut self.random, self.rules.restore_one_in) {
+            if self.random.one_in(self.rules.restore_one_in) {
                 self.restore(*id);
             }
         }
         for link in self.links.values_mut() {
-            if happens(&mut self.random, self.rules.cut_one_in) {
+            if self.random.one_in(self.rules.cut_one_in) {
                 link.is_up = !link.is_up;
                 link.cut(&mut self.random);
                 *self.met.entry("cut").or_default() += 1;

@@ -18,7 +18,7 @@ mod status;
 mod streams;
 
 pub use options::{InvalidOption, Options, PeerOptions};
-pub use status::{LinkState, PartitionState, PeerState, State, StreamNote};
+pub use status::{LinkState, PartitionState, PeerState, State};
 
 use crate::link::inbound;
 use crate::seen::History;
@@ -196,11 +196,6 @@ impl Links {
                 tracing::error!("a task of the links has panicked");
             }
         }
-    }
-
-    /// Up to when everything of each other region is here.
-    pub fn seen(&self) -> Seen {
-        self.shared.seen.borrow().clone()
     }
 }
 

@@ -3,7 +3,7 @@
 mod local;
 mod plan;
 
-use super::{number, text};
+use super::{number, objects, text};
 use crate::cli::Context;
 use crate::client::{Client, Request, encode};
 use crate::error::{Error, Result};
@@ -230,8 +230,4 @@ async fn until_empty(client: &Client, context: &Context, node: &str, limit: Dura
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-fn objects(view: &Value, list: &str) -> Vec<Value> {
-    view.get(list).and_then(Value::as_array).cloned().unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 mod ca;
 
-use super::{number, text};
+use super::{number, objects, text};
 use crate::cli::Context;
 use crate::client::{Client, Request};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ async fn status(client: &Client, context: &Context) -> Result<()> {
     let mut listing = Listing::new(&columns, "this region has no peers");
     let mut out = context.output();
     let (mut troubles, mut notes) = (Vec::new(), Vec::new());
-    for peer in list(&view, "peers") {
+    for peer in objects(&view, "peers") {
         let (region, link) = (number(&peer, "region"), text(&peer, "link"));
         let is_ours = peer.get("address").is_some();
         if is_ours && !matches!(link, "in-sync" | "catching-up") {
@@ -91,7 +91,7 @@ async fn status(client: &Client, context: &Context) -> Result<()> {
                 peer.get("error").and_then(Value::as_str).unwrap_or("`tradewind region partitions` says why");
             troubles.push(format!("region {region} is {link}: {why}"));
         }
-        notes.extend(list(&peer, "notes").iter().filter_map(Value::as_str).map(str::to_owned));
+        notes.extend(objects(&peer, "notes").iter().filter_map(Value::as_str).map(str::to_owned));
         let ahead = peer.get("ahead_ms").and_then(Value::as_i64);
         let row = [
             region.to_string(),
@@ -131,9 +131,9 @@ async fn partitions(client: &Client, context: &Context, behind: bool) -> Result<
         ("why", "why", Align::Left),
     ];
     let mut listing = Listing::new(&columns, "there are none");
-    for peer in list(&view, "peers") {
+    for peer in objects(&view, "peers") {
         let region = number(&peer, "region");
-        for mut partition in list(&peer, "partitions") {
+        for mut partition in objects(&peer, "partitions") {
             let parked = partition.get("parked").and_then(Value::as_str).map(|why| format!("parked: {why}"));
             let waits =
                 partition.get("waits_for").and_then(Value::as_str).map(|why| format!("waits for {why}"));
@@ -157,8 +157,4 @@ async fn partitions(client: &Client, context: &Context, behind: bool) -> Result<
         }
     }
     listing.print(&mut context.output())
-}
-
-fn list(view: &Value, member: &str) -> Vec<Value> {
-    view.get(member).and_then(Value::as_array).cloned().unwrap_or_default()
 }

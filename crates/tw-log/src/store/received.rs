@@ -38,8 +38,7 @@ pub(super) struct Marks {
 
 impl Mark {
     fn of(run: &Run) -> Self {
-        let foreign = Foreign { origin: run.origin, first_hlc: run.first_hlc };
-        Self::after(&foreign, u64::from(run.batch.count()))
+        Self::after(&run.into(), u64::from(run.batch.count()))
     }
 
     /// The mark after `count` events that begin there.
@@ -72,7 +71,7 @@ impl Marks {
     }
 
     /// A block that is in the log.
-    fn found(&mut self, header: &BlockHeader) {
+    pub(super) fn found(&mut self, header: &BlockHeader) {
         let origin = Origin { region: header.region, epoch: header.epoch, sequence: header.base_sequence };
         let mark =
             Mark::after(&Foreign { origin, first_hlc: header.first_hlc }, u64::from(header.last_delta) + 1);
@@ -191,11 +190,6 @@ impl Core {
             Err(LogError::Trimmed { .. } | LogError::BeyondEnd { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// A block that was found in the log.
-    pub(super) fn note_origin(&self, marks: &mut Marks, header: &BlockHeader) {
-        marks.found(header);
     }
 
     /// The marks with which a partition begins whose index ends at `end`, and whose log begins at `start`.

@@ -431,7 +431,7 @@ fn batches(write: &Prepared, part: &PreparedPart, accepted: &Accepted) -> Result
     let mut versions = accepted.versions.iter().copied();
     let batch = |run: &Run| {
         let versions: Vec<_> = versions.by_ref().take(run.batch.count() as usize).collect();
-        let foreign = Some(Foreign { origin: run.origin, first_hlc: run.first_hlc });
+        let foreign = Some(run.into());
         let batch = run.batch.clone();
         Ok((if part.has_subjects { batch.with_versions(versions)? } else { batch }, foreign))
     };

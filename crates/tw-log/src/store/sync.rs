@@ -187,7 +187,7 @@ impl Core {
             self.report(&mut state);
         }
         let mut state = partition.lock();
-        self.note_origin(&mut state.marks, block.header());
+        state.marks.found(block.header());
         let end = block.header().end_offset();
         state.ledger.skip_to(end);
         let last = events.last().filter(|last| last.offset.next() == end);

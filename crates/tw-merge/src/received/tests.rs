@@ -1,7 +1,7 @@
 //! Twice, missing, forked, closed.
 
 use super::*;
-use crate::world::config;
+use crate::testing::config;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Senders ahead, clocks that jump, and restarts.
 
 use super::*;
-use crate::world::config;
+use crate::testing::config;
 use proptest::prelude::*;
 
 const OTHER: RegionId = RegionId(2);

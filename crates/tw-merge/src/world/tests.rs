@@ -1,6 +1,7 @@
 //! What holds in the world, and that it does not when something is left out.
 
-use super::{Broken, Rules, World, config};
+use super::{Broken, Rules, World};
+use crate::testing::config;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tw_api::parts::{RegionPartitionView, RegionPeerView, RegionView, Regions};
 use tw_api::{Code, Problem};
-use tw_region::service::{LinkState, Links, PartitionState, PeerState, State};
+use tw_region::service::{Links, PartitionState, PeerState, State};
 use tw_types::{RegionId, StreamMode};
 
 /// The links of a node that is a region.
@@ -69,9 +69,9 @@ fn peer(peer: PeerState) -> RegionPeerView {
         region: peer.region.0,
         name: peer.name,
         address: peer.address,
-        link: link(peer.link).to_owned(),
+        link: peer.link.as_str().to_owned(),
         error: peer.error,
-        notes: peer.notes.into_iter().map(|note| note.0).collect(),
+        notes: peer.notes,
         lag_events: peer.lag_events,
         lag_ms: peer.lag_ms,
         held_bytes: peer.held_bytes,
@@ -81,16 +81,6 @@ fn peer(peer: PeerState) -> RegionPeerView {
         quarantined_until_ms: peer.quarantined_until_ms,
         has_until_ms: peer.has_of_this,
         partitions: peer.partitions.into_iter().map(partition).collect(),
-    }
-}
-
-pub(crate) const fn link(link: LinkState) -> &'static str {
-    match link {
-        LinkState::InSync => "in-sync",
-        LinkState::CatchingUp => "catching-up",
-        LinkState::Quarantined => "quarantined",
-        LinkState::Parked => "parked",
-        LinkState::Down => "down",
     }
 }
 

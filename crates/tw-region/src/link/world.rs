@@ -9,6 +9,7 @@ mod wires;
 use region::Region;
 use std::collections::{BTreeMap, BTreeSet};
 use tw_merge::Span;
+use tw_testing::Random;
 use tw_types::RegionId;
 use wires::Wires;
 
@@ -48,25 +49,6 @@ type Broken = String;
 
 /// How often something happened that tests want to have met.
 type Met = BTreeMap<&'static str, u64>;
-
-/// SplitMix64 (Steele et al., *Fast Splittable Pseudorandom Number Generators*, 2014).
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    /// Never if it is once in 0.
-    fn one_in(&mut self, one_in: u64) -> bool {
-        one_in > 0 && self.below(one_in) == 0
-    }
-}
 
 /// Of each region and partition, all events up to a sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -120,7 +102,7 @@ struct World {
 
 impl World {
     fn new(rules: Rules, seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let now_ms = 1_000_000;
         let ids: Vec<RegionId> = (1..=rules.regions).map(RegionId).collect();
         let region = |id: &RegionId, random: &mut Random| Region::new(*id, rules, random.below(650), now_ms);

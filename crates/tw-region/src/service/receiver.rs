@@ -1,7 +1,7 @@
 //! The receiving end of all links: the shell around [`crate::link::inbound`]. One task, to which the connections tell what comes; it
 //! appends what may be appended, one step at a time, and says what to ask for.
 
-use super::streams::replicated;
+use super::streams::{partitions, replicated};
 use super::{Error, Shared};
 use crate::link::handshake::Agreed;
 use crate::link::inbound::{self, Action, Append, BlockId, Inbound, Input, Known, Offer};
@@ -95,14 +95,14 @@ pub(crate) struct Receiver {
 impl Receiver {
     pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self, Error> {
         let log = shared.events.log().clone();
-        let mut partitions = Vec::new();
-        for at in replicated_partitions(&shared) {
-            partitions.push(known(&shared, at).await?);
+        let mut known_partitions = Vec::new();
+        for at in partitions(&replicated(&shared)) {
+            known_partitions.push(known(&shared, at).await?);
         }
         let options = shared.options.inbound.clone();
         let peers: Vec<RegionId> = shared.options.peers.iter().map(|peer| peer.id).collect();
-        let list = partitions.iter().map(|known| known.at).collect();
-        let core = Inbound::start(log.region(), options, &peers, partitions, &shared.history.last())?;
+        let list = known_partitions.iter().map(|known| known.at).collect();
+        let core = Inbound::start(log.region(), options, &peers, known_partitions, &shared.history.last())?;
         let clock = HlcClock::new(log.settled(), shared.options.inbound.skew.skew_ms_max);
         shared.seen.send_replace(core.seen());
         let opening = shared.env.random.next_u64();
@@ -199,7 +199,7 @@ impl Receiver {
 
     /// What is replicated has changed: new partitions are taken note of before any hello names them.
     async fn streams(&mut self) {
-        let now = replicated_partitions(&self.shared);
+        let now = partitions(&replicated(&self.shared));
         for at in now.iter().filter(|at| !self.known.contains(at)) {
             let added = match known(&self.shared, *at).await {
                 Ok(known) => self.core.add(&known).map_err(|error| tw_types::chain(&error)),
@@ -335,13 +335,6 @@ async fn store(
         }
         Err(error) => Err(whole(error)),
     }
-}
-
-fn replicated_partitions(shared: &Shared) -> Vec<StreamPartition> {
-    let of = |stream: crate::link::handshake::LocalStream| {
-        (0..stream.partitions).map(move |number| StreamPartition::new(stream.id, PartitionId(number)))
-    };
-    replicated(shared).into_iter().flat_map(of).collect()
 }
 
 async fn known(shared: &Shared, at: StreamPartition) -> Result<Known, Error> {

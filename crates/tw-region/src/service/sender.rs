@@ -2,6 +2,7 @@
 //! turns what the core decides into frames.
 
 use super::Shared;
+use super::streams::partitions;
 use crate::link::handshake::{Agreed, LocalStream};
 use crate::link::outbound::{Action, Ends, Found, Input, Outbound};
 use crate::link::wire::{Block as BlockFrame, Frame};
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tw_log::Log;
 use tw_merge::received::Mark;
-use tw_types::{Epoch, Hlc, Offset, PartitionId, Sequence, StreamPartition};
+use tw_types::{Epoch, Hlc, Offset, Sequence, StreamPartition};
 use tw_wire::Block;
 
 /// How much is read of a partition at a time, and about how much is sent before heed is paid to what comes.
@@ -276,14 +277,6 @@ impl Sender {
 fn reaches(block: &Block) -> (Epoch, Sequence) {
     let header = block.header();
     (header.epoch, Sequence(header.base_sequence.0.saturating_add(u64::from(header.last_delta))))
-}
-
-fn partitions(streams: &[LocalStream]) -> Vec<StreamPartition> {
-    let of = |stream: &LocalStream| {
-        let id = stream.id;
-        (0..stream.partitions).map(move |number| StreamPartition::new(id, PartitionId(number)))
-    };
-    streams.iter().flat_map(of).collect()
 }
 
 /// The epochs of this region in a partition; None if it has accepted nothing.

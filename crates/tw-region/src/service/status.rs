@@ -4,13 +4,12 @@ use super::{Options, Shared};
 use crate::link::handshake::Agreed;
 use crate::link::inbound;
 use crate::link::wire::Have;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use tw_merge::delivery::Need;
 use tw_types::{Hlc, RegionId, StreamPartition};
 
 /// The links of a region at a moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// The number of this region.
     pub region: RegionId,
@@ -27,7 +26,7 @@ pub struct State {
 }
 
 /// Another region.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerState {
     /// Its number.
     pub region: RegionId,
@@ -40,7 +39,7 @@ pub struct PeerState {
     /// Why there is no link, or why the last one ended.
     pub error: Option<String>,
     /// What is not as it should be, and does not stop the rest.
-    pub notes: Vec<StreamNote>,
+    pub notes: Vec<String>,
     /// How many events it has accepted that are not here, as far as it has said.
     pub lag_events: u64,
     /// How old the oldest of them may be, in milliseconds.
@@ -62,8 +61,7 @@ pub struct PeerState {
 }
 
 /// Whether what a region accepts is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
     /// There is a connection, and everything that it has said to have is here.
     InSync,
@@ -77,13 +75,21 @@ pub enum LinkState {
     Down,
 }
 
-/// Something about a stream that an operator should know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct StreamNote(pub String);
+impl LinkState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "in-sync",
+            Self::CatchingUp => "catching-up",
+            Self::Quarantined => "quarantined",
+            Self::Parked => "parked",
+            Self::Down => "down",
+        }
+    }
+}
 
 /// A partition of another region.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionState {
     /// The stream.
     pub stream: String,
@@ -238,7 +244,7 @@ impl Entry {
             address: self.address.clone(),
             link: LinkState::Down,
             error: self.error.clone(),
-            notes: self.notes.iter().cloned().map(StreamNote).collect(),
+            notes: self.notes.clone(),
             lag_events: 0,
             lag_ms: 0,
             held_bytes: 0,

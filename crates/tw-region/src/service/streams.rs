@@ -5,7 +5,7 @@ use super::receiver::Event;
 use crate::link::handshake::{Local, LocalStream};
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tw_types::{StreamDef, StreamKind, StreamMode};
+use tw_types::{PartitionId, StreamDef, StreamKind, StreamMode, StreamPartition};
 
 /// This side of a handshake, as it is now.
 pub(crate) fn local(shared: &Shared) -> Local {
@@ -23,6 +23,15 @@ pub(crate) fn local(shared: &Shared) -> Local {
 pub(crate) fn replicated(shared: &Shared) -> Vec<LocalStream> {
     let streams = shared.events.log().streams();
     streams.iter().filter(|def| def.options.mode == StreamMode::ActiveActive).map(|def| stream(def)).collect()
+}
+
+/// All partitions of streams.
+pub(crate) fn partitions(streams: &[LocalStream]) -> Vec<StreamPartition> {
+    let of = |stream: &LocalStream| {
+        let id = stream.id;
+        (0..stream.partitions).map(move |number| StreamPartition::new(id, PartitionId(number)))
+    };
+    streams.iter().flat_map(of).collect()
 }
 
 fn stream(def: &StreamDef) -> LocalStream {

@@ -78,9 +78,9 @@ async fn streams_that_are_local_or_differ_stay_where_they_are_and_say_so() {
     regions[0].create(active_active("shared", 1)).await;
     regions[0].append("shared", "s", "before the other has it").await;
     let state = regions[1]
-        .state_until("noted", |state| state.peers[0].notes.iter().any(|note| note.0.contains("`shared`")))
+        .state_until("noted", |state| state.peers[0].notes.iter().any(|note| note.contains("`shared`")))
         .await;
-    let notes: Vec<&str> = state.peers[0].notes.iter().map(|note| note.0.as_str()).collect();
+    let notes: Vec<&str> = state.peers[0].notes.iter().map(String::as_str).collect();
     assert!(
         notes.iter().any(|note| note.contains("`differs`") && note.contains("`3` here and `2` there")),
         "{notes:?}"

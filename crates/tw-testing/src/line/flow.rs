@@ -1,6 +1,7 @@
 //! One way of a line: when each chunk arrives, and the tasks that carry it.
 
 use super::Quality;
+use crate::Random;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,7 +54,7 @@ impl Direction {
     }
 
     /// When so many bytes that are sent now arrive, if nothing of their connection is before them.
-    fn arrival(&self, bytes: usize, random: &mut u64) -> Instant {
+    fn arrival(&self, bytes: usize, random: &mut Random) -> Instant {
         let quality = *self.quality.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sent = Instant::now();
         if quality.bytes_per_second > 0 {
@@ -62,23 +63,14 @@ impl Direction {
             *busy_until = (*busy_until).max(sent) + takes;
             sent = *busy_until;
         }
-        sent + quality.delay + quality.jitter.mul_f64(fraction(random))
+        sent + quality.delay + quality.jitter.mul_f64(random.fraction())
     }
-}
-
-/// The next of a stream of numbers from 0 to 1, 1 excluded (SplitMix64; Steele, Lea, Flood 2014).
-fn fraction(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// One way of one connection.
 pub(super) struct Flow {
     direction: Arc<Direction>,
-    random: u64,
+    random: Random,
 }
 
 /// Bytes under way, and when they arrive; no bytes: the sender has closed its end.
@@ -86,7 +78,7 @@ type Chunk = (Instant, Vec<u8>);
 
 impl Flow {
     pub(super) fn new(direction: Arc<Direction>, seed: u64) -> Self {
-        Self { direction, random: seed }
+        Self { direction, random: Random::new(seed) }
     }
 
     /// Carries everything until one end closes.

@@ -1,12 +1,12 @@
 //! What is here of each region, on logs that fail, that others write to, and whose first events are gone.
 
-use super::faults::{Dice, faulty};
+use super::faults::{faulty, releases};
 use super::regions::{Other, hour_ago, take};
 use super::{World, append, event, write};
 use crate::faulty::Fault;
 use crate::store::index::format;
 use crate::store::{Error, EventStore, Mark};
-use crate::{Append, Error as LogError, Foreign, Log};
+use crate::{Append, Error as LogError, Log};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ async fn append_past(
     let mut builder = BatchBuilder::new();
     builder.push(&event("", id).as_ref());
     let (batch, foreign) = match run {
-        Some(run) => (run.batch.clone(), Some(Foreign { origin: run.origin, first_hlc: run.first_hlc })),
+        Some(run) => (run.batch.clone(), Some(run.into())),
         None => (builder.finish(Compression::None).unwrap(), None),
     };
     let permit = log.reserve(batch.bytes()).await?;
@@ -193,23 +193,7 @@ pub async fn reg_3_marks_are_those_of_the_log_under_load_with_failing_appends(lo
             let store = world.store();
             let done = Arc::new(AtomicBool::new(false));
             faulty.hold(true);
-            let releaser = {
-                let (log, done) = (faulty.clone(), done.clone());
-                tokio::spawn(async move {
-                    let mut dice = Dice::new(seed * 31 + phase);
-                    while !done.load(Ordering::SeqCst) || log.held() > 0 {
-                        let fault = match dice.roll(16) {
-                            0 => Fault::Refused,
-                            1 => Fault::StoredUnknown,
-                            2 => Fault::LostUnknown,
-                            _ => Fault::None,
-                        };
-                        if dice.roll(3) == 0 || !log.release(fault).await {
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                })
-            };
+            let releaser = releases(&faulty, &done, seed * 31 + phase, 16);
             let mut work = Vec::new();
             for (region, other) in (3..).zip(&mut others) {
                 let runs = (0..12).map(|_| other.accepts(&[("a", "x"), ("", "y"), ("b", "z")])).collect();

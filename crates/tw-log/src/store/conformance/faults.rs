@@ -7,12 +7,32 @@ use crate::{Error as LogError, Log};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::JoinHandle;
 use tw_types::{ExpectedVersion, Offset, PartitionId, StreamDef, StreamPartition, Version};
 
 /// A store on a log that fails when told.
 pub(super) fn faulty(log: Arc<dyn Log>) -> (World, Arc<FaultyLog>) {
     let faulty = Arc::new(FaultyLog::new(log));
     (World::new(faulty.clone()), faulty)
+}
+
+/// Lets through what is held back until it is `done`; three in `of` appends fail, each in another way.
+pub(super) fn releases(log: &Arc<FaultyLog>, done: &Arc<AtomicBool>, seed: u64, of: u64) -> JoinHandle<()> {
+    let (log, done) = (log.clone(), done.clone());
+    tokio::spawn(async move {
+        let mut dice = Dice(seed);
+        while !done.load(Ordering::SeqCst) || log.held() > 0 {
+            let fault = match dice.roll(of) {
+                0 => Fault::Refused,
+                1 => Fault::StoredUnknown,
+                2 => Fault::LostUnknown,
+                _ => Fault::None,
+            };
+            if dice.roll(3) == 0 || !log.release(fault).await {
+                tokio::task::yield_now().await;
+            }
+        }
+    })
 }
 
 /// After a failure, whatever was in flight behind it fails, too; versions, histories and duplicates are those of the log.
@@ -250,23 +270,7 @@ pub async fn log_2_log_3_hold_under_load_with_failing_appends(log: Arc<dyn Log>)
             let store = world.store();
             log.hold(true);
             let done = Arc::new(AtomicBool::new(false));
-            let releaser = {
-                let (log, done) = (log.clone(), done.clone());
-                tokio::spawn(async move {
-                    let mut dice = Dice(seed * 31 + phase);
-                    while !done.load(Ordering::SeqCst) || log.held() > 0 {
-                        let fault = match dice.roll(24) {
-                            0 => Fault::Refused,
-                            1 => Fault::StoredUnknown,
-                            2 => Fault::LostUnknown,
-                            _ => Fault::None,
-                        };
-                        if dice.roll(3) == 0 || !log.release(fault).await {
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                })
-            };
+            let releaser = releases(&log, &done, seed * 31 + phase, 24);
             let flusher = {
                 let (store, done) = (store.clone(), done.clone());
                 tokio::task::spawn_blocking(move || {

@@ -5,8 +5,7 @@
 use super::{DAYS_MAX, HOSTS_MAX, bad_host};
 use crate::tls::error::{Error, Result};
 use crate::tls::time;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -166,14 +165,6 @@ fn random<const BYTES: usize>() -> Result<[u8; BYTES]> {
 
 /// Certificates as text, one behind the other (RFC 7468).
 pub(super) fn pem<'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> String {
-    let mut text = String::new();
-    for certificate in certificates {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
-            text.extend(line.iter().map(|&byte| char::from(byte)));
-            text.push('\n');
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
-    }
-    text
+    let pems: Vec<Pem> = certificates.into_iter().map(|one| Pem::new("CERTIFICATE", one.as_ref())).collect();
+    pem::encode_many_config(&pems, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
