@@ -1,5 +1,8 @@
 //! The registry of streams: a fold of the events of `$config`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -235,7 +238,9 @@ impl Streams {
     /// back to them.
     pub fn alter(&self, changed: NewStream) -> Result<ConfigChange> {
         let def = self.get(changed.name.as_str())?;
-        let way_back = changed.schema == def.schema && changed.options == StreamOptions::default();
+        let mode = if is_of_all_regions(&def.name) { def.options.mode } else { StreamMode::Local };
+        let defaults = StreamOptions { mode, ..StreamOptions::default() };
+        let way_back = changed.schema == def.schema && changed.options == defaults;
         if def.name.is_system() && !way_back {
             let reason =
                 "it is the platform's own, and cannot be altered but to the default options".to_owned();
@@ -247,6 +252,12 @@ impl Streams {
         }
         if changed.options.topic != def.options.topic {
             let reason = "the topic that it shows cannot be changed: drop it, and create it anew".to_owned();
+            return Err(Error::InvalidStream { name: changed.name, reason });
+        }
+        if changed.options.home != def.options.home {
+            let reason =
+                "whether it has a home and where it was first cannot be changed: move the home, or create another stream"
+                    .to_owned();
             return Err(Error::InvalidStream { name: changed.name, reason });
         }
         check(&changed)?;
@@ -373,12 +384,19 @@ fn check(new: &NewStream) -> Result<()> {
     }
 }
 
-/// Why a stream cannot be written in several regions, if it is to be and cannot.
+/// The streams in which regions tell each other who takes writes.
+const OF_ALL_REGIONS: [&str; 2] = ["$homes", "$at_risk"];
+
+fn is_of_all_regions(name: &StreamName) -> bool {
+    OF_ALL_REGIONS.contains(&name.as_str())
+}
+
+/// Why a stream cannot be in several regions, if it is to be and cannot.
 fn not_mergeable(new: &NewStream) -> Option<&'static str> {
     if new.options.mode == StreamMode::Local {
         return None;
     }
-    if new.name.is_system() {
+    if new.name.is_system() && !is_of_all_regions(&new.name) {
         return Some("the platform's own streams are of one region: leave its mode `local`");
     }
     if new.kind == StreamKind::Table {
@@ -389,69 +407,4 @@ fn not_mergeable(new: &NewStream) -> Option<&'static str> {
     }
     (new.options.cleanup == Cleanup::Compact)
         .then_some("the latest event of a subject is another one in each region: use the cleanup `delete`, or the mode `local`")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn def(name: &str, id: u32) -> StreamDef {
-        let Ok(ConfigChange::Created(def)) =
-            Streams::new().create(NewStream::plain(StreamName::new(name).unwrap(), 1))
-        else {
-            panic!("a plain stream is refused");
-        };
-        StreamDef { id: StreamId(id), ..def }
-    }
-
-    /// Where compaction has left of a stream only that it was dropped.
-    #[test]
-    fn the_number_of_a_dropped_stream_is_taken_even_if_only_the_drop_is_known() {
-        let mut streams = Streams::new();
-        streams.apply(ConfigChange::Dropped(def("gone", 7)));
-        let created = streams.create(NewStream::plain(StreamName::new("new").unwrap(), 1)).unwrap();
-        assert_eq!(created.definition().id, StreamId(8));
-    }
-
-    /// As a log has it whose streams were altered when that was still possible.
-    #[test]
-    fn a_stream_of_the_platform_gets_its_default_options_back_and_no_others() {
-        let mut streams = Streams::new();
-        let parked = def("$parked", 1);
-        let bounded = StreamOptions { retention_ms: Some(5_000), ..StreamOptions::default() };
-        streams.apply(ConfigChange::Altered(StreamDef { options: bounded.clone(), ..parked.clone() }));
-        let plain = NewStream::plain(parked.name.clone(), 1);
-        let refused = streams.alter(NewStream { options: bounded, ..plain.clone() });
-        assert!(matches!(refused, Err(Error::InvalidStream { .. })));
-        assert_eq!(streams.alter(plain).unwrap().definition(), &parked);
-    }
-
-    #[test]
-    fn only_streams_that_can_be_merged_are_written_in_several_regions() {
-        let streams = Streams::new();
-        let new = |kind, options| {
-            let plain = NewStream::plain(StreamName::new("s").unwrap(), 1);
-            let options = StreamOptions { mode: StreamMode::ActiveActive, ..options };
-            streams.create(NewStream { kind, options, ..plain })
-        };
-        new(StreamKind::Events, StreamOptions::default()).unwrap();
-        let compact = StreamOptions { cleanup: Cleanup::Compact, ..StreamOptions::default() };
-        for (kind, options) in [(StreamKind::Events, compact), (StreamKind::Table, StreamOptions::default())]
-        {
-            assert!(matches!(new(kind, options), Err(Error::InvalidStream { .. })));
-        }
-    }
-
-    #[test]
-    fn only_an_engine_that_can_show_topics_attaches_one_and_for_good() {
-        let mut streams = Streams::new();
-        let options = StreamOptions { topic: Some("orders".to_owned()), ..StreamOptions::default() };
-        let new = NewStream { options, ..NewStream::plain(StreamName::new("shown").unwrap(), 3) };
-        assert!(matches!(streams.create(new.clone()), Err(Error::InvalidStream { .. })));
-        streams.apply(streams.attach(new.clone()).unwrap());
-        let other = StreamOptions { topic: None, ..StreamOptions::default() };
-        let refused = streams.alter(NewStream { options: other, ..new.clone() });
-        assert!(matches!(refused, Err(Error::InvalidStream { .. })));
-        streams.alter(new).unwrap();
-    }
 }

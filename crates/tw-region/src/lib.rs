@@ -5,6 +5,7 @@
 //! [`link`] has the language of a link and the decisions of both of its ends, [`tls`] says who may connect, and [`service`] is what runs:
 //! it carries inputs and actions between those, the log and the network.
 
+pub mod home;
 pub mod link;
 mod seen;
 pub mod service;

@@ -1,6 +1,6 @@
 //! Definitions of streams.
 
-use crate::{Schema, StreamId, StreamName};
+use crate::{RegionId, Schema, StreamId, StreamName};
 use serde::{Deserialize, Serialize};
 
 /// What the events of a stream mean.
@@ -45,6 +45,8 @@ pub enum StreamMode {
     Local,
     /// In every region, and what one has accepted comes to all others. It is never refused because another region is away.
     ActiveActive,
+    /// In one region at a time, its home; what that has accepted comes to all others. See [`StreamOptions::home`].
+    HomeRegion,
 }
 
 impl StreamMode {
@@ -53,6 +55,7 @@ impl StreamMode {
         match self {
             Self::Local => "local",
             Self::ActiveActive => "active-active",
+            Self::HomeRegion => "home-region",
         }
     }
 
@@ -61,7 +64,7 @@ impl StreamMode {
     }
 }
 
-/// The options of a stream; each but `topic` can be changed later.
+/// The options of a stream; each but `topic` and `home` can be changed later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StreamOptions {
@@ -84,6 +87,9 @@ pub struct StreamOptions {
     /// Where it is written, where several regions belong together.
     #[serde(skip_serializing_if = "StreamMode::is_local")]
     pub mode: StreamMode,
+    /// The region in which a stream with the mode `home-region` is written first, the same in all regions. Moving it is not a matter of options.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<RegionId>,
 }
 
 impl Default for StreamOptions {
@@ -96,6 +102,7 @@ impl Default for StreamOptions {
             event_bytes_max: 1024 * 1024,
             topic: None,
             mode: StreamMode::Local,
+            home: None,
         }
     }
 }
@@ -122,6 +129,9 @@ impl StreamOptions {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let topic = self.topic.as_deref().unwrap_or("-");
         let topic_length = if topic.chars().all(allowed) { topic.len() as u64 } else { 0 };
+        // 0 stands for what is not there, and is of no region.
+        let home = u64::from(self.home.map_or(0, |home| home.0));
+        let homes = if self.mode == StreamMode::HomeRegion { 1..=u64::from(u16::MAX) } else { 0..=0 };
         let checks = [
             ("retention_ms", self.retention_ms.unwrap_or(1_000), 1_000..=u64::MAX, "1000 ms and more"),
             (
@@ -132,6 +142,12 @@ impl StreamOptions {
             ),
             ("event_bytes_max", event_bytes, 1 << 10..=16 << 20, "1024 to 16777216 bytes"),
             ("topic", topic_length, 1..=249, "1 to 249 letters, digits, `.`, `_` and `-`"),
+            (
+                "home",
+                home,
+                homes,
+                "1 to 65535, the number of a region, with the mode `home-region`; without that mode it is left out",
+            ),
         ];
         for (option, value, range, bounds) in checks {
             if !range.contains(&value) {
@@ -183,6 +199,12 @@ mod tests {
         let everywhere: StreamOptions = serde_json::from_str(r#"{"mode":"active-active"}"#).unwrap();
         assert_eq!(everywhere.mode.as_str(), "active-active");
         assert_eq!(serde_json::to_value(&everywhere).unwrap()["mode"], "active-active");
+        for wrong in [r#"{"mode":"home-region"}"#, r#"{"mode":"home-region","home":0}"#, r#"{"home":1}"#] {
+            let options: StreamOptions = serde_json::from_str(wrong).unwrap();
+            assert_eq!(options.check().unwrap_err().option, "home", "{wrong}");
+        }
+        let at_home: StreamOptions = serde_json::from_str(r#"{"mode":"home-region","home":2}"#).unwrap();
+        at_home.check().unwrap();
         let options: StreamOptions = serde_json::from_str(r#"{"topic":"two words"}"#).unwrap();
         assert_eq!(options.check().unwrap_err().option, "topic");
     }
