@@ -9,14 +9,17 @@
 //! authority. What is decided is decided in [`crate::link`]. Nothing of a peer is stored: what was received of it is in the log.
 
 mod dial;
+mod homes;
 mod listen;
 mod options;
+mod own;
 mod pipe;
 mod receiver;
 mod sender;
 mod status;
 mod streams;
 
+pub use homes::{AT_RISK_STREAM, Entered, Failover, FailoverStream, Given, HomeError, HomeState, Homes};
 pub use options::{InvalidOption, Options, PeerOptions};
 pub use status::{LinkState, PartitionState, PeerState, State};
 
@@ -84,6 +87,15 @@ pub enum Error {
     Ended,
 }
 
+impl From<homes::Error> for Error {
+    fn from(error: homes::Error) -> Self {
+        match error {
+            homes::Error::Log(error) => Self::Log(error),
+            homes::Error::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// What all parts of the links share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -98,6 +110,7 @@ pub(crate) struct Shared {
     /// Rises when what is replicated changes: connections begin anew then.
     pub(crate) generation: watch::Sender<u64>,
     pub(crate) board: Mutex<Board>,
+    pub(crate) homes: Arc<Homes>,
 }
 
 /// The links of a region. They end when this is dropped; [`Links::stop`] waits until they have.
@@ -110,8 +123,8 @@ pub struct Links {
 }
 
 impl Links {
-    /// Listens, connects to the peers, and replicates every stream that is written in all regions, now and later. The log must have the
-    /// stream [`crate::SEEN_STREAM`]. `installation` must be another one for each copy of the log. Needs a tokio runtime.
+    /// Listens, connects to the peers, and replicates every stream that is in all regions, now and later. The log must have the
+    /// streams of [`crate::define`]. `installation` must be another one for each copy of the log. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`Error`], but [`Error::Ended`].
@@ -134,6 +147,7 @@ impl Links {
         let address = listener.local_addr().map_err(refused)?;
         let history = Arc::new(History::open(events.log().clone()).await?);
         let board = Mutex::new(Board::new(&options));
+        let homes = Arc::new(Homes::start(events.clone(), env.clone()).await.map_err(Error::from)?);
         let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));
         let shared = Arc::new(Shared {
             options,
@@ -145,6 +159,7 @@ impl Links {
             seen,
             generation,
             board,
+            homes,
         });
         let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
         let replicated = streams::replicated(&shared);
@@ -155,12 +170,18 @@ impl Links {
             tokio::spawn(listen::run(shared.clone(), listener, ending.subscribe())),
             spawn(&ending, streams::watch(shared.clone(), replicated, queue.clone())),
             spawn(&ending, reload(shared.clone())),
+            spawn(&ending, shared.homes.clone().run()),
         ];
         for peer in shared.options.peers.clone() {
             tasks.push(spawn(&ending, dial::run(shared.clone(), peer, queue.clone())));
         }
         tracing::info!(region = %here, %address, peers = shared.options.peers.len(), "links of the region are up");
         Ok(Self { shared, address, queue, ending, tasks: Mutex::new(tasks) })
+    }
+
+    /// The homes of streams.
+    pub fn homes(&self) -> &Arc<Homes> {
+        &self.shared.homes
     }
 
     /// Where it listens.

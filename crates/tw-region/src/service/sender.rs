@@ -1,8 +1,8 @@
 //! The sending end of one connection: the shell around [`crate::link::outbound`]. It finds this region's own blocks in the log, and
 //! turns what the core decides into frames.
 
-use super::Shared;
 use super::streams::partitions;
+use super::{Shared, own};
 use crate::link::handshake::{Agreed, LocalStream};
 use crate::link::outbound::{Action, Ends, Found, Input, Outbound};
 use crate::link::wire::{Block as BlockFrame, Frame};
@@ -187,10 +187,12 @@ impl Sender {
             Some(spot) => (spot.next, None),
             None => {
                 self.blocks.retain(|(partition, _), _| *partition != at);
-                self.search(at, epoch, after).await?
+                own::search(self.log.as_ref(), at, epoch, after).await?
             }
         };
-        let Some(block) = self.next_own(at, from, |block| reaches(block) > (epoch, after)).await? else {
+        let Some(block) =
+            own::next(self.log.as_ref(), at, from, |block| own::reaches(block) > (epoch, after)).await?
+        else {
             return Ok((None, named));
         };
         let header = block.header();
@@ -213,70 +215,6 @@ impl Sender {
         self.blocks.insert((at, found.token), block);
         Ok((Some(found), named))
     }
-
-    /// An offset before which every own event is this one or an earlier one, and the time of this one if it is there.
-    async fn search(
-        &self,
-        at: StreamPartition,
-        epoch: Epoch,
-        after: Sequence,
-    ) -> Result<(Offset, Option<Hlc>), Error> {
-        let bounds = self.log.bounds(at)?;
-        let (mut low, mut high, mut named) = (bounds.start, bounds.end, None);
-        while low < high {
-            let middle = Offset(low.0 + (high.0 - low.0) / 2);
-            let own = self.next_own(at, middle, |_| true).await?;
-            let Some(block) = own.filter(|block| block.header().base_offset < high) else {
-                high = middle;
-                continue;
-            };
-            let header = block.header();
-            let last = reaches(&block);
-            if last <= (epoch, after) {
-                if last == (epoch, after) {
-                    named = Some(header.last_hlc);
-                }
-                low = header.end_offset().max(low);
-            } else {
-                // It, or one before it.
-                high = header.base_offset.min(middle);
-            }
-        }
-        Ok((low, named))
-    }
-
-    /// The first own block that reaches beyond `from` and is `wanted`.
-    async fn next_own(
-        &self,
-        at: StreamPartition,
-        from: Offset,
-        wanted: impl Fn(&Block) -> bool,
-    ) -> Result<Option<Block>, Error> {
-        let mut next = from;
-        while next < self.log.bounds(at)?.end {
-            let blocks = match self.log.read(at, next, PIECE_BYTES).await {
-                Err(tw_log::Error::Trimmed { start, .. }) => {
-                    next = start;
-                    continue;
-                }
-                blocks => blocks?,
-            };
-            let Some(last) = blocks.last().map(|block| block.header().end_offset()) else { break };
-            let region = self.log.region();
-            let own = blocks.into_iter().find(|block| block.header().region == region && wanted(block));
-            if own.is_some() {
-                return Ok(own);
-            }
-            next = last;
-        }
-        Ok(None)
-    }
-}
-
-/// The last event of a block.
-fn reaches(block: &Block) -> (Epoch, Sequence) {
-    let header = block.header();
-    (header.epoch, Sequence(header.base_sequence.0.saturating_add(u64::from(header.last_delta))))
 }
 
 /// The epochs of this region in a partition; None if it has accepted nothing.

@@ -52,6 +52,8 @@ pub struct PeerState {
     pub sent_bytes: u64,
     /// How many milliseconds its clock was ahead of the one here, less the way, with its last heartbeat.
     pub ahead_ms: Option<i64>,
+    /// How long ago it was heard last, in milliseconds; None if it was not since the links run.
+    pub silent_ms: Option<u64>,
     /// Until when nothing is taken of it because its clock is ahead, in milliseconds since the Unix epoch.
     pub quarantined_until_ms: Option<u64>,
     /// The timestamp of the last event of this region that it has, as it has said; None if it has said nothing.
@@ -213,6 +215,7 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         state.lag_ms = state.partitions.iter().map(|one| one.lag_ms).max().unwrap_or(0);
         state.held_bytes = peer.held_bytes;
         state.ahead_ms = peer.ahead_ms;
+        state.silent_ms = peer.silent_ms;
         state.quarantined_until_ms = peer.quarantine.map(|quarantine| quarantine.retry_at_ms);
         state.link = if !peer.is_connected {
             LinkState::Down
@@ -251,6 +254,7 @@ impl Entry {
             received_bytes: self.received.sum(),
             sent_bytes: self.sent.sum(),
             ahead_ms: None,
+            silent_ms: None,
             quarantined_until_ms: None,
             has_of_this: self.has.map(Hlc::millis),
             partitions: Vec::new(),

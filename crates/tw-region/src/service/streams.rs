@@ -1,4 +1,4 @@
-//! What is replicated: every stream that is written in all regions.
+//! What is replicated: every stream that is not of one region alone.
 
 use super::Shared;
 use super::receiver::Event;
@@ -22,7 +22,7 @@ pub(crate) fn local(shared: &Shared) -> Local {
 /// The streams that are replicated now, in the order of their names.
 pub(crate) fn replicated(shared: &Shared) -> Vec<LocalStream> {
     let streams = shared.events.log().streams();
-    streams.iter().filter(|def| def.options.mode == StreamMode::ActiveActive).map(|def| stream(def)).collect()
+    streams.iter().filter(|def| def.options.mode != StreamMode::Local).map(|def| stream(def)).collect()
 }
 
 /// All partitions of streams.
@@ -44,7 +44,11 @@ fn stream(def: &StreamDef) -> LocalStream {
             StreamKind::Table => "table",
         }
         .to_owned(),
-        mode: def.options.mode.as_str().to_owned(),
+        mode: match def.options.home {
+            // Two regions that both took themselves for the first home would both take writes.
+            Some(home) => format!("{} of region {home}", def.options.mode.as_str()),
+            None => def.options.mode.as_str().to_owned(),
+        },
         schema_hash: def.schema.as_ref().map_or(0, schema_hash),
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tw_env::Env;
 use tw_log::store::{EventStore, Filter};
 use tw_log::{EmbeddedLog, Log, NewStream};
-use tw_region::SEEN_STREAM;
 use tw_region::link::inbound;
 use tw_region::service::{LinkState, Links, Options, PeerOptions, State};
 use tw_region::tls::Authority;
@@ -72,10 +71,7 @@ impl World {
     /// Starts a region on its folder.
     pub(crate) async fn start(&self, options: Options) -> Region {
         let events = open(&self.data(options.id.0), options.id);
-        if events.log().streams().get(SEEN_STREAM).is_err() {
-            let seen = NewStream::plain(StreamName::new(SEEN_STREAM).unwrap(), 1);
-            events.log().create_stream(seen).await.unwrap();
-        }
+        tw_region::define(events.log().as_ref()).await.unwrap();
         let installation = u128::from(options.id.0);
         let links = Links::start(events.clone(), Env::real(), installation, options).await.unwrap();
         Region { events, links }
