@@ -262,7 +262,7 @@ impl Homes {
         let streams = self.events.log().streams();
         let id = format!("{:016x}{:016x}", self.env.random.next_u64(), self.env.random.next_u64());
         let mut write = self.events.write();
-        write.push_to(streams.get(HOMES_STREAM)?, PartitionId(0), &saying.event(self.me, id).as_ref())?;
+        write.push(streams.get(HOMES_STREAM)?, &saying.event(self.me, id).as_ref())?;
         self.events.append(write).await?;
         Ok(())
     }
