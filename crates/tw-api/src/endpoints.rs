@@ -6,6 +6,7 @@ mod cluster;
 mod definitions;
 mod events;
 mod history;
+mod homes;
 mod locks;
 mod regions;
 mod settings;
@@ -86,6 +87,9 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::ReadPeer => cluster::read(call, body).await,
         Route::ShowRegions => regions::view(call).await,
         Route::RetryRegion => regions::retry(call).await,
+        Route::ListHomes => homes::list(call).await,
+        Route::MoveHomes => homes::give_away(call, body).await,
+        Route::Failover => homes::failover(call, body).await,
         Route::ListLocks => locks::list(call).await,
         Route::GetLock => locks::show(call).await,
         Route::OpenLockSession => locks::open(call, body).await,

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod control;
+mod homes;
 mod locks;
 mod parked;
 mod regions;
@@ -16,6 +17,9 @@ pub use cluster::{
 };
 pub use control::{
     Action, Build, Control, Extent, Projection, Source, SourceSlot, SourceTable, Status, Target,
+};
+pub use homes::{
+    FailoverRequest, FailoverStreamView, FailoverView, HomeView, HomesView, MoveHomes, MovedHome, MovedHomes,
 };
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};

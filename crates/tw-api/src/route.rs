@@ -76,6 +76,9 @@ routes! {
     ReadPeer = POST "/v1/cluster/read";
     ShowRegions = GET "/v1/regions";
     RetryRegion = POST "/v1/regions/{region}/retry";
+    ListHomes = GET "/v1/regions/homes";
+    MoveHomes = POST "/v1/regions/homes/move";
+    Failover = POST "/v1/regions/{region}/failover";
     ListLocks = GET "/v1/locks";
     GetLock = GET "/v1/locks/{lock}";
     OpenLockSession = POST "/v1/lock-sessions";

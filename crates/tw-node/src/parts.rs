@@ -2,6 +2,7 @@
 
 mod cluster;
 mod control;
+mod homes;
 mod locks;
 mod parked;
 pub(crate) mod problem;

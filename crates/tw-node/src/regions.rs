@@ -2,20 +2,13 @@
 
 use crate::Error;
 use crate::core::Core;
-use tw_log::NewStream;
-use tw_region::SEEN_STREAM;
 use tw_region::service::{LinkState, Links, State};
-use tw_types::StreamName;
 
 /// Starts the links, if the configuration names a region.
 pub(crate) async fn start(core: &Core, installation: Option<u128>) -> Result<(), Error> {
     let options = core.options.holds().region.clone();
     let Some(installation) = installation.filter(|_| options.is_region()) else { return Ok(()) };
-    if core.log.streams().get(SEEN_STREAM).is_err()
-        && let Ok(name) = StreamName::new(SEEN_STREAM)
-    {
-        core.log.create_stream(NewStream::plain(name, 1)).await?;
-    }
+    tw_region::define(core.log.as_ref()).await?;
     let links = Links::start(core.events.clone(), core.env.clone(), installation, options).await?;
     // It is set once.
     let _there_were_none = core.regions.links.set(links);

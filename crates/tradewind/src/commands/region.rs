@@ -1,6 +1,7 @@
 //! `tradewind region`: the links with other regions, and the certificates for them.
 
 mod ca;
+mod homes;
 
 use super::{number, objects, text};
 use crate::cli::Context;
@@ -15,7 +16,10 @@ Examples:
   tradewind region ca issue 1 eu --into eu/region          certificates for region 1
   tradewind region status                                  the links of this region, and how far each is behind
   tradewind region partitions --behind                     the partitions that are behind, and why
-  tradewind region retry 2                                 try again what is parked of region 2";
+  tradewind region retry 2                                 try again what is parked of region 2
+  tradewind region homes                                   where streams with a home are written
+  tradewind region move orders --to 2                      give a stream to region 2, without a loss
+  tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk";
 
 /// See the links with other regions, and make certificates for them
 #[derive(Debug, clap::Args)]
@@ -40,6 +44,16 @@ enum Command {
         /// The number of the region
         region: u16,
     },
+    /// List where streams with a home are written
+    Homes,
+    /// Give streams of which this region is the home to another region; nothing is lost
+    Move(homes::MoveOptions),
+    /// Take over the streams of a region that is gone
+    Failover(homes::FailoverOptions),
+    /// Give back what was taken over from a region
+    Failback(homes::FailbackOptions),
+    /// List events that a new home did not know when it took over
+    AtRisk,
     /// Make certificates for regions, without a node
     Ca(ca::Options),
 }
@@ -62,6 +76,11 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
                 let answer: Value = client.send(request).await?.json().await?;
                 context.output().done(text(&answer, "message"))
             }
+            Command::Homes => homes::homes(&client, context).await,
+            Command::Move(options) => homes::give_away(&client, context, options).await,
+            Command::Failover(options) => homes::failover(&client, context, options).await,
+            Command::Failback(options) => homes::failback(&client, context, options).await,
+            Command::AtRisk => homes::at_risk(&client, context).await,
             Command::Ca(_) => Ok(()),
         }
     })

@@ -3,7 +3,7 @@
 mod format;
 mod shares;
 
-use super::{JSON, Outcome, answer};
+use super::{JSON, Outcome, answer, homes};
 use crate::body::{Body, Received};
 use crate::headers::{self, TOKEN, etag};
 use crate::options::ms;
@@ -86,7 +86,7 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
         if write.is_empty() {
             return Ok(nothing());
         }
-        in_time(call, call.api.parts.events.append(write)).await?
+        store(call, &stream, write).await?
     } else {
         match Box::pin(shares::append(&request)).await? {
             shares::Done::Appended(appended) => appended,
@@ -95,6 +95,22 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     };
     call.api.telemetry.appended.increment(appended.events.len() as u64);
     respond(call, &appended, subject.is_some())
+}
+
+/// Has the events stored here, if the stream is written here.
+async fn store(call: &Call, stream: &StreamDef, write: Write) -> Result<Appended, Problem> {
+    let events = &call.api.parts.events;
+    let Some(pass) = homes::enter(call, stream)? else { return in_time(call, events.append(write)).await };
+    let events = events.clone();
+    // It holds the pass until the write has an end, whoever still waits for that.
+    let append = tokio::spawn(async move {
+        let appended = events.append(write).await;
+        drop(pass);
+        appended
+    });
+    let unknown = |ended| tw_log::Error::Unknown(Arc::new(std::io::Error::other(ended)));
+    let append = async { append.await.unwrap_or_else(|ended| Err(unknown(ended).into())) };
+    in_time(call, append).await
 }
 
 /// The answer to an append of no events.

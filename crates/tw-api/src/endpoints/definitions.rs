@@ -101,9 +101,12 @@ pub(crate) struct OptionsBody {
     /// The largest event, in bytes.
     #[schema(example = 1048576)]
     event_bytes_max: Option<u32>,
-    /// `local`, or `active-active`: written in every region.
+    /// `local`; `active-active`: written in every region; `home-region`: written in one region at a time.
     #[schema(example = "local")]
     mode: Option<String>,
+    /// The region in which a stream with the mode `home-region` is written first. It cannot be changed here.
+    #[schema(example = 1)]
+    home: Option<u16>,
 }
 
 /// A stream to define.

@@ -12,18 +12,19 @@ pub(crate) async fn view(call: &Call) -> Outcome {
 
 /// Tries what is parked of a region again.
 pub(crate) async fn retry(call: &Call) -> Outcome {
-    let region = call.capture(0)?;
-    let number = region.parse().map_err(|_| {
-        Problem::new(
-            Code::InvalidParameter,
-            format!("`{region}` is not the number of a region: use 1 to 65535"),
-        )
-    })?;
-    let done = part(call)?.retry(number).await?;
+    let done = part(call)?.retry(number(&call.capture(0)?)?).await?;
     json(&serde_json::json!({ "message": done }))
 }
 
-fn part(call: &Call) -> Result<&dyn Regions, Problem> {
+/// The number of a region that a path names.
+pub(super) fn number(region: &str) -> Result<u16, Problem> {
+    region.parse().map_err(|_| {
+        let detail = format!("`{region}` is not the number of a region: use 1 to 65535");
+        Problem::new(Code::InvalidParameter, detail)
+    })
+}
+
+pub(super) fn part(call: &Call) -> Result<&dyn Regions, Problem> {
     call.api.parts.regions.as_deref().ok_or_else(|| {
         let detail = "this installation is the only one: give it an `id` in [region] of its configuration to make it one of several \
                       regions";

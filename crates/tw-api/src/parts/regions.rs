@@ -1,8 +1,10 @@
 //! The region that a node belongs to, and its links with others.
 
+use super::{FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass};
 use crate::Problem;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tw_types::StreamDef;
 use utoipa::ToSchema;
 
 /// The links of a region.
@@ -12,6 +14,18 @@ pub trait Regions: Send + Sync + 'static {
 
     /// Tries every partition of a region again of which nothing is taken. Says what was done, for a person.
     fn retry(&self, region: u16) -> BoxFuture<'_, Result<String, Problem>>;
+
+    /// Lets a write to a stream with a home pass, until the pass is dropped. No if another region is its home.
+    fn enter(&self, stream: &StreamDef) -> Result<Pass, Problem>;
+
+    /// The homes of streams.
+    fn homes(&self) -> BoxFuture<'_, Result<HomesView, Problem>>;
+
+    /// Gives streams of which this region is the home to another region.
+    fn give_away(&self, request: MoveHomes) -> BoxFuture<'_, Result<MovedHomes, Problem>>;
+
+    /// Takes over streams of a region that is gone.
+    fn failover(&self, from: u16, request: FailoverRequest) -> BoxFuture<'_, Result<FailoverView, Problem>>;
 }
 
 /// A region, and its links.

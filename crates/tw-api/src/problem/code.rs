@@ -110,6 +110,8 @@ codes! {
     TooManyEvents = "too_many_events", PAYLOAD_TOO_LARGE, "too many events at once";
     /// The body is of a type that the endpoint does not take.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "the content type is not supported";
+    /// Another region takes the writes of the stream.
+    NotHome = "not_home", MISDIRECTED_REQUEST, "the stream is written in another region";
     /// An event does not fit the declared columns of its stream.
     EventRefused = "event_refused", UNPROCESSABLE_ENTITY, "an event does not fit its stream";
     /// The key was used for another request.
@@ -130,6 +132,8 @@ codes! {
     OverCapacity = "over_capacity", SERVICE_UNAVAILABLE, "more requests come than are worked on in time";
     /// Enough writes are waiting.
     Busy = "busy", SERVICE_UNAVAILABLE, "too many writes are waiting";
+    /// The home of a stream is on its way from one region to another.
+    HomeMoving = "home_moving", SERVICE_UNAVAILABLE, "the home of the stream is moving";
     /// Nobody takes writes to a partition at the moment.
     NoOwner = "no_owner", SERVICE_UNAVAILABLE, "a partition has no owner";
     /// The log has stopped after a failed write.
@@ -161,6 +165,7 @@ impl Code {
             | Self::OverCapacity
             | Self::Busy
             | Self::NoOwner
+            | Self::HomeMoving
             | Self::CoordinationUnavailable => Some(1),
             Self::TooManyReaders | Self::ShuttingDown | Self::NotReady => Some(5),
             Self::LogStopped | Self::DiskFull => Some(30),

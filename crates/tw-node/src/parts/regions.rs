@@ -3,16 +3,19 @@
 use crate::core::Core;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use tw_api::parts::{RegionPartitionView, RegionPeerView, RegionView, Regions};
+use tw_api::parts::{
+    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionPartitionView,
+    RegionPeerView, RegionView, Regions,
+};
 use tw_api::{Code, Problem};
 use tw_region::service::{Links, PartitionState, PeerState, State};
-use tw_types::{RegionId, StreamMode};
+use tw_types::{RegionId, StreamDef, StreamMode};
 
 /// The links of a node that is a region.
 pub(crate) struct NodeRegions(pub(crate) Arc<Core>);
 
 impl NodeRegions {
-    fn links(&self) -> Result<&Links, Problem> {
+    pub(super) fn links(&self) -> Result<&Links, Problem> {
         let starting = || Problem::new(Code::NotReady, "the links with other regions have not begun yet");
         self.0.regions.links.get().ok_or_else(starting)
     }
@@ -28,7 +31,7 @@ impl Regions for NodeRegions {
         Box::pin(async {
             let state = self.state().await?;
             let streams = self.0.log.streams();
-            let shared = streams.iter().filter(|def| def.options.mode == StreamMode::ActiveActive);
+            let shared = streams.iter().filter(|def| def.options.mode != StreamMode::Local);
             Ok(RegionView {
                 region: state.region.0,
                 name: state.name,
@@ -61,6 +64,22 @@ impl Regions for NodeRegions {
                 _ => format!("{parked} partitions of region {region} are tried again"),
             })
         })
+    }
+
+    fn enter(&self, stream: &StreamDef) -> Result<Pass, Problem> {
+        self.enter_home(stream)
+    }
+
+    fn homes(&self) -> BoxFuture<'_, Result<HomesView, Problem>> {
+        Box::pin(async { self.homes_view() })
+    }
+
+    fn give_away(&self, request: MoveHomes) -> BoxFuture<'_, Result<MovedHomes, Problem>> {
+        Box::pin(self.give_homes(request))
+    }
+
+    fn failover(&self, from: u16, request: FailoverRequest) -> BoxFuture<'_, Result<FailoverView, Problem>> {
+        Box::pin(self.fail_over(from, request))
     }
 }
 

@@ -200,8 +200,16 @@ fn create_stream(
 }
 
 /// The options that streams have; `partitions` is one only when a stream is created.
-const STREAM_OPTIONS: [&str; 7] =
-    ["partitions", "retention_ms", "retention_bytes", "cleanup", "compression", "event_bytes_max", "mode"];
+const STREAM_OPTIONS: [&str; 8] = [
+    "partitions",
+    "retention_ms",
+    "retention_bytes",
+    "cleanup",
+    "compression",
+    "event_bytes_max",
+    "mode",
+    "home",
+];
 
 /// The value of an option, as JSON has it.
 fn option_value(name: &str, text: &str) -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! What a projection of a stream that is written in several regions must not use.
+//! What a projection of a stream that is in several regions must not use.
 //!
 //! Regions that have received the same events show the same (REG-1), so a projection can only use what is the same everywhere.
 //! Everything that an event brings along is, and its partition is, too; its offset and its version are given by each region as the
@@ -31,15 +31,16 @@ fn first_that_differs(columns: &TableColumns) -> Option<&'static str> {
     })
 }
 
-/// Refuses a projection of an active-active stream that uses what is another one in each region.
+/// Refuses a projection of a stream of several regions that uses what is another one in each region.
 ///
 /// # Errors
 /// [`Error::Refused`].
 pub(super) fn check(stream: &StreamDef, columns: &TableColumns) -> Result<(), Error> {
     match first_that_differs(columns) {
         Some(column) if stream.options.mode != StreamMode::Local => Err(Error::Refused(format!(
-            "not supported in a projection of `{}`: `{column}`: the stream is active-active, and this column differs from region to region: name the columns that you need instead of *, and put events in order by `_hlc`",
-            stream.name
+            "not supported in a projection of `{}`: `{column}`: the stream is {}, and this column differs from region to region: name the columns that you need instead of *, and put events in order by `_hlc`",
+            stream.name,
+            stream.options.mode.as_str(),
         ))),
         _ => Ok(()),
     }
@@ -63,8 +64,9 @@ pub(crate) fn check_mode(
         let Ok(ProjectionPlan { columns, .. }) = compile(catalog, query) else { continue };
         if let Some(column) = first_that_differs(&columns) {
             return Err(Error::Refused(format!(
-                "`{}` cannot become active-active: the projection `{projection}` uses `{column}`, which would differ from region to region: drop the projection, or replace it by one without that column",
-                before.name
+                "`{}` cannot become {}: the projection `{projection}` uses `{column}`, which would differ from region to region: drop the projection, or replace it by one without that column",
+                before.name,
+                options.mode.as_str(),
             )));
         }
     }
