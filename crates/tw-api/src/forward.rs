@@ -12,7 +12,7 @@
 use crate::body::{Body, CutOff};
 use crate::headers::{DEADLINE, HOP};
 use crate::options::ms;
-use crate::parts::{Reply, Unanswered, Way};
+use crate::parts::{Regions, Reply, Unanswered, Way};
 use crate::server::Phase;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -126,6 +126,19 @@ impl<'c> Forward<'c> {
         }
     }
 
+    /// Sends the request to another region, with this body.
+    pub(crate) async fn send_to(
+        &self,
+        regions: &dyn Regions,
+        region: u16,
+        body: Bytes,
+    ) -> Result<Response<Reply>, Unanswered> {
+        let sent = regions.send(region, self.request(body, &[]));
+        tokio::time::timeout(self.left(), sent).await.unwrap_or_else(|_| {
+            Err(Unanswered { was_sent: true, cause: format!("region {region} did not answer in time") })
+        })
+    }
+
     fn request(&self, body: Bytes, more: &[(HeaderName, HeaderValue)]) -> Request<Bytes> {
         let Call { uri, headers, route, .. } = self.call;
         let mut request = Request::new(body);
@@ -201,7 +214,7 @@ pub(crate) async fn carry(
 }
 
 /// An answer of another node as this node's own.
-fn stream(answer: Response<Reply>) -> Response<Body> {
+pub(crate) fn stream(answer: Response<Reply>) -> Response<Body> {
     let (mut head, body) = answer.into_parts();
     for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
         head.headers.remove(name);

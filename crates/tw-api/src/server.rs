@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -89,6 +90,16 @@ impl Handle {
             api.reconfigure(options);
         }
         Ok(())
+    }
+
+    /// Serves the requests that come over a connection which somebody else has accepted, until it ends. They are HTTP/2 with prior
+    /// knowledge, and the same limits hold as for any others.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let Some(api) = self.0.upgrade() else { return };
+        let Ok(_place) = api.connections.clone().acquire_owned().await else { return };
+        api.telemetry.connections.increment(1);
+        speak(stream, &api, true).await;
+        api.telemetry.connections.decrement(1);
     }
 
     /// How many requests are under way.
@@ -206,29 +217,38 @@ async fn serve(stream: TcpStream, api: &Arc<Api>, _place: OwnedSemaphorePermit) 
     if let Some(speaks_http2) = speaks_http2 {
         // Small answers are complete when they are written: waiting for more would only delay them.
         let _best_effort = stream.set_nodelay(true);
-        let stalled = api.telemetry.stalled.clone();
-        let mut guarded = Guarded::new(stream, ms(options.write_stall_ms_max), stalled);
-        if speaks_http2 {
-            // Before the preface is complete, nobody else looks at the time.
-            guarded.expect(HTTP2_PREFACE_BYTES, ms(options.header_timeout_ms));
-        }
-        let io = TokioIo::new(guarded);
-        let service = service_fn({
-            let api = api.clone();
-            move |request: Request<Incoming>| {
-                let api = api.clone();
-                async move { Ok::<_, Infallible>(service::answer(api, request).await) }
-            }
-        });
-        if speaks_http2 {
-            let connection = http2_builder(&options).serve_connection(io, service);
-            drive(connection, phases, http2::Connection::graceful_shutdown).await;
-        } else {
-            let connection = http1_builder(&options).serve_connection(io, service);
-            drive(connection, phases, http1::Connection::graceful_shutdown).await;
-        }
+        speak(stream, api, speaks_http2).await;
     }
     api.telemetry.connections.decrement(1);
+}
+
+/// Answers what comes over a connection.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    api: &Arc<Api>,
+    speaks_http2: bool,
+) {
+    let (options, phases) = (api.options.get(), api.phase.clone());
+    let mut guarded = Guarded::new(stream, ms(options.write_stall_ms_max), api.telemetry.stalled.clone());
+    if speaks_http2 {
+        // Before the preface is complete, nobody else looks at the time.
+        guarded.expect(HTTP2_PREFACE_BYTES, ms(options.header_timeout_ms));
+    }
+    let io = TokioIo::new(guarded);
+    let service = service_fn({
+        let api = api.clone();
+        move |request: Request<Incoming>| {
+            let api = api.clone();
+            async move { Ok::<_, Infallible>(service::answer(api, request).await) }
+        }
+    });
+    if speaks_http2 {
+        let connection = http2_builder(&options).serve_connection(io, service);
+        drive(connection, phases, http2::Connection::graceful_shutdown).await;
+    } else {
+        let connection = http1_builder(&options).serve_connection(io, service);
+        drive(connection, phases, http1::Connection::graceful_shutdown).await;
+    }
 }
 
 /// Whether the client begins with the preface of HTTP/2; None if it says nothing and goes.

@@ -50,6 +50,8 @@ pub(crate) struct Core {
 pub(crate) struct Regions {
     /// The links, once they run.
     pub(crate) links: OnceLock<Links>,
+    /// How requests get to them.
+    pub(crate) wire: crate::regions::Wire,
     /// What was wrong with them when they were looked at last.
     pub(crate) problems: Mutex<Vec<String>>,
 }

@@ -62,7 +62,7 @@ impl Node {
             end(&core, log).await?;
             return Err(error);
         }
-        if let Err(error) = regions::start(&core, log.installation()).await {
+        if let Err(error) = regions::start(&core, log.installation(), server.handle()).await {
             core.cluster.leave().await;
             server.shutdown().await;
             end(&core, log).await?;

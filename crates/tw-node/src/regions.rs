@@ -1,15 +1,25 @@
 //! The links of this installation with other regions, if it is one of several.
 
+mod wire;
+
+pub(crate) use wire::Wire;
+
 use crate::Error;
 use crate::core::Core;
+use std::sync::Arc;
+use tw_api::Handle;
 use tw_region::service::{LinkState, Links, State};
 
 /// Starts the links, if the configuration names a region.
-pub(crate) async fn start(core: &Core, installation: Option<u128>) -> Result<(), Error> {
+pub(crate) async fn start(core: &Core, installation: Option<u128>, server: Handle) -> Result<(), Error> {
     let options = core.options.holds().region.clone();
     let Some(installation) = installation.filter(|_| options.is_region()) else { return Ok(()) };
     tw_region::define(core.log.as_ref()).await?;
     let links = Links::start(core.events.clone(), core.env.clone(), installation, options).await?;
+    links.answer_requests(Arc::new(move |stream, _region| {
+        let server = server.clone();
+        Box::pin(async move { server.serve(stream).await })
+    }));
     // It is set once.
     let _there_were_none = core.regions.links.set(links);
     Ok(())

@@ -15,12 +15,14 @@ mod options;
 mod own;
 mod pipe;
 mod receiver;
+mod requests;
 mod sender;
 mod status;
 mod streams;
 
 pub use homes::{AT_RISK_STREAM, Entered, Failover, FailoverStream, Given, HomeError, HomeState, Homes};
 pub use options::{InvalidOption, Options, PeerOptions};
+pub use requests::{Connection, Door};
 pub use status::{LinkState, PartitionState, PeerState, State};
 
 use crate::link::inbound;
@@ -31,7 +33,7 @@ use receiver::{Event, Receiver};
 use status::Board;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -82,6 +84,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A region cannot be asked.
+    #[error("region {region} is not reached: {reason}")]
+    Unreached {
+        /// The region.
+        region: RegionId,
+        /// Why not.
+        reason: String,
+    },
     /// The links have ended.
     #[error("the links of this region have ended: see the log of the node for the reason")]
     Ended,
@@ -111,6 +121,8 @@ pub(crate) struct Shared {
     pub(crate) generation: watch::Sender<u64>,
     pub(crate) board: Mutex<Board>,
     pub(crate) homes: Arc<Homes>,
+    /// Who answers the requests of other regions.
+    pub(crate) door: OnceLock<Door>,
 }
 
 /// The links of a region. They end when this is dropped; [`Links::stop`] waits until they have.
@@ -160,6 +172,7 @@ impl Links {
             generation,
             board,
             homes,
+            door: OnceLock::new(),
         });
         let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
         let replicated = streams::replicated(&shared);

@@ -14,7 +14,7 @@
 //!
 //! # What is negotiated
 //!
-//! TLS 1.3 only, ALPN [`ALPN`], and the hybrid key exchange X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem): what is recorded
+//! TLS 1.3 only, ALPN [`Purpose::alpn`], and the hybrid key exchange X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem): what is recorded
 //! today cannot be read by a quantum computer later. It is what our client sends a share for, and rustls takes the share that
 //! was sent; so two nodes always agree on it, while a client of another make that sends one for X25519 alone gets that.
 //! Nobody in between can bring that about: the handshake is signed. Signatures stay classical, because forging one
@@ -57,8 +57,32 @@ pub use handshake::{accept, connect};
 pub use live::{Live, Reload};
 pub use name::{NAME_BYTES_MAX, Peer, parse_uri, uri};
 
-/// What both ends say they speak (RFC 7301). The number is that of the link's protocol.
-pub const ALPN: &[u8] = b"tradewind-link/1";
+/// What a connection is for: both ends say so as they begin (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To bring what one region has accepted to the other. The number is that of the link's protocol.
+    Link,
+    /// Requests that one region sends on to the other: HTTP/2 (RFC 9113), with prior knowledge.
+    Requests,
+}
+
+impl Purpose {
+    /// Every purpose, the most usual one first.
+    pub const ALL: [Self; 2] = [Self::Link, Self::Requests];
+
+    /// The name of its protocol.
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Link => b"tradewind-link/1",
+            Self::Requests => b"tradewind-requests/1",
+        }
+    }
+
+    /// That of a protocol that was agreed on; None without one, which passes rustls, and for one that is not spoken here.
+    pub fn of(protocol: Option<&[u8]>) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| Some(purpose.alpn()) == protocol)
+    }
+}
 
 /// The first byte that a server sends over the encrypted stream: it has accepted the client's certificate.
 pub const ADMITTED: u8 = 1;

@@ -11,6 +11,7 @@ mod demo;
 mod deploy;
 mod depots;
 mod docs;
+mod homes;
 mod linearisable;
 mod lines;
 mod local;

@@ -13,18 +13,18 @@ use tw_testing::{Line, Quality, Way, eventually, free_port};
 const ROUND_TRIP: Duration = Duration::from_millis(80);
 
 /// Regions 1 to 3, each linked with the others over lines of its own.
-struct World {
+pub(crate) struct World {
     // They end before their folders do.
-    nodes: Vec<Option<Node>>,
+    pub(crate) nodes: Vec<Option<Node>>,
     folder: TempDir,
     ports: Vec<u16>,
     /// By the region that connects, and the one that it connects to.
-    lines: BTreeMap<(usize, usize), Line>,
+    pub(crate) lines: BTreeMap<(usize, usize), Line>,
     written: usize,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let links: Vec<u16> = (0..3).map(|_| free_port()).collect();
         let ca = folder.path().join("ca").display().to_string();
@@ -68,11 +68,11 @@ impl World {
         self.folder.path().join(format!("region{region}"))
     }
 
-    fn start(&mut self, region: usize) {
+    pub(crate) fn start(&mut self, region: usize) {
         self.nodes[region] = Some(Node::start_on(&self.home(region), self.ports[region]));
     }
 
-    fn node(&self, region: usize) -> &Node {
+    pub(crate) fn node(&self, region: usize) -> &Node {
         self.nodes[region].as_ref().unwrap()
     }
 
@@ -145,7 +145,7 @@ impl World {
     }
 
     /// Lines that are there already when a region is cut off: those that it makes, and those that others make to it.
-    fn lines_of(&self, region: usize) -> impl Iterator<Item = &Line> {
+    pub(crate) fn lines_of(&self, region: usize) -> impl Iterator<Item = &Line> {
         self.lines
             .iter()
             .filter(move |((from, to), _)| *from == region || *to == region)

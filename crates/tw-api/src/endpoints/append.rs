@@ -7,6 +7,7 @@ use super::{JSON, Outcome, answer, homes};
 use crate::body::{Body, Received};
 use crate::headers::{self, TOKEN, etag};
 use crate::options::ms;
+use crate::parts::Pass;
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -86,7 +87,10 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
         if write.is_empty() {
             return Ok(nothing());
         }
-        store(call, &stream, write).await?
+        match homes::enter(call, &stream) {
+            Ok(pass) => store(call, pass, write).await?,
+            Err(closed) => return homes::send_on(call, closed, &request.body).await,
+        }
     } else {
         match Box::pin(shares::append(&request)).await? {
             shares::Done::Appended(appended) => appended,
@@ -97,10 +101,10 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     respond(call, &appended, subject.is_some())
 }
 
-/// Has the events stored here, if the stream is written here.
-async fn store(call: &Call, stream: &StreamDef, write: Write) -> Result<Appended, Problem> {
+/// Has the events stored here.
+async fn store(call: &Call, pass: Option<Pass>, write: Write) -> Result<Appended, Problem> {
     let events = &call.api.parts.events;
-    let Some(pass) = homes::enter(call, stream)? else { return in_time(call, events.append(write)).await };
+    let Some(pass) = pass else { return in_time(call, events.append(write)).await };
     let events = events.clone();
     // It holds the pass until the write has an end, whoever still waits for that.
     let append = tokio::spawn(async move {

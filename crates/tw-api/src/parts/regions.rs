@@ -1,8 +1,10 @@
 //! The region that a node belongs to, and its links with others.
 
-use super::{FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass};
+use super::{FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, Reply, Unanswered};
 use crate::Problem;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tw_types::StreamDef;
 use utoipa::ToSchema;
@@ -15,8 +17,15 @@ pub trait Regions: Send + Sync + 'static {
     /// Tries every partition of a region again of which nothing is taken. Says what was done, for a person.
     fn retry(&self, region: u16) -> BoxFuture<'_, Result<String, Problem>>;
 
-    /// Lets a write to a stream with a home pass, until the pass is dropped. No if another region is its home.
-    fn enter(&self, stream: &StreamDef) -> Result<Pass, Problem>;
+    /// Lets a write to a stream with a home pass, until the pass is dropped.
+    fn enter(&self, stream: &StreamDef) -> Result<Pass, Closed>;
+
+    /// Sends a request to another region, as one that came by a hop ([`HOP`](super::HOP)).
+    fn send(
+        &self,
+        region: u16,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'_, Result<Response<Reply>, Unanswered>>;
 
     /// The homes of streams.
     fn homes(&self) -> BoxFuture<'_, Result<HomesView, Problem>>;
@@ -26,6 +35,15 @@ pub trait Regions: Send + Sync + 'static {
 
     /// Takes over streams of a region that is gone.
     fn failover(&self, from: u16, request: FailoverRequest) -> BoxFuture<'_, Result<FailoverView, Problem>>;
+}
+
+/// Why a write to a stream with a home does not pass.
+#[derive(Debug)]
+pub struct Closed {
+    /// The region that is its home, if it is another one.
+    pub home: Option<u16>,
+    /// What whoever writes is told.
+    pub problem: Problem,
 }
 
 /// A region, and its links.

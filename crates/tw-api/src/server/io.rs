@@ -7,13 +7,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A TCP stream with a bound on how long a write may make no progress. A slow reader thus costs a bounded buffer for a
+/// A stream with a bound on how long a write may make no progress. A slow reader thus costs a bounded buffer for a
 /// bounded time, and nobody else notices. The same for the first bytes of a connection, see [`Guarded::expect`].
-pub(super) struct Guarded {
-    stream: TcpStream,
+pub(super) struct Guarded<S> {
+    stream: S,
     stall_max: Duration,
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
@@ -27,8 +26,8 @@ struct Opening {
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Guarded {
-    pub(super) fn new(stream: TcpStream, stall_max: Duration, stalled: Counter) -> Self {
+impl<S> Guarded<S> {
+    pub(super) fn new(stream: S, stall_max: Duration, stalled: Counter) -> Self {
         Self { stream, stall_max, stall: None, stalled, opening: None }
     }
 
@@ -54,7 +53,7 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -73,7 +72,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(cx, outcome)

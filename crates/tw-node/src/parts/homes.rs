@@ -2,16 +2,23 @@
 
 use super::NodeRegions;
 use tw_api::parts::{
-    FailoverRequest, FailoverStreamView, FailoverView, HomeView, HomesView, MoveHomes, MovedHome, MovedHomes,
-    Pass,
+    Closed, FailoverRequest, FailoverStreamView, FailoverView, HomeView, HomesView, MoveHomes, MovedHome,
+    MovedHomes, Pass,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{Failover, Given, HomeError, HomeState};
 use tw_types::{RegionId, StreamDef};
 
 impl NodeRegions {
-    pub(super) fn enter_home(&self, stream: &StreamDef) -> Result<Pass, Problem> {
-        self.links()?.homes().enter(stream).map(Pass::new).map_err(problem)
+    pub(super) fn enter_home(&self, stream: &StreamDef) -> Result<Pass, Closed> {
+        let links = self.links().map_err(|problem| Closed { home: None, problem })?;
+        links.homes().enter(stream).map(Pass::new).map_err(|error| {
+            let home = match &error {
+                HomeError::Elsewhere { home, .. } => Some(home.0),
+                _ => None,
+            };
+            Closed { home, problem: problem(error) }
+        })
     }
 
     pub(super) fn homes_view(&self) -> Result<HomesView, Problem> {

@@ -1,11 +1,13 @@
 //! The links with other regions behind the interface.
 
 use crate::core::Core;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::{Request, Response};
 use std::sync::Arc;
 use tw_api::parts::{
-    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionPartitionView,
-    RegionPeerView, RegionView, Regions,
+    Closed, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionPartitionView,
+    RegionPeerView, RegionView, Regions, Reply, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{Links, PartitionState, PeerState, State};
@@ -66,8 +68,19 @@ impl Regions for NodeRegions {
         })
     }
 
-    fn enter(&self, stream: &StreamDef) -> Result<Pass, Problem> {
+    fn enter(&self, stream: &StreamDef) -> Result<Pass, Closed> {
         self.enter_home(stream)
+    }
+
+    fn send(
+        &self,
+        region: u16,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'_, Result<Response<Reply>, Unanswered>> {
+        Box::pin(async move {
+            let unsent = |problem: Problem| Unanswered { was_sent: false, cause: problem.to_string() };
+            self.0.regions.wire.send(self.links().map_err(unsent)?, RegionId(region), request).await
+        })
     }
 
     fn homes(&self) -> BoxFuture<'_, Result<HomesView, Problem>> {

@@ -5,7 +5,7 @@ use super::receiver::{Arrived, Connection, Event};
 use super::{PeerOptions, Shared, streams};
 use crate::link::handshake::{Agreed, Refusal};
 use crate::link::wire::{Frame, Have, Refuse};
-use crate::tls;
+use crate::tls::{self, Purpose};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
 use tw_types::RegionId;
 use tw_wire::Block;
 
@@ -21,7 +22,7 @@ const RECONNECT: Duration = Duration::from_millis(50);
 
 /// Why there is no connection, or no longer.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(crate) enum Error {
     #[error("cannot connect to `{address}`")]
     Connect {
         address: String,
@@ -90,15 +91,8 @@ async fn once(
 ) -> Result<std::convert::Infallible, Error> {
     let mut changes = shared.generation.subscribe();
     changes.mark_unchanged();
-    let failed = |source| Error::Connect { address: peer.address.clone(), source };
-    let late = || failed(io::Error::from(io::ErrorKind::TimedOut));
-    let connect = TcpStream::connect(&peer.address);
-    let stream = tokio::time::timeout(shared.options.handshake_max(), connect)
-        .await
-        .map_err(|_| late())?
-        .map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    let (stream, _) = tls::connect(stream, &shared.credentials.current(), peer.id).await?;
+    let late = || failed(peer, io::Error::from(io::ErrorKind::TimedOut));
+    let stream = open(shared, peer, Purpose::Link).await?;
     let (reader, writer) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reader, shared.options.silent_max()).map_err(pipe::Error::from)?;
     let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
@@ -118,6 +112,25 @@ async fn once(
         ended = send(shared, writer, outgoing) => ended,
         _ = changes.changed() => Err(Error::Changed),
     }
+}
+
+/// Makes a connection.
+pub(crate) async fn open(
+    shared: &Shared,
+    peer: &PeerOptions,
+    purpose: Purpose,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let connect = TcpStream::connect(&peer.address);
+    let late = |_| failed(peer, io::Error::from(io::ErrorKind::TimedOut));
+    let connected = tokio::time::timeout(shared.options.handshake_max(), connect).await.map_err(late)?;
+    let stream = connected.map_err(|source| failed(peer, source))?;
+    stream.set_nodelay(true).map_err(|source| failed(peer, source))?;
+    let (stream, _) = tls::connect(stream, &shared.credentials.current(), peer.id, purpose).await?;
+    Ok(stream)
+}
+
+fn failed(peer: &PeerOptions, source: io::Error) -> Error {
+    Error::Connect { address: peer.address.clone(), source }
 }
 
 /// Both sides say hello. This one speaks first.

@@ -5,7 +5,7 @@ use super::sender::{self, Sender};
 use super::{QUEUE_FRAMES_MAX, Shared, streams};
 use crate::link::handshake::Agreed;
 use crate::link::wire::{Frame, Refuse};
-use crate::tls;
+use crate::tls::{self, Purpose};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -85,6 +85,12 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut 
 async fn connection(shared: &Arc<Shared>, stream: TcpStream) -> Result<(), Error> {
     stream.set_nodelay(true).map_err(pipe::Error::from)?;
     let (stream, peer) = tls::accept(stream, &shared.credentials.current()).await?;
+    if Purpose::of(stream.get_ref().1.alpn_protocol()) == Some(Purpose::Requests) {
+        // Not yet: whoever asks tries again.
+        let Some(door) = shared.door.get() else { return Ok(()) };
+        door(Box::new(stream), peer.region).await;
+        return Ok(());
+    }
     let mut changes = shared.generation.subscribe();
     changes.mark_unchanged();
     let (reader, writer) = tokio::io::split(stream);

@@ -6,7 +6,7 @@ use super::certificate;
 use super::error::{Error, Result};
 use super::name::Peer;
 use super::verify::{Authorities, Verdict};
-use super::{ALPN, files};
+use super::{Purpose, files};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -146,14 +146,19 @@ impl Credentials {
             .map_err(Error::Tls)?
             .with_client_cert_verifier(Arc::new(inspector))
             .with_cert_resolver(self.shown.clone());
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = Purpose::ALL.map(|purpose| purpose.alpn().to_vec()).into();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
     }
 
     /// What a client of one connection goes by, which wants to reach `expected`; `verdict` will say who answered.
-    pub(super) fn client(&self, expected: RegionId, verdict: &Verdict) -> Result<ClientConfig> {
+    pub(super) fn client(
+        &self,
+        expected: RegionId,
+        purpose: Purpose,
+        verdict: &Verdict,
+    ) -> Result<ClientConfig> {
         let inspector = self.authorities.inspector(Some(expected), verdict);
         let mut config = ClientConfig::builder_with_provider(self.authorities.provider())
             .with_protocol_versions(&[&TLS13])
@@ -161,7 +166,7 @@ impl Credentials {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(inspector))
             .with_client_cert_resolver(self.shown.clone());
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![purpose.alpn().to_vec()];
         config.resumption = Resumption::disabled();
         // There is no host name, so there is none to tell.
         config.enable_sni = false;

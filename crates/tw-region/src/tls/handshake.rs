@@ -6,7 +6,7 @@ use super::credentials::Credentials;
 use super::error::{Error, Result};
 use super::name::Peer;
 use super::verify::Verdict;
-use super::{ADMITTED, ALPN};
+use super::{ADMITTED, Purpose};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,7 +31,7 @@ where
         let acceptor = TlsAcceptor::from(Arc::new(credentials.server(&verdict)?));
         let accepted = acceptor.accept(stream).await;
         let mut stream = accepted.map_err(|error| explain(&verdict, error))?;
-        speaks_links(stream.get_ref().1.alpn_protocol())?;
+        Purpose::of(stream.get_ref().1.alpn_protocol()).ok_or(Error::NotALink)?;
         let peer = verdict.take().unwrap_or(Err(Error::NoCertificate))?;
         stream.write_all(&[ADMITTED]).await.map_err(Error::Broken)?;
         stream.flush().await.map_err(Error::Broken)?;
@@ -41,7 +41,7 @@ where
     .await
 }
 
-/// Makes a connection over `stream` to the region `expected`, and to no other. It is encrypted and admitted by the other side
+/// Makes a connection over `stream` to the region `expected`, and to no other, for a purpose. It is encrypted and admitted by the other side
 /// when this returns.
 ///
 /// # Errors
@@ -51,18 +51,21 @@ pub async fn connect<S>(
     stream: S,
     credentials: &Credentials,
     expected: tw_types::RegionId,
+    purpose: Purpose,
 ) -> Result<(client::TlsStream<S>, Peer)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     bounded(credentials, async {
         let verdict = Verdict::default();
-        let connector = TlsConnector::from(Arc::new(credentials.client(expected, &verdict)?));
+        let connector = TlsConnector::from(Arc::new(credentials.client(expected, purpose, &verdict)?));
         // Names of hosts are neither sent nor compared; rustls wants one all the same.
         let nowhere = ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let connected = connector.connect(nowhere, stream).await;
         let mut stream = connected.map_err(|error| explain(&verdict, error))?;
-        speaks_links(stream.get_ref().1.alpn_protocol())?;
+        if Purpose::of(stream.get_ref().1.alpn_protocol()) != Some(purpose) {
+            return Err(Error::NotALink);
+        }
         let peer = verdict.take().unwrap_or(Err(Error::NoCertificate))?;
         let mut answer = [0];
         stream.read_exact(&mut answer).await.map_err(|error| explain(&verdict, error))?;
@@ -80,11 +83,6 @@ async fn bounded<T>(credentials: &Credentials, handshake: impl Future<Output = R
     tokio::time::timeout(Duration::from_millis(handshake_ms_max), handshake)
         .await
         .unwrap_or(Err(Error::Timeout { handshake_ms_max }))
-}
-
-/// A peer that offers no protocol at all passes rustls.
-fn speaks_links(protocol: Option<&[u8]>) -> Result<()> {
-    if protocol == Some(ALPN) { Ok(()) } else { Err(Error::NotALink) }
 }
 
 /// Says in words why a handshake failed: what was found out about the peer's certificate, or what rustls says.

@@ -62,7 +62,7 @@ async fn dial(
     expected: u16,
 ) -> (Result<(Server, Peer)>, Result<(Client, Peer)>) {
     let (accepted, connecting) = sockets().await;
-    tokio::join!(accept(accepted, server), connect(connecting, client, RegionId(expected)))
+    tokio::join!(accept(accepted, server), connect(connecting, client, RegionId(expected), Purpose::Link))
 }
 
 /// Both sides let the other in, know who it is, and can talk.

@@ -195,8 +195,10 @@ pub(super) async fn at_risk(client: &Client, context: &Context) -> Result<()> {
     let mut tails = Vec::new();
     let mut cursor = String::from("earliest");
     loop {
-        let path = format!("/v1/streams/%24at_risk/events?from={cursor}&limit=1000");
-        let page: Value = client.get(&path).await?;
+        let request = Request::get("/v1/streams/%24at_risk/events")
+            .query("from", Some(&cursor))
+            .query("limit", Some(1_000));
+        let page: Value = client.send(request).await?.json().await?;
         for event in objects(&page, "events") {
             let data = event.get("data").cloned().unwrap_or_default();
             if text(&event, "type") == "tradewind.home.tail" {
@@ -220,11 +222,10 @@ pub(super) async fn at_risk(client: &Client, context: &Context) -> Result<()> {
             ];
             listing.push(row.into_iter().map(Cell::from).collect(), data);
         }
-        let next = text(&page, "next").to_owned();
-        if objects(&page, "events").is_empty() || next.is_empty() || next == cursor {
+        if page.get("end").and_then(Value::as_bool) != Some(false) {
             break;
         }
-        cursor = next;
+        text(&page, "next").clone_into(&mut cursor);
     }
     listing.print(&mut context.output())?;
     for tail in tails {

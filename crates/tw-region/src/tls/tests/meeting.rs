@@ -40,7 +40,7 @@ async fn regions_agree_on_tls_1_3_and_the_hybrid_key_exchange() {
         ] {
             assert_eq!(group.map(SupportedKxGroup::name), Some(NamedGroup::X25519MLKEM768));
             assert_eq!(version, Some(ProtocolVersion::TLSv1_3));
-            assert_eq!(protocol, Some(ALPN));
+            assert_eq!(protocol, Some(Purpose::Link.alpn()));
             assert_eq!(kind, Some(HandshakeKind::Full));
         }
         assert_eq!(peer_region(server.peer_certificates().unwrap()).unwrap(), (RegionId(2), "r2".to_owned()));
@@ -59,7 +59,8 @@ async fn the_client_decides_the_key_exchange_so_ours_puts_the_hybrid_first() {
         (vec![kx_group::X25519, kx_group::X25519MLKEM768], NamedGroup::X25519),
         (vec![kx_group::X25519], NamedGroup::X25519),
     ] {
-        let (ours, verdict) = (two.client(RegionId(1), &Verdict::default()).unwrap(), Verdict::default());
+        let (ours, verdict) =
+            (two.client(RegionId(1), Purpose::Link, &Verdict::default()).unwrap(), Verdict::default());
         let preferred = ours.crypto_provider().kx_groups.first().map(|group| group.name());
         assert_eq!(preferred, Some(NamedGroup::X25519MLKEM768));
         let provider = CryptoProvider { kx_groups: offered, ..default_provider() };
@@ -69,7 +70,7 @@ async fn the_client_decides_the_key_exchange_so_ours_puts_the_hybrid_first() {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(two.inspector(RegionId(1), &verdict)))
             .with_client_cert_resolver(ours.client_auth_cert_resolver.clone());
-        client.alpn_protocols = vec![ALPN.to_vec()];
+        client.alpn_protocols = vec![Purpose::Link.alpn().to_vec()];
         let (server, socket) = sockets().await;
         let connector = TlsConnector::from(Arc::new(client));
         let (accepted, connected) = tokio::join!(accept(server, &one), connector.connect(nowhere(), socket));
@@ -114,7 +115,7 @@ impl ResolvesClientCert for NoCertificate {
 async fn a_client_without_a_certificate_is_refused() {
     let world = World::new();
     let (one, two) = (world.node("one", 1), world.node("two", 2));
-    let mut config = two.client(RegionId(1), &Verdict::default()).unwrap();
+    let mut config = two.client(RegionId(1), Purpose::Link, &Verdict::default()).unwrap();
     config.client_auth_cert_resolver = Arc::new(NoCertificate);
     let (refused, alert) = accept_from(&one, config).await;
     assert!(matches!(refused, Error::NoCertificate), "{refused}");
@@ -141,7 +142,7 @@ async fn what_is_no_link_is_refused() {
     let (one, two) = (world.node("one", 1), world.node("two", 2));
     // Another protocol, and none at all.
     for protocols in [vec![b"h2".to_vec()], vec![]] {
-        let mut config = two.client(RegionId(1), &Verdict::default()).unwrap();
+        let mut config = two.client(RegionId(1), Purpose::Link, &Verdict::default()).unwrap();
         config.alpn_protocols = protocols;
         let (refused, _) = accept_from(&one, config).await;
         assert!(matches!(refused, Error::NotALink), "{refused}");
@@ -170,7 +171,7 @@ async fn a_peer_that_says_nothing_is_given_up_in_time() {
     assert!(matches!(accepted, Err(Error::Timeout { handshake_ms_max: HANDSHAKE_MS_MIN })), "{accepted:?}");
     drop(silent);
     let (silent, connecting) = sockets().await;
-    let connected = connect(connecting, &one, RegionId(2)).await;
+    let connected = connect(connecting, &one, RegionId(2), Purpose::Link).await;
     assert!(matches!(connected, Err(Error::Timeout { handshake_ms_max: HANDSHAKE_MS_MIN })), "{connected:?}");
     drop(silent);
 
@@ -178,8 +179,10 @@ async fn a_peer_that_says_nothing_is_given_up_in_time() {
     let two = world.node("two", 2);
     let (server, socket) = sockets().await;
     let config = two.server(&Verdict::default()).unwrap();
-    let (_held, connected) =
-        tokio::join!(TlsAcceptor::from(Arc::new(config)).accept(server), connect(socket, &one, RegionId(2)));
+    let (_held, connected) = tokio::join!(
+        TlsAcceptor::from(Arc::new(config)).accept(server),
+        connect(socket, &one, RegionId(2), Purpose::Link)
+    );
     assert!(matches!(connected, Err(Error::Timeout { .. })), "{connected:?}");
 }
 
