@@ -24,7 +24,7 @@ pub use homes::{
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use regions::{Closed, RegionPartitionView, RegionPeerView, RegionView, Regions};
-pub use routes::{Alone, Pass, Reply, Routes, Unanswered, Way};
+pub use routes::{Alone, Held, Pass, Reply, Routes, Unanswered, Way};
 pub use settings::{Setting, SettingChange, Settings};
 pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
 

@@ -40,6 +40,8 @@ pub struct Config {
     pub locks: tw_cluster::LockOptions,
     /// The region that this installation is, if there are several, and its links with others.
     pub region: tw_region::service::Options,
+    /// Where regions agree on who is the home of a stream.
+    pub arbiter: crate::regions::ArbiterOptions,
 }
 
 /// The node as a whole.
@@ -114,6 +116,7 @@ impl Config {
         in_table("etcd", self.etcd.check())?;
         in_table("locks", self.locks.check())?;
         self.check_region()?;
+        in_table("arbiter", self.arbiter.check())?;
         let (sql_ms, query_ms) = (u64::from(self.http.sql_timeout_ms), self.query.query_ms_max);
         if sql_ms > query_ms {
             let reason = format!(

@@ -32,3 +32,4 @@ pub use config::{Config, InvalidConfig, NodeOptions, reference};
 pub use error::Error;
 pub use folder::Folder;
 pub use node::Node;
+pub use regions::ArbiterOptions;

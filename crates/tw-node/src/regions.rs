@@ -1,21 +1,33 @@
 //! The links of this installation with other regions, if it is one of several.
 
+mod registry;
 mod wire;
 
+pub use registry::ArbiterOptions;
 pub(crate) use wire::Wire;
 
 use crate::Error;
 use crate::core::Core;
+use registry::Registry;
 use std::sync::Arc;
 use tw_api::Handle;
-use tw_region::service::{LinkState, Links, State};
+use tw_cluster::{EtcdCoordination, SystemTime};
+use tw_region::service::{Arbiter, LinkState, Links, State};
 
 /// Starts the links, if the configuration names a region.
 pub(crate) async fn start(core: &Core, installation: Option<u128>, server: Handle) -> Result<(), Error> {
     let options = core.options.holds().region.clone();
     let Some(installation) = installation.filter(|_| options.is_region()) else { return Ok(()) };
     tw_region::define(core.log.as_ref()).await?;
-    let links = Links::start(core.events.clone(), core.env.clone(), installation, options).await?;
+    let arbiter = core.options.holds().arbiter.clone();
+    let arbiter: Option<Arc<dyn Arbiter>> = if arbiter.endpoints.is_empty() {
+        None
+    } else {
+        let time = Arc::new(SystemTime::new(&core.env));
+        let etcd = Arc::new(EtcdCoordination::new(time, &arbiter.etcd())?);
+        Some(Arc::new(Registry::new(etcd, options.id, arbiter)))
+    };
+    let links = Links::start(core.events.clone(), core.env.clone(), installation, options, arbiter).await?;
     links.answer_requests(Arc::new(move |stream, _region| {
         let server = server.clone();
         Box::pin(async move { server.serve(stream).await })

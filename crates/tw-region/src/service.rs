@@ -20,7 +20,10 @@ mod sender;
 mod status;
 mod streams;
 
-pub use homes::{AT_RISK_STREAM, Entered, Failover, FailoverStream, Given, HomeError, HomeState, Homes};
+pub use homes::{
+    AT_RISK_STREAM, Agreed, Answer, Arbiter, Entered, Failover, FailoverStream, Given, HomeError, HomeState,
+    Homes, Look, NoAnswer,
+};
 pub use options::{InvalidOption, Options, PeerOptions};
 pub use requests::{Connection, Door};
 pub use status::{LinkState, PartitionState, PeerState, State};
@@ -136,7 +139,8 @@ pub struct Links {
 
 impl Links {
     /// Listens, connects to the peers, and replicates every stream that is in all regions, now and later. The log must have the
-    /// streams of [`crate::define`]. `installation` must be another one for each copy of the log. Needs a tokio runtime.
+    /// streams of [`crate::define`]. `installation` must be another one for each copy of the log;
+    /// `arbiter` is who regions ask who is the home of a stream, if they do. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`Error`], but [`Error::Ended`].
@@ -145,6 +149,7 @@ impl Links {
         env: Env,
         installation: u128,
         options: Options,
+        arbiter: Option<Arc<dyn Arbiter>>,
     ) -> Result<Self, Error> {
         options.check()?;
         let credentials = tls::Live::open(&options.certificates, options.tls())?;
@@ -159,7 +164,7 @@ impl Links {
         let address = listener.local_addr().map_err(refused)?;
         let history = Arc::new(History::open(events.log().clone()).await?);
         let board = Mutex::new(Board::new(&options));
-        let homes = Arc::new(Homes::start(events.clone(), env.clone()).await.map_err(Error::from)?);
+        let homes = Arc::new(Homes::start(events.clone(), env.clone(), arbiter).await.map_err(Error::from)?);
         let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));
         let shared = Arc::new(Shared {
             options,
@@ -184,6 +189,7 @@ impl Links {
             spawn(&ending, streams::watch(shared.clone(), replicated, queue.clone())),
             spawn(&ending, reload(shared.clone())),
             spawn(&ending, shared.homes.clone().run()),
+            spawn(&ending, shared.homes.clone().watch(shared.seen.subscribe())),
         ];
         for peer in shared.options.peers.clone() {
             tasks.push(spawn(&ending, dial::run(shared.clone(), peer, queue.clone())));

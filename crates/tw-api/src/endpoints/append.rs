@@ -109,12 +109,17 @@ async fn store(call: &Call, pass: Option<Pass>, write: Write) -> Result<Appended
     // It holds the pass until the write has an end, whoever still waits for that.
     let append = tokio::spawn(async move {
         let appended = events.append(write).await;
-        drop(pass);
-        appended
+        (appended, pass.check())
     });
     let unknown = |ended| tw_log::Error::Unknown(Arc::new(std::io::Error::other(ended)));
-    let append = async { append.await.unwrap_or_else(|ended| Err(unknown(ended).into())) };
-    in_time(call, append).await
+    let mut checked = Ok(());
+    let append = async {
+        let (appended, check) = append.await.unwrap_or_else(|ended| (Err(unknown(ended).into()), Ok(())));
+        checked = check;
+        appended
+    };
+    let appended = in_time(call, append).await?;
+    checked.map(|()| appended)
 }
 
 /// The answer to an append of no events.

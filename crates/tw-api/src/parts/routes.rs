@@ -1,10 +1,10 @@
 //! Who takes what, where a node is one of many.
 
+use crate::Problem;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use http::{Request, Response};
-use std::any::Any;
 use tw_types::{NodeId, StreamPartition};
 
 /// Who takes a request.
@@ -32,12 +32,36 @@ pub struct Unanswered {
 }
 
 /// Writes to partitions may be under way until this is dropped.
-pub struct Pass(Option<Box<dyn Any + Send>>);
+pub struct Pass(Option<Box<dyn Held>>);
+
+/// What a pass gives back when it is dropped.
+pub trait Held: Send + 'static {
+    /// Asked when the write is durable: whether it was certain all the time that nobody else writes the same.
+    ///
+    /// # Errors
+    /// What whoever has written is told instead of an answer.
+    fn check(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+}
 
 impl Pass {
     /// A pass that gives back `held` when it is dropped.
-    pub fn new(held: impl Any + Send) -> Self {
+    pub fn new(held: impl Held) -> Self {
         Self(Some(Box::new(held)))
+    }
+
+    /// A pass that gives back nothing.
+    pub const fn free() -> Self {
+        Self(None)
+    }
+
+    /// See [`Held::check`].
+    ///
+    /// # Errors
+    /// That of [`Held::check`].
+    pub fn check(&self) -> Result<(), Problem> {
+        self.0.as_ref().map_or(Ok(()), |held| held.check())
     }
 }
 
@@ -92,7 +116,7 @@ impl Routes for Alone {
     }
 
     fn enter(&self, _: &[StreamPartition]) -> Option<Pass> {
-        Some(Pass(None))
+        Some(Pass::free())
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

@@ -88,7 +88,7 @@ impl Routes for Refusing {
     }
 
     fn enter(&self, _: &[StreamPartition]) -> Option<Pass> {
-        Some(Pass::new(()))
+        Some(Pass::free())
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

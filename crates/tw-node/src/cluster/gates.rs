@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
-use tw_api::parts::Pass;
+use tw_api::parts::{Held, Pass};
 use tw_types::StreamPartition;
 
 /// The gates of all partitions. A partition without one is shut.
@@ -67,6 +67,8 @@ impl Gates {
         }
     }
 }
+
+impl Held for Entered {}
 
 impl Drop for Entered {
     fn drop(&mut self) {

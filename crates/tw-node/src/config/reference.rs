@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 24] = [
+const TABLES: [Table; 25] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -151,6 +151,12 @@ const TABLES: [Table; 24] = [
         about: "The coordination of a cluster, on etcd 3.4 or newer.",
         source: include_str!("../../../tw-cluster/src/etcd/options.rs"),
         item: "EtcdOptions",
+    },
+    Table {
+        name: "arbiter",
+        about: "Where regions agree on who is the home of a stream: an etcd 3.4 or newer that all of them reach.",
+        source: include_str!("../regions/registry.rs"),
+        item: "ArbiterOptions",
     },
     Table {
         name: "locks",

@@ -2,17 +2,31 @@
 
 use super::NodeRegions;
 use tw_api::parts::{
-    Closed, FailoverRequest, FailoverStreamView, FailoverView, HomeView, HomesView, MoveHomes, MovedHome,
-    MovedHomes, Pass,
+    Closed, FailoverRequest, FailoverStreamView, FailoverView, Held, HomeView, HomesView, MoveHomes,
+    MovedHome, MovedHomes, Pass,
 };
 use tw_api::{Code, Problem};
-use tw_region::service::{Failover, Given, HomeError, HomeState};
+use tw_region::service::{Entered, Failover, Given, HomeError, HomeState};
 use tw_types::{RegionId, StreamDef};
+
+/// A write to a stream with a home that is under way.
+struct Written(Entered);
+
+impl Held for Written {
+    fn check(&self) -> Result<(), Problem> {
+        self.0.check().map_err(|error| {
+            let detail = format!(
+                "the events are stored in this region and come to all others, but may be at risk ({error}): see `tradewind region at-risk` before you send them again"
+            );
+            Problem::new(Code::OutcomeUnknown, detail)
+        })
+    }
+}
 
 impl NodeRegions {
     pub(super) fn enter_home(&self, stream: &StreamDef) -> Result<Pass, Closed> {
         let links = self.links().map_err(|problem| Closed { home: None, problem })?;
-        links.homes().enter(stream).map(Pass::new).map_err(|error| {
+        links.homes().enter(stream).map(|entered| Pass::new(Written(entered))).map_err(|error| {
             let home = match &error {
                 HomeError::Elsewhere { home, .. } => Some(home.0),
                 _ => None,
@@ -72,7 +86,7 @@ fn problem(error: HomeError) -> Problem {
     let code = match &error {
         HomeError::Elsewhere { .. } => Code::NotHome,
         HomeError::OnItsWay { .. } => Code::HomeMoving,
-        HomeError::Starting { .. } => Code::NotReady,
+        HomeError::Starting { .. } | HomeError::NoAnswer(_) => Code::NotReady,
         HomeError::NoStream { .. } => Code::NoStream,
         HomeError::NoRegion { .. } => Code::NoRegion,
         HomeError::NoHome { .. }

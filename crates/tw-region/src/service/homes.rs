@@ -4,10 +4,13 @@
 //! its home, tells what is at risk by that in `$at_risk`, and opens a stream when this region has all that its home had. Writers
 //! [`Homes::enter`] and keep what they get until their write has an end.
 
+mod agree;
+mod arbiter;
 mod change;
 mod error;
 mod risk;
 
+pub use arbiter::{Agreed, Answer, Arbiter, Look, NoAnswer};
 pub use change::{Failover, FailoverStream, Given};
 pub use error::HomeError;
 pub use risk::AT_RISK_STREAM;
@@ -40,6 +43,24 @@ pub(crate) enum Error {
 #[derive(Debug)]
 pub struct Entered {
     _shared: OwnedRwLockReadGuard<()>,
+    right: Option<(Arc<dyn Arbiter>, String, u64)>,
+}
+
+impl Entered {
+    /// Whether the stream may still be written: where there is an arbiter, a region that stood still may have been replaced meanwhile.
+    ///
+    /// # Errors
+    /// [`HomeError::NoAnswer`].
+    pub fn check(&self) -> Result<(), HomeError> {
+        match &self.right {
+            Some((arbiter, stream, term)) if !arbiter.may_write(stream, *term) => {
+                Err(HomeError::NoAnswer(format!(
+                    "this region is the home of stream `{stream}`, and cannot be sure that it still is: others agree on that without it, or who is the home cannot be agreed on"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The home of a stream, as this region knows it.
@@ -64,6 +85,7 @@ pub struct Homes {
     events: EventStore,
     env: Env,
     me: RegionId,
+    arbiter: Option<Arc<dyn Arbiter>>,
     state: Mutex<State>,
     /// Only one thing is done at a time.
     work: tokio::sync::Mutex<()>,
@@ -101,9 +123,14 @@ impl Known {
 
 impl Homes {
     /// Of a log that has the streams of regions.
-    pub(crate) async fn start(events: EventStore, env: Env) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        events: EventStore,
+        env: Env,
+        arbiter: Option<Arc<dyn Arbiter>>,
+    ) -> Result<Self, Error> {
         let me = events.log().region();
-        let homes = Self { events, env, me, state: Mutex::default(), work: tokio::sync::Mutex::default() };
+        let (state, work) = (Mutex::default(), tokio::sync::Mutex::default());
+        let homes = Self { events, env, me, arbiter, state, work };
         homes.follow().await?;
         Ok(homes)
     }
@@ -142,10 +169,11 @@ impl Homes {
             return Err(HomeError::Elsewhere { stream, home, term });
         }
         let gate = known.is_open(self.me).then(|| known.gate.clone().try_read_owned().ok()).flatten();
-        match gate {
-            Some(shared) => Ok(Entered { _shared: shared }),
-            None => Err(HomeError::OnItsWay { stream, home }),
-        }
+        let Some(shared) = gate else { return Err(HomeError::OnItsWay { stream, home }) };
+        let entered =
+            Entered { _shared: shared, right: self.arbiter.clone().map(|arbiter| (arbiter, stream, term)) };
+        // After the gate: whoever shuts it has made sure that this says no.
+        entered.check().map(|()| entered)
     }
 
     /// All streams with a home, in the order of their names.
@@ -164,7 +192,15 @@ impl Homes {
                     term: claim.map_or(0, |claim| claim.term),
                     from: claim.map(|claim| claim.from),
                     is_planned: claim.is_none_or(|claim| claim.is_planned),
-                    is_open: home == self.me && is_caught_up && known.is_open(self.me),
+                    is_open: home == self.me
+                        && is_caught_up
+                        && known.is_open(self.me)
+                        && self.arbiter.as_ref().is_none_or(|arbiter| {
+                            arbiter.may_write(
+                                def.name.as_str(),
+                                known.course.claim().map_or(0, |claim| claim.term),
+                            )
+                        }),
                 }
             })
             .collect()
@@ -182,6 +218,10 @@ impl Homes {
             self.learn().await?;
             self.tell_risks().await?;
             self.state.lock().is_caught_up = true;
+            if let Some(arbiter) = &self.arbiter {
+                self.agree(arbiter.as_ref()).await?;
+                self.tell_risks().await?;
+            }
             if !self.open().await? {
                 return Ok(());
             }
@@ -227,8 +267,9 @@ impl Homes {
             let state = self.state.lock();
             let mine = state.streams.iter().filter_map(|(name, known)| {
                 let claim = known.course.claim().filter(|claim| claim.home == self.me)?;
+                let is_mine = self.arbiter.as_ref().is_none_or(|arbiter| arbiter.may_write(name, claim.term));
                 let is_closed = !known.course.is_opened(self.me);
-                is_closed.then(|| (name.clone(), claim.term, claim.has.clone()))
+                (is_closed && is_mine).then(|| (name.clone(), claim.term, claim.has.clone()))
             });
             mine.collect()
         };

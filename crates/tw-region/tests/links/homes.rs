@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tw_log::NewStream;
 use tw_log::store::EventStore;
-use tw_region::service::{AT_RISK_STREAM, HomeError, Homes, LinkState};
+use tw_region::service::{AT_RISK_STREAM, Arbiter, HomeError, Homes, LinkState};
 use tw_testing::{Line, Quality, Way};
 use tw_types::{ExpectedVersion, RegionId, StreamMode, StreamName, StreamOptions, Version};
 
-fn with_home(name: &str, partitions: u32, home: u16) -> NewStream {
+pub(crate) fn with_home(name: &str, partitions: u32, home: u16) -> NewStream {
     let options = StreamOptions {
         mode: StreamMode::HomeRegion,
         home: Some(RegionId(home)),
@@ -33,13 +33,19 @@ impl Drop for Lined {
 }
 
 /// Regions, and between each two of them a line of its own for each direction of pulling.
-struct Lined {
-    regions: Vec<Region>,
+pub(crate) struct Lined {
+    pub(crate) regions: Vec<Region>,
     lines: BTreeMap<(u16, u16), Line>,
 }
 
 impl Lined {
     async fn start(world: &World, count: u16) -> Self {
+        Self::start_with(world, (0..count).map(|_| None).collect()).await
+    }
+
+    /// Each with its arbiter.
+    pub(crate) async fn start_with(world: &World, arbiters: Vec<Option<Arc<dyn Arbiter>>>) -> Self {
+        let count = arbiters.len() as u16;
         let ports: Vec<u16> = (0..count).map(|_| tw_testing::free_port()).collect();
         let port = |id: u16| ports[usize::from(id) - 1];
         let mut lines = BTreeMap::new();
@@ -49,19 +55,19 @@ impl Lined {
             }
         }
         let mut regions = Vec::new();
-        for id in 1..=count {
+        for (id, arbiter) in (1..=count).zip(arbiters) {
             let peers = (1..=count).filter(|peer| *peer != id);
             let peers: Vec<(u16, String)> =
                 peers.map(|peer| (peer, format!("127.0.0.1:{}", lines[&(id, peer)].port()))).collect();
             let options = world.options(id, &format!("127.0.0.1:{}", port(id)), &peers);
             let options = tw_region::service::Options { silent_ms_max: 300, ..options };
-            regions.push(world.start(options).await);
+            regions.push(world.start_with(options, arbiter).await);
         }
         Self { regions, lines }
     }
 
     /// Cuts one region off from all others.
-    fn isolate(&self, id: u16) {
+    pub(crate) fn isolate(&self, id: u16) {
         for ((from, to), line) in &self.lines {
             if *from == id || *to == id {
                 Way::BOTH.into_iter().for_each(|way| line.cut(way));
@@ -70,15 +76,15 @@ impl Lined {
         }
     }
 
-    fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.lines.values().for_each(Line::mend);
     }
 
-    fn region(&self, id: u16) -> &Region {
+    pub(crate) fn region(&self, id: u16) -> &Region {
         &self.regions[usize::from(id) - 1]
     }
 
-    async fn create(&self, stream: &NewStream) {
+    pub(crate) async fn create(&self, stream: &NewStream) {
         for region in &self.regions {
             region.create(stream.clone()).await;
         }
@@ -89,7 +95,7 @@ impl Lined {
 }
 
 /// Adds 1 to the counter of a subject, whose value is its version, where this region is its home.
-async fn count(events: &EventStore, homes: &Homes, subject: &str) -> bool {
+pub(crate) async fn count(events: &EventStore, homes: &Homes, subject: &str) -> bool {
     let streams = events.log().streams();
     let def = streams.get("counters").unwrap();
     let Ok(_entered) = homes.enter(def) else { return false };
@@ -101,7 +107,7 @@ async fn count(events: &EventStore, homes: &Homes, subject: &str) -> bool {
     events.append(write).await.is_ok()
 }
 
-async fn wait_for(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn wait_for(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let waited = async {
         let mut looks = tokio::time::interval(Duration::from_millis(5));
         while !is_so().await {

@@ -1,6 +1,7 @@
 //! Links between regions over real sockets, with real certificates, on logs on disk.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
+mod arbiter;
 mod faults;
 mod homes;
 mod region;

@@ -8,7 +8,7 @@ use tw_env::Env;
 use tw_log::store::{EventStore, Filter};
 use tw_log::{EmbeddedLog, Log, NewStream};
 use tw_region::link::inbound;
-use tw_region::service::{LinkState, Links, Options, PeerOptions, State};
+use tw_region::service::{Arbiter, LinkState, Links, Options, PeerOptions, State};
 use tw_region::tls::Authority;
 use tw_state::MemoryStore;
 use tw_types::{
@@ -70,10 +70,15 @@ impl World {
 
     /// Starts a region on its folder.
     pub(crate) async fn start(&self, options: Options) -> Region {
+        self.start_with(options, None).await
+    }
+
+    /// The same, with an arbiter.
+    pub(crate) async fn start_with(&self, options: Options, arbiter: Option<Arc<dyn Arbiter>>) -> Region {
         let events = open(&self.data(options.id.0), options.id);
         tw_region::define(events.log().as_ref()).await.unwrap();
         let installation = u128::from(options.id.0);
-        let links = Links::start(events.clone(), Env::real(), installation, options).await.unwrap();
+        let links = Links::start(events.clone(), Env::real(), installation, options, arbiter).await.unwrap();
         Region { events, links }
     }
 
@@ -199,6 +204,14 @@ impl Region {
             Ok(state) => state,
             Err(_) => panic!("not {what} after {PATIENCE:?}: {:#?}", self.links.state().await),
         }
+    }
+
+    /// The same, with one region.
+    pub(crate) async fn in_sync_with(&self, peer: u16) -> State {
+        let is = |state: &State| {
+            state.peers.iter().any(|one| one.region == RegionId(peer) && one.link == LinkState::InSync)
+        };
+        self.state_until("in sync", is).await
     }
 
     pub(crate) async fn in_sync(&self) -> State {

@@ -99,7 +99,8 @@ impl Links {
         if link != LinkState::Down && !is_dry {
             return Err(HomeError::IsThere { from });
         }
-        if !is_stopped && !is_dry {
+        // An arbiter knows.
+        if homes.arbiter.is_none() && !is_stopped && !is_dry {
             return Err(HomeError::Unconfirmed { from });
         }
         let peer = state.peers.iter().find(|peer| peer.region == from);
@@ -153,7 +154,7 @@ impl Homes {
     }
 
     /// The home of a stream, and its term.
-    fn home(&self, def: &StreamDef) -> (RegionId, u64) {
+    pub(super) fn home(&self, def: &StreamDef) -> (RegionId, u64) {
         let mut state = self.state.lock();
         let known = state.streams.entry(def.name.to_string()).or_default();
         (known.home(def), known.course.claim().map_or(0, |claim| claim.term))
@@ -174,7 +175,10 @@ impl Homes {
         };
         // From here on it is open again only when the claim was learned, or was certainly not said.
         drop(gate.write().await);
-        let outcome = self.claim(def, to, true).await;
+        let outcome = match self.agree_next(def, to, None).await {
+            Ok(term) => self.claim_as(def, to, term, true).await,
+            Err(error) => Err(error),
+        };
         if let Some(known) = self.state.lock().streams.get_mut(def.name.as_str()) {
             known.is_leaving = false;
         }
@@ -182,22 +186,30 @@ impl Homes {
     }
 
     /// Makes this region the home; the new term.
-    async fn take(&self, def: &StreamDef, from: RegionId) -> Result<u64, HomeError> {
+    pub(super) async fn take(&self, def: &StreamDef, from: RegionId) -> Result<u64, HomeError> {
         let _one_at_a_time = self.work.lock().await;
-        let term = self.claim(def, self.me, false).await?;
+        let term = self.agree_next(def, self.me, Some(from)).await?;
+        let term = self.claim_as(def, self.me, term, false).await?;
         tracing::warn!(stream = %def.name, %from, term, "this region has taken a stream over, and takes its writes");
         Ok(term)
     }
 
-    async fn claim(&self, def: &StreamDef, home: RegionId, is_planned: bool) -> Result<u64, HomeError> {
+    pub(super) async fn claim_as(
+        &self,
+        def: &StreamDef,
+        home: RegionId,
+        term: u64,
+        is_planned: bool,
+    ) -> Result<u64, HomeError> {
         let failed = |error: Error| HomeError::Failed(tw_types::chain(&error));
-        let (from, term) = self.home(def);
+        let (from, _) = self.home(def);
         let has = self.marks(def).await.map_err(failed)?;
-        let claim = Claim { stream: def.name.to_string(), term: term + 1, home, from, has, is_planned };
+        let claim = Claim { stream: def.name.to_string(), term, home, from, has, is_planned };
         let said = self.say(&Saying::Claim(claim)).await;
         // Whether it was stored is what the log says.
-        self.follow_alone().await.map_err(failed)?;
+        self.learn().await.map_err(failed)?;
+        self.tell_risks().await.map_err(failed)?;
         said.map_err(failed)?;
-        Ok(term + 1)
+        Ok(term)
     }
 }

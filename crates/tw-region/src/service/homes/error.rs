@@ -97,6 +97,9 @@ pub enum HomeError {
         /// Which streams were named, if any.
         streams: Vec<String>,
     },
+    /// Who is the home is agreed on elsewhere, and that gave no answer, or another one.
+    #[error("{0}: try again in a moment; `tradewind region homes` shows what is known here")]
+    NoAnswer(String),
     /// The links have ended, or the log cannot be read or written.
     #[error("{0}")]
     Failed(String),
