@@ -8,6 +8,8 @@ use tw_types::{ExpectedVersion, Token, Version};
 
 /// The cut that an answer reached, or that a read must see.
 pub(crate) const TOKEN: HeaderName = HeaderName::from_static("tradewind-token");
+/// The region whose versions an expected one was compared with, where other regions may have others.
+pub(crate) const CHECKED_IN: HeaderName = HeaderName::from_static("tradewind-checked-in");
 /// Names a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

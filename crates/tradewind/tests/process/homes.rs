@@ -181,8 +181,8 @@ fn with_an_arbiter_a_home_that_is_gone_is_replaced_and_stops_writing_before() {
     let second = open(&world, &[1, 2]);
     write(&world, second, "second").unwrap();
     world.start(0);
-    let linked = || world.node(0).cli(&["region", "status"]).status.success().then_some(());
-    eventually(linked, || said(&world.node(0).cli(&["region", "status"])));
+    let knows = || (ledger(&world, 0)["home"] == second + 1).then_some(());
+    eventually(knows, || ledger(&world, 0).to_string());
     write(&world, 0, "sent on").unwrap();
     balance(&world, 3);
     // Cut off from the others and from etcd.

@@ -11,6 +11,7 @@ mod appends;
 mod history;
 mod http;
 mod locks;
+mod regions;
 
 use crate::support::{Cluster, Node};
 use appends::Appends;
@@ -99,6 +100,15 @@ impl Clients {
 
     /// Has all clients work while something goes on.
     fn while_working(&self, appends: &Appends<'_>, updates: &Updates<'_>, something: impl FnOnce()) {
+        let work = |number| match number {
+            1..=APPENDERS => appends.work(number),
+            number => updates.work(number - APPENDERS),
+        };
+        self.while_all(APPENDERS + UPDATERS, work, something);
+    }
+
+    /// Has so many clients work, by their numbers from 1, while something goes on.
+    fn while_all(&self, count: u64, work: impl Fn(u64) + Sync, something: impl FnOnce()) {
         struct Over<'c>(&'c AtomicBool);
         impl Drop for Over<'_> {
             fn drop(&mut self) {
@@ -108,8 +118,8 @@ impl Clients {
         thread::scope(|scope| {
             // Also when it panics: otherwise the clients go on for ever.
             let _over = Over(&self.is_over);
-            (0..APPENDERS).for_each(|number| drop(scope.spawn(move || appends.work(number + 1))));
-            (0..UPDATERS).for_each(|number| drop(scope.spawn(move || updates.work(number + 1))));
+            let work = &work;
+            (1..=count).for_each(|number| drop(scope.spawn(move || work(number))));
             something();
         });
     }

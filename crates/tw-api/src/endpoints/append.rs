@@ -5,7 +5,7 @@ mod shares;
 
 use super::{JSON, Outcome, answer, homes};
 use crate::body::{Body, Received};
-use crate::headers::{self, TOKEN, etag};
+use crate::headers::{self, CHECKED_IN, TOKEN, etag};
 use crate::options::ms;
 use crate::parts::Pass;
 use crate::query::Query;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tw_log::store::{Appended, Write};
-use tw_types::{ExpectedVersion, Extension, ExtensionValue, PartitionId, StreamDef};
+use tw_types::{ExpectedVersion, Extension, ExtensionValue, PartitionId, StreamDef, StreamMode};
 use tw_wire::cloudevents::{self, CloudEvent, Place};
 use utoipa::ToSchema;
 
@@ -98,7 +98,12 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
         }
     };
     call.api.telemetry.appended.increment(appended.events.len() as u64);
-    respond(call, &appended, subject.is_some())
+    let mut response = respond(call, &appended, subject.is_some())?;
+    if request.expected.is_some() && stream.options.mode == StreamMode::ActiveActive {
+        let region = call.api.parts.log().region().0;
+        response.headers_mut().insert(CHECKED_IN, HeaderValue::from(region));
+    }
+    Ok(response)
 }
 
 /// Has the events stored here.

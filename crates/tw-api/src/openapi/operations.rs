@@ -152,6 +152,11 @@ fn append_subject(doc: Doc<'_>) -> Doc<'_> {
         .header("If-Match", "The version that the subject must have, in quotes.", "\"5\"")
         .header("If-None-Match", "`*`: the subject must have no events.", "*")
         .answer_header(200, "ETag", "The version that the subject has now, in quotes.")
+        .answer_header(
+            200,
+            "Tradewind-Checked-In",
+            "The region with whose version the expected one was compared, if others may have another one.",
+        )
         .problems(&[Code::SubjectMismatch, Code::VersionConflict])
 }
 

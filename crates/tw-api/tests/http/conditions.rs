@@ -2,6 +2,8 @@
 
 use crate::support::{World, event};
 use serde_json::json;
+use tw_log::{Log as _, NewStream};
+use tw_types::{RegionId, StreamMode, StreamName, StreamOptions};
 
 const SUBJECT: &str = "/v1/streams/orders/subjects/order-7/events";
 
@@ -93,4 +95,29 @@ async fn a_repeated_append_is_no_conflict_with_itself() {
     assert_eq!(send().send().await.status, 200);
     let again = send().send().await;
     assert_eq!((again.status, &again.json()["events"][0]["duplicate"]), (200, &json!(true)));
+}
+
+/// Each region has versions of its own there, so the answer says with whose an expected one was compared.
+#[tokio::test]
+async fn an_append_that_is_checked_in_one_region_of_several_says_so() {
+    let world = World::start().await;
+    let options = StreamOptions { mode: StreamMode::ActiveActive, ..StreamOptions::default() };
+    let plain = NewStream::plain(StreamName::new("orders").unwrap(), 1);
+    world.log.create_stream(NewStream { options, ..plain }).await.unwrap();
+    let reply = world.post(SUBJECT).header("if-none-match", "*").event(&event("1", "")).send().await;
+    assert_eq!(reply.header("tradewind-checked-in"), world.log.region().to_string());
+    let reply = world.post(SUBJECT).event(&event("2", "")).send().await;
+    assert_eq!((reply.status, reply.header("tradewind-checked-in")), (200, ""));
+}
+
+/// A stream with a home needs regions.
+#[tokio::test]
+async fn a_stream_with_a_home_is_not_written_where_there_are_no_regions() {
+    let world = World::start().await;
+    let options =
+        StreamOptions { mode: StreamMode::HomeRegion, home: Some(RegionId(1)), ..StreamOptions::default() };
+    let plain = NewStream::plain(StreamName::new("orders").unwrap(), 1);
+    world.log.create_stream(NewStream { options, ..plain }).await.unwrap();
+    let reply = world.post(SUBJECT).event(&event("1", "")).send().await;
+    assert_eq!((reply.status, &reply.json()["code"]), (409, &"wrong_state".into()), "{}", reply.text());
 }

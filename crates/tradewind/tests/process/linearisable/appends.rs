@@ -63,6 +63,8 @@ pub(super) struct Appends<'c> {
     clients: &'c Clients,
     /// Whether the expected version, which is in the history, is in the request too.
     sends_expectations: bool,
+    /// Whether subjects are read meanwhile, too.
+    reads: bool,
     subjects: Mutex<Vec<Arc<Kept>>>,
 }
 
@@ -86,7 +88,12 @@ pub(super) struct Figures {
 
 impl<'c> Appends<'c> {
     pub(super) fn new(clients: &'c Clients, sends_expectations: bool) -> Self {
-        Self { clients, sends_expectations, subjects: Mutex::default() }
+        Self { clients, sends_expectations, reads: true, subjects: Mutex::default() }
+    }
+
+    /// The same, where whoever is asked may not know of everything yet: subjects are read in the end only.
+    pub(super) fn without_reads(self) -> Self {
+        Self { reads: false, ..self }
     }
 
     /// One of the subjects at which clients meet now.
@@ -117,7 +124,7 @@ impl<'c> Appends<'c> {
             let version = known.get(&kept.name).copied().unwrap_or(0);
             id += 1;
             let seen = match random.below(4) {
-                0 => self.read(&kept, &mut random),
+                0 if self.reads => self.read(&kept, &mut random),
                 _ => self.append(&kept, id, version, &mut random),
             };
             known.extend(seen.map(|version| (kept.name.clone(), version)));
@@ -143,7 +150,7 @@ impl<'c> Appends<'c> {
                 let actual = body["current_version"].as_u64().unwrap();
                 (Told::Conflict { actual }, actual)
             }
-            Answer::NotSent | Answer::Told(503, _) => {
+            Answer::NotSent | Answer::Told(421 | 503, _) => {
                 kept.history.withdraw(begun);
                 kept.refused.lock().unwrap().insert(id);
                 return None;
