@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, VecDeque, vec_deque};
 use std::iter::Peekable;
 use std::sync::Arc;
 use tw_log::Log;
-use tw_types::{Hlc, Offset, PartitionId, StoredRef, StreamDef, StreamPartition, Token};
+use tw_types::{ClientToken, Hlc, Offset, PartitionId, StoredRef, StreamDef, StreamPartition, Token};
 use tw_wire::{Records, RecordsIter};
 
 /// How many bytes are read ahead for all partitions together.
@@ -39,6 +39,8 @@ pub(crate) struct Cursor {
     log: Arc<dyn Log>,
     filter: Filter,
     lanes: Vec<Lane>,
+    /// What was seen of each region; its cut is not that of the cursor.
+    seen: ClientToken,
 }
 
 /// One partition.
@@ -72,18 +74,20 @@ pub(crate) struct Emitted {
 }
 
 impl Cursor {
-    /// A cursor over `partitions` of `stream`, each from its offset.
+    /// A cursor over `partitions` of `stream`, each from its offset, for a reader that has `seen` something before. Of a stream that other regions have, that names this
+    /// region.
     pub(crate) fn new(
         log: Arc<dyn Log>,
         stream: &StreamDef,
         partitions: impl IntoIterator<Item = (PartitionId, Offset)>,
         filter: Filter,
+        seen: ClientToken,
     ) -> Self {
         let lane = |(partition, next)| {
             let at = StreamPartition::new(stream.id, partition);
             Lane { at, next, until: None, stop: next, loaded: VecDeque::new() }
         };
-        Self { log, filter, lanes: partitions.into_iter().map(lane).collect() }
+        Self { log, filter, lanes: partitions.into_iter().map(lane).collect(), seen }
     }
 
     /// Stops where the stream ends now.
@@ -97,13 +101,13 @@ impl Cursor {
         Ok(())
     }
 
-    /// The cut before the next event.
-    pub(crate) fn token(&self) -> Token {
-        self.lanes.iter().map(|lane| (lane.at, lane.next)).collect()
+    /// The cut before the next event, with what was passed until there.
+    pub(crate) fn token(&self) -> ClientToken {
+        self.seen.with_cut(self.lanes.iter().map(|lane| (lane.at, lane.next)).collect())
     }
 
     /// The cut at which reading will end, once [`Cursor::until_now`] was called.
-    pub(crate) fn end_token(&self) -> Token {
+    pub(crate) fn end(&self) -> Token {
         self.lanes.iter().map(|lane| (lane.at, lane.until.unwrap_or(lane.next))).collect()
     }
 
@@ -169,11 +173,15 @@ impl Cursor {
     ) -> Result<Emitted, Problem> {
         let mut nexts: Vec<Offset> = self.lanes.iter().map(|lane| lane.next).collect();
         let mut emitted = Emitted::default();
-        let filter = &self.filter;
-        let outcome = merge(&self.lanes, &mut nexts, |event, lane, progress| {
+        let (filter, seen) = (&self.filter, &mut self.seen);
+        let is_shared = seen.demands().next().is_some();
+        let outcome = merge(&self.lanes, &mut nexts, |event, lane, cut| {
+            if is_shared {
+                seen.demand(event.origin.region, event.hlc);
+            }
             if filter.takes(event) {
                 emitted.events += 1;
-                emitted.enough = !each(event, lane.at.partition, &progress);
+                emitted.enough = !each(event, lane.at.partition, &Progress { seen, cut });
             }
             !emitted.enough
         });
@@ -189,14 +197,21 @@ impl Cursor {
 
 /// The cut after an event that is being written out.
 pub(crate) struct Progress<'a> {
+    seen: &'a ClientToken,
+    cut: Places<'a>,
+}
+
+/// Where the lanes are.
+struct Places<'a> {
     lanes: &'a [Lane],
     nexts: &'a [Offset],
 }
 
 impl Progress<'_> {
     /// The cut as a token.
-    pub(crate) fn token(&self) -> Token {
-        self.lanes.iter().zip(self.nexts).map(|(lane, next)| (lane.at, *next)).collect()
+    pub(crate) fn token(&self) -> ClientToken {
+        let Places { lanes, nexts } = self.cut;
+        self.seen.with_cut(lanes.iter().zip(nexts).map(|(lane, next)| (lane.at, *next)).collect())
     }
 }
 
@@ -259,7 +274,7 @@ fn damaged(error: tw_wire::Error) -> Problem {
 fn merge(
     lanes: &[Lane],
     nexts: &mut [Offset],
-    mut each: impl FnMut(&StoredRef<'_>, &Lane, Progress<'_>) -> bool,
+    mut each: impl FnMut(&StoredRef<'_>, &Lane, Places<'_>) -> bool,
 ) -> Result<(), Problem> {
     let mut heads: Vec<Head<'_>> = lanes.iter().map(Head::new).collect();
     let mut order = BinaryHeap::with_capacity(heads.len());
@@ -277,7 +292,7 @@ fn merge(
         if let Some(next) = nexts.get_mut(index) {
             *next = event.offset.next();
         }
-        if !each(&event, lane, Progress { lanes, nexts }) {
+        if !each(&event, lane, Places { lanes, nexts }) {
             return Ok(());
         }
         let Some(next) = nexts.get_mut(index) else { return Ok(()) };

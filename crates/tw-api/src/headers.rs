@@ -4,7 +4,7 @@ use crate::{Code, Problem};
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, IF_MATCH, IF_NONE_MATCH, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::net::IpAddr;
-use tw_types::{ExpectedVersion, Token, Version};
+use tw_types::{ClientToken, ExpectedVersion, Version};
 
 /// The cut that an answer reached, or that a read must see.
 pub(crate) const TOKEN: HeaderName = HeaderName::from_static("tradewind-token");
@@ -26,6 +26,8 @@ pub(crate) const SHARE: HeaderName = HeaderName::from_static("tradewind-share");
 /// Where a reader of a `text/event-stream` left off.
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// The longest token in a header of an answer, in bytes.
+const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// The longest idempotency key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 
@@ -44,8 +46,13 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Opti
 }
 
 /// The token that a read must see.
-pub(crate) fn token(headers: &HeaderMap) -> Result<Option<Token>, Problem> {
+pub(crate) fn token(headers: &HeaderMap) -> Result<Option<ClientToken>, Problem> {
     text(headers, &TOKEN)?.map(|text| text.parse().map_err(Problem::from)).transpose()
+}
+
+/// A token for the header of an answer. One of very many partitions may be too long for a header; it is left out then.
+pub(crate) fn token_value(token: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(token).ok().filter(|header| header.len() <= TOKEN_BYTES_MAX)
 }
 
 /// The condition of an append (RFC 9110, section 13.1); None if it has none.

@@ -24,6 +24,7 @@ mod rows;
 mod server;
 mod service;
 mod telemetry;
+mod tokens;
 
 pub use options::{InvalidOption, Options, OverloadOptions};
 pub use parts::Parts;

@@ -11,7 +11,7 @@ use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response};
 use serde::Serialize;
 use std::fmt;
-use tw_types::Version;
+use tw_types::{ClientToken, RegionId, Version};
 use utoipa::ToSchema;
 
 /// Where problems are explained; `type` of a problem is this, `#` and the code.
@@ -59,6 +59,12 @@ pub(crate) struct Members {
     /// How many are ahead, with the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ahead: Option<u64>,
+    /// The region that is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<u16>,
+    /// How many milliseconds ago that region has accepted what is not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lag_ms: Option<u64>,
     /// The limit that was exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<u64>,
@@ -123,6 +129,28 @@ impl Problem {
             members.holder = Some(holder.to_owned());
             members.ahead = Some(ahead);
         })
+    }
+
+    /// What `region` has accepted `lag_ms` ago, and a token demands, did not come in time.
+    pub fn region_behind(region: RegionId, lag_ms: u64, detail: impl Into<String>) -> Self {
+        Self::new(Code::RegionBehind, detail).with(|members| {
+            members.region = Some(region.0);
+            members.lag_ms = Some(lag_ms);
+        })
+    }
+
+    /// A token of another region that is of no use in region `here` (0: this installation is no region); `why` says more, and what to do, after
+    /// the name of where this is.
+    pub fn other_region(token: &ClientToken, here: RegionId, why: &str) -> Self {
+        let given = match token.region() {
+            RegionId(0) => "it is of several regions".to_owned(),
+            region => format!("it was given in region {region}"),
+        };
+        let here = match here {
+            RegionId(0) => "this installation is no region".to_owned(),
+            region => format!("this is region {region}"),
+        };
+        Self::new(Code::OtherRegion, format!("the token is of no use here: {given}, and {here}{why}"))
     }
 
     /// Its code.

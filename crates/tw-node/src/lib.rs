@@ -25,6 +25,7 @@ mod regions;
 mod secrets;
 mod sources;
 mod status;
+mod tokens;
 mod views;
 
 pub use cluster::{BalanceOptions, ClusterOptions};

@@ -35,3 +35,4 @@ pub async fn define(log: &dyn Log) -> tw_log::Result<()> {
     }
     Ok(())
 }
+pub use tw_merge::Seen;

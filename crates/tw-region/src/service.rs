@@ -14,6 +14,7 @@ mod listen;
 mod options;
 mod own;
 mod pipe;
+mod reached;
 mod receiver;
 mod requests;
 mod sender;
@@ -213,10 +214,14 @@ impl Links {
     /// # Errors
     /// [`Error::Ended`].
     pub async fn state(&self) -> Result<State, Error> {
-        let (reply, state) = oneshot::channel();
+        Ok(status::state(&self.shared, self.inbound().await?))
+    }
+
+    /// What the receiving end shows, after everything that it was told before.
+    async fn inbound(&self) -> Result<inbound::Status, Error> {
+        let (reply, status) = oneshot::channel();
         self.queue.send(Event::State(reply)).await.map_err(|_| Error::Ended)?;
-        let inbound = state.await.map_err(|_| Error::Ended)?;
-        Ok(status::state(&self.shared, inbound))
+        status.await.map_err(|_| Error::Ended)
     }
 
     /// Tries everything of a region again that is parked.

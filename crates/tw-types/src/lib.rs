@@ -33,4 +33,4 @@ pub use position::{Offset, PartitionId, Position, StreamPartition, Version};
 pub use schema::{Column, ColumnType, Schema, UnknownType};
 pub use stream::{Cleanup, Compression, InvalidOption, StreamDef, StreamKind, StreamMode, StreamOptions};
 pub use time::{InvalidTimestamp, Timestamp};
-pub use token::{InvalidToken, Token};
+pub use token::{ClientToken, InvalidToken, Token};

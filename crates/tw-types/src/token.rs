@@ -6,10 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+mod client;
+
+pub use client::ClientToken;
+
 /// A cut through one or more streams: for each partition the offset *after* the last event that belongs to it.
 ///
 /// Whoever holds a token of a write and reads with it sees that write (PRJ-2). Text form, safe in HTTP headers:
-/// `tw1;7=0:120,3:88;9=0:4` says stream 7, partition 0 up to before offset 120, and so on.
+/// `tw1;7=0:120,3:88;9=0:4` says stream 7, partition 0 up to before offset 120, and so on. Offsets are those of one log: what clients hold is a
+/// [`ClientToken`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Token(BTreeMap<StreamPartition, Offset>);
 
@@ -49,6 +54,21 @@ impl Token {
     pub fn iter(&self) -> impl Iterator<Item = (StreamPartition, Offset)> + '_ {
         self.0.iter().map(|(partition, end)| (*partition, *end))
     }
+
+    /// The text form without what it begins with.
+    fn write_demands(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut stream = None;
+        for (at, end) in self.iter() {
+            if stream == Some(at.stream) {
+                f.write_char(',')?;
+            } else {
+                write!(f, ";{}=", at.stream)?;
+                stream = Some(at.stream);
+            }
+            write!(f, "{}:{end}", at.partition)?;
+        }
+        Ok(())
+    }
 }
 
 impl FromIterator<(StreamPartition, Offset)> for Token {
@@ -64,17 +84,7 @@ impl FromIterator<(StreamPartition, Offset)> for Token {
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("tw1")?;
-        let mut stream = None;
-        for (at, end) in self.iter() {
-            if stream == Some(at.stream) {
-                f.write_char(',')?;
-            } else {
-                write!(f, ";{}=", at.stream)?;
-                stream = Some(at.stream);
-            }
-            write!(f, "{}:{end}", at.partition)?;
-        }
-        Ok(())
+        self.write_demands(f)
     }
 }
 
@@ -87,7 +97,13 @@ impl FromStr for Token {
     type Err = InvalidToken;
 
     fn from_str(s: &str) -> Result<Self, InvalidToken> {
-        parse(s).ok_or_else(|| InvalidToken(s.chars().take(80).collect()))
+        parse(s).ok_or_else(|| InvalidToken::of(s))
+    }
+}
+
+impl InvalidToken {
+    fn of(text: &str) -> Self {
+        Self(text.chars().take(80).collect())
     }
 }
 
@@ -95,12 +111,17 @@ fn parse(s: &str) -> Option<Token> {
     if s.len() > Token::BYTES_MAX {
         return None;
     }
-    let mut token = Token::new();
     let rest = s.strip_prefix("tw1")?;
     if rest.is_empty() {
-        return Some(token);
+        return Some(Token::new());
     }
-    for part in rest.strip_prefix(';')?.split(';') {
+    parse_demands(rest.strip_prefix(';')?)
+}
+
+/// At least one stream with at least one partition.
+fn parse_demands(text: &str) -> Option<Token> {
+    let mut token = Token::new();
+    for part in text.split(';') {
         let (stream, demands) = part.split_once('=')?;
         let stream = StreamId(stream.parse().ok()?);
         for demand in demands.split(',') {

@@ -14,7 +14,7 @@ use http::HeaderName;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use input::Input;
 use serde_json::{Value, json};
-use tw_types::Token;
+use tw_types::ClientToken;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -173,14 +173,14 @@ struct Appender<'a> {
     request: Request,
     stream: &'a str,
     appended: u64,
-    token: Token,
+    token: ClientToken,
 }
 
 impl<'a> Appender<'a> {
     fn new(client: &'a Client, options: &'a Options) -> Self {
         let path = format!("/v1/streams/{}/events", encode(&options.stream));
         let request = Request::post(path).query("dedup", options.no_dedup.then_some(false));
-        Self { client, request, stream: &options.stream, appended: 0, token: Token::new() }
+        Self { client, request, stream: &options.stream, appended: 0, token: ClientToken::default() }
     }
 
     async fn lines(&mut self, mut input: Input, template: &Template) -> Result<()> {

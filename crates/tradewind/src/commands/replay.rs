@@ -4,7 +4,7 @@ use super::projection;
 use super::stream;
 use super::tail::{Filter, Printer, piped_format};
 use crate::cli::Context;
-use crate::client::{Answer, Client, Request, encode};
+use crate::client::{Answer, Client, Request, TOKEN, encode};
 use crate::error::{Error, Result};
 use crate::output::{Progress, count, note};
 use crate::units;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
-use tw_types::Timestamp;
+use tw_types::{ClientToken, Offset, PartitionId, RegionId, StreamId, StreamPartition, Timestamp};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,12 +71,14 @@ async fn read(client: &Client, name: &str, options: &Options, context: &Context)
     let request =
         options.filter.apply(request).accept("application/x-ndjson").timeout(Duration::from_secs(300));
     let mut answer = client.send(request).await?;
+    let end = answer.header(&TOKEN).and_then(|text| text.parse::<ClientToken>().ok());
     let mut progress = Progress::new("events");
     if std::io::stdout().is_terminal() {
         progress = progress.hide();
     }
     let mut replay = Replay {
         printer: Printer::new(context.output_or(piped_format())),
+        region: end.map(|end| end.region()).unwrap_or_default(),
         ends: BTreeMap::new(),
         // A start in the middle is only known once the first events are there.
         total: (from == "earliest").then(|| stream::events(&stream)),
@@ -104,6 +106,8 @@ async fn read(client: &Client, name: &str, options: &Options, context: &Context)
 
 struct Replay {
     printer: Printer,
+    /// In whose log offsets are; not known with a limit.
+    region: RegionId,
     /// By partition the offset after the last event.
     ends: BTreeMap<u32, u64>,
     total: Option<u64>,
@@ -144,10 +148,12 @@ impl Replay {
     }
 
     /// The cut after what was printed.
-    fn token(&self, stream: u64) -> String {
-        let ends: Vec<String> =
-            self.ends.iter().map(|(partition, end)| format!("{partition}:{end}")).collect();
-        format!("tw1;{stream}={}", ends.join(","))
+    fn token(&self, stream: u64) -> ClientToken {
+        let stream = StreamId(u32::try_from(stream).unwrap_or(u32::MAX));
+        let end = |(partition, end): (&u32, &u64)| {
+            (StreamPartition::new(stream, PartitionId(*partition)), Offset(*end))
+        };
+        ClientToken::new(self.region, self.ends.iter().map(end).collect())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::options::ms;
 use crate::parts::Pass;
 use crate::query::Query;
 use crate::service::Call;
+use crate::tokens;
 use crate::{Code, Problem};
 use format::Format;
 use http::header::ETAG;
@@ -19,7 +20,7 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tw_log::store::{Appended, Write};
+use tw_log::store::{Appended, AppendedEvent, Write};
 use tw_types::{ExpectedVersion, Extension, ExtensionValue, PartitionId, StreamDef, StreamMode};
 use tw_wire::cloudevents::{self, CloudEvent, Place};
 use utoipa::ToSchema;
@@ -98,7 +99,9 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
         }
     };
     call.api.telemetry.appended.increment(appended.events.len() as u64);
-    let mut response = respond(call, &appended, subject.is_some())?;
+    let Appended { events, token } = appended;
+    let token = tokens::of_write(call, token).await.to_string();
+    let mut response = respond(call, &events, &token, subject.is_some())?;
     if request.expected.is_some() && stream.options.mode == StreamMode::ActiveActive {
         let region = call.api.parts.log().region().0;
         response.headers_mut().insert(CHECKED_IN, HeaderValue::from(region));
@@ -187,29 +190,27 @@ async fn in_time(
     Ok(outcome?)
 }
 
-fn respond(call: &Call, appended: &Appended, of_subject: bool) -> Outcome {
-    let token = appended.token.to_string();
-    let header = HeaderValue::from_str(&token);
+fn respond(call: &Call, events: &[AppendedEvent], token: &str, of_subject: bool) -> Outcome {
     let mut response = if headers::prefers_minimal(&call.headers) {
-        super::json(&AppendedSummary { count: appended.events.len(), token })?
+        super::json(&AppendedSummary { count: events.len(), token: token.to_owned() })?
     } else {
-        answer(JSON, write_result(appended, &token))
+        answer(JSON, write_result(events, token))
     };
-    // A token is printable ASCII; one of very many partitions may be too long for a header and is only in the body.
-    if let Some(header) = header.ok().filter(|header| header.len() <= 8 << 10) {
+    // One that is too long for a header is only in the body.
+    if let Some(header) = headers::token_value(token) {
         response.headers_mut().insert(TOKEN, header);
     }
-    if let Some(last) = appended.events.last().filter(|_| of_subject) {
+    if let Some(last) = events.last().filter(|_| of_subject) {
         response.headers_mut().insert(ETAG, etag(last.version));
     }
     Ok(response)
 }
 
-fn write_result(appended: &Appended, token: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(40 + token.len() + 40 * appended.events.len());
+fn write_result(events: &[AppendedEvent], token: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(40 + token.len() + 40 * events.len());
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(br#"{"events":["#);
-    for (index, event) in appended.events.iter().enumerate() {
+    for (index, event) in events.iter().enumerate() {
         out.extend_from_slice(if index == 0 { br#"{"position":""# } else { br#",{"position":""# });
         out.extend_from_slice(digits.format(event.position.partition.0).as_bytes());
         out.push(b':');

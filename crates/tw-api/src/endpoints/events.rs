@@ -10,11 +10,13 @@ use crate::headers::{self, TOKEN};
 use crate::options::ms;
 use crate::query::Query;
 use crate::service::Call;
+use crate::tokens;
 use crate::{Code, Problem};
 use http::HeaderValue;
 use start::From;
+use std::sync::Arc;
 use std::time::Duration;
-use tw_types::{StreamDef, StreamPartition, Token};
+use tw_types::{ClientToken, StreamDef, StreamPartition};
 use tw_wire::cloudevents::{BATCH, LINES, write_event};
 use utoipa::ToSchema;
 
@@ -91,15 +93,20 @@ pub(crate) async fn read(call: &Call) -> Outcome {
         // A reader that comes back says by this where it left off; what it said first does not count any more.
         request.from = From::Token(id.parse()?);
     }
+    if let From::Token(token) = request.from {
+        request.from = From::Token(tokens::place(call, token)?);
+    }
     if let Some(token) = headers::token(&call.headers)? {
         see(call, &stream, &token, request.timeout).await?;
     }
     let starts = start::offsets(call, &stream, &request.from, request.partition).await?;
-    let cursor = Cursor::new(call.api.parts.log().clone(), &stream, starts, request.filter.clone());
+    let came_with = if let From::Token(token) = &request.from { Some(token) } else { None };
+    let seen = tokens::begun(call, &stream, came_with);
+    let cursor = Cursor::new(call.api.parts.log().clone(), &stream, starts, request.filter.clone(), seen);
     match format {
         Format::Json => page(call, cursor, &request, false).await,
         Format::Batch => page(call, cursor, &request, true).await,
-        Format::Lines => lines::answer(call, cursor, request.limit),
+        Format::Lines => lines::answer(call, cursor, request.limit).await,
         Format::Live => live::answer(call, cursor, request.limit),
     }
 }
@@ -107,10 +114,11 @@ pub(crate) async fn read(call: &Call) -> Outcome {
 /// Waits until the stream holds everything that `token` demands of it.
 pub(super) async fn see(
     call: &Call,
-    stream: &StreamDef,
-    token: &Token,
+    stream: &Arc<StreamDef>,
+    token: &ClientToken,
     timeout: Duration,
 ) -> Result<(), Problem> {
+    let token = tokens::demanded(call, token, stream, timeout).await?;
     let wait = async {
         for (at, end) in token.iter().filter(|(at, _)| at.stream == stream.id) {
             let signal = call.api.parts.log().end_signal(at)?;
@@ -174,7 +182,7 @@ async fn page(call: &Call, mut cursor: Cursor, request: &Request, batch: bool) -
         out.extend_from_slice(format!(r#"],"next":"{token}","end":{end}}}"#).as_bytes());
     }
     let mut response = answer(if batch { BATCH_TYPE } else { JSON }, out);
-    if let Ok(token) = HeaderValue::from_str(&token) {
+    if let Some(token) = headers::token_value(&token) {
         response.headers_mut().insert(TOKEN, token);
     }
     Ok(response)

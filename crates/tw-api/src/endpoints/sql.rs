@@ -109,7 +109,7 @@ enum State {
 
 /// Answers with rows. The first ones are awaited, so that what is wrong from the start is told by the status.
 async fn respond(rows: Rows, format: Format) -> Outcome {
-    let Rows { schema, batches } = rows;
+    let Rows { schema, token, batches } = rows;
     let mut batches = batches.fuse();
     let first = batches.next().await.transpose()?;
     let encoder = Encoder::new(format, &schema)?;
@@ -120,6 +120,9 @@ async fn respond(rows: Rows, format: Format) -> Outcome {
     });
     let mut response = Response::new(Body::stream(pieces));
     response.headers_mut().insert(CONTENT_TYPE, format.media_type());
+    if let Some(token) = token.and_then(|token| headers::token_value(&token.to_string())) {
+        response.headers_mut().insert(headers::TOKEN, token);
+    }
     Ok(response)
 }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
-use tw_types::StreamDef;
+use std::sync::Arc;
+use std::time::Duration;
+use tw_types::{ClientToken, StreamDef, Token};
 use utoipa::ToSchema;
 
 /// The links of a region.
@@ -35,6 +37,24 @@ pub trait Regions: Send + Sync + 'static {
 
     /// Takes over streams of a region that is gone.
     fn failover(&self, from: u16, request: FailoverRequest) -> BoxFuture<'_, Result<FailoverView, Problem>>;
+
+    /// The cut of the log here that a read of `streams` must see which comes with a token of another region (PRJ-2): waits until everything is
+    /// here that the token demands, at most `timeout`.
+    ///
+    /// # Errors
+    /// `other_region`: it can never be reached here; `region_behind`: it was not reached in time. Both say what to do.
+    fn cut_of<'a>(
+        &'a self,
+        token: &'a ClientToken,
+        streams: &'a [Arc<StreamDef>],
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Token, Problem>>;
+
+    /// The token of an append that is durable: in other regions it demands what was accepted here.
+    fn token_of_write(&self, cut: Token) -> BoxFuture<'_, ClientToken>;
+
+    /// The token of a read that has seen everything before a cut: in other regions it demands what could be seen, wherever that was accepted.
+    fn token_of_read(&self, cut: Token) -> BoxFuture<'_, ClientToken>;
 }
 
 /// Why a write to a stream with a home does not pass.

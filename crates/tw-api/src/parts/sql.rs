@@ -6,7 +6,7 @@ use arrow_schema::SchemaRef;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
-use tw_types::Token;
+use tw_types::ClientToken;
 
 /// Whoever carries out statements: queries and definitions alike.
 pub trait Sql: Send + Sync + 'static {
@@ -23,7 +23,7 @@ pub struct Statement {
     /// The values of `$1`, `$2` and so on.
     pub params: Vec<Param>,
     /// The answer must see everything before this cut (PRJ-2).
-    pub token: Option<Token>,
+    pub token: Option<ClientToken>,
     /// How long it may take, waiting for the token included.
     pub timeout: Duration,
 }
@@ -62,6 +62,8 @@ pub const FIELD_TYPE: &str = "tradewind.type";
 pub struct Rows {
     /// The columns; every batch has them. Their metadata can say more about their types: [`FIELD_TYPE`].
     pub schema: SchemaRef,
+    /// What they reflect, for whoever must not see less elsewhere; None of rows that are not of streams.
+    pub token: Option<ClientToken>,
     /// The rows.
     pub batches: BoxStream<'static, Result<RecordBatch, Problem>>,
 }

@@ -96,6 +96,8 @@ codes! {
     LockNotHeld = "lock_not_held", CONFLICT, "the session does not hold the lock";
     /// The session must release something before it may wait.
     Wounded = "wounded", CONFLICT, "an older session waits for what this one holds";
+    /// A token of another region that no wait makes useful here.
+    OtherRegion = "other_region", CONFLICT, "the token is of another region";
     /// The option takes effect when a node starts.
     NotLive = "not_live", CONFLICT, "the option takes effect when a node starts";
     /// Retention or trim has removed the events.
@@ -146,6 +148,8 @@ codes! {
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "the node is not ready";
     /// A wait was longer than allowed.
     Timeout = "timeout", GATEWAY_TIMEOUT, "it took too long";
+    /// What a token demands of another region has not come in time.
+    RegionBehind = "region_behind", GATEWAY_TIMEOUT, "a region is behind what the token demands";
     /// The write may or may not have happened.
     OutcomeUnknown = "outcome_unknown", GATEWAY_TIMEOUT, "it is unknown whether the events were stored";
     /// The disk is full.

@@ -176,9 +176,9 @@ impl Sql for Counted {
             self.open.fetch_add(1, Ordering::SeqCst);
             let open = Open(self.open.clone());
             Ok(match answer {
-                Answer::Rows(Rows { schema, batches }) => {
+                Answer::Rows(Rows { schema, token, batches }) => {
                     let batches = batches.map(move |batch| (batch, &open).0).boxed();
-                    Answer::Rows(Rows { schema, batches })
+                    Answer::Rows(Rows { schema, token, batches })
                 }
                 done @ Answer::Done { .. } => done,
             })

@@ -1,17 +1,19 @@
 //! The links with other regions behind the interface.
 
 use crate::core::Core;
+use crate::tokens;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::sync::Arc;
+use std::time::Duration;
 use tw_api::parts::{
     Closed, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionPartitionView,
     RegionPeerView, RegionView, Regions, Reply, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{Links, PartitionState, PeerState, State};
-use tw_types::{RegionId, StreamDef, StreamMode};
+use tw_types::{ClientToken, RegionId, StreamDef, StreamMode, Token};
 
 /// The links of a node that is a region.
 pub(crate) struct NodeRegions(pub(crate) Arc<Core>);
@@ -44,6 +46,23 @@ impl Regions for NodeRegions {
                 peers: state.peers.into_iter().map(peer).collect(),
             })
         })
+    }
+
+    fn cut_of<'a>(
+        &'a self,
+        token: &'a ClientToken,
+        streams: &'a [Arc<StreamDef>],
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Token, Problem>> {
+        Box::pin(tokens::cut_of(&self.0, token, streams, timeout))
+    }
+
+    fn token_of_write(&self, cut: Token) -> BoxFuture<'_, ClientToken> {
+        Box::pin(tokens::of_write(&self.0, cut))
+    }
+
+    fn token_of_read(&self, cut: Token) -> BoxFuture<'_, ClientToken> {
+        Box::pin(tokens::of_read(&self.0, cut))
     }
 
     fn retry(&self, region: u16) -> BoxFuture<'_, Result<String, Problem>> {

@@ -4,13 +4,14 @@ use super::problem::of_project;
 use crate::core::Core;
 use crate::definitions::Outcome;
 use crate::status;
+use crate::tokens;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tw_api::Problem;
 use tw_api::parts::{Answer, Param, Rows, Sql, Statement};
 use tw_project::Request;
-use tw_types::Timestamp;
+use tw_types::{ClientToken, Timestamp};
 
 /// Whoever carries out statements in a node.
 pub(crate) struct NodeSql(pub(crate) Arc<Core>);
@@ -19,10 +20,10 @@ impl Sql for NodeSql {
     fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>> {
         Box::pin(async move {
             let core = &self.0;
-            let request = request(&statement, core.env.clock.now_ms());
+            let request = self.request(&statement).await?;
             if is_query(&statement.sql) {
-                let answer = core.engine.run(&statement.sql, request).await;
-                return answer.map(rows).map_err(of_project);
+                let answer = core.engine.run(&statement.sql, request).await.map_err(of_project)?;
+                return Ok(self.answer(answer).await);
             }
             let parsed = tw_project::parse(&statement.sql).map_err(|error| of_project(error.into()))?;
             if let tw_project::Statement::Drop { kind: tw_project::Kind::Source, name, .. } = &parsed
@@ -31,12 +32,15 @@ impl Sql for NodeSql {
                 return remote.remove().await.map(|message| Answer::Done { message });
             }
             match core.definitions.carry_out(&parsed).await? {
-                Outcome::Query => core.engine.query(&parsed, request).await.map(rows).map_err(of_project),
-                Outcome::Rows(answer) => Ok(rows(answer)),
-                Outcome::Sources => Ok(rows(core.engine.show_sources(&status::standings(core).await))),
+                Outcome::Query => {
+                    let answer = core.engine.query(&parsed, request).await.map_err(of_project)?;
+                    Ok(self.answer(answer).await)
+                }
+                Outcome::Rows(answer) => Ok(rows(answer, None)),
+                Outcome::Sources => Ok(rows(core.engine.show_sources(&status::standings(core).await), None)),
                 Outcome::Projections => {
                     let standings = status::standings_of_projections(core).await;
-                    Ok(rows(core.engine.show_projections(&standings)))
+                    Ok(rows(core.engine.show_projections(&standings), None))
                 }
                 Outcome::Done(message) => Ok(Answer::Done { message }),
             }
@@ -44,13 +48,39 @@ impl Sql for NodeSql {
     }
 }
 
-fn request(statement: &Statement, now_ms: u64) -> Request {
-    Request {
-        params: statement.params.iter().map(param).collect(),
-        token: statement.token.clone(),
-        timeout_ms: Some(u64::try_from(statement.timeout.as_millis()).unwrap_or(u64::MAX)),
-        rows_max: None,
-        now: Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX)),
+impl NodeSql {
+    /// A statement as a request, whose token is a cut of the log here.
+    async fn request(&self, statement: &Statement) -> Result<Request, Problem> {
+        let core = &self.0;
+        let (clock, mut timeout) = (&core.env.clock, statement.timeout);
+        let token = match &statement.token {
+            None => None,
+            Some(token) if token.is_of(core.log.region()) => Some(token.cut().clone()),
+            Some(token) => {
+                let started = clock.monotonic();
+                let streams = core.engine.streams(&statement.sql).map_err(of_project)?;
+                let cut = tokens::cut_of(core, token, &streams, timeout).await?;
+                timeout = timeout.saturating_sub(clock.monotonic().saturating_sub(started));
+                Some(cut)
+            }
+        };
+        Ok(Request {
+            params: statement.params.iter().map(param).collect(),
+            token,
+            timeout_ms: Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            rows_max: None,
+            now: Timestamp::from_millis(i64::try_from(clock.now_ms()).unwrap_or(i64::MAX)),
+        })
+    }
+
+    /// The rows of a query, with the token of what they reflect.
+    async fn answer(&self, answer: tw_project::Answer) -> Answer {
+        let reflects = Some(answer.reflects.clone()).filter(|cut| !cut.is_empty());
+        let token = match reflects {
+            Some(cut) => Some(tokens::of_read(&self.0, cut).await),
+            None => None,
+        };
+        rows(answer, token)
     }
 }
 
@@ -63,9 +93,9 @@ fn param(param: &Param) -> tw_project::Param {
     }
 }
 
-fn rows(answer: tw_project::Answer) -> Answer {
+fn rows(answer: tw_project::Answer, token: Option<ClientToken>) -> Answer {
     let batches = answer.batches.map(|batch| batch.map_err(of_project)).boxed();
-    Answer::Rows(Rows { schema: answer.schema, batches })
+    Answer::Rows(Rows { schema: answer.schema, token, batches })
 }
 
 /// Whether a statement begins as queries do; those go the short way, on which their plans are kept.

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tw_api::parts::{Build, Projection, Routes as _, Way};
 use tw_process::{PartitionStatus, Standing, ViewStatus};
 use tw_project::ViewStanding;
-use tw_types::{NodeId, PartitionId, StreamId, StreamPartition, Token};
+use tw_types::{ClientToken, NodeId, PartitionId, StreamId, StreamPartition, Token};
 
 /// All projections, in the order of their names, as they are on all nodes together.
 pub(crate) async fn projections(core: &Core) -> Vec<Projection> {
-    let Some(ways) = core.cluster.ways() else { return here(core, |_| true) };
+    let Some(ways) = core.cluster.ways() else { return in_region(core, here(core, |_| true)) };
     let own = own_projections(core);
     let spread = spread(core, |at| ways.partition(at));
     let nodes: BTreeSet<&NodeId> = spread.values().flat_map(|spread| &spread.nodes).collect();
@@ -38,6 +38,16 @@ pub(crate) async fn projections(core: &Core) -> Vec<Projection> {
         )
     });
     together.collect()
+}
+
+/// Says in their tokens of which region's log they are cuts.
+fn in_region(core: &Core, mut projections: Vec<Projection>) -> Vec<Projection> {
+    for projection in &mut projections {
+        if let Ok(cut) = projection.token.parse() {
+            projection.token = ClientToken::new(core.log.region(), cut).to_string();
+        }
+    }
+    projections
 }
 
 /// The same of the partitions that this node owns.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
-use tw_types::{Timestamp, Token};
+use tw_types::{StreamDef, Timestamp, Token};
 
 /// How often a query starts again because a view has another definition than it began with.
 const CHANGES_MAX: usize = 5;
@@ -71,6 +71,18 @@ impl Engine {
             self.0.known.lock().remove(sql);
         }
         self.carry_out(&known.statement, Some(sql).filter(|_| known.lasts), request).await
+    }
+
+    /// The streams that a query reads, each once; none of what is no query. Tables that do not exist are left out.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`].
+    pub fn streams(&self, sql: &str) -> Result<Vec<Arc<StreamDef>>, Error> {
+        let known = self.known(sql)?;
+        let (Statement::Query(query) | Statement::ExplainQuery(query)) = &known.statement else {
+            return Ok(Vec::new());
+        };
+        Ok(scope::streams(&self.catalog(), query))
     }
 
     /// Carries out a query, or explains it. The rows are computed as they are taken; what is kept of answers is for those who give the

@@ -68,6 +68,31 @@ fn table_name(name: &ObjectName) -> Option<TableName> {
     }
 }
 
+/// The names of the tables of a statement, those of WITH among them, each once.
+fn table_names(query: &Query) -> Vec<TableName> {
+    let mut names = Vec::new();
+    let _visited: ControlFlow<()> = visit_relations(query, |name| {
+        names.extend(table_name(name));
+        ControlFlow::Continue(())
+    });
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The streams of which the tables of a statement are made, each once.
+pub(super) fn streams(catalog: &Catalog, query: &Query) -> Vec<Arc<StreamDef>> {
+    let found = table_names(query).into_iter().filter_map(|(schema, name)| {
+        let table = catalog.table(schema.as_deref(), &name).ok()?;
+        let id = stream_of(catalog, &table).ok()?.id;
+        catalog.streams().by_id(id).ok().cloned()
+    });
+    let mut streams: Vec<Arc<StreamDef>> = found.collect();
+    streams.sort_by_key(|stream| stream.id);
+    streams.dedup_by_key(|stream| stream.id);
+    streams
+}
+
 impl Scope {
     /// Finds the tables that `query` names, and waits until they have what `token` demands.
     pub(super) async fn open(
@@ -77,13 +102,7 @@ impl Scope {
         deadline: Instant,
     ) -> Result<Self, Error> {
         let catalog = engine.catalog();
-        let mut names = Vec::new();
-        let _visited: ControlFlow<()> = visit_relations(query, |name| {
-            names.extend(table_name(name));
-            ControlFlow::Continue(())
-        });
-        names.sort();
-        names.dedup();
+        let names = table_names(query);
         let mut found = Vec::new();
         for (schema, name) in names {
             // Names of WITH are no tables; one that is nothing at all is found to be missing when the statement is planned.

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use tw_log::store::{Appended, AppendedEvent, Write};
-use tw_types::{Offset, PartitionId, Position, StreamPartition, Token, Version};
+use tw_types::{ClientToken, Offset, PartitionId, Position, StreamPartition, Token, Version};
 
 /// What became of an append.
 pub(super) enum Done {
@@ -42,7 +42,7 @@ enum Share {
 #[derive(Deserialize)]
 struct Answer {
     events: Vec<AnswerEvent>,
-    token: Token,
+    token: ClientToken,
 }
 
 #[derive(Deserialize)]
@@ -280,7 +280,7 @@ async fn read(answer: Response<crate::parts::Reply>) -> Result<Share, Unanswered
     let answer: Answer = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
     let events = answer.events.iter().map(AnswerEvent::event).collect::<Option<_>>();
     let events = events.ok_or_else(|| malformed("a position does not read".into()))?;
-    Ok(Share::Appended(Appended { events, token: answer.token }))
+    Ok(Share::Appended(Appended { events, token: answer.token.into_cut() }))
 }
 
 impl AnswerEvent {

@@ -4,12 +4,13 @@ use super::NDJSON;
 use crate::body::{Body, CutOff};
 use crate::cursor::Cursor;
 use crate::endpoints::Outcome;
-use crate::headers::TOKEN;
+use crate::headers;
 use crate::service::{Api, Call};
+use crate::tokens;
 use bytes::Bytes;
 use futures_util::stream;
+use http::Response;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
 use std::sync::Arc;
 use tw_wire::cloudevents::write_event_on_one_line;
 
@@ -24,9 +25,12 @@ struct Lines {
     ended: bool,
 }
 
-pub(super) fn answer(call: &Call, mut cursor: Cursor, limit: Option<u64>) -> Outcome {
+pub(super) async fn answer(call: &Call, mut cursor: Cursor, limit: Option<u64>) -> Outcome {
     cursor.until_now()?;
-    let end = limit.is_none().then(|| cursor.end_token().to_string());
+    let end = match limit {
+        None => headers::token_value(&tokens::of_read(call, cursor.end()).await.to_string()),
+        Some(_) => None,
+    };
     let lines = Lines { api: call.api.clone(), cursor, left: limit.unwrap_or(u64::MAX), ended: false };
     let pieces = stream::unfold(lines, |mut lines| async move {
         let piece = lines.piece().await?;
@@ -34,8 +38,8 @@ pub(super) fn answer(call: &Call, mut cursor: Cursor, limit: Option<u64>) -> Out
     });
     let mut response = Response::new(Body::stream(pieces));
     response.headers_mut().insert(CONTENT_TYPE, NDJSON);
-    if let Some(Ok(end)) = end.as_deref().map(HeaderValue::from_str) {
-        response.headers_mut().insert(TOKEN, end);
+    if let Some(end) = end {
+        response.headers_mut().insert(headers::TOKEN, end);
     }
     Ok(response)
 }

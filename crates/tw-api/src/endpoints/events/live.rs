@@ -140,7 +140,7 @@ impl Live {
     }
 }
 
-fn write_id(out: &mut Vec<u8>, token: &tw_types::Token) {
+fn write_id(out: &mut Vec<u8>, token: &tw_types::ClientToken) {
     // Writing to memory does not fail.
     let _infallible = writeln!(out, "id: {token}");
 }

@@ -3,7 +3,7 @@
 use crate::Problem;
 use crate::service::Call;
 use std::sync::Arc;
-use tw_types::{Offset, PartitionId, StreamDef, StreamPartition, Timestamp, Token};
+use tw_types::{ClientToken, Offset, PartitionId, StreamDef, StreamPartition, Timestamp};
 
 /// What the parameter `from` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) enum From {
     /// With this offset, in one partition.
     Offset(Offset),
     /// After this cut.
-    Token(Token),
+    Token(ClientToken),
     /// With the first event that was accepted at this time or later.
     Time(Timestamp),
 }
@@ -27,7 +27,7 @@ impl From {
             Some("latest") => Self::Latest,
             Some(text) => match text.parse() {
                 Ok(offset) => Self::Offset(Offset(offset)),
-                Err(_) if text.starts_with("tw1") => Self::Token(text.parse()?),
+                Err(_) if text.starts_with("tw") => Self::Token(text.parse()?),
                 // A plus that was not percent-encoded arrives as a space.
                 Err(_) => Self::Time(text.replace(' ', "+").parse().map_err(|_| {
                     let detail = format!(
@@ -76,7 +76,7 @@ async fn offset(call: &Call, at: StreamPartition, from: &From) -> Result<Offset,
         From::Latest => return Ok(bounds.end),
         From::Time(time) => return Ok(call.api.parts.events.offset_at(at, *time).await?),
         From::Offset(offset) => *offset,
-        From::Token(token) => match token.end(at) {
+        From::Token(token) => match token.cut().end(at) {
             Some(offset) => offset,
             None => return Ok(bounds.start),
         },

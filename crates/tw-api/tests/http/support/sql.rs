@@ -31,7 +31,7 @@ impl Queries {
     }
 
     async fn run(&self, statement: Statement) -> Result<Answer, Problem> {
-        for (at, end) in statement.token.iter().flat_map(tw_types::Token::iter) {
+        for (at, end) in statement.token.iter().flat_map(|token| token.cut().iter()) {
             if let Some(before) = end.0.checked_sub(1) {
                 self.log.end_signal(at)?.over(before).await;
             }
@@ -68,7 +68,7 @@ fn refused(detail: &str) -> Problem {
 }
 
 pub(super) fn one(batch: RecordBatch) -> Answer {
-    Answer::Rows(Rows { schema: batch.schema(), batches: stream::iter([Ok(batch)]).boxed() })
+    Answer::Rows(Rows { schema: batch.schema(), token: None, batches: stream::iter([Ok(batch)]).boxed() })
 }
 
 pub(super) fn values() -> RecordBatch {
@@ -101,7 +101,7 @@ fn numbers(from: i64, to: i64, fail: bool) -> Answer {
             Some((Ok(batch), (last + 1, fail)))
         }
     });
-    Answer::Rows(Rows { schema, batches: batches.boxed() })
+    Answer::Rows(Rows { schema, token: None, batches: batches.boxed() })
 }
 
 impl Sql for Queries {
