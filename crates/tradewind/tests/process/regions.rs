@@ -1,5 +1,7 @@
 //! Several regions: nodes of their own behind long lines that are cut, nodes that are killed, and the same everywhere in the end.
 
+mod tokens;
+
 use crate::support::{Node, run, said, tradewind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use tw_env::Env;
 use tw_log::{Append, MemoryLog, NewStream};
-use tw_types::{Compression, EventRef, StreamName};
+use tw_types::{Compression, EventRef, RegionId, StreamName};
 use tw_wire::BatchBuilder;
 
 /// Polls a future that does not wait.
@@ -89,6 +89,39 @@ fn what_comes_later_is_not_in_a_reading_until_now() {
     assert_eq!(cursor.emit(|_, _, _| true).unwrap().events, 2);
     assert!(cursor.at_end().unwrap());
     assert_eq!(cursor.token().into_cut(), cursor.end());
+}
+
+#[test]
+fn prj_2_a_token_demands_the_last_event_that_was_passed_of_what_other_regions_have_too() {
+    let (log, def) = log(2, &[(0, 2), (1, 3), (0, 2)]);
+    let starts = || (0..2).map(|partition| (PartitionId(partition), Offset::ZERO));
+    let mut seen = ClientToken::new(RegionId(1), Token::new());
+    let filter = Filter { type_prefix: Some("three".into()), ..Filter::default() };
+    let read = |seen: &ClientToken| {
+        let mut cursor = Cursor::new(log.clone(), &def, starts(), filter.clone(), seen.clone());
+        now(cursor.load()).unwrap();
+        let mut passed = Vec::new();
+        cursor
+            .emit(|event, _, progress| {
+                passed.push((event.hlc, progress.token()));
+                passed.len() < 2
+            })
+            .unwrap();
+        (passed, cursor.token())
+    };
+    // It stays in its region.
+    let (_, token) = read(&seen);
+    assert_eq!((token.region(), token.demands().count(), token.stays()), (RegionId(1), 0, true));
+    seen.demand(RegionId(1), Hlc::ZERO);
+    seen.demand(RegionId(7), Hlc::new(5, 0));
+    let (passed, token) = read(&seen);
+    for (hlc, token) in &passed {
+        // The log of a test is of region 0.
+        let demands: Vec<_> = token.demands().collect();
+        assert_eq!(demands, [(RegionId(0), *hlc), (RegionId(1), Hlc::ZERO), (RegionId(7), Hlc::new(5, 0))]);
+    }
+    assert_eq!(passed.last().map(|(_, token)| token), Some(&token));
+    assert!(passed.len() == 2 && !token.stays());
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use super::events::{FORMATS, Format, see};
 use super::{JSON, NDJSON, Outcome, answer};
 use crate::forward;
-use crate::headers::{self, etag};
+use crate::headers::{self, TOKEN, etag};
 use crate::options::ms;
 use crate::query::Query;
 use crate::service::Call;
+use crate::tokens;
 use crate::{Code, Problem};
 use http::header::ETAG;
 use http::{HeaderValue, StatusCode};
@@ -67,6 +68,12 @@ pub(crate) async fn read(call: &Call) -> Outcome {
         render(format, &events, version, next)?
     };
     response.headers_mut().insert(ETAG, etag(version));
+    // Not before what was read, and no more than what can be read now.
+    let end = call.api.parts.log().bounds(at)?.end;
+    let token = tokens::of_read(call, [(at, end)].into_iter().collect()).await;
+    if let Some(token) = headers::token_value(&token.to_string()) {
+        response.headers_mut().insert(TOKEN, token);
+    }
     Ok(response)
 }
 

@@ -93,7 +93,7 @@ fn stream(doc: Doc<'_>) -> Doc<'_> {
 
 fn token(doc: Doc<'_>) -> Doc<'_> {
     doc.header("Tradewind-Token", "The answer must see everything before this cut.", "tw1;7=0:121")
-        .problems(&[Code::Timeout])
+        .problems(&[Code::Timeout, Code::OtherRegion, Code::RegionBehind])
 }
 
 fn timeout(doc: Doc<'_>) -> Doc<'_> {
@@ -203,6 +203,7 @@ fn read_subject(doc: Doc<'_>) -> Doc<'_> {
         .answer::<Vec<CloudEvent>>(200, BATCH, "")
         .text_answer(200, LINES, "")
         .answer_header(200, "ETag", "The version that the subject has, in quotes; 0 without events.")
+        .answer_header(200, "Tradewind-Token", "The cut that the answer reflects.")
         .empty_answer(304, "The subject has the version of If-None-Match.")
         .problems(&[Code::InvalidParameter, Code::NotAcceptable, Code::Damaged, Code::NoOwner])
 }

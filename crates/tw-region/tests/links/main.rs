@@ -4,5 +4,6 @@
 mod arbiter;
 mod faults;
 mod homes;
+mod reached;
 mod region;
 mod replication;
