@@ -1,6 +1,6 @@
 //! Tokens where there are several regions: what one that was given elsewhere comes to here, and what one that is given here says elsewhere.
 //!
-//! `docs/adr/0019-tokens-across-regions.md` says why a token holds what it holds. Below this, a token is a cut of the log here.
+//! `docs/adr/0020-tokens-across-regions.md` says why a token holds what it holds. Below this, a token is a cut of the log here.
 
 use crate::core::Core;
 use std::collections::BTreeMap;

@@ -49,6 +49,10 @@ fn ask(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &s
     Reply { status, token: token.last().unwrap_or_default(), body: body.to_owned() }
 }
 
+fn with_token(token: &str) -> [(&str, &str); 1] {
+    [("Tradewind-Token", token)]
+}
+
 /// Places an order; gives the token.
 fn order(node: &Node, stream: &str, id: &str) -> String {
     let event = json!({
@@ -257,11 +261,10 @@ fn a_token_or_a_place_of_another_region_is_never_taken_for_one_of_this_region() 
         assert_eq!((reply.status, code.as_str()), (409, "other_region"), "{path}: {detail}");
         detail
     };
-    let with = |token| [("Tradewind-Token", token)];
     let events = "/v1/streams/orders/events";
     // What stays in its region, a region that nobody knows, a place.
-    assert!(refusal(1, events, &with(&local)).contains("where the streams are not"));
-    let unknown = refusal(1, events, &with("tw2;r9;9@1780000000000.0;7=0:1"));
+    assert!(refusal(1, events, &with_token(&local)).contains("where the streams are not"));
+    let unknown = refusal(1, events, &with_token("tw2;r9;9@1780000000000.0;7=0:1"));
     assert!(unknown.contains("no link with region 9") && unknown.contains("given in region 9"), "{unknown}");
     let page = ask(world.node(0), "GET", &format!("{events}?limit=1"), &[], "");
     let next = page.json()["next"].as_str().unwrap().to_owned();
@@ -270,7 +273,7 @@ fn a_token_or_a_place_of_another_region_is_never_taken_for_one_of_this_region() 
     assert!(refusal(1, events, &[("Last-Event-ID", next.as_str())]).contains("read on in the region"));
     // At home all of them are good; so is a place of the time before there were regions.
     for from in [next.clone(), token.clone(), format!("tw1;{}", next.rsplit(';').next().unwrap())] {
-        let reply = ask(world.node(0), "GET", &format!("{events}?from={from}"), &with(&local), "");
+        let reply = ask(world.node(0), "GET", &format!("{events}?from={from}"), &with_token(&local), "");
         assert_eq!(reply.status, 200, "{from}: {reply:?}");
         assert!(reply.json()["events"].as_array().unwrap().is_empty(), "{from}");
     }
