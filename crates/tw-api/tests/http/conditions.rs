@@ -2,7 +2,7 @@
 
 use crate::support::{World, event};
 use serde_json::json;
-use tw_log::{Log as _, NewStream};
+use tw_log::NewStream;
 use tw_types::{RegionId, StreamMode, StreamName, StreamOptions};
 
 const SUBJECT: &str = "/v1/streams/orders/subjects/order-7/events";
