@@ -79,6 +79,7 @@ routes! {
     ListHomes = GET "/v1/regions/homes";
     MoveHomes = POST "/v1/regions/homes/move";
     Failover = POST "/v1/regions/{region}/failover";
+    RegionHashes = GET "/v1/regions/hashes";
     ListLocks = GET "/v1/locks";
     GetLock = GET "/v1/locks/{lock}";
     OpenLockSession = POST "/v1/lock-sessions";

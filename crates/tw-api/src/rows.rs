@@ -6,6 +6,9 @@
 //! The table of types in docs/sql.md says the same to whoever reads the answers.
 
 mod column;
+mod texts;
+
+pub use texts::row_texts;
 
 use crate::parts::FIELD_TYPE;
 use crate::{Code, Problem};

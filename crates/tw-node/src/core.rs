@@ -54,6 +54,8 @@ pub(crate) struct Regions {
     pub(crate) wire: crate::regions::Wire,
     /// What was wrong with them when they were looked at last.
     pub(crate) problems: Mutex<Vec<String>>,
+    /// Held by whoever reads everything to hash it: one at a time, so that memory stays bounded.
+    pub(crate) hashing: tokio::sync::Mutex<()>,
 }
 
 impl Core {

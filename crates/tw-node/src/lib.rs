@@ -17,6 +17,7 @@ mod definitions;
 mod epoch;
 mod error;
 mod folder;
+mod hashes;
 mod live;
 mod metrics;
 mod node;

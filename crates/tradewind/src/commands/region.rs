@@ -1,6 +1,7 @@
 //! `tradewind region`: the links with other regions, and the certificates for them.
 
 mod ca;
+pub(crate) mod hashes;
 mod homes;
 
 use super::{number, objects, text};
@@ -19,7 +20,9 @@ Examples:
   tradewind region retry 2                                 try again what is parked of region 2
   tradewind region homes                                   where streams with a home are written
   tradewind region move orders --to 2                      give a stream to region 2, without a loss
-  tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk";
+  tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk
+  tradewind region hashes orders                           what this region holds, in short
+  tradewind region compare http://eu:7070 http://us:7070   whether regions hold the same";
 
 /// See the links with other regions, and make certificates for them
 #[derive(Debug, clap::Args)]
@@ -54,6 +57,10 @@ enum Command {
     Failback(homes::FailbackOptions),
     /// List events that a new home did not know when it took over
     AtRisk,
+    /// Hash what this region holds, to be compared with others; it reads every event
+    Hashes(hashes::Options),
+    /// Compare what regions hold, by hashes; exits with 6 when they differ
+    Compare(hashes::CompareOptions),
     /// Make certificates for regions, without a node
     Ca(ca::Options),
 }
@@ -81,6 +88,8 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Failover(options) => homes::failover(&client, context, options).await,
             Command::Failback(options) => homes::failback(&client, context, options).await,
             Command::AtRisk => homes::at_risk(&client, context).await,
+            Command::Hashes(options) => hashes::run(options, &client, context).await,
+            Command::Compare(options) => hashes::compare(options, context).await,
             Command::Ca(_) => Ok(()),
         }
     })

@@ -11,6 +11,7 @@ mod demo;
 mod deploy;
 mod depots;
 mod docs;
+mod hashes;
 mod homes;
 mod linearisable;
 mod lines;

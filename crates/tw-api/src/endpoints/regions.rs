@@ -2,6 +2,7 @@
 
 use super::{Outcome, json};
 use crate::parts::Regions;
+use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
 
@@ -22,6 +23,13 @@ pub(super) fn number(region: &str) -> Result<u16, Problem> {
         let detail = format!("`{region}` is not the number of a region: use 1 to 65535");
         Problem::new(Code::InvalidParameter, detail)
     })
+}
+
+/// Hashes what is here.
+pub(crate) async fn hashes(call: &Call) -> Outcome {
+    let query = Query::read(call.uri.query(), &["stream"])?;
+    let stream = query.text("stream").map(str::to_owned);
+    json(&part(call)?.hashes(stream).await?)
 }
 
 pub(super) fn part(call: &Call) -> Result<&dyn Regions, Problem> {

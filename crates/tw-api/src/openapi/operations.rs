@@ -59,9 +59,12 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::DrainNode
         | Route::ActivateNode
         | Route::ReadPeer => cluster::describe(route, doc),
-        Route::ShowRegions | Route::RetryRegion | Route::ListHomes | Route::MoveHomes | Route::Failover => {
-            regions::describe(route, doc)
-        }
+        Route::ShowRegions
+        | Route::RetryRegion
+        | Route::ListHomes
+        | Route::MoveHomes
+        | Route::Failover
+        | Route::RegionHashes => regions::describe(route, doc),
         Route::ListLocks
         | Route::GetLock
         | Route::OpenLockSession

@@ -1,6 +1,8 @@
 //! The region that a node belongs to, and its links with others.
 
-use super::{FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, Reply, Unanswered};
+use super::{
+    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes, Reply, Unanswered,
+};
 use crate::Problem;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -55,6 +57,10 @@ pub trait Regions: Send + Sync + 'static {
 
     /// The token of a read that has seen everything before a cut: in other regions it demands what could be seen, wherever that was accepted.
     fn token_of_read(&self, cut: Token) -> BoxFuture<'_, ClientToken>;
+
+    /// Hashes what is here of every stream that is written in all regions, or of one, and of the projections of these. It reads
+    /// all events; dropping the future stops it.
+    fn hashes(&self, stream: Option<String>) -> BoxFuture<'_, Result<RegionHashes, Problem>>;
 }
 
 /// Why a write to a stream with a home does not pass.

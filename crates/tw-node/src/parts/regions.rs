@@ -1,15 +1,15 @@
 //! The links with other regions behind the interface.
 
 use crate::core::Core;
-use crate::tokens;
+use crate::{hashes, tokens};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
-    Closed, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionPartitionView,
-    RegionPeerView, RegionView, Regions, Reply, Unanswered,
+    Closed, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes,
+    RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{Links, PartitionState, PeerState, State};
@@ -112,6 +112,10 @@ impl Regions for NodeRegions {
 
     fn failover(&self, from: u16, request: FailoverRequest) -> BoxFuture<'_, Result<FailoverView, Problem>> {
         Box::pin(self.fail_over(from, request))
+    }
+
+    fn hashes(&self, stream: Option<String>) -> BoxFuture<'_, Result<RegionHashes, Problem>> {
+        Box::pin(async move { hashes::of(&self.0, self.state().await?.name, stream.as_deref()).await })
     }
 }
 

@@ -3,7 +3,9 @@
 use super::{Doc, JSON};
 use crate::Code;
 use crate::openapi::schemas::Message;
-use crate::parts::{FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, RegionView};
+use crate::parts::{
+    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, RegionHashes, RegionView,
+};
 use crate::route::Route;
 use serde_json::json;
 
@@ -39,6 +41,15 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .body::<FailoverRequest>(JSON, json!({"is_stopped": true}))
             .answer::<FailoverView>(200, JSON, "What was done.")
             .problems(&[Code::InvalidParameter, Code::NoRegion, Code::NoStream, Code::NotHome]),
+        Route::RegionHashes => doc
+            .about("regions", "Hash what this region holds")
+            .details(
+                "Regions that have received the same events have the same hashes. Every event is read, one request at a time; the \
+                 rows of projections have processed at least these events.",
+            )
+            .query("stream", "Only this stream and its projections.", "orders")
+            .answer::<RegionHashes>(200, JSON, "The hashes.")
+            .problems(&[Code::InvalidParameter, Code::NoStream, Code::Damaged]),
         _ => doc.about("regions", "Show this region and its links with others").answer::<RegionView>(
             200,
             JSON,
