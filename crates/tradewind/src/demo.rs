@@ -1,13 +1,18 @@
 //! `tradewind demo`: the main job in one command. A node, a shop in which things happen, three live views, and numbers.
 //!
+//! With `--regions` it is another show: [`regions`].
+//!
 //! The shop ([`shop`]) says what happens, a [`Writer`] makes it happen (as events, or as SQL in a PostgreSQL that is
 //! captured), [`views`] asks the node what its views say, and [`screen`] or [`lines`] shows it. All of it talks to the node
 //! over HTTP, as anybody would.
 
+mod clock;
 mod events;
 mod lines;
 mod measure;
+mod pace;
 mod postgres;
+mod regions;
 mod screen;
 mod shop;
 mod views;
@@ -18,6 +23,7 @@ use crate::error::Result;
 use crate::local;
 use crate::output::note;
 use measure::{Measured, Shared};
+use pace::Pace;
 use shop::{FACTS_PER_TICK, Fact, Shop};
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -29,25 +35,34 @@ Examples:
   tradewind demo --rate 20000
   tradewind demo --seconds 10
   tradewind demo --postgres postgres://me:secret@localhost/shop
+  tradewind demo --regions 3
+  tradewind demo --regions 3 --seconds 30
 
 The demo keeps its data in ./tradewind-data, and goes on where it was when it is started again. With
 --postgres it writes to the tables customers, orders and clicks of that database, which it makes, and
-captures them; the server needs wal_level=logical and the user the right to replicate.";
+captures them; the server needs wal_level=logical and the user the right to replicate.
+
+With --regions it starts so many nodes, each a region of its own, and writes to all of them. On the
+screen, the keys 1 to 9 cut a link or heal it, `i` isolates region 1, `h` heals all, `c` lets the
+writers pause until the hashes of all regions are equal. With --seconds a link is cut after a third
+of the time and healed after two thirds; then the hashes are compared, and the exit code is 0 only
+if they are equal. --listen is where the first region serves, by default 127.0.0.1:7071; the others
+take the next ports.";
 
 /// How often facts are written.
 const EVERY: Duration = Duration::from_millis(50);
-/// The most ticks that are written at once.
-const TICKS_MAX: u64 = 1_000;
+/// How many events happen in a second, unless it is said.
+const RATE: u64 = 5_000;
 /// The seed of the shop: everybody's demo is the same.
 const SEED: u64 = 42;
 
-/// See it work: a node, a shop, three live views
+/// See it work: a node, a shop, three live views; or several regions that are written to
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// How many events happen in a second
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
-    rate: u64,
+    /// How many events happen in a second, with --regions in each region [default: 5000, with --regions 1000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    rate: Option<u64>,
     /// The seed of the shop; keep it when you start the demo again
     #[arg(long, default_value_t = SEED)]
     seed: u64,
@@ -57,6 +72,14 @@ pub(crate) struct Options {
     /// Write to this PostgreSQL with SQL, and capture it
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
+    /// Several regions that are all written to, and links between them that can be cut
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(2..=5))]
+    #[arg(conflicts_with_all = ["postgres", "config", "node", "advertise"])]
+    regions: Option<u16>,
+    /// How long each way between two regions takes, in milliseconds
+    #[arg(long, value_name = "MS", requires = "regions", default_value_t = 40)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=2_000))]
+    delay_ms: u64,
     #[command(flatten)]
     node: local::NodeOptions,
 }
@@ -66,6 +89,9 @@ pub(crate) struct Options {
 /// # Errors
 /// Why the node does not start, or what stopped the demo.
 pub(crate) fn run(options: &Options, _: &Context) -> Result<()> {
+    if let Some(count) = options.regions {
+        return regions::run(options, count);
+    }
     let config = options.node.config()?;
     let on_screen = std::io::stdout().is_terminal();
     // On a screen of its own, what the node says would be drawn over.
@@ -104,7 +130,7 @@ async fn show(options: &Options, url: &str, on_screen: bool) -> Result<()> {
     if next > 0 {
         note(format!("going on where it was: order {next} is next"));
     }
-    let writing = write(&mut writer, shop, next, options.rate, measured.clone());
+    let writing = write(&mut writer, shop, next, options.rate.unwrap_or(RATE), measured.clone());
     let watching = views::watch(&client, measured.clone());
     let beside = Client::new(url)?;
     let awaiting = views::await_rows(&beside, measured.clone());
@@ -174,21 +200,13 @@ async fn write(writer: &mut Writer, shop: Shop, first: u64, rate: u64, measured:
     let ticks_per_second = rate as f64 / FACTS_PER_TICK;
     let mut beats = tokio::time::interval(EVERY);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    // The rate is kept from here on; who falls behind by seconds does not hurry to catch up.
-    let (mut start, mut start_tick) = (Instant::now(), first);
+    let mut pace = Pace::new(ticks_per_second, first);
     let mut next = first;
     loop {
         beats.tick().await;
-        let due = start_tick + (start.elapsed().as_secs_f64() * ticks_per_second) as u64;
-        if due > next + 4 * TICKS_MAX {
-            (start, start_tick) = (Instant::now(), next);
-            continue;
-        }
-        let until = due.min(next + TICKS_MAX);
-        if until == next {
-            continue;
-        }
-        let facts: Vec<Fact> = (next..until).flat_map(|tick| shop.tick(tick)).collect();
+        let Some(ticks) = pace.due(next) else { continue };
+        let until = ticks.end;
+        let facts: Vec<Fact> = ticks.flat_map(|tick| shop.tick(tick)).collect();
         let sent = Instant::now();
         let token = writer.write(&facts, until).await?;
         let mut measured = measured.borrow_mut();

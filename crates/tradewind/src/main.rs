@@ -6,6 +6,7 @@
 mod cli;
 mod client;
 mod commands;
+mod crew;
 mod demo;
 mod error;
 mod local;

@@ -3,10 +3,10 @@
 //! A batch is written again after a crash before its end was noted; events that are there already are recognised by
 //! their ids, so that it happens once.
 
+use super::clock;
 use super::shop::Fact;
 use crate::client::{Client, Request, TOKEN};
-use crate::error::{Error, Result};
-use http::header::ETAG;
+use crate::error::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use tw_types::Token;
@@ -49,16 +49,7 @@ impl Writer {
 
     pub(super) async fn next_tick(&self) -> Result<u64> {
         let [client, ..] = &self.clients;
-        let newest = client.send(Request::get(CLOCK).query("limit", Some(1))).await?;
-        let version = newest.header(&ETAG).and_then(|tag| tag.trim_matches('"').parse::<u64>().ok());
-        let Some(version) = version.filter(|version| *version > 0) else { return Ok(0) };
-        let request = Request::get(CLOCK).query("from_version", Some(version)).query("limit", Some(1));
-        let answer: Value = client.send(request).await?.json().await?;
-        let tick = answer.pointer("/events/0/data/next_tick").and_then(Value::as_u64);
-        tick.ok_or_else(|| Error::Answer {
-            url: client.url(),
-            reason: "it does not say how far the demo is".to_owned(),
-        })
+        clock::next_tick(client, CLOCK).await
     }
 
     pub(super) async fn write(&self, facts: &[Fact], next_tick: u64) -> Result<Token> {
@@ -85,17 +76,16 @@ impl Writer {
         for part in [customers?, orders?, clicks?].iter().flatten() {
             token.merge(part);
         }
-        let clock = json!({
-            "specversion": "1.0", "id": format!("tick-{next_tick}"), "source": "/demo", "type": "demo.ticked",
-            "subject": "demo", "data": { "next_tick": next_tick },
-        });
-        let noted = Request::post(CLOCK).body("application/cloudevents+json", clock.to_string());
-        first.send(noted).await?.bytes().await?;
+        clock::note(first, CLOCK, next_tick).await?;
         Ok(token)
     }
 }
 
-async fn append(client: &Client, stream: &str, lines: String) -> Result<Option<Token>> {
+/// Appends events that are lines; gives the cut after them.
+///
+/// # Errors
+/// Those of the client.
+pub(super) async fn append(client: &Client, stream: &str, lines: String) -> Result<Option<Token>> {
     if lines.is_empty() {
         return Ok(None);
     }

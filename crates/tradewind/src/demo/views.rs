@@ -127,12 +127,17 @@ fn words(value: Option<&Value>) -> String {
 async fn stored(client: &Client) -> Result<u64> {
     let mut sum = 0;
     for stream in ["shop.customers", "shop.orders", "shop.clicks"] {
-        let stream: Value = client.get(&format!("/v1/streams/{stream}")).await?;
-        let offsets = stream.get("offsets").and_then(Value::as_array).cloned().unwrap_or_default();
-        sum += offsets
-            .iter()
-            .map(|at| number(at, "end") - number(at, "start").min(number(at, "end")))
-            .sum::<u64>();
+        sum += stored_in(client, stream).await?;
     }
     Ok(sum)
+}
+
+/// How many events a stream holds.
+///
+/// # Errors
+/// Those of the client.
+pub(super) async fn stored_in(client: &Client, stream: &str) -> Result<u64> {
+    let stream: Value = client.get(&format!("/v1/streams/{stream}")).await?;
+    let offsets = stream.get("offsets").and_then(Value::as_array).cloned().unwrap_or_default();
+    Ok(offsets.iter().map(|at| number(at, "end") - number(at, "start").min(number(at, "end"))).sum())
 }

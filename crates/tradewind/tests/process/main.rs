@@ -8,6 +8,7 @@ mod cluster;
 mod commands;
 mod config;
 mod demo;
+mod demo_regions;
 mod deploy;
 mod depots;
 mod docs;

@@ -3,16 +3,15 @@
 //! Kafka and etcd are found, or started; nodes are processes of this same program. All that is kept is in one folder, so that a
 //! second start goes on where the first one ended. Everything that is started here is ended here, in the opposite order.
 
-mod crew;
 mod etcd;
 mod kafka;
 mod nodes;
 
 use crate::cli::Context;
+use crate::crew::Crew;
 use crate::error::{Error, Result};
 use crate::local::asked_to_end;
 use crate::output::{Format, note};
-use crew::Crew;
 use nodes::Nodes;
 use serde_json::json;
 use std::fs::{self, File, TryLockError};
@@ -167,12 +166,4 @@ async fn end(crew: &mut Crew) {
     }
     crew.stop(|name| name == kafka::NAME, SERVER_MAX).await;
     crew.stop(|_| true, SERVER_MAX).await;
-}
-
-/// A port of 127.0.0.1 that nobody listens on now.
-///
-/// # Errors
-/// When there is none.
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -1,8 +1,7 @@
 //! An etcd of one server, on this machine.
 
-use super::crew::Crew;
-use super::free_port;
 use crate::client::Client;
+use crate::crew::{Crew, free_port};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! A Kafka of one broker, on this machine: the programs of an installation, and a folder of its own.
 
-use super::crew::Crew;
-use super::free_port;
+use crate::crew::{Crew, free_port};
 use crate::error::{Error, Result};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,11 @@
 //! The nodes: processes of this program, each with a folder and a port.
 
-use super::crew::{Crew, Event};
 use super::{Options, Servers};
+use crate::crew::{Crew, Event, own_program};
 use crate::error::{Error, Result};
 use crate::output::note;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -14,8 +13,6 @@ use tokio::time::Instant;
 const START_MAX: Duration = Duration::from_secs(180);
 /// After how long a node that has ended by itself is started again: later than others have taken over.
 const AGAIN: Duration = Duration::from_secs(5);
-/// What a node must not take over from us.
-const VARIABLES: [&str; 7] = ["URL", "CONFIG", "DATA", "LISTEN", "LOG", "NODE", "ADVERTISE"];
 
 /// The nodes of a cluster.
 pub(super) struct Nodes {
@@ -64,10 +61,7 @@ impl Nodes {
     }
 
     fn launch(&self, crew: &mut Crew, name: &str) -> Result<()> {
-        let mut command = Command::new(std::env::current_exe()?);
-        for variable in VARIABLES {
-            command.env_remove(format!("TRADEWIND_{variable}"));
-        }
+        let mut command = own_program()?;
         let folder = crew.folder_of(name)?;
         let listen = self.places.get(name).map(|place| place.listen.as_str()).unwrap_or_default();
         command.current_dir(&folder).args(["up", "--node", name, "--listen", listen, "--log", &self.log]);

@@ -1,4 +1,6 @@
-//! The processes of a cluster: started in groups of their own, so that Ctrl-C reaches only who ends them in order.
+//! Processes that belong to a command: started in groups of their own, so that Ctrl-C reaches only who ends them in order.
+//!
+//! Each has a folder, and what is in it outlives the command. Whoever drops a [`Crew`] kills what still runs.
 
 use crate::error::{Error, Result};
 use crate::output::{note, stderr_style};
@@ -16,8 +18,31 @@ use tokio::time::Instant;
 /// How many of the last lines of a log are shown when its process has ended.
 const LINES: usize = 12;
 
+/// What a node that is started here must not take over from whoever starts it.
+const OWN_VARIABLES: [&str; 7] = ["URL", "CONFIG", "DATA", "LISTEN", "LOG", "NODE", "ADVERTISE"];
+
+/// This same program, to be started once more.
+///
+/// # Errors
+/// When the system does not say where it is.
+pub(crate) fn own_program() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    for variable in OWN_VARIABLES {
+        command.env_remove(format!("TRADEWIND_{variable}"));
+    }
+    Ok(command)
+}
+
+/// A port of 127.0.0.1 that nobody listens on now.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
 /// The processes that run.
-pub(super) struct Crew {
+pub(crate) struct Crew {
     folder: PathBuf,
     running: BTreeMap<String, Pid>,
     sender: mpsc::UnboundedSender<Event>,
@@ -25,7 +50,7 @@ pub(super) struct Crew {
 }
 
 /// Something that a process did.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// It printed its first line.
     Said(String, String),
     /// It ended, and how.
@@ -37,7 +62,7 @@ impl Crew {
     ///
     /// # Errors
     /// [`Error::Refused`] when a process of an earlier run has the folder still.
-    pub(super) fn new(folder: &Path) -> Result<Self> {
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
         let (sender, events) = mpsc::unbounded_channel();
         let crew = Self { folder: folder.to_owned(), running: BTreeMap::new(), sender, events };
         for entry in fs::read_dir(folder)?.flatten() {
@@ -51,8 +76,8 @@ impl Crew {
         Ok(crew)
     }
 
-    /// The folder of the cluster.
-    pub(super) fn folder(&self) -> &Path {
+    /// The folder of all of them.
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -60,7 +85,7 @@ impl Crew {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub(super) fn folder_of(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn folder_of(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
         let failed = |source| Error::File { action: "create", path: path.display().to_string(), source };
         fs::create_dir_all(&path).map_err(failed)?;
@@ -81,7 +106,7 @@ impl Crew {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub(super) fn start_server(&mut self, name: &str, mut command: Command) -> Result<()> {
+    pub(crate) fn start_server(&mut self, name: &str, mut command: Command) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log(name))?;
         command.stdout(log.try_clone()?).stderr(log);
         self.start(name, command)
@@ -91,8 +116,18 @@ impl Crew {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub(super) fn start_node(&mut self, name: &str, mut command: Command) -> Result<()> {
+    pub(crate) fn start_node(&mut self, name: &str, mut command: Command) -> Result<()> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.start(name, command)
+    }
+
+    /// Starts a node whose lines go to `log` in its folder; the first one of its standard output is an event.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn start_quiet_node(&mut self, name: &str, mut command: Command) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.log(name))?;
+        command.stdout(Stdio::piped()).stderr(log);
         self.start(name, command)
     }
 
@@ -129,23 +164,23 @@ impl Crew {
         Ok(())
     }
 
-    /// The log of a server.
-    pub(super) fn log(&self, name: &str) -> PathBuf {
+    /// The log of a process whose lines are not printed.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.folder.join(name).join("log")
     }
 
     /// The processes that run.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.running.keys().cloned().collect()
     }
 
     /// The number of a process that runs.
-    pub(super) fn pid(&self, name: &str) -> Option<i32> {
+    pub(crate) fn pid(&self, name: &str) -> Option<i32> {
         self.running.get(name).map(|pid| pid.as_raw_nonzero().get())
     }
 
     /// The next thing that a process does. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         match self.events.recv().await {
             Some(event) => {
                 if let Event::Ended(name, _) = &event {
@@ -162,7 +197,7 @@ impl Crew {
     ///
     /// # Errors
     /// [`Error::Failed`] when it ends instead, [`Error::Timeout`]; both with the end of its log.
-    pub(super) async fn ready(
+    pub(crate) async fn ready(
         &mut self,
         name: &str,
         limit: Duration,
@@ -181,8 +216,8 @@ impl Crew {
         Ok(())
     }
 
-    /// What has happened, and the end of the log of the server.
-    pub(super) fn with_log(&self, name: &str, what: String) -> String {
+    /// What has happened, and the end of the log of the process.
+    pub(crate) fn with_log(&self, name: &str, what: String) -> String {
         let path = self.log(name);
         let text = fs::read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -192,7 +227,7 @@ impl Crew {
     }
 
     /// Ends processes in order, and at once those that take too long.
-    pub(super) async fn stop(&mut self, which: impl Fn(&str) -> bool, limit: Duration) {
+    pub(crate) async fn stop(&mut self, which: impl Fn(&str) -> bool, limit: Duration) {
         let end = Instant::now() + limit;
         let mut signal = Signal::TERM;
         self.send(&which, signal);
@@ -219,7 +254,7 @@ impl Crew {
     }
 
     /// Ends everything at once.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.send(&|_: &str| true, Signal::KILL);
     }
 
