@@ -1,7 +1,7 @@
 //! `bench cluster`: how long a partition takes no appends when its owner is killed, and when it is handed over.
 
 pub(crate) mod nodes;
-mod wire;
+pub(crate) mod wire;
 
 use crate::report::{median, quantile};
 use crate::scratch::Scratch;

@@ -2,7 +2,7 @@
 //!
 //! Servers and clients share the machine: a figure is what is left for a server beside its clients, and so is the bound.
 
-mod client;
+pub(crate) mod client;
 mod echo;
 mod node;
 mod script;

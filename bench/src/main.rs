@@ -9,6 +9,7 @@ mod log;
 mod placement;
 mod process;
 mod project;
+mod region;
 mod report;
 mod scale;
 mod scratch;
@@ -43,6 +44,8 @@ enum Command {
     Process(process::Args),
     /// Projections, queries over histories, reads by key, and statements that are asked again.
     Project(project::Args),
+    /// Links between regions: what they carry, how late, and what they cost.
+    Region(region::Args),
     /// What more nodes bring to work that waits, and what a shared log costs work that computes.
     Scale(scale::Args),
     /// The event store: appends, reads, memory.
@@ -59,6 +62,7 @@ fn main() -> anyhow::Result<()> {
         Command::State(args) => state::run(args),
         Command::Process(args) => process::run(args),
         Command::Project(args) => project::run(&args),
+        Command::Region(args) => region::run(&args),
         Command::Scale(args) => scale::run(&args),
         Command::Store(args) => store::run(args),
     }

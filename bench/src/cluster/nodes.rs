@@ -32,9 +32,26 @@ pub(crate) struct Leaving {
     _running: Running,
 }
 
-struct Running {
+/// A node that runs; killed when it is dropped.
+pub(crate) struct Running {
     process: Child,
-    wire: Wire,
+    /// Where it serves.
+    pub(crate) wire: Wire,
+}
+
+impl Running {
+    /// Starts a node in a folder with its configuration, and waits until it serves.
+    pub(crate) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["up", "--listen", "127.0.0.1:0", "-o", "json", "--log", "error", "--data", "data"]);
+        let mut process = command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut said = String::new();
+        let stdout = process.stdout.take().context("there is a pipe")?;
+        BufReader::new(stdout).read_line(&mut said)?;
+        let said: Value = serde_json::from_str(&said).context("the node does not start")?;
+        let url = said.get("url").and_then(Value::as_str).context("the node does not say where it serves")?;
+        Ok(Self { process, wire: Wire(url.trim_start_matches("http://").parse()?) })
+    }
 }
 
 impl Nodes {
@@ -84,16 +101,7 @@ impl Nodes {
     /// Starts a node, and waits until it serves.
     pub(crate) fn start_again(&mut self, number: usize) -> anyhow::Result<()> {
         let (folder, running) = self.nodes.get_mut(number).context("there is no such node")?;
-        let mut command = Command::new(&self.program);
-        command.args(["up", "--listen", "127.0.0.1:0", "-o", "json", "--log", "error", "--data", "data"]);
-        let mut process = command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let mut said = String::new();
-        let stdout = process.stdout.take().context("there is a pipe")?;
-        BufReader::new(stdout).read_line(&mut said)?;
-        let said: Value = serde_json::from_str(&said).context("the node does not start")?;
-        let url = said.get("url").and_then(Value::as_str).context("the node does not say where it serves")?;
-        let wire = Wire(url.trim_start_matches("http://").parse()?);
-        *running = Some(Running { process, wire });
+        *running = Some(Running::start(&self.program, folder)?);
         Ok(())
     }
 }

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// The media type of events that are lines.
+const LINES: &str = "application/x-ndjson";
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Where a node serves.
@@ -16,9 +19,14 @@ pub(crate) struct Wire(pub(crate) SocketAddr);
 impl Wire {
     /// Appends an event; gives its partition.
     pub(crate) async fn append(&self, subject: &str) -> anyhow::Result<u32> {
+        self.append_of(subject, "order.placed").await
+    }
+
+    /// The same with an event of this type.
+    pub(crate) async fn append_of(&self, subject: &str, ty: &str) -> anyhow::Result<u32> {
         let id = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
         let event = json!({
-            "specversion": "1.0", "id": id, "source": "/bench", "type": "order.placed", "subject": subject,
+            "specversion": "1.0", "id": id, "source": "/bench", "type": ty, "subject": subject,
             "data": { "total": 42 },
         });
         let kind = "application/cloudevents+json";
@@ -26,6 +34,11 @@ impl Wire {
         let position = answer.pointer("/events/0/position").and_then(Value::as_str);
         let partition = position.and_then(|position| position.split(':').next()?.parse().ok());
         partition.with_context(|| format!("there is no position in {answer}"))
+    }
+
+    /// Appends events that are lines, all in one request.
+    pub(crate) async fn lines(&self, lines: &str) -> anyhow::Result<()> {
+        self.ask("POST", "/v1/streams/orders/events", LINES, lines).await.map(drop)
     }
 
     pub(crate) async fn sql(&self, sql: &str) -> anyhow::Result<Value> {
@@ -43,8 +56,10 @@ impl Wire {
     async fn ask(&self, method: &str, path: &str, kind: &str, body: &str) -> anyhow::Result<Value> {
         let mut stream = TcpStream::connect(self.0).await?;
         stream.set_nodelay(true)?;
+        // Nobody wants to know where each of a thousand events is.
+        let prefer = if kind == LINES { "prefer: return=minimal\r\n" } else { "" };
         let request = format!(
-            "{method} {path} HTTP/1.0\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.0\r\nhost: {}\r\ncontent-type: {kind}\r\n{prefer}content-length: {}\r\n\r\n{body}",
             self.0,
             body.len()
         );
