@@ -51,7 +51,7 @@ pub(crate) async fn of(core: &Core, name: String, stream: Option<&str>) -> Resul
 /// The streams that are asked for, by name.
 fn wanted(core: &Core, name: Option<&str>) -> Result<Vec<Arc<StreamDef>>, Problem> {
     let streams = core.log.streams();
-    let is_everywhere = |stream: &&Arc<StreamDef>| stream.options.mode == StreamMode::ActiveActive;
+    let is_everywhere = |stream: &&Arc<StreamDef>| stream.options.mode != StreamMode::Local;
     let Some(name) = name else {
         let mut all: Vec<_> = streams.iter().filter(is_everywhere).cloned().collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));

@@ -157,7 +157,7 @@ fn ended(error: tw_region::service::Error) -> Problem {
 
 /// Whether other regions have the stream, too.
 fn is_shared(stream: &StreamDef) -> bool {
-    stream.options.mode == StreamMode::ActiveActive
+    stream.options.mode != StreamMode::Local
 }
 
 /// The token of an append that is durable: elsewhere, everything that this region had accepted has to be there up to the last event of these
