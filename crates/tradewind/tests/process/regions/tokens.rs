@@ -46,7 +46,7 @@ fn ask(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &s
     let token = lines
         .filter(|(name, _)| name.eq_ignore_ascii_case("tradewind-token"))
         .map(|(_, token)| token.to_owned());
-    Reply { status, token: token.last().unwrap_or_default(), body: body.to_owned() }
+    Reply { status, token: token.next_back().unwrap_or_default(), body: body.to_owned() }
 }
 
 fn with_token(token: &str) -> [(&str, &str); 1] {
