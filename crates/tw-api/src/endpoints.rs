@@ -86,6 +86,7 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::ActivateNode => cluster::drain(call, false).await,
         Route::ReadPeer => cluster::read(call, body).await,
         Route::ShowRegions => regions::view(call).await,
+        Route::ChooseRegion => regions::route(call).await,
         Route::RetryRegion => regions::retry(call).await,
         Route::ListHomes => homes::list(call).await,
         Route::MoveHomes => homes::give_away(call, body).await,

@@ -9,6 +9,7 @@ mod locks;
 mod parked;
 mod regions;
 mod routes;
+mod routing;
 mod settings;
 mod sql;
 
@@ -27,6 +28,7 @@ pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use regions::{Closed, RegionPartitionView, RegionPeerView, RegionView, Regions};
 pub use routes::{Alone, Held, Pass, Reply, Routes, Unanswered, Way};
+pub use routing::{ExcludedRegion, RankedRegion, RouteQuery, RouteView};
 pub use settings::{Setting, SettingChange, Settings};
 pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
 

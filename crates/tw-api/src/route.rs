@@ -75,6 +75,7 @@ routes! {
     ActivateNode = POST "/v1/cluster/nodes/{node}/activate";
     ReadPeer = POST "/v1/cluster/read";
     ShowRegions = GET "/v1/regions";
+    ChooseRegion = GET "/v1/route";
     RetryRegion = POST "/v1/regions/{region}/retry";
     ListHomes = GET "/v1/regions/homes";
     MoveHomes = POST "/v1/regions/homes/move";

@@ -5,6 +5,7 @@ mod reference;
 pub use reference::reference;
 
 use crate::cluster::ClusterOptions;
+use crate::routing::RoutingOptions;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub region: tw_region::service::Options,
     /// Where regions agree on who is the home of a stream.
     pub arbiter: crate::regions::ArbiterOptions,
+    /// Which region serves a user.
+    pub routing: RoutingOptions,
 }
 
 /// The node as a whole.
@@ -117,6 +120,7 @@ impl Config {
         in_table("locks", self.locks.check())?;
         self.check_region()?;
         in_table("arbiter", self.arbiter.check())?;
+        in_table("routing", self.routing.plan(self.region.id).map(drop))?;
         let (sql_ms, query_ms) = (u64::from(self.http.sql_timeout_ms), self.query.query_ms_max);
         if sql_ms > query_ms {
             let reason = format!(

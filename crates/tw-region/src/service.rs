@@ -9,6 +9,7 @@
 //! authority. What is decided is decided in [`crate::link`]. Nothing of a peer is stored: what was received of it is in the log.
 
 mod dial;
+mod heard;
 mod homes;
 mod listen;
 mod options;
@@ -21,6 +22,7 @@ mod sender;
 mod status;
 mod streams;
 
+pub use heard::Heard;
 pub use homes::{
     AT_RISK_STREAM, Agreed, Answer, Arbiter, Entered, Failover, FailoverStream, Given, HomeError, HomeState,
     Homes, Look, NoAnswer,

@@ -3,6 +3,7 @@
 mod ca;
 pub(crate) mod hashes;
 mod homes;
+mod route;
 
 use super::{number, objects, text};
 use crate::cli::Context;
@@ -22,7 +23,8 @@ Examples:
   tradewind region move orders --to 2                      give a stream to region 2, without a loss
   tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk
   tradewind region hashes orders                           what this region holds, in short
-  tradewind region compare http://eu:7070 http://us:7070   whether regions hold the same";
+  tradewind region compare http://eu:7070 http://us:7070   whether regions hold the same
+  tradewind region route --lat 52.5 --lon 13.4 --user ada  the regions for a user in Berlin";
 
 /// See the links with other regions, and make certificates for them
 #[derive(Debug, clap::Args)]
@@ -61,6 +63,8 @@ enum Command {
     Hashes(hashes::Options),
     /// Compare what regions hold, by hashes; exits with 6 when they differ
     Compare(hashes::CompareOptions),
+    /// Say which regions are for a user, the first choice first
+    Route(route::Options),
     /// Make certificates for regions, without a node
     Ca(ca::Options),
 }
@@ -90,6 +94,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::AtRisk => homes::at_risk(&client, context).await,
             Command::Hashes(options) => hashes::run(options, &client, context).await,
             Command::Compare(options) => hashes::compare(options, context).await,
+            Command::Route(options) => route::run(options, &client, context).await,
             Command::Ca(_) => Ok(()),
         }
     })

@@ -1,5 +1,6 @@
 //! Several regions: nodes of their own behind long lines that are cut, nodes that are killed, and the same everywhere in the end.
 
+mod route;
 mod tokens;
 
 use crate::support::{Node, run, said, tradewind};
@@ -40,6 +41,7 @@ impl World {
             assert!(output.status.success(), "{args:?}: {}", said(&output));
         };
         made(&["region", "ca", "init", "--ca", &ca]);
+        let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
         let mut lines = BTreeMap::new();
         for one in 0..3 {
             let home = folder.path().join(format!("region{one}"));
@@ -59,9 +61,9 @@ impl World {
                     .unwrap();
             }
             config += &more(one);
+            config += &route::config(&ports);
             std::fs::write(home.join("tradewind.toml"), config).unwrap();
         }
-        let ports = (0..3).map(|_| free_port()).collect();
         let mut world = Self { folder, ports, lines, nodes: vec![None, None, None], written: 0 };
         (0..3).for_each(|region| world.start(region));
         for region in 0..3 {

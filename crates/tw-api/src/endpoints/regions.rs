@@ -1,10 +1,18 @@
 //! The region of this node, and its links with others.
 
 use super::{Outcome, json};
-use crate::parts::Regions;
+use crate::parts::{Regions, RouteQuery};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
+use tw_plan::routing::Place;
+use tw_types::RegionId;
+
+/// How long the name of a user may be, in bytes.
+const USER_BYTES_MAX: usize = 255;
+/// How far a region may be behind with what a user has seen, if the request does not say, in milliseconds: a read with a token waits that
+/// long rather than going to a region that is far away.
+const LAG_MS: u32 = 1_000;
 
 /// Shows the links.
 pub(crate) async fn view(call: &Call) -> Outcome {
@@ -30,6 +38,46 @@ pub(crate) async fn hashes(call: &Call) -> Outcome {
     let query = Query::read(call.uri.query(), &["stream"])?;
     let stream = query.text("stream").map(str::to_owned);
     json(&part(call)?.hashes(stream).await?)
+}
+
+/// Says which regions are for a user.
+pub(crate) async fn route(call: &Call) -> Outcome {
+    let query = Query::read(call.uri.query(), &["lat", "lon", "token", "lag_ms_max", "user", "current"])?;
+    let text = |name| query.text(name).filter(|text| !text.is_empty());
+    let user = text("user").unwrap_or_default();
+    if user.len() > USER_BYTES_MAX {
+        let detail = format!("parameter `user` has {} bytes, over the limit of {USER_BYTES_MAX}", user.len());
+        return Err(Problem::parameter("user", detail));
+    }
+    let lag_ms_max = query.number("lag_ms_max", 0..=u32::MAX.into())?;
+    let current = query.number("current", 1..=u16::MAX.into())?;
+    let route = RouteQuery {
+        place: place(text("lat"), text("lon"))?,
+        token: text("token").map(str::parse).transpose()?,
+        lag_ms_max: lag_ms_max.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(LAG_MS),
+        user: user.to_owned(),
+        current: current.and_then(|number| u16::try_from(number).ok()).map(RegionId),
+    };
+    json(&part(call)?.route(route).await?)
+}
+
+fn place(lat: Option<&str>, lon: Option<&str>) -> Result<Option<Place>, Problem> {
+    let (lat, lon) = match (lat, lon) {
+        (None, None) => return Ok(None),
+        (Some(lat), Some(lon)) => (lat, lon),
+        _ => {
+            return Err(Problem::parameter(
+                "lat",
+                "a place is `lat` and `lon`, in degrees: say both, or neither",
+            ));
+        }
+    };
+    let degrees = |name: &'static str, text: &str| {
+        let detail = || format!("parameter `{name}` is `{text}`: it must be a number of degrees");
+        text.parse::<f64>().map_err(|_| Problem::parameter(name, detail()))
+    };
+    let place = Place::new(degrees("lat", lat)?, degrees("lon", lon)?);
+    place.map(Some).map_err(|error| Problem::parameter("lat", error.to_string()))
 }
 
 pub(super) fn part(call: &Call) -> Result<&dyn Regions, Problem> {

@@ -1,7 +1,8 @@
 //! The region that a node belongs to, and its links with others.
 
 use super::{
-    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes, Reply, Unanswered,
+    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes, Reply, RouteQuery,
+    RouteView, Unanswered,
 };
 use crate::Problem;
 use bytes::Bytes;
@@ -39,6 +40,12 @@ pub trait Regions: Send + Sync + 'static {
 
     /// Takes over streams of a region that is gone.
     fn failover(&self, from: u16, request: FailoverRequest) -> BoxFuture<'_, Result<FailoverView, Problem>>;
+
+    /// The regions for a user, the first choice first: never none.
+    ///
+    /// # Errors
+    /// `wrong_state` if it is not configured where the regions are.
+    fn route(&self, query: RouteQuery) -> BoxFuture<'_, Result<RouteView, Problem>>;
 
     /// The cut of the log here that a read of `streams` must see which comes with a token of another region (PRJ-2): waits until everything is
     /// here that the token demands, at most `timeout`.

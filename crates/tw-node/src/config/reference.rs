@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 25] = [
+const TABLES: [Table; 27] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -85,6 +85,18 @@ const TABLES: [Table; 25] = [
         about: "How far clocks of regions may differ.",
         source: include_str!("../../../tw-merge/src/skew.rs"),
         item: "Options",
+    },
+    Table {
+        name: "routing",
+        about: "Which region serves a user: docs/http-api.md, `/v1/route`.",
+        source: include_str!("../routing.rs"),
+        item: "RoutingOptions",
+    },
+    Table {
+        name: "routing.regions",
+        about: "A region that serves users, one table `[[routing.regions]]` for each.",
+        source: include_str!("../routing.rs"),
+        item: "RoutingRegion",
     },
     Table {
         name: "depot",
@@ -166,6 +178,9 @@ const TABLES: [Table; 25] = [
     },
 ];
 
+/// What an option of a table that is listed has in place of a default.
+const MUST: &str = "must be said";
+
 /// A documented field.
 #[derive(Debug, PartialEq, Eq)]
 struct Field {
@@ -197,6 +212,10 @@ pub fn reference() -> Result<String, super::InvalidConfig> {
             if let Some(default) = default_of(&defaults, table.name, &field.name) {
                 let live =
                     if is_live(&format!("{}.{}", table.name, field.name)) { "yes" } else { "at start" };
+                let default = match default.as_str() {
+                    MUST if field.text.contains("Default") => "may be left out".to_owned(),
+                    _ => default,
+                };
                 let text = field.text.replace('|', "\\|");
                 let _infallible = writeln!(page, "| `{}` | {default} | {live} | {text} |", field.name);
             }
@@ -211,7 +230,7 @@ fn default_of(defaults: &toml::Table, table: &str, option: &str) -> Option<Strin
     for name in table.split('.') {
         at = match at.get(name)? {
             // Each of a list says all of it.
-            toml::Value::Array(_) => return Some("must be said".to_owned()),
+            toml::Value::Array(_) => return Some(MUST.to_owned()),
             value => value.as_table()?,
         };
     }
@@ -267,7 +286,10 @@ mod tests {
                 }
             });
             if is_list {
-                let listed = |field: &Field| page.contains(&format!("| `{}` | must be said |", field.name));
+                let listed = |field: &Field| {
+                    let default = if field.text.contains("Default") { "may be left out" } else { MUST };
+                    page.contains(&format!("| `{}` | {default} |", field.name))
+                };
                 assert!(described.iter().all(listed), "[{}]", table.name);
                 continue;
             }

@@ -1,6 +1,7 @@
 //! The links with other regions behind the interface.
 
 use crate::core::Core;
+use crate::routing::{self, Known};
 use crate::{hashes, tokens};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
     Closed, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes,
-    RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, Unanswered,
+    RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, RouteQuery, RouteView, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{Links, PartitionState, PeerState, State};
@@ -45,6 +46,22 @@ impl Regions for NodeRegions {
                 streams: shared.map(|def| def.name.to_string()).collect(),
                 peers: state.peers.into_iter().map(peer).collect(),
             })
+        })
+    }
+
+    fn route(&self, query: RouteQuery) -> BoxFuture<'_, Result<RouteView, Problem>> {
+        Box::pin(async move {
+            let holds = self.0.options.holds();
+            let (options, here) = (&holds.routing, self.0.log.region());
+            let plan = options.plan(here).ok().flatten().ok_or_else(|| {
+                let detail = "it is not configured where regions serve users: name them in [[routing.regions]], the same in each region";
+                Problem::new(Code::WrongState, detail)
+            })?;
+            let links = self.links()?;
+            let ended = |error: tw_region::service::Error| Problem::new(Code::NotReady, error.to_string());
+            let (heard, seen) = (links.heard().await.map_err(ended)?, links.seen());
+            let known = Known { here, seen, heard, now_ms: self.0.env.clock.now_ms() };
+            Ok(routing::route(&plan, options, &known, &query))
         })
     }
 

@@ -43,7 +43,7 @@ fn ask(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &s
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let lines = head.lines().filter_map(|line| line.split_once(": "));
-    let token = lines
+    let mut token = lines
         .filter(|(name, _)| name.eq_ignore_ascii_case("tradewind-token"))
         .map(|(_, token)| token.to_owned());
     Reply { status, token: token.next_back().unwrap_or_default(), body: body.to_owned() }

@@ -4,7 +4,7 @@ use super::{Doc, JSON};
 use crate::Code;
 use crate::openapi::schemas::Message;
 use crate::parts::{
-    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, RegionHashes, RegionView,
+    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, RegionHashes, RegionView, RouteView,
 };
 use crate::route::Route;
 use serde_json::json;
@@ -50,6 +50,21 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .query("stream", "Only this stream and its projections.", "orders")
             .answer::<RegionHashes>(200, JSON, "The hashes.")
             .problems(&[Code::InvalidParameter, Code::NoStream, Code::Damaged]),
+        Route::ChooseRegion => doc
+            .about("regions", "Say which region serves a user")
+            .details(
+                "Regions are in the order in which to try them. What counts: whether this region has heard of a region lately, whether it has what the token \
+                 demands, how far it is from the place, and the user, who stays where there is no reason to go. The same question has the same answer in \
+                 every region that has heard the same.",
+            )
+            .query("lat", "The latitude of the user, in degrees, north positive; with `lon`.", 52.5)
+            .query("lon", "The longitude of the user, in degrees, east positive; with `lat`.", 13.4)
+            .query("token", "The token of what the user must see again.", "tw2;r1;1@1780000000000.3;7=0:121")
+            .query("lag_ms_max", "How far behind a region may be with that, in milliseconds. Default 1,000.", 1_000)
+            .query("user", "What the user is recognised by, such as an account: 255 bytes at most.", "ada")
+            .query("current", "The region that served the user last. Default: the one that gave the token.", 1)
+            .answer::<RouteView>(200, JSON, "The regions, the first choice first.")
+            .problems(&[Code::InvalidParameter]),
         _ => doc.about("regions", "Show this region and its links with others").answer::<RegionView>(
             200,
             JSON,
