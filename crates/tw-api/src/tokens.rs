@@ -15,22 +15,23 @@ fn own_cut(token: &ClientToken, region: RegionId) -> Option<Token> {
     (token.is_of(region) || token.is_empty()).then(|| token.cut().clone())
 }
 
-/// The cut of the log here that a read of `stream` must see. Waits at most `timeout` for what another region has accepted.
+/// The cut of the log here that a read must see of the streams that `read` says, if it has to be asked. Waits at most `timeout` for what another
+/// region has accepted.
 ///
 /// # Errors
 /// `other_region`, `region_behind`.
 pub(crate) async fn demanded(
     call: &Call,
     token: &ClientToken,
-    stream: &Arc<StreamDef>,
+    read: impl FnOnce() -> Result<Vec<Arc<StreamDef>>, Problem>,
     timeout: Duration,
 ) -> Result<Token, Problem> {
     let region = call.api.parts.log().region();
     if let Some(cut) = own_cut(token, region) {
         return Ok(cut);
     }
-    let streams = [stream.clone()];
-    call.ticket.outside(regions(call, token)?.cut_of(token, &streams, timeout)).await
+    let (regions, streams) = (regions(call, token)?, read()?);
+    call.ticket.outside(regions.cut_of(token, &streams, timeout)).await
 }
 
 fn regions<'a>(call: &'a Call, token: &ClientToken) -> Result<&'a dyn Regions, Problem> {

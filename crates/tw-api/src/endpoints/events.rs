@@ -118,7 +118,7 @@ pub(super) async fn see(
     token: &ClientToken,
     timeout: Duration,
 ) -> Result<(), Problem> {
-    let token = tokens::demanded(call, token, stream, timeout).await?;
+    let token = tokens::demanded(call, token, || Ok(vec![stream.clone()]), timeout).await?;
     let wait = async {
         for (at, end) in token.iter().filter(|(at, _)| at.stream == stream.id) {
             let signal = call.api.parts.log().end_signal(at)?;

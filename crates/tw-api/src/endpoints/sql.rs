@@ -8,6 +8,7 @@ use crate::parts::{Answer, Param, Rows, Statement};
 use crate::query::Query;
 use crate::rows::{Encoder, Format};
 use crate::service::Call;
+use crate::tokens;
 use crate::{Code, Problem};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -55,7 +56,14 @@ pub(crate) async fn execute(call: &Call, body: Incoming) -> Outcome {
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
     };
-    match call.api.parts.sql.execute(Statement { sql, params, token, timeout }).await? {
+    let (clock, parts) = (&call.api.parts.env.clock, &call.api.parts);
+    let came = clock.monotonic();
+    let token = match &token {
+        Some(token) => Some(tokens::demanded(call, token, || parts.sql.streams(&sql), timeout).await?),
+        None => None,
+    };
+    let timeout = timeout.saturating_sub(clock.monotonic().saturating_sub(came));
+    match parts.sql.execute(Statement { sql, params, token, timeout }).await? {
         Answer::Done { message } => json(&serde_json::json!({ "message": message })),
         Answer::Rows(rows) => respond(rows, format).await,
     }

@@ -5,14 +5,23 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use std::sync::Arc;
 use std::time::Duration;
-use tw_types::ClientToken;
+use tw_types::{ClientToken, StreamDef, Token};
 
 /// Whoever carries out statements: queries and definitions alike.
 pub trait Sql: Send + Sync + 'static {
     /// Carries out one statement. Dropping the future, or the rows that it answers with, stops a query; a definition that
     /// has begun is carried out.
     fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>>;
+
+    /// The streams that a statement reads; none of what is no query. By default none, for whoever has no streams.
+    ///
+    /// # Errors
+    /// When the text is no statement.
+    fn streams(&self, _sql: &str) -> Result<Vec<Arc<StreamDef>>, Problem> {
+        Ok(Vec::new())
+    }
 }
 
 /// A statement as it was sent.
@@ -23,7 +32,7 @@ pub struct Statement {
     /// The values of `$1`, `$2` and so on.
     pub params: Vec<Param>,
     /// The answer must see everything before this cut (PRJ-2).
-    pub token: Option<ClientToken>,
+    pub token: Option<Token>,
     /// How long it may take, waiting for the token included.
     pub timeout: Duration,
 }

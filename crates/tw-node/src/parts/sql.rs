@@ -11,16 +11,20 @@ use std::sync::Arc;
 use tw_api::Problem;
 use tw_api::parts::{Answer, Param, Rows, Sql, Statement};
 use tw_project::Request;
-use tw_types::{ClientToken, Timestamp};
+use tw_types::{ClientToken, StreamDef, Timestamp};
 
 /// Whoever carries out statements in a node.
 pub(crate) struct NodeSql(pub(crate) Arc<Core>);
 
 impl Sql for NodeSql {
+    fn streams(&self, sql: &str) -> Result<Vec<Arc<StreamDef>>, Problem> {
+        self.0.engine.streams(sql).map_err(of_project)
+    }
+
     fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>> {
         Box::pin(async move {
             let core = &self.0;
-            let request = self.request(&statement).await?;
+            let request = request(&statement, core.env.clock.now_ms());
             if is_query(&statement.sql) {
                 let answer = core.engine.run(&statement.sql, request).await.map_err(of_project)?;
                 return Ok(self.answer(answer).await);
@@ -48,31 +52,17 @@ impl Sql for NodeSql {
     }
 }
 
-impl NodeSql {
-    /// A statement as a request, whose token is a cut of the log here.
-    async fn request(&self, statement: &Statement) -> Result<Request, Problem> {
-        let core = &self.0;
-        let (clock, mut timeout) = (&core.env.clock, statement.timeout);
-        let token = match &statement.token {
-            None => None,
-            Some(token) if token.is_of(core.log.region()) => Some(token.cut().clone()),
-            Some(token) => {
-                let started = clock.monotonic();
-                let streams = core.engine.streams(&statement.sql).map_err(of_project)?;
-                let cut = tokens::cut_of(core, token, &streams, timeout).await?;
-                timeout = timeout.saturating_sub(clock.monotonic().saturating_sub(started));
-                Some(cut)
-            }
-        };
-        Ok(Request {
-            params: statement.params.iter().map(param).collect(),
-            token,
-            timeout_ms: Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
-            rows_max: None,
-            now: Timestamp::from_millis(i64::try_from(clock.now_ms()).unwrap_or(i64::MAX)),
-        })
+fn request(statement: &Statement, now_ms: u64) -> Request {
+    Request {
+        params: statement.params.iter().map(param).collect(),
+        token: statement.token.clone(),
+        timeout_ms: Some(u64::try_from(statement.timeout.as_millis()).unwrap_or(u64::MAX)),
+        rows_max: None,
+        now: Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX)),
     }
+}
 
+impl NodeSql {
     /// The rows of a query, with the token of what they reflect.
     async fn answer(&self, answer: tw_project::Answer) -> Answer {
         let reflects = Some(answer.reflects.clone()).filter(|cut| !cut.is_empty());

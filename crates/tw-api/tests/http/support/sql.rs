@@ -31,7 +31,7 @@ impl Queries {
     }
 
     async fn run(&self, statement: Statement) -> Result<Answer, Problem> {
-        for (at, end) in statement.token.iter().flat_map(|token| token.cut().iter()) {
+        for (at, end) in statement.token.iter().flat_map(tw_types::Token::iter) {
             if let Some(before) = end.0.checked_sub(1) {
                 self.log.end_signal(at)?.over(before).await;
             }
