@@ -58,7 +58,7 @@ pub(crate) fn place(call: &Call, token: ClientToken) -> Result<ClientToken, Prob
 pub(crate) fn begun(call: &Call, stream: &StreamDef, came_with: Option<&ClientToken>) -> ClientToken {
     let region = call.api.parts.log().region();
     let mut seen = ClientToken::new(region, Token::new());
-    if region != RegionId(0) && stream.options.mode == StreamMode::ActiveActive {
+    if region != RegionId(0) && stream.options.mode != StreamMode::Local {
         seen.demand(region, Hlc::ZERO);
         came_with.iter().flat_map(|token| token.demands()).for_each(|(of, until)| seen.demand(of, until));
     }
