@@ -167,7 +167,7 @@ async fn receive<R: AsyncRead + Unpin>(
 ) -> Result<std::convert::Infallible, Error> {
     loop {
         let frame = reader.next().await?;
-        shared.board.lock().received(peer, reader.bytes);
+        shared.board.lock().received(peer, reader.bytes, shared.now_ms());
         let event = match frame {
             Frame::Block(frame) => {
                 let block = Block::read(&frame.bytes)?;

@@ -124,6 +124,7 @@ struct Entry {
     received: Counter,
     sent: Counter,
     has: Option<Hlc>,
+    heard_at_ms: Option<u64>,
 }
 
 /// Bytes of all connections: each counts its own.
@@ -170,8 +171,10 @@ impl Board {
         self.of(peer).error = Some(reason);
     }
 
-    pub(crate) fn received(&mut self, peer: RegionId, bytes: u64) {
-        self.of(peer).received.set(bytes);
+    pub(crate) fn received(&mut self, peer: RegionId, bytes: u64, now_ms: u64) {
+        let entry = self.of(peer);
+        entry.received.set(bytes);
+        entry.heard_at_ms = Some(now_ms);
     }
 
     pub(crate) fn sent(&mut self, peer: RegionId, bytes: u64) {
@@ -191,13 +194,13 @@ impl Board {
 pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
     let credentials = shared.credentials.current();
     let log = shared.events.log();
-    let waits = waits(&inbound);
+    let (waits, now_ms) = (waits(&inbound), shared.now_ms());
     let board = shared.board.lock();
     let mut peers: BTreeMap<RegionId, PeerState> =
-        board.peers.iter().map(|(region, entry)| (*region, entry.state(*region))).collect();
+        board.peers.iter().map(|(region, entry)| (*region, entry.state(*region, now_ms))).collect();
     let streams = log.streams();
     for peer in inbound.peers {
-        let state = peers.entry(peer.region).or_insert_with(|| Entry::default().state(peer.region));
+        let state = peers.entry(peer.region).or_insert_with(|| Entry::default().state(peer.region, now_ms));
         let partition = |one: &inbound::PartitionStatus| PartitionState {
             stream: streams
                 .by_id(one.at.stream)
@@ -215,7 +218,6 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         state.lag_ms = state.partitions.iter().map(|one| one.lag_ms).max().unwrap_or(0);
         state.held_bytes = peer.held_bytes;
         state.ahead_ms = peer.ahead_ms;
-        state.silent_ms = peer.silent_ms;
         state.quarantined_until_ms = peer.quarantine.map(|quarantine| quarantine.retry_at_ms);
         state.link = if !peer.is_connected {
             LinkState::Down
@@ -240,7 +242,7 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
 }
 
 impl Entry {
-    fn state(&self, region: RegionId) -> PeerState {
+    fn state(&self, region: RegionId, now_ms: u64) -> PeerState {
         PeerState {
             region,
             name: self.name.clone(),
@@ -254,7 +256,7 @@ impl Entry {
             received_bytes: self.received.sum(),
             sent_bytes: self.sent.sum(),
             ahead_ms: None,
-            silent_ms: None,
+            silent_ms: self.heard_at_ms.map(|at_ms| now_ms.saturating_sub(at_ms)),
             quarantined_until_ms: None,
             has_of_this: self.has.map(Hlc::millis),
             partitions: Vec::new(),

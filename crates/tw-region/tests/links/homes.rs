@@ -203,6 +203,7 @@ async fn what_an_isolated_home_accepts_is_listed_exactly_and_merged() {
     }
     let plan = two.links.failover(RegionId(1), &[], false, true).await.unwrap();
     assert!(!plan.is_done && plan.streams.len() == 1 && plan.streams[0].term == 1, "{plan:?}");
+    assert!(plan.silent_ms.is_some(), "it was heard: {plan:?}");
     assert!(!count(&two.events, two.links.homes(), "a").await, "that was a plan");
     let refused = two.links.failover(RegionId(1), &[], false, false).await;
     assert!(matches!(refused, Err(HomeError::Unconfirmed { .. })), "{refused:?}");

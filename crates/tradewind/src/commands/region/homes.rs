@@ -147,7 +147,7 @@ pub(super) async fn failover(client: &Client, context: &Context, options: &Failo
         ("stream", "stream", Align::Left),
         ("term", "term", Align::Right),
         ("known at risk", "known_at_risk", Align::Right),
-        ("last event older than", "lag_ms", Align::Right),
+        ("behind for", "lag_ms", Align::Right),
     ];
     let mut listing = Listing::new(&columns, "it is the home of no stream");
     for stream in objects(&answer, "streams") {

@@ -75,7 +75,7 @@ pub enum HomeError {
     },
     /// A region is taken for lost that is there.
     #[error(
-        "region {from} is connected, so nothing need be lost: have it give its streams away, with `tradewind region move` or `tradewind region drain` on its side"
+        "region {from} is connected, so nothing need be lost: have it give its streams away, with `tradewind region move` on its side"
     )]
     IsThere {
         /// The region.
