@@ -23,7 +23,7 @@ struct Rules {
     cut_one_in: u64,
     /// A region removes an old event of its own from its log.
     remove_one_in: u64,
-    /// A block is lost on its way although its connection stands.
+    /// A block is left out although its connection stands.
     lose_one_in: u64,
     has_gate: bool,
     checks_gaps: bool,

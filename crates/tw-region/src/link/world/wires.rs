@@ -4,11 +4,14 @@ use super::Random;
 use crate::link::wire::{Decoder, Frame};
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use tw_merge::Seen;
 
 #[derive(Debug, Default)]
 struct Way {
     pieces: VecDeque<(u64, Vec<u8>)>,
     decoder: Decoder,
+    /// What the blocks that were left out last said of others.
+    unsaid: Option<Seen>,
 }
 
 /// From the receiver up to the sender, and down again.
@@ -67,11 +70,22 @@ impl Way {
         while let Some((_, piece)) = self.pieces.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
             let mut piece = &piece[..];
             while let Some(frame) = self.decoder.next(&mut piece).unwrap() {
-                if !(matches!(frame, Frame::Block(_)) && random.one_in(lose_one_in)) {
-                    frames.push(frame);
-                }
+                frames.extend(self.leave_out(frame, random, lose_one_in));
             }
         }
         frames
+    }
+
+    /// A block is left out now and then, as by a sender that skips it. What it said of others is said with the next one then, because what a
+    /// connection carries is never lost while it stands.
+    fn leave_out(&mut self, frame: Frame, random: &mut Random, one_in: u64) -> Option<Frame> {
+        let Frame::Block(mut block) = frame else { return Some(frame) };
+        if random.one_in(one_in) {
+            self.unsaid = block.seen.or_else(|| self.unsaid.take());
+            return None;
+        }
+        let unsaid = self.unsaid.take();
+        block.seen = block.seen.or(unsaid);
+        Some(Frame::Block(block))
     }
 }
