@@ -27,7 +27,7 @@ use pace::Pace;
 use shop::{FACTS_PER_TICK, Fact, Shop};
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
-use tw_types::Token;
+use tw_types::ClientToken;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -187,7 +187,7 @@ impl Writer {
     }
 
     /// Has all of it happen; durable when this returns. The token is that of the events, if this knows it.
-    async fn write(&mut self, facts: &[Fact], next_tick: u64) -> Result<Option<Token>> {
+    async fn write(&mut self, facts: &[Fact], next_tick: u64) -> Result<Option<ClientToken>> {
         match self {
             Self::Events(writer) => writer.write(facts, next_tick).await.map(Some),
             Self::Postgres(writer) => writer.write(facts).await.map(|()| None),

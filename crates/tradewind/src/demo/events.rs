@@ -9,7 +9,7 @@ use crate::client::{Client, Request, TOKEN};
 use crate::error::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use tw_types::Token;
+use tw_types::ClientToken;
 
 /// What the streams and views of the shop are.
 const DEFINITIONS: [&str; 7] = [
@@ -52,7 +52,7 @@ impl Writer {
         clock::next_tick(client, CLOCK).await
     }
 
-    pub(super) async fn write(&self, facts: &[Fact], next_tick: u64) -> Result<Token> {
+    pub(super) async fn write(&self, facts: &[Fact], next_tick: u64) -> Result<ClientToken> {
         let mut bodies: [String; 3] = Default::default();
         for fact in facts {
             let [customers, orders, clicks] = &mut bodies;
@@ -72,7 +72,7 @@ impl Writer {
             append(second, to_orders, orders),
             append(third, to_clicks, clicks),
         );
-        let mut token = Token::new();
+        let mut token = ClientToken::default();
         for part in [customers?, orders?, clicks?].iter().flatten() {
             token.merge(part);
         }
@@ -85,7 +85,7 @@ impl Writer {
 ///
 /// # Errors
 /// Those of the client.
-pub(super) async fn append(client: &Client, stream: &str, lines: String) -> Result<Option<Token>> {
+pub(super) async fn append(client: &Client, stream: &str, lines: String) -> Result<Option<ClientToken>> {
     if lines.is_empty() {
         return Ok(None);
     }

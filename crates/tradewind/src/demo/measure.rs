@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tw_types::Token;
+use tw_types::ClientToken;
 
 /// How many of the latest durations count.
 const KEPT: usize = 1_000;
@@ -29,7 +29,7 @@ pub(super) struct Measured {
     pub(super) per_second: VecDeque<u64>,
     second: (u64, u64),
     /// The cut after the latest write.
-    pub(super) token: Option<Token>,
+    pub(super) token: Option<ClientToken>,
     /// So many orders there are since this moment, which no view has shown yet.
     pub(super) awaited: Option<(u64, Instant)>,
     /// What the views say.
@@ -52,7 +52,7 @@ impl Measured {
     }
 
     /// Something was written.
-    pub(super) fn wrote(&mut self, events: u64, took: Duration, token: Option<Token>) {
+    pub(super) fn wrote(&mut self, events: u64, took: Duration, token: Option<ClientToken>) {
         self.roll();
         self.events += events;
         self.second.1 += events;
