@@ -8,9 +8,9 @@ use std::time::Duration;
 use tw_plan::overload::Priority;
 
 /// The statuses that are counted by themselves; the others are counted as 0.
-const STATUSES: [u16; 24] = [
-    200, 201, 204, 304, 400, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 422, 423, 429, 431, 500, 503,
-    504, 507, 0,
+const STATUSES: [u16; 25] = [
+    200, 201, 204, 304, 400, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 421, 422, 423, 429, 431, 500,
+    503, 504, 507, 0,
 ];
 
 /// Handles of all metrics, so that measuring costs no lookup.

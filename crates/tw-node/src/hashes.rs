@@ -53,7 +53,9 @@ fn wanted(core: &Core, name: Option<&str>) -> Result<Vec<Arc<StreamDef>>, Proble
     let streams = core.log.streams();
     let is_everywhere = |stream: &&Arc<StreamDef>| stream.options.mode != StreamMode::Local;
     let Some(name) = name else {
-        let mut all: Vec<_> = streams.iter().filter(is_everywhere).cloned().collect();
+        // What regions tell each other about themselves is left to who asks for it by name.
+        let is_wanted = |stream: &&Arc<StreamDef>| is_everywhere(stream) && !stream.name.is_system();
+        let mut all: Vec<_> = streams.iter().filter(is_wanted).cloned().collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         return Ok(all);
     };
