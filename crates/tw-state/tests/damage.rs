@@ -193,7 +193,7 @@ fn damaged_journals_are_errors_or_an_earlier_state() {
     // More than one journal: the older ones stay because the small keyspace is not flushed yet. When the engine's own
     // threads flush is their business, so this takes a few attempts now and then.
     let original =
-        (0..20).map(|_| original(1_600, 64 << 10)).find(|original| journals(original) > 1).unwrap();
+        (0..60).map(|_| original(1_600, 64 << 10)).find(|original| journals(original) > 1).unwrap();
     check(&original, 48, journal);
 }
 
