@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tw_testing::Random;
 
 /// How many events a request has at most.
 const BATCH: u64 = 1_000;
@@ -44,12 +45,13 @@ impl Backlog {
 
 /// Adds an event as a line; returns how many bytes of it are content.
 fn event(lines: &mut String, number: u64) -> u64 {
-    let drawn = mix(number);
+    let mut random = Random::new(number);
+    let drawn = random.next();
     // Orders go through about three states; a few customers buy most.
     let order = number / 3;
     let state = STATES.get((number % 3 + drawn % 2) as usize).copied().unwrap_or_default();
     let customer = (400f64.powf((drawn >> 11) as f64 / (1u64 << 53) as f64)) as u64;
-    let cents = 500 + mix(drawn) % 49_500;
+    let cents = 500 + random.next() % 49_500;
     let data = format!(
         r#"{{"customer_id":{customer},"id":{order},"state":"{state}","total":"{}.{:02}"}}"#,
         cents / 100,
@@ -64,14 +66,6 @@ fn event(lines: &mut String, number: u64) -> u64 {
         r#"{{"data":{data},"id":"{id}","source":"{source}","specversion":"1.0","subject":"{subject}","type":"{ty}"}}"#
     );
     (data.len() + id.len() + subject.len() + ty.len() + source.len()) as u64
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Sends everything, over so many connections at a time.

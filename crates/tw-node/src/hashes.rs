@@ -62,8 +62,8 @@ fn wanted(core: &Core, name: Option<&str>) -> Result<Vec<Arc<StreamDef>>, Proble
     let stream = streams.get(name)?;
     if !is_everywhere(&stream) {
         let detail = format!(
-            "stream `{name}` is written in one region only, so there is nothing to compare it with: name one whose `mode` is \
-             `active-active`"
+            "stream `{name}` is in one region only, so there is nothing to compare it with: name one whose `mode` is `active-active` or \
+             `home-region`"
         );
         return Err(Problem::new(Code::WrongState, detail));
     }

@@ -113,6 +113,14 @@ struct Body {
 }
 
 impl Saying {
+    /// The stream that it is about.
+    pub fn stream(&self) -> &str {
+        match self {
+            Self::Claim(claim) => &claim.stream,
+            Self::Opened { stream, .. } => stream,
+        }
+    }
+
     /// The event that says it. `me` is who says it; `id` is unique among the events of `$homes`.
     pub fn event(&self, me: RegionId, id: String) -> Event {
         let (ty, body) = match self {

@@ -103,15 +103,6 @@ pub enum Error {
     Ended,
 }
 
-impl From<homes::Error> for Error {
-    fn from(error: homes::Error) -> Self {
-        match error {
-            homes::Error::Log(error) => Self::Log(error),
-            homes::Error::Store(error) => Self::Store(error),
-        }
-    }
-}
-
 /// What all parts of the links share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -167,7 +158,7 @@ impl Links {
         let address = listener.local_addr().map_err(refused)?;
         let history = Arc::new(History::open(events.log().clone()).await?);
         let board = Mutex::new(Board::new(&options));
-        let homes = Arc::new(Homes::start(events.clone(), env.clone(), arbiter).await.map_err(Error::from)?);
+        let homes = Arc::new(Homes::start(events.clone(), env.clone(), arbiter).await?);
         let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));
         let shared = Arc::new(Shared {
             options,

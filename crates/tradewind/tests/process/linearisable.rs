@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use tw_testing::{cases, eventually};
+use tw_testing::{Random, cases, eventually};
 
 /// How many clients append, and how many change numbers.
 const APPENDERS: u64 = 4;
@@ -75,7 +75,7 @@ impl Clients {
     fn url(&self, random: &mut Random) -> String {
         let urls = self.urls.lock().unwrap();
         let mut silent = self.silent.lock().unwrap();
-        let (from, count) = (random.below(urls.len()), urls.len());
+        let (from, count) = (random.below(urls.len() as u64) as usize, urls.len());
         let mut pass_over = |url: &&String| match silent.get_mut(*url) {
             Some(left @ 1..) => {
                 *left -= 1;
@@ -122,17 +122,6 @@ impl Clients {
             (1..=count).for_each(|number| drop(scope.spawn(move || work(number))));
             something();
         });
-    }
-}
-
-/// Numbers that look random (SplitMix64): what clients choose is the same in every run, when they do it is not.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        ((mixed ^ (mixed >> 31)) % end as u64) as usize
     }
 }
 

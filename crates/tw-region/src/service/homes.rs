@@ -15,6 +15,7 @@ pub use change::{Failover, FailoverStream, Given};
 pub use error::HomeError;
 pub use risk::AT_RISK_STREAM;
 
+use super::Error;
 use crate::home::{Course, HOMES_STREAM, Marks, Saying};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -22,22 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use tw_env::Env;
-use tw_log::store::EventStore;
+use tw_log::store::{EventStore, Filter};
 use tw_types::{Offset, PartitionId, RegionId, StreamDef, StreamMode, StreamPartition};
 
 /// How much is read at a time.
+const READ_EVENTS: usize = 1_000;
 const READ_BYTES: usize = 1 << 20;
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// Why the homes cannot be followed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Log(#[from] tw_log::Error),
-    #[error(transparent)]
-    Store(#[from] tw_log::store::Error),
-}
 
 /// The right to write a stream, until it is dropped.
 #[derive(Debug)]
@@ -115,6 +108,10 @@ impl Known {
         self.course.claim().map_or_else(|| def.options.home.unwrap_or_default(), |claim| claim.home)
     }
 
+    fn term(&self) -> u64 {
+        self.course.claim().map_or(0, |claim| claim.term)
+    }
+
     fn is_open(&self, me: RegionId) -> bool {
         let is_opened = self.course.claim().is_none() || self.course.is_opened(me);
         is_opened && self.told == self.course.len() && !self.is_leaving
@@ -162,8 +159,7 @@ impl Homes {
             return Err(HomeError::Starting { stream: def.name.to_string() });
         }
         let known = state.streams.entry(def.name.to_string()).or_default();
-        let home = known.home(def);
-        let term = known.course.claim().map_or(0, |claim| claim.term);
+        let (home, term) = (known.home(def), known.term());
         let stream = def.name.to_string();
         if home != self.me {
             return Err(HomeError::Elsewhere { stream, home, term });
@@ -189,21 +185,27 @@ impl Homes {
                 HomeState {
                     stream: def.name.to_string(),
                     home,
-                    term: claim.map_or(0, |claim| claim.term),
+                    term: known.term(),
                     from: claim.map(|claim| claim.from),
                     is_planned: claim.is_none_or(|claim| claim.is_planned),
                     is_open: home == self.me
                         && is_caught_up
                         && known.is_open(self.me)
-                        && self.arbiter.as_ref().is_none_or(|arbiter| {
-                            arbiter.may_write(
-                                def.name.as_str(),
-                                known.course.claim().map_or(0, |claim| claim.term),
-                            )
-                        }),
+                        && self.may_write(def.name.as_str(), known.term()),
                 }
             })
             .collect()
+    }
+
+    /// Whether it is agreed, where that is done, that this region writes the stream in this term.
+    fn may_write(&self, stream: &str, term: u64) -> bool {
+        self.arbiter.as_ref().is_none_or(|arbiter| arbiter.may_write(stream, term))
+    }
+
+    /// Waits until nobody writes a stream any more into which nobody is let from now on.
+    async fn shut(&self, stream: &str) {
+        let gate = self.state.lock().streams.entry(stream.to_owned()).or_default().gate.clone();
+        drop(gate.write().await);
     }
 
     /// Does what was said since.
@@ -237,27 +239,18 @@ impl Homes {
             if next >= log.bounds(at)?.end {
                 return Ok(());
             }
-            for block in log.read(at, next, READ_BYTES).await? {
-                let records = block.records().map_err(tw_log::Error::from)?;
-                let mut state = self.state.lock();
-                for record in records.iter().map_err(tw_log::Error::from)? {
-                    let record = record.map_err(tw_log::Error::from)?;
-                    let author = record.origin.region;
-                    if record.offset < state.next {
-                        continue;
-                    }
-                    let Some(saying) = Saying::read(&record.event, author) else {
-                        tracing::warn!(offset = %record.offset, "an event of `$homes` is not understood: passed over");
-                        continue;
-                    };
-                    let stream = match &saying {
-                        Saying::Claim(claim) => claim.stream.clone(),
-                        Saying::Opened { stream, .. } => stream.clone(),
-                    };
-                    state.streams.entry(stream).or_default().course.learn(author, record.hlc, saying);
-                }
-                state.next = state.next.max(block.header().end_offset());
+            let page = self.events.read(at, next, &Filter::default(), READ_EVENTS, READ_BYTES).await?;
+            let mut state = self.state.lock();
+            for stored in &page.events {
+                let author = stored.origin.region;
+                let Some(saying) = Saying::read(&stored.event.as_ref(), author) else {
+                    tracing::warn!(position = %stored.position, "an event of `$homes` is not understood: passed over");
+                    continue;
+                };
+                let stream = saying.stream().to_owned();
+                state.streams.entry(stream).or_default().course.learn(author, stored.hlc, saying);
             }
+            state.next = page.next;
         }
     }
 
@@ -267,9 +260,9 @@ impl Homes {
             let state = self.state.lock();
             let mine = state.streams.iter().filter_map(|(name, known)| {
                 let claim = known.course.claim().filter(|claim| claim.home == self.me)?;
-                let is_mine = self.arbiter.as_ref().is_none_or(|arbiter| arbiter.may_write(name, claim.term));
                 let is_closed = !known.course.is_opened(self.me);
-                (is_closed && is_mine).then(|| (name.clone(), claim.term, claim.has.clone()))
+                (is_closed && self.may_write(name, claim.term))
+                    .then(|| (name.clone(), claim.term, claim.has.clone()))
             });
             mine.collect()
         };

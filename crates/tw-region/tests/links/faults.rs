@@ -6,12 +6,10 @@ use tw_region::service::LinkState;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reg_4_a_region_that_is_away_stops_nobody_and_catches_up() {
     let world = World::new();
-    let (one, two) = (tw_testing::free_port(), tw_testing::free_port());
-    let options = |id: u16, here: u16, other: u16, there: u16| {
-        world.options(id, &format!("127.0.0.1:{here}"), &[(other, format!("127.0.0.1:{there}"))])
-    };
-    let first = world.start(options(1, one, 2, two)).await;
-    let mut second = Some(world.start(options(2, two, 1, one)).await);
+    let ports = [tw_testing::free_port(), tw_testing::free_port()];
+    let options = |id: u16| world.options_of_two(id, ports);
+    let first = world.start(options(1)).await;
+    let mut second = Some(world.start(options(2)).await);
     for region in [&first, second.as_ref().unwrap()] {
         region.create(active_active("orders", 2)).await;
     }
@@ -28,7 +26,7 @@ async fn reg_4_a_region_that_is_away_stops_nobody_and_catches_up() {
             first.append("orders", "a", &format!("1-{round}-{n}")).await;
         }
         first.state_until("down", |state| state.peers[0].link == LinkState::Down).await;
-        let back = world.start(options(2, two, 1, one)).await;
+        let back = world.start(options(2)).await;
         back.has("orders", 52 * (round + 1)).await;
         first.has("orders", 52 * (round + 1)).await;
         second = Some(back);
@@ -59,12 +57,10 @@ async fn who_is_no_region_of_this_authority_or_not_the_one_that_was_meant_gets_n
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_copy_of_a_region_is_noticed() {
     let world = World::new();
-    let (one, two) = (tw_testing::free_port(), tw_testing::free_port());
-    let options = |id: u16, here: u16, other: u16, there: u16| {
-        world.options(id, &format!("127.0.0.1:{here}"), &[(other, format!("127.0.0.1:{there}"))])
-    };
-    let first = world.start(options(1, one, 2, two)).await;
-    let second = world.start(options(2, two, 1, one)).await;
+    let ports = [tw_testing::free_port(), tw_testing::free_port()];
+    let options = |id: u16| world.options_of_two(id, ports);
+    let first = world.start(options(1)).await;
+    let second = world.start(options(2)).await;
     for region in [&first, &second] {
         region.create(active_active("orders", 1)).await;
     }
@@ -73,13 +69,13 @@ async fn an_older_copy_of_a_region_is_noticed() {
     first.stop().await;
     let (data, backup) = (world.data(1), world.folder.path().join("backup"));
     copy(&data, &backup);
-    let first = world.start(options(1, one, 2, two)).await;
+    let first = world.start(options(1)).await;
     first.append("orders", "a", "2").await;
     second.has("orders", 2).await;
     first.stop().await;
     std::fs::remove_dir_all(&data).unwrap();
     copy(&backup, &data);
-    let first = world.start(options(1, one, 2, two)).await;
+    let first = world.start(options(1)).await;
     first.append("orders", "a", "another second").await;
     first.append("orders", "a", "third").await;
     let state = second

@@ -256,12 +256,10 @@ async fn what_an_isolated_home_accepts_is_listed_exactly_and_merged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn homes_outlive_a_restart() {
     let world = World::new();
-    let (one, two) = (tw_testing::free_port(), tw_testing::free_port());
-    let options = |id: u16, here: u16, other: u16, there: u16| {
-        world.options(id, &format!("127.0.0.1:{here}"), &[(other, format!("127.0.0.1:{there}"))])
-    };
-    let first = world.start(options(1, one, 2, two)).await;
-    let second = world.start(options(2, two, 1, one)).await;
+    let ports = [tw_testing::free_port(), tw_testing::free_port()];
+    let options = |id: u16| world.options_of_two(id, ports);
+    let first = world.start(options(1)).await;
+    let second = world.start(options(2)).await;
     for region in [&first, &second] {
         region.create(with_home("counters", 1, 1)).await;
     }
@@ -274,11 +272,11 @@ async fn homes_outlive_a_restart() {
     second.links.failover(RegionId(1), &["counters".into()], true, false).await.unwrap();
     assert!(count(&second.events, second.links.homes(), "a").await);
     drop(first);
-    let mut first = world.start(options(1, one, 2, two)).await;
+    let mut first = world.start(options(1)).await;
     second.has(AT_RISK_STREAM, 2).await;
     for round in 0..3 {
         first.stop().await;
-        first = world.start(options(1, one, 2, two)).await;
+        first = world.start(options(1)).await;
         let homes = first.links.homes();
         assert_eq!((homes.list()[0].home, first.count(AT_RISK_STREAM)), (RegionId(2), 2), "round {round}");
     }

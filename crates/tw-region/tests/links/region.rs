@@ -68,6 +68,12 @@ impl World {
         }
     }
 
+    /// The same, of one of two regions that listen at these ports.
+    pub(crate) fn options_of_two(&self, id: u16, ports: [u16; 2]) -> Options {
+        let [here, there] = if id == 1 { ports } else { [ports[1], ports[0]] };
+        self.options(id, &format!("127.0.0.1:{here}"), &[(3 - id, format!("127.0.0.1:{there}"))])
+    }
+
     /// Starts a region on its folder.
     pub(crate) async fn start(&self, options: Options) -> Region {
         self.start_with(options, None).await

@@ -111,12 +111,12 @@ impl<'c> Appends<'c> {
             subjects.push(kept.clone());
             open.push(kept);
         }
-        open.swap_remove(random.below(open.len()))
+        open.swap_remove(random.below(open.len() as u64) as usize)
     }
 
     /// One client, until the run is over.
     pub(super) fn work(&self, number: u64) {
-        let mut random = Random(number);
+        let mut random = Random::new(number);
         let mut known: HashMap<String, u64> = HashMap::new();
         let mut id = number << 32;
         while self.clients.goes_on() {
@@ -192,7 +192,7 @@ impl<'c> Appends<'c> {
         let subjects = self.subjects.lock().unwrap();
         let mut figures = Figures { subjects: subjects.len(), ..Figures::default() };
         for kept in subjects.iter() {
-            let look = || self.read(kept, &mut Random(0));
+            let look = || self.read(kept, &mut Random::new(0));
             eventually(look, || format!("`{}` cannot be read", kept.name));
             let (answered, unanswered) = kept.history.count();
             figures.answered += answered;

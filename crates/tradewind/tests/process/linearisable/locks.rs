@@ -127,12 +127,12 @@ impl<'c> Updates<'c> {
             numbers.push(kept.clone());
             open.push(kept);
         }
-        open.swap_remove(random.below(open.len()))
+        open.swap_remove(random.below(open.len() as u64) as usize)
     }
 
     /// One client, until the run is over.
     pub(super) fn work(&self, number: u64) {
-        let mut random = Random(number);
+        let mut random = Random::new(number);
         while self.clients.goes_on() {
             let kept = self.choose(&mut random);
             let begun = kept.history.begin(Change { to: 0, token: None });

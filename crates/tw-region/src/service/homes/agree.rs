@@ -11,7 +11,8 @@
 //! ```
 
 use super::arbiter::{Agreed, Arbiter, Look, NoAnswer};
-use super::{Error, HomeError, Homes};
+use super::{HomeError, Homes};
+use crate::service::Error;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Homes {
             Some(other)
                 if home == self.me && other.home != self.me && other.term > term && !other.is_taken =>
             {
-                self.shut(def).await;
+                self.shut(name).await;
                 self.claim_as(def, other.home, other.term, true).await?;
             }
             Some(own) if own.home == self.me && own.term > term && own.is_taken => {
@@ -96,12 +97,6 @@ impl Homes {
             Some(_) => HomeError::IsThere { from: last },
             None => HomeError::OnItsWay { stream: name.to_owned(), home: last },
         })
-    }
-
-    /// Waits until nobody writes a stream any more. This region is not the one that may.
-    async fn shut(&self, def: &StreamDef) {
-        let gate = self.state.lock().streams.entry(def.name.to_string()).or_default().gate.clone();
-        drop(gate.write().await);
     }
 
     /// Says that this region is there, keeps to what is agreed, and replaces regions that are gone, as long as the links run.

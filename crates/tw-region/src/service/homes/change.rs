@@ -1,8 +1,8 @@
 //! Homes that change: given away by the home itself, or taken when it is gone.
 
-use super::{Error, HomeError, Homes};
+use super::{HomeError, Homes};
 use crate::home::{Claim, Saying};
-use crate::service::{LinkState, Links, State};
+use crate::service::{Error, LinkState, Links, State};
 use std::sync::Arc;
 use tw_types::{RegionId, StreamDef, StreamMode};
 
@@ -157,13 +157,13 @@ impl Homes {
     pub(super) fn home(&self, def: &StreamDef) -> (RegionId, u64) {
         let mut state = self.state.lock();
         let known = state.streams.entry(def.name.to_string()).or_default();
-        (known.home(def), known.course.claim().map_or(0, |claim| claim.term))
+        (known.home(def), known.term())
     }
 
     /// Gives a stream to another region, behind the last write; the new term.
     async fn give(&self, def: &StreamDef, to: RegionId) -> Result<u64, HomeError> {
         let _one_at_a_time = self.work.lock().await;
-        let gate = {
+        {
             let mut state = self.state.lock();
             let known = state.streams.entry(def.name.to_string()).or_default();
             let home = known.home(def);
@@ -171,10 +171,9 @@ impl Homes {
                 return Err(HomeError::OnItsWay { stream: def.name.to_string(), home });
             }
             known.is_leaving = true;
-            known.gate.clone()
-        };
+        }
         // From here on it is open again only when the claim was learned, or was certainly not said.
-        drop(gate.write().await);
+        self.shut(def.name.as_str()).await;
         let outcome = match self.agree_next(def, to, None).await {
             Ok(term) => self.claim_as(def, to, term, true).await,
             Err(error) => Err(error),

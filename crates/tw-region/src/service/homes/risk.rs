@@ -10,10 +10,10 @@
 //! The second kind ends the list of one region for one taking, and is there even if the list is empty: before it has come, what is at risk is not known.
 //! Each is appended once, however often this is done: its subject is its identity.
 
-use super::{Error, Homes};
+use super::Homes;
 use crate::home::Tail;
-use crate::service::own;
-use tw_types::{Data, Event, Hlc, PartitionId, Sequence, StoredRef, StreamDef, StreamPartition};
+use crate::service::{Error, own};
+use tw_types::{Data, Event, Hlc, PartitionId, StoredRef, StreamDef, StreamPartition};
 
 /// The name of the stream of events at risk. It has one partition, and is in every region.
 pub const AT_RISK_STREAM: &str = "$at_risk";
@@ -30,18 +30,13 @@ impl Homes {
                 let state = self.state.lock();
                 let untold = state.streams.iter().find(|(_, known)| known.told < known.course.len());
                 untold.map(|(name, known)| {
-                    (
-                        name.clone(),
-                        known.gate.clone(),
-                        known.course.len(),
-                        known.course.tails(self.me, known.told),
-                    )
+                    (name.clone(), known.course.len(), known.course.tails(self.me, known.told))
                 })
             };
-            let Some((name, gate, told, tails)) = next else { return Ok(()) };
+            let Some((name, told, tails)) = next else { return Ok(()) };
             if !tails.is_empty() {
-                // Nobody enters any more, because another region is the home; those who have write on.
-                drop(gate.write().await);
+                // Nobody enters any more, because another region is the home.
+                self.shut(&name).await;
             }
             let streams = self.events.log().streams();
             if let Ok(def) = streams.get(&name) {
@@ -72,7 +67,7 @@ impl Homes {
                 "region": self.me.0, "events": count,
             });
             let identity = format!("{}/{}/{}/{}", def.name, claim.term, claim.home, self.me);
-            self.append_once(vec![event(TAIL, identity, &data)]).await?;
+            self.append_once(&[event(TAIL, identity, &data)]).await?;
         }
         Ok(())
     }
@@ -99,24 +94,23 @@ impl Homes {
                 }
             }
             count += found.len() as u64;
-            while !found.is_empty() {
-                let rest = found.split_off(found.len().min(EVENTS_MAX));
-                self.append_once(std::mem::replace(&mut found, rest)).await?;
+            for events in found.chunks(EVENTS_MAX) {
+                self.append_once(events).await?;
             }
             if is_over {
                 return Ok(count);
             }
-            let (_, last): (_, Sequence) = own::reaches(&block);
-            (after, from) = (last, block.header().end_offset());
+            (_, after) = own::reaches(&block);
+            from = block.header().end_offset();
         }
     }
 
     /// Appends what is not there yet.
-    async fn append_once(&self, events: Vec<Event>) -> Result<(), Error> {
+    async fn append_once(&self, events: &[Event]) -> Result<(), Error> {
         let streams = self.events.log().streams();
         let def = streams.get(AT_RISK_STREAM)?;
         let mut write = self.events.write();
-        for event in &events {
+        for event in events {
             write.push(def, &event.as_ref())?;
         }
         self.events.append(write).await?;
