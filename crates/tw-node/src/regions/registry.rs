@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tw_cluster::{Coordination, Entry, EtcdOptions, Guard, Key, Lease, LeaseOptions, Transaction};
+use tw_cluster::{Coordination, Entry, Error, EtcdOptions, Guard, Key, Lease, LeaseOptions, Transaction};
 use tw_region::service::{Agreed, Answer, Arbiter, Look, NoAnswer};
 use tw_types::{Hlc, RegionId};
 
@@ -50,15 +50,18 @@ impl ArbiterOptions {
     /// # Errors
     /// The first one that does not hold.
     pub fn check(&self) -> tw_cluster::Result<()> {
-        if !self.endpoints.is_empty() {
-            self.etcd().check()?;
+        // By the name that it has here: the lease and the times of requests follow from it.
+        if !(1_000..=600_000).contains(&self.present_ms) {
+            let (value, rule) = (self.present_ms.to_string(), "1,000 to 600,000");
+            return Err(Error::InvalidOption { option: "present_ms", value, rule });
         }
-        self.lease().check()
+        if self.endpoints.is_empty() { Ok(()) } else { self.etcd().check() }
     }
 
     /// How etcd is reached: a request takes no longer than the lease can wait for it.
     pub(crate) fn etcd(&self) -> EtcdOptions {
-        let third_ms = self.present_ms / 3;
+        // No longer than one try may take at all.
+        let third_ms = (self.present_ms / 3).min(60_000);
         EtcdOptions {
             endpoints: self.endpoints.clone(),
             namespace: self.namespace.clone(),

@@ -20,6 +20,22 @@ fn agreed_on(home: RegionId, term: u64, is_taken: bool) -> Agreed {
     Agreed { home, term, is_taken }
 }
 
+#[test]
+fn what_is_refused_is_called_by_the_name_that_it_has_in_the_configuration() {
+    let options = |present_ms| ArbiterOptions {
+        endpoints: vec!["http://127.0.0.1:2379".into()],
+        present_ms,
+        ..ArbiterOptions::default()
+    };
+    for wrong in [0, 5, 999, 600_001] {
+        let error = options(wrong).check().unwrap_err().to_string();
+        assert!(error.contains("`present_ms`") && error.contains("1,000 to 600,000"), "{error}");
+    }
+    for right in [1_000, 3_000, 600_000] {
+        options(right).check().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_home_is_agreed_on_once_and_written_by_who_it_is_agreed_on() {
     let [a, b] = registries();
