@@ -386,9 +386,11 @@ fn check(new: &NewStream) -> Result<()> {
 
 /// The streams in which regions tell each other who takes writes.
 const OF_ALL_REGIONS: [&str; 2] = ["$homes", "$at_risk"];
+/// How the names of those begin in which each region tells what it had seen; its number follows.
+const SEEN_BY: &str = "$seen.";
 
 fn is_of_all_regions(name: &StreamName) -> bool {
-    OF_ALL_REGIONS.contains(&name.as_str())
+    OF_ALL_REGIONS.contains(&name.as_str()) || name.as_str().starts_with(SEEN_BY)
 }
 
 /// Why a stream cannot be in several regions, if it is to be and cannot.

@@ -18,7 +18,7 @@ use tw_region::service::{Arbiter, LinkState, Links, State};
 pub(crate) async fn start(core: &Core, installation: Option<u128>, server: Handle) -> Result<(), Error> {
     let options = core.options.holds().region.clone();
     let Some(installation) = installation.filter(|_| options.is_region()) else { return Ok(()) };
-    tw_region::define(core.log.as_ref()).await?;
+    tw_region::define(core.log.as_ref(), options.peers.iter().map(|peer| peer.id)).await?;
     let arbiter = core.options.holds().arbiter.clone();
     let arbiter: Option<Arc<dyn Arbiter>> = if arbiter.endpoints.is_empty() {
         None

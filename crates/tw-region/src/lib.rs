@@ -5,31 +5,32 @@
 //! [`link`] has the language of a link and the decisions of both of its ends, [`tls`] says who may connect, and [`service`] is what runs:
 //! it carries inputs and actions between those, the log and the network.
 
+mod contexts;
 pub mod home;
 pub mod link;
 mod seen;
 pub mod service;
 pub mod tls;
 
-pub use seen::SEEN_STREAM;
+pub use contexts::Contexts;
+pub use seen::seen_stream;
 
 use tw_log::{Log, NewStream};
-use tw_types::{StreamMode, StreamName, StreamOptions};
+use tw_types::{RegionId, StreamMode, StreamName, StreamOptions};
 
-/// Creates the streams that a region needs, where they are not there yet: [`SEEN_STREAM`], [`home::HOMES_STREAM`] and [`service::AT_RISK_STREAM`].
+/// Creates the streams that a region with these peers needs, where they are not there yet: [`home::HOMES_STREAM`], [`service::AT_RISK_STREAM`], and the
+/// [`seen_stream`] of each region. All of them are in every region.
 ///
 /// # Errors
 /// Whatever stops the log.
-pub async fn define(log: &dyn Log) -> tw_log::Result<()> {
-    for (name, mode) in [
-        (SEEN_STREAM, StreamMode::Local),
-        (home::HOMES_STREAM, StreamMode::ActiveActive),
-        (service::AT_RISK_STREAM, StreamMode::ActiveActive),
-    ] {
-        if let Ok(name) = StreamName::new(name)
+pub async fn define(log: &dyn Log, peers: impl IntoIterator<Item = RegionId>) -> tw_log::Result<()> {
+    let fixed = [home::HOMES_STREAM, service::AT_RISK_STREAM].map(str::to_owned);
+    let regions = std::iter::once(log.region()).chain(peers);
+    for name in fixed.into_iter().chain(regions.map(seen_stream)) {
+        if let Ok(name) = StreamName::new(&name)
             && log.streams().get(name.as_str()).is_err()
         {
-            let options = StreamOptions { mode, ..StreamOptions::default() };
+            let options = StreamOptions { mode: StreamMode::ActiveActive, ..StreamOptions::default() };
             log.create_stream(NewStream { options, ..NewStream::plain(name, 1) }).await?;
         }
     }

@@ -1,8 +1,9 @@
-//! What this region had of others, and when: the stream `$seen`.
+//! What each region had of others, and when: the stream `$seen.2` of region 2, and so on.
 //!
 //! Whoever appends what other regions have accepted appends, in the same step, which event of each of them is the last one that is
-//! here then. So what this region had seen when it accepted an event is what the last event of `$seen` before that says; a link
-//! sends it along. Nothing here appends.
+//! here then. So what this region had seen when it accepted an event is what the last event of its stream before that says; a link
+//! sends it along. The streams are in all regions, so that each of them finds the same for every event of every region.
+//! Nothing here appends.
 //!
 //! ```json
 //! {"type": "tradewind.region.seen", "data": {"v": 1, "latest": {"2": 111411200000000000}}}
@@ -16,25 +17,40 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tw_log::Log;
 use tw_merge::Seen;
-use tw_types::{Data, Event, Offset, PartitionId, StreamPartition};
+use tw_types::{Data, Event, EventRef, Offset, PartitionId, RegionId, StreamPartition};
 use tw_wire::Block;
 
-/// The name of the stream. It has one partition.
-pub const SEEN_STREAM: &str = "$seen";
+/// How the names of the streams begin.
+const SEEN_BY: &str = "$seen.";
 const TYPE: &str = "tradewind.region.seen";
 /// How many of its events are kept in memory; some 100 bytes each.
 const ENTRIES_MAX: usize = 65_536;
 /// How much is read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// The data of an event of `$seen`.
+/// The name of the stream in which a region tells what it had seen. It has one partition, and nobody else writes it: a step can have what a region
+/// has told and what this one tells then.
+///
+/// ```
+/// assert_eq!(tw_region::seen_stream(tw_types::RegionId(2)), "$seen.2");
+/// ```
+pub fn seen_stream(region: RegionId) -> String {
+    format!("{SEEN_BY}{region}")
+}
+
+/// Whether a stream is one of them.
+pub(crate) fn is_seen_stream(name: &str) -> bool {
+    name.starts_with(SEEN_BY)
+}
+
+/// The data of an event of such a stream.
 #[derive(Debug, Serialize, Deserialize)]
 struct Body {
     v: u32,
     latest: Seen,
 }
 
-/// The event that says what is here with the step that it is part of. `id` is unique among those of `$seen`.
+/// The event that says what is here with the step that it is part of. `id` is unique in the stream.
 pub(crate) fn event(latest: &Seen, id: String) -> Event {
     let body = Body { v: 1, latest: latest.clone() };
     Event {
@@ -47,7 +63,17 @@ pub(crate) fn event(latest: &Seen, id: String) -> Event {
     }
 }
 
-/// What this region had seen at any time that is still asked for. Reads `$seen` as it grows.
+/// What an event of such a stream says; None for what a later version has written.
+pub(crate) fn read(event: &EventRef<'_>) -> Option<Seen> {
+    let body = serde_json::from_slice::<Body>(event.data.bytes()).ok();
+    let body = body.filter(|body| event.ty == TYPE && body.v == 1);
+    if body.is_none() {
+        tracing::warn!(id = event.id, "an event about what was seen is of a later version: passed over");
+    }
+    body.map(|body| body.latest)
+}
+
+/// What this region had seen at any time that is still asked for. Reads its stream as it grows.
 pub(crate) struct History {
     log: Arc<dyn Log>,
     at: StreamPartition,
@@ -61,12 +87,12 @@ struct Known {
 }
 
 impl History {
-    /// Of a log whose stream `$seen` exists.
+    /// Of a log that has the stream of its region.
     ///
     /// # Errors
     /// [`tw_log::Error::NoStream`] if it does not; whatever stops a read.
     pub(crate) async fn open(log: Arc<dyn Log>) -> tw_log::Result<Self> {
-        let stream = log.streams().get(SEEN_STREAM)?.id;
+        let stream = log.streams().get(&seen_stream(log.region()))?.id;
         let at = StreamPartition::new(stream, PartitionId(0));
         // No more of it than will be kept.
         let bounds = log.bounds(at)?;
@@ -117,17 +143,12 @@ impl Known {
         let records = block.records()?;
         for record in records.iter()? {
             let record = record?;
-            if record.offset < self.next || record.event.ty != TYPE {
+            if record.offset < self.next {
                 continue;
             }
-            match serde_json::from_slice::<Body>(record.event.data.bytes()) {
-                Ok(body) if body.v == 1 => {
-                    self.list.push(record.hlc, body.latest.clone());
-                    self.last = body.latest;
-                }
-                _ => {
-                    tracing::warn!(offset = %record.offset, "an event of `$seen` is of a later version: passed over");
-                }
+            if let Some(latest) = read(&record.event) {
+                self.list.push(record.hlc, latest.clone());
+                self.last = latest;
             }
         }
         self.next = self.next.max(block.header().end_offset());

@@ -9,7 +9,7 @@
 //!
 //! - It tells every replicated partition with its marks at the start, and later ones with [`Inbound::add`] before the hellos that name
 //!   them.
-//! - It appends everything that one [`Action::Append`] names in one atomic step with an event of `$seen` that holds
+//! - It appends everything that one [`Action::Append`] names in one atomic step with an event of this region's `$seen` stream that holds
 //!   [`Append::latest`], and answers with [`Input::Appended`] or [`Input::AppendFailed`]; there is one at a time. That event and the
 //!   events that are accepted here have timestamps in the order in which they take effect in the log: what is accepted before the step has an earlier
 //!   one, and what is accepted after it a later one. What an event had seen is looked up by its timestamp.
@@ -342,7 +342,7 @@ struct Context<'a> {
 
 impl Inbound {
     /// The receiving end of region `me`, which has links with `peers`, and replicates `partitions`. `stored` is what the last event of
-    /// `$seen` in the log says.
+    /// the log says about that.
     ///
     /// # Errors
     /// Any of [`Error`].

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tw_log::Streams;
 use tw_log::store::Error as StoreError;
 use tw_merge::Seen;
 use tw_types::{Hlc, HlcClock, Origin, PartitionId, RegionId, StreamId, StreamPartition};
@@ -78,6 +79,13 @@ struct Failure {
     reason: String,
 }
 
+impl Failure {
+    /// Nothing of it can be appended now.
+    fn of_all(error: &StoreError) -> Self {
+        Self { refused: None, reason: tw_types::chain(error) }
+    }
+}
+
 /// See the module's text.
 pub(crate) struct Receiver {
     shared: Arc<Shared>,
@@ -88,7 +96,7 @@ pub(crate) struct Receiver {
     next_block: u64,
     known: Vec<StreamPartition>,
     appending: Option<Pin<Box<dyn Future<Output = Outcome> + Send>>>,
-    /// The first half of the ids of events of `$seen`.
+    /// The first half of the ids of events that tell what is here.
     opening: u64,
 }
 
@@ -102,7 +110,8 @@ impl Receiver {
         let options = shared.options.inbound.clone();
         let peers: Vec<RegionId> = shared.options.peers.iter().map(|peer| peer.id).collect();
         let list = known_partitions.iter().map(|known| known.at).collect();
-        let core = Inbound::start(log.region(), options, &peers, known_partitions, &shared.history.last())?;
+        let stored = stored(&shared).await?;
+        let core = Inbound::start(log.region(), options, &peers, known_partitions, &stored)?;
         let clock = HlcClock::new(log.settled(), shared.options.inbound.skew.skew_ms_max);
         shared.seen.send_replace(core.seen());
         let opening = shared.env.random.next_u64();
@@ -307,7 +316,11 @@ async fn store(
 ) -> Result<(), Failure> {
     let streams = shared.events.log().streams();
     let mut write = shared.events.write();
+    let own = streams
+        .get(&seen::seen_stream(shared.events.log().region()))
+        .map_err(|error| Failure::of_all(&error.into()))?;
     let first = parts.first().map(|(portion, _)| (portion.span.region(), portion.at));
+    let tells = is_news(shared, &streams, &parts, latest).await?;
     for (portion, block) in parts {
         let at = portion.at;
         let refuse = |reason: String| Failure { refused: Some((portion.span.region(), at)), reason };
@@ -320,9 +333,10 @@ async fn store(
             write.push_foreign(def, at.partition, run).map_err(failed)?;
         }
     }
-    let whole = |error: StoreError| Failure { refused: None, reason: tw_types::chain(&error) };
-    let seen_stream = streams.get(seen::SEEN_STREAM).map_err(|error| whole(error.into()))?;
-    write.push_to(seen_stream, PartitionId(0), &seen::event(latest, id).as_ref()).map_err(whole)?;
+    if tells {
+        let event = seen::event(latest, id);
+        write.push_to(own, PartitionId(0), &event.as_ref()).map_err(|error| Failure::of_all(&error))?;
+    }
     match shared.events.append(write).await {
         Ok(_) => Ok(()),
         // It will be too large each time.
@@ -333,8 +347,40 @@ async fn store(
             let error = StoreError::Received { at, origin, reached };
             Err(Failure { refused: Some((origin.region, at)), reason: error.to_string() })
         }
-        Err(error) => Err(whole(error)),
+        Err(error) => Err(Failure::of_all(&error)),
     }
+}
+
+/// Whether others should know that this was appended. Regions that told each other of nothing but what they have told each other would
+/// never end; that a region was heard of at all is told once.
+async fn is_news(
+    shared: &Shared,
+    streams: &Streams,
+    parts: &[(inbound::Portion, Block)],
+    latest: &Seen,
+) -> Result<bool, Failure> {
+    let is_told = |at: StreamPartition| {
+        streams.by_id(at.stream).is_ok_and(|def| seen::is_seen_stream(def.name.as_str()))
+    };
+    if parts.iter().any(|(portion, _)| !is_told(portion.at)) {
+        return Ok(true);
+    }
+    shared.history.follow().await.map_err(|error| Failure::of_all(&error.into()))?;
+    let last = shared.history.last();
+    Ok(latest.iter().any(|(region, _)| last.of(region) == Hlc::ZERO))
+}
+
+/// Up to when everything of other regions is here, as the log says it: what was told last of that, and the last event in which each region has told
+/// what it had seen, which came after everything that it had accepted before.
+async fn stored(shared: &Shared) -> Result<Seen, Error> {
+    let mut stored = shared.history.last();
+    let streams = shared.events.log().streams();
+    for def in streams.iter().filter(|def| seen::is_seen_stream(def.name.as_str())) {
+        for mark in shared.events.received(StreamPartition::new(def.id, PartitionId(0))).await? {
+            stored.raise(mark.origin.region, mark.hlc);
+        }
+    }
+    Ok(stored)
 }
 
 async fn known(shared: &Shared, at: StreamPartition) -> Result<Known, Error> {

@@ -137,7 +137,7 @@ impl Sender {
         while self.bytes < PIECE_BYTES
             && let Some(input) = self.to_do.pop_front()
         {
-            // What was appended before a block that was read is in `$seen` already.
+            // What was appended before a block that was read is told already.
             self.shared.history.follow().await?;
             let mut actions = Vec::new();
             let core = &mut self.core;

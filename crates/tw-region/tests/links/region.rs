@@ -82,7 +82,8 @@ impl World {
     /// The same, with an arbiter.
     pub(crate) async fn start_with(&self, options: Options, arbiter: Option<Arc<dyn Arbiter>>) -> Region {
         let events = open(&self.data(options.id.0), options.id);
-        tw_region::define(events.log().as_ref()).await.unwrap();
+        let peers = options.peers.iter().map(|peer| peer.id);
+        tw_region::define(events.log().as_ref(), peers).await.unwrap();
         let installation = u128::from(options.id.0);
         let links = Links::start(events.clone(), Env::real(), installation, options, arbiter).await.unwrap();
         Region { events, links }

@@ -1,4 +1,4 @@
-//! What this region had seen of others, and when: the events of `$seen`, as far back as they are kept.
+//! What this region had seen of others, and when: the events in which it told that, as far back as they are kept.
 
 use std::collections::VecDeque;
 use tw_merge::Seen;
@@ -14,13 +14,13 @@ pub struct SeenHistory {
 }
 
 impl SeenHistory {
-    /// Nothing yet; at most `entries_max` (at least one) are kept. `is_whole`: what is pushed begins with the first event of `$seen` that
+    /// Nothing yet; at most `entries_max` (at least one) are kept. `is_whole`: what is pushed begins with the first such event that
     /// there ever was.
     pub fn new(entries_max: usize, is_whole: bool) -> Self {
         Self { entries: VecDeque::new(), entries_max: entries_max.max(1), is_whole }
     }
 
-    /// From this timestamp on, which is that of the event of `$seen` and later than all before, this was there. One that is not later is
+    /// From this timestamp on, which is that of the event that says so and later than all before, this was there. One that is not later is
     /// left out.
     pub fn push(&mut self, at: Hlc, seen: Seen) {
         if self.entries.back().is_some_and(|(last, _)| *last >= at) {

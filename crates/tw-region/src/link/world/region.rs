@@ -16,7 +16,7 @@ pub(super) struct Region {
     pub(super) id: RegionId,
     rules: Rules,
     ahead_ms: u64,
-    /// The log: by partition the numbers of events in the truth, and the events of `$seen`.
+    /// The log: by partition the numbers of events in the truth, and what was seen when.
     log: Vec<Vec<usize>>,
     seen_log: Vec<(Hlc, Seen)>,
     pub(super) have: History,

@@ -1,0 +1,200 @@
+//! What the region of any event had seen when it accepted it, and what every region has seen by now: the same in all regions.
+//!
+//! Beside the links: whoever merges changes ([`tw_merge::subject`]) asks for the [`Context`] of each, and for what is stable. All of it is found in
+//! the streams of [`crate::seen_stream`], which links bring along before whatever was accepted later. Nothing here decides or appends.
+//! Calls wait for the log: they are for threads, not for tasks.
+
+use crate::seen::{self, seen_stream};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
+use tw_log::Log;
+use tw_merge::{Context, Seen, Stamp};
+use tw_types::{Hlc, Offset, PartitionId, RegionId, StreamPartition};
+
+/// How many events of a stream are found by one entry in memory, and how many of them are held.
+const CHUNK_ENTRIES: usize = 1_024;
+/// How much is read at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// See the module's text.
+pub struct Contexts {
+    log: Arc<dyn Log>,
+    /// This region and its peers.
+    members: Vec<RegionId>,
+    chunk_entries: usize,
+    lines: Mutex<BTreeMap<RegionId, Line>>,
+}
+
+/// From when on what was there.
+type Entry = (Hlc, Arc<Seen>);
+
+/// What one region has told of what it had seen, and when.
+#[derive(Debug)]
+struct Line {
+    at: StreamPartition,
+    next: Offset,
+    /// Where each chunk begins.
+    chunks: Vec<(Hlc, Offset)>,
+    /// The entries of the last chunk.
+    tail: Vec<Entry>,
+    /// Those of an earlier one that was asked for.
+    held: Option<(usize, Vec<Entry>)>,
+}
+
+impl Contexts {
+    /// In a log of a region with these peers. A log that is not of a region has nothing of others: it has no peers either.
+    pub fn new(log: Arc<dyn Log>, peers: impl IntoIterator<Item = RegionId>) -> Self {
+        let members = std::iter::once(log.region()).chain(peers).collect();
+        Self { log, members, chunk_entries: CHUNK_ENTRIES, lines: Mutex::default() }
+    }
+
+    /// What is to be told with an event that is in the log.
+    ///
+    /// # Errors
+    /// Whatever stops a read.
+    pub fn of(&self, stamp: Stamp) -> tw_log::Result<Context> {
+        self.settle(stamp.hlc);
+        let before = Hlc::from_u64(stamp.hlc.as_u64().saturating_sub(1));
+        Ok(Context { stamp, seen: self.at(stamp.region(), before)?.as_ref().clone() })
+    }
+
+    /// Up to when everything of each region is in this partition's log before the offset that comes with it.
+    ///
+    /// # Errors
+    /// Whatever stops a read.
+    pub fn here(&self, at: StreamPartition) -> tw_log::Result<(Seen, Offset)> {
+        let me = self.log.region();
+        let mut here = Seen::new();
+        here.raise(me, self.log.settled());
+        for region in self.members.iter().filter(|region| **region != me) {
+            let mut lines = self.lines.lock();
+            if let Some(line) = self.line(&mut lines, *region)? {
+                // It was told after everything that the region had accepted before.
+                here.raise(*region, line.tail.last().map_or(Hlc::ZERO, |(at, _)| *at));
+            }
+        }
+        self.settle(here.iter().map(|(_, until)| until).max().unwrap_or_default());
+        Ok((here, self.log.bounds(at)?.end))
+    }
+
+    /// What every region has seen, this one and its peers, by what was `applied` here: of each of them everything up to a time. Whatever was not
+    /// applied knows of it.
+    ///
+    /// # Errors
+    /// Whatever stops a read.
+    pub fn stable(&self, applied: &Seen) -> tw_log::Result<Seen> {
+        let mut stable: Option<Seen> = None;
+        for region in &self.members {
+            let until = applied.of(*region);
+            let mut row = self.at(*region, until)?.as_ref().clone();
+            row.raise(*region, until);
+            match &mut stable {
+                Some(stable) => stable.meet(&row),
+                None => stable = Some(row),
+            }
+        }
+        Ok(stable.unwrap_or_default())
+    }
+
+    /// What a region had seen at a time, by what it has told up to then (inclusive).
+    fn at(&self, region: RegionId, until: Hlc) -> tw_log::Result<Arc<Seen>> {
+        let mut lines = self.lines.lock();
+        let Some(line) = self.line(&mut lines, region)? else { return Ok(Arc::default()) };
+        let Some(chunk) = line.chunks.partition_point(|(first, _)| *first <= until).checked_sub(1) else {
+            return Ok(Arc::default());
+        };
+        let entries = if chunk + 1 == line.chunks.len() { &line.tail } else { self.hold(line, chunk)? };
+        let last = entries.partition_point(|(at, _)| *at <= until).checked_sub(1);
+        Ok(last.and_then(|last| entries.get(last)).map(|(_, seen)| seen.clone()).unwrap_or_default())
+    }
+
+    /// What a region has told until now; None if it has no stream here.
+    fn line<'a>(
+        &self,
+        lines: &'a mut BTreeMap<RegionId, Line>,
+        region: RegionId,
+    ) -> tw_log::Result<Option<&'a mut Line>> {
+        let line = match lines.entry(region) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(vacant) => {
+                let Ok(def) = self.log.streams().get(&seen_stream(region)).cloned() else { return Ok(None) };
+                let at = StreamPartition::new(def.id, PartitionId(0));
+                let (next, chunks, tail) = (Offset::ZERO, Vec::new(), Vec::new());
+                vacant.insert(Line { at, next, chunks, tail, held: None })
+            }
+        };
+        while line.next < self.log.bounds(line.at)?.end {
+            let (entries, next) = self.read(line.at, line.next)?;
+            for (entry, offset) in entries {
+                if line.tail.len() == self.chunk_entries || line.chunks.is_empty() {
+                    line.chunks.push((entry.0, offset));
+                    line.tail.clear();
+                }
+                line.tail.push(entry);
+            }
+            line.next = next;
+        }
+        Ok(Some(line))
+    }
+
+    /// The entries of a chunk that is not the last one.
+    fn hold<'a>(&self, line: &'a mut Line, chunk: usize) -> tw_log::Result<&'a Vec<Entry>> {
+        if line.held.as_ref().is_none_or(|(held, _)| *held != chunk) {
+            let mut entries = Vec::with_capacity(self.chunk_entries);
+            let mut next = line.chunks.get(chunk).map_or(line.next, |(_, offset)| *offset);
+            while entries.len() < self.chunk_entries && next < line.next {
+                let (more, end) = self.read(line.at, next)?;
+                entries.extend(more.into_iter().map(|(entry, _)| entry));
+                next = end;
+            }
+            entries.truncate(self.chunk_entries);
+            line.held = Some((chunk, entries));
+        }
+        Ok(&line.held.get_or_insert_default().1)
+    }
+
+    /// Some entries from an offset on, each with its own, and the offset after them.
+    fn read(&self, at: StreamPartition, from: Offset) -> tw_log::Result<(Vec<(Entry, Offset)>, Offset)> {
+        let blocks = match pollster::block_on(self.log.read(at, from, READ_BYTES)) {
+            Err(tw_log::Error::Trimmed { start, .. }) => return Ok((Vec::new(), start)),
+            blocks => blocks?,
+        };
+        let (mut entries, mut next) = (Vec::new(), from);
+        for block in &blocks {
+            for record in block.records()?.iter()? {
+                let record = record?;
+                if record.offset >= from
+                    && let Some(latest) = seen::read(&record.event)
+                {
+                    entries.push(((record.hlc, Arc::new(latest)), record.offset));
+                }
+            }
+            next = next.max(block.header().end_offset());
+        }
+        Ok((entries, next))
+    }
+
+    /// Waits until everything up to a time can be read, of which something can be read: what is stored in one step becomes visible part by part.
+    fn settle(&self, until: Hlc) {
+        let commits = self.log.commits();
+        loop {
+            let seen = commits.get();
+            let settled = self.log.settled();
+            // An engine that does not know has nothing of other regions.
+            if settled >= until || settled == Hlc::ZERO {
+                return;
+            }
+            pollster::block_on(commits.over(seen));
+        }
+    }
+}
+
+impl std::fmt::Debug for Contexts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contexts").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
