@@ -373,7 +373,10 @@ fn check(new: &NewStream) -> Result<()> {
                 return invalid(format!("column `{}` is declared twice", column.name));
             }
         }
-        if let Some(key) = schema.key.iter().find(|key| schema.column(key).is_none()) {
+        let is_known = |key: &String| {
+            schema.column(key).is_some() || (schema.merges() && key == tw_types::Schema::SUBJECT)
+        };
+        if let Some(key) = schema.key.iter().find(|key| !is_known(key)) {
             return invalid(format!("key column `{key}` is not declared"));
         }
     }

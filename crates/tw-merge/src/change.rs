@@ -5,6 +5,7 @@
 
 use crate::Context;
 use crate::class::ReserveOp;
+use serde::{Deserialize, Serialize};
 
 /// The largest step of a counter to either side, in units of the field's scale: 2^63 − 1. A sum of 2^64 of them fits in 128 bits,
 /// and a region has 2^64 timestamps.
@@ -17,7 +18,7 @@ pub const AMOUNT_MAX: u64 = i64::MAX as u64;
 pub const OPS_MAX: usize = 1_024;
 
 /// A change of one subject, as the region that accepted it told it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change<V> {
     /// Its place in the order, and what its region had seen.
     pub context: Context,
@@ -26,7 +27,7 @@ pub struct Change<V> {
 }
 
 /// What a change does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind<V> {
     /// Operations on fields, by the fields' places in the declaration, which count from 0. A field is named once, that of a set once per element.
     /// Without any it says only that the subject exists.
@@ -36,7 +37,7 @@ pub enum Kind<V> {
 }
 
 /// An operation on one field. Which class takes which one is said with each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FieldOp<V> {
     /// The field is this: `lww` and `unique`.
     Set(V),

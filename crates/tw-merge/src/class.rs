@@ -11,7 +11,6 @@ mod counter;
 mod custom;
 mod extreme;
 mod lww;
-mod name;
 mod reserve;
 mod set;
 mod state;
@@ -21,10 +20,10 @@ pub use counter::Counter;
 pub use custom::{Custom, Fold};
 pub use extreme::{Extreme, Side};
 pub use lww::Lww;
-pub use name::{FunctionId, Merge, UnknownMerge};
 pub use reserve::{Consumption, Deletion, Reserve, ReserveOp};
 pub use set::Set;
 pub(crate) use state::{Arrival, State};
+pub use tw_types::{FunctionId, Merge, UnknownMerge};
 pub use unique::{Answer, Error as UniqueError, Handover, Homes, UniqueRegistry};
 
 use crate::FieldOp;
@@ -63,6 +62,20 @@ impl<V> Class<V> {
                 | (Self::Reserve, FieldOp::Reserve(_))
                 | (Self::Custom(_), FieldOp::Input(_))
         )
+    }
+
+    /// The first word of its name.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Lww => "lww",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::Reserve => "reserve",
+            Self::Unique => "unique",
+            Self::Custom(_) => "custom",
+        }
     }
 
     /// Its name, as a declaration says it.

@@ -13,11 +13,13 @@
 mod admit;
 mod conflict;
 mod log;
+mod saved;
 #[cfg(test)]
 mod tests;
 
 pub use admit::{Error, Limits};
 pub use conflict::{Conflict, ConflictKind};
+pub use saved::{Misfit, Saved};
 
 use crate::class::{Class, Reserve, State, Value};
 use crate::{Change, Context, FieldOp, Kind, Seen, Stamp};
@@ -71,6 +73,21 @@ impl<V: Ord + Clone> Subject<V> {
     /// What a field is now. A field that is not declared is absent.
     pub fn value(&self, field: u16) -> Value<'_, V> {
         self.now.get(usize::from(field)).map_or(Value::Absent, State::value)
+    }
+
+    /// The last change in the order, stable or not.
+    pub fn last(&self) -> Option<Stamp> {
+        self.log.last().copied().or(self.cut)
+    }
+
+    /// The last change that is not kept any more: nothing before it will ever come, and whatever comes knows of it.
+    pub const fn cut(&self) -> Option<Stamp> {
+        self.cut
+    }
+
+    /// What a change says that is kept still.
+    pub fn change(&self, stamp: &Stamp) -> Option<&Change<V>> {
+        self.log.change(stamp)
     }
 
     /// How many changes are kept because some region may not have seen them yet.

@@ -19,6 +19,7 @@ mod error;
 mod folder;
 mod hashes;
 mod live;
+mod merged;
 mod metrics;
 mod node;
 mod parts;

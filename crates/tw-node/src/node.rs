@@ -6,7 +6,7 @@ mod opening;
 use crate::core::Core;
 use crate::definitions;
 use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeRegions, NodeSettings, NodeSql};
-use crate::{Config, Error, live, metrics, regions};
+use crate::{Config, Error, live, merged, metrics, regions};
 use composing::{Composed, compose};
 use opening::Engine as LogEngine;
 use std::net::SocketAddr;
@@ -29,6 +29,8 @@ pub struct Node {
     log: LogEngine,
     server: Server,
     follower: JoinHandle<()>,
+    /// Who tells conflicts.
+    teller: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -69,9 +71,10 @@ impl Node {
             return Err(error);
         }
         let (stop, stopped) = watch::channel(false);
-        let follower = tokio::spawn(follow(core.clone(), stopped));
+        let follower = tokio::spawn(follow(core.clone(), stopped.clone()));
+        let teller = tokio::spawn(tell(core.clone(), stopped));
         tracing::info!(address = %server.address(), folder = %core.folder.path().display(), "the node is ready");
-        Ok(Self { core, log, server, follower, stop })
+        Ok(Self { core, log, server, follower, teller, stop })
     }
 
     /// The address on which it serves.
@@ -100,7 +103,7 @@ impl Node {
         self.server.shutdown().await;
         self.stop.send_replace(true);
         self.core.definitions.close(CHANGE_MAX).await;
-        let _panic_was_logged = self.follower.await;
+        let _panic_was_logged = (self.follower.await, self.teller.await);
         end(&self.core, self.log).await
     }
 }
@@ -146,6 +149,14 @@ fn parts(
         settings: Arc::new(NodeSettings(core.clone())),
         metrics,
         env: core.env.clone(),
+    }
+}
+
+/// Tells conflicts until the node ends.
+async fn tell(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = merged::tell(core) => {}
+        _ = stopped.changed() => {}
     }
 }
 

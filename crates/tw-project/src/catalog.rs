@@ -5,11 +5,13 @@
 
 mod definition;
 mod follow;
+mod merges;
 mod names;
 mod streams;
 
 pub use definition::{Change, ProjectionDef, SourceDef};
 pub use follow::Follower;
+pub(crate) use merges::check_merges;
 pub(crate) use names::Table;
 pub(crate) use streams::{check_added_column, check_cleanup, of_source};
 

@@ -1,5 +1,6 @@
 //! The engine of SQL: carries statements out over the log and the views, and says which views there must be.
 
+mod conflicts;
 mod decide;
 mod describe;
 mod explain;
@@ -13,6 +14,7 @@ mod sources;
 mod views;
 mod workers;
 
+pub use conflicts::WaitingConflict;
 pub use decide::Action;
 pub use run::Request;
 pub use sources::SourceStanding;
@@ -22,6 +24,7 @@ use crate::answers::{Answers, KeptAnswers};
 use crate::catalog::{Projection, ProjectionDef};
 use crate::gather::hold::Holds;
 use crate::gather::{AllHere, Peers};
+use crate::merged::{Alone, Knowledge};
 use crate::query::point::PointRead;
 use crate::sql::Statement;
 use crate::view::{view_name_of_latest, view_name_of_projection};
@@ -32,12 +35,12 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 use tw_log::Log;
 use tw_state::Store;
-use tw_types::{StreamDef, StreamKind};
+use tw_types::StreamDef;
 
 /// The engine of SQL of a node. Cheap to clone.
 #[derive(Clone)]
@@ -65,6 +68,8 @@ struct Shared {
     answers: Arc<Answers>,
     /// The definitions that other nodes read of views of which nothing is here, by their names.
     agreed: Mutex<HashMap<String, u64>>,
+    /// What is known of what regions have seen.
+    knowledge: OnceLock<Arc<dyn Knowledge>>,
     /// Why views are not as they are defined, by their names.
     broken: RwLock<BTreeMap<String, String>>,
 }
@@ -162,6 +167,7 @@ impl Engine {
             peers: peers.unwrap_or_else(|| Arc::new(AllHere)),
             joined,
             agreed: Mutex::default(),
+            knowledge: OnceLock::new(),
             broken: RwLock::default(),
         })))
     }
@@ -181,6 +187,16 @@ impl Engine {
     /// How many answers are kept, and how often that was of use.
     pub fn kept_answers(&self) -> KeptAnswers {
         self.0.answers.count()
+    }
+
+    /// Says what is known of what regions have seen, for streams whose rows are merged: once, before the first [`Engine::views`]. Without it this is the
+    /// only region.
+    pub fn set_knowledge(&self, knowledge: Arc<dyn Knowledge>) {
+        let _first_counts = self.0.knowledge.set(knowledge);
+    }
+
+    fn knowledge(&self) -> Arc<dyn Knowledge> {
+        self.0.knowledge.get_or_init(|| Arc::new(Alone(self.0.log.clone()))).clone()
     }
 
     /// Replaces the catalogue: after every change of it, or of the streams.
@@ -238,11 +254,7 @@ impl Engine {
                 Err(error) => wanted.push(Err((name, error))),
             }
         }
-        for stream in catalog
-            .streams()
-            .iter()
-            .filter(|stream| stream.kind == StreamKind::Table && stream.schema.is_some())
-        {
+        for stream in catalog.streams().iter().filter(|stream| stream.is_table() && stream.schema.is_some()) {
             let name = view_name_of_latest(stream);
             let known = before
                 .get(&name)
@@ -250,7 +262,7 @@ impl Engine {
             let one = known.cloned().unwrap_or_else(|| Compiled {
                 def: None,
                 stream: stream.clone(),
-                view: Arc::new(StateView::latest(stream, self.options().cache_bytes_max)),
+                view: Arc::new(StateView::latest(stream, self.options().cache_bytes_max, self.knowledge())),
                 earlier: Vec::new(),
             });
             wanted.push(Ok(WantedView { view: one.view.clone(), earlier: Vec::new(), paused: false }));
@@ -283,7 +295,12 @@ impl Engine {
 
     fn view_of(&self, catalog: &Catalog, def: &ProjectionDef) -> Result<Arc<StateView>, Error> {
         let plan = plan::compile(catalog, &def.query)?;
-        Ok(Arc::new(StateView::projection(def, Arc::new(plan), self.options().cache_bytes_max)))
+        Ok(Arc::new(StateView::projection(
+            def,
+            Arc::new(plan),
+            self.options().cache_bytes_max,
+            self.knowledge(),
+        )))
     }
 
     /// What a query may use.

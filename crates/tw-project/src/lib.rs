@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod functions;
 mod gather;
+mod merged;
 mod operators;
 mod options;
 mod plan;
@@ -28,11 +29,13 @@ pub use answers::KeptAnswers;
 pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, Source, SourceDef};
 pub use datafusion::arrow;
 pub use engine::{
-    Action, Committed, Engine, Request, SourceStanding, ViewReading, ViewStanding, Views, WantedView,
+    Action, Committed, Engine, Request, SourceStanding, ViewReading, ViewStanding, Views, WaitingConflict,
+    WantedView,
 };
 pub use error::Error;
 pub use functions::ValueError;
 pub use gather::{Candidate, Heard, PeerAnswer, PeerRequest, Peers, Place};
+pub use merged::{CONFLICTS_STREAM, Knowledge, ToldConflict};
 pub use options::{Options, ReadFrom};
 pub use query::{Answer, text};
 pub use rows::{RowCheck, RowError};

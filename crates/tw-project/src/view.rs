@@ -1,6 +1,7 @@
 //! Views: projections and tables of latest rows, as the workers drive them and as queries read them.
 
 mod changes;
+mod merges;
 mod processor;
 mod read;
 mod rows;
@@ -10,9 +11,10 @@ mod tests;
 pub(crate) use read::{RowsCursor, RowsOut, ViewReader, key_start};
 
 use crate::catalog::ProjectionDef;
+use crate::merged::Knowledge;
 use crate::plan::ProjectionPlan;
 use crate::rows::columns::TableColumns;
-use processor::ViewProcessor;
+use processor::{Around, ViewProcessor};
 use std::sync::Arc;
 use tw_process::{Processor, View};
 use tw_state::{Keyspace, Store};
@@ -25,20 +27,30 @@ pub struct StateView {
     plan: Arc<ProjectionPlan>,
     definition: u64,
     cache_bytes_max: usize,
+    knowledge: Arc<dyn Knowledge>,
 }
 
 impl StateView {
     /// The view of a projection.
-    pub(crate) fn projection(def: &ProjectionDef, plan: Arc<ProjectionPlan>, cache_bytes_max: usize) -> Self {
+    pub(crate) fn projection(
+        def: &ProjectionDef,
+        plan: Arc<ProjectionPlan>,
+        cache_bytes_max: usize,
+        knowledge: Arc<dyn Knowledge>,
+    ) -> Self {
         let definition = plan.fingerprint(&def.query, def.version);
-        Self { name: view_name_of_projection(&def.name), plan, definition, cache_bytes_max }
+        Self { name: view_name_of_projection(&def.name), plan, definition, cache_bytes_max, knowledge }
     }
 
-    /// The view of the latest rows of a captured table.
-    pub(crate) fn latest(stream: &Arc<StreamDef>, cache_bytes_max: usize) -> Self {
+    /// The view of the latest rows of a captured table, or of those of a stream that are merged.
+    pub(crate) fn latest(
+        stream: &Arc<StreamDef>,
+        cache_bytes_max: usize,
+        knowledge: Arc<dyn Knowledge>,
+    ) -> Self {
         let plan = Arc::new(ProjectionPlan::all_columns(stream.clone(), TableColumns::of_rows(stream)));
         let definition = plan.fingerprint("latest", 0);
-        Self { name: view_name_of_latest(stream), plan, definition, cache_bytes_max }
+        Self { name: view_name_of_latest(stream), plan, definition, cache_bytes_max, knowledge }
     }
 
     /// What it keeps up to date.
@@ -76,8 +88,10 @@ impl View for StateView {
         keyspace: Keyspace,
         store: &Arc<dyn Store>,
     ) -> Result<Box<dyn Processor>, tw_state::Error> {
-        let processor =
-            ViewProcessor::open(self.plan.clone(), partition, keyspace, store, self.cache_bytes_max)?;
+        let tells = self.name == view_name_of_latest(&self.plan.stream);
+        let around =
+            Around { cache_bytes_max: self.cache_bytes_max, knowledge: self.knowledge.clone(), tells };
+        let processor = ViewProcessor::open(self.plan.clone(), partition, keyspace, store, around)?;
         Ok(Box::new(processor))
     }
 }

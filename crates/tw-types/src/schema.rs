@@ -1,6 +1,6 @@
 //! Declared columns: what the data of a stream's events look like.
 
-use crate::DataClass;
+use crate::{DataClass, Merge};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -152,6 +152,9 @@ pub struct Column {
     /// How sensitive it is.
     #[serde(default)]
     pub class: DataClass,
+    /// What it is after changes in several regions that did not know of each other, if its stream keeps a row of each subject ([`Schema::merges`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
 }
 
 /// The columns of a stream. Changing them makes a new version; each version is an event of `$config`.
@@ -167,9 +170,31 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// The column that is the subject of an event.
+    pub const SUBJECT: &str = "_subject";
+
     /// The column called `name`.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// What a declaration says without saying it: if one column has a class of conflicts, the others are `lww`, and rows are told apart by their subject.
+    #[must_use]
+    pub fn completed(mut self) -> Self {
+        if self.merges() {
+            for column in &mut self.columns {
+                column.merge.get_or_insert(Merge::Lww);
+            }
+            if self.key.is_empty() {
+                self.key = vec![Self::SUBJECT.to_owned()];
+            }
+        }
+        self
+    }
+
+    /// Whether events are changes of the row of their subject, which are merged. Then every column has a class, and [`Schema::key`] is the subject.
+    pub fn merges(&self) -> bool {
+        self.columns.iter().any(|column| column.merge.is_some())
     }
 }
 

@@ -181,6 +181,16 @@ pub struct StreamDef {
 impl StreamDef {
     /// The most partitions a stream may have.
     pub const PARTITIONS_MAX: u32 = 1_024;
+
+    /// Whether its events are changes of rows that are merged.
+    pub fn merges(&self) -> bool {
+        self.schema.as_ref().is_some_and(crate::Schema::merges)
+    }
+
+    /// Whether its name means a table of the latest rows, in place of its events.
+    pub fn is_table(&self) -> bool {
+        self.kind == StreamKind::Table || self.merges()
+    }
 }
 
 #[cfg(test)]

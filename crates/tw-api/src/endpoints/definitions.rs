@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tw_log::NewStream;
 use tw_types::{
-    Column, DataClass, PartitionId, Schema, StreamDef, StreamKind, StreamName, StreamOptions, StreamPartition,
+    Column, DataClass, Merge, PartitionId, Schema, StreamDef, StreamKind, StreamName, StreamOptions,
+    StreamPartition,
 };
 use utoipa::ToSchema;
 
@@ -78,6 +79,11 @@ pub(crate) struct ColumnBody {
     #[serde(default)]
     #[schema(value_type = String, example = "internal")]
     class: DataClass,
+    /// What it is after changes in several regions that did not know of each other: `lww`, `max`, `min`, `counter` or `set`. If one column
+    /// has a class, events are changes of the row of their subject, and the other columns are `lww`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "counter")]
+    merge: Option<Merge>,
 }
 
 fn yes() -> bool {
@@ -277,10 +283,16 @@ fn schema(
         .map(|column| {
             let ty =
                 column.ty.parse().map_err(|error| invalid(format!("column `{}`: {error}", column.name)))?;
-            Ok(Column { name: column.name, ty, nullable: column.nullable, class: column.class })
+            Ok(Column {
+                name: column.name,
+                ty,
+                nullable: column.nullable,
+                class: column.class,
+                merge: column.merge,
+            })
         })
         .collect::<Result<_, Problem>>()?;
-    Ok(Some(Schema { version, columns, key }))
+    Ok(Some(Schema { version, columns, key }.completed()))
 }
 
 fn column_body(column: &Column) -> ColumnBody {
@@ -289,6 +301,7 @@ fn column_body(column: &Column) -> ColumnBody {
         ty: column.ty.to_string(),
         nullable: column.nullable,
         class: column.class,
+        merge: column.merge.clone(),
     }
 }
 

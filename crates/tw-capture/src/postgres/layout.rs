@@ -47,6 +47,7 @@ impl Layout {
             ty: column.base.column_type(),
             nullable: column.nullable,
             class: DataClass::default(),
+            merge: None,
         });
         let key = match &self.identity {
             Identity::Key(key) => {

@@ -1,7 +1,9 @@
 //! `counter`: the sum of steps.
 
+use serde::{Deserialize, Serialize};
+
 /// A sum. It takes changes in any order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counter {
     sum: i128,
 }

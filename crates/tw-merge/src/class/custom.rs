@@ -2,6 +2,7 @@
 
 use super::FunctionId;
 use crate::Stamp;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -17,7 +18,7 @@ pub trait Fold<V>: fmt::Debug + Send + Sync {
 
 /// The result after each change, so that one that arrives late is put in where it belongs and only those after it are folded
 /// again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Custom<V> {
     /// The result before the first step.
     before: Option<V>,

@@ -1,7 +1,9 @@
 //! `max` and `min`: the greatest or the smallest candidate.
 
+use serde::{Deserialize, Serialize};
+
 /// Which end counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// The greatest.
     Max,
@@ -10,7 +12,7 @@ pub enum Side {
 }
 
 /// The best of all candidates. It takes changes in any order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extreme<V> {
     side: Side,
     best: Option<V>,
@@ -32,6 +34,11 @@ impl<V: Ord + Clone> Extreme<V> {
             self.best = Some(candidate.clone());
         }
         better
+    }
+
+    /// Which end counts.
+    pub const fn side(&self) -> Side {
+        self.side
     }
 
     /// The best candidate.

@@ -1,9 +1,10 @@
 //! `lww`: the last writer wins.
 
 use crate::{Context, Stamp};
+use serde::{Deserialize, Serialize};
 
 /// The value with the greatest stamp. It takes changes in any order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lww<V> {
     last: Option<(Stamp, V)>,
 }

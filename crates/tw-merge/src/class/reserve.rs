@@ -7,11 +7,12 @@
 //! Databases for Enforcing Numeric Invariants" (the bounded counter), SRDS 2015.
 
 use crate::Context;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tw_types::RegionId;
 
 /// An operation on a reserve. Amounts are in units of the field's scale, from 1 to [`crate::AMOUNT_MAX`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReserveOp {
     /// So much more; the rights are the writing region's.
     Produce(u64),
@@ -50,7 +51,7 @@ pub enum Deletion {
 }
 
 /// Rights per region. It takes changes in any order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Reserve {
     /// Without zeros. A region's entry is negative only where it used rights that it did not have.
     rights: BTreeMap<RegionId, i128>,

@@ -4,10 +4,12 @@
 //! INRIA RR-7506, 2011, section 3.3.5, with stamps in the place of unique tags: what a removal had seen is told by its vector.
 
 use crate::{Context, Stamp};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A set of elements. It takes changes in any order in which nobody comes after those that knew of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "V: Ord + Deserialize<'de>"))]
 pub struct Set<V> {
     /// For each element the stamps that put it in, less those that a later one of them knew: who saw the later one saw them too.
     /// So there is at most one per region and epoch.

@@ -2,6 +2,7 @@
 
 use super::{Class, Counter, Custom, Extreme, Lww, Reserve, Set, Side, Value};
 use crate::{Context, FieldOp, Stamp};
+use serde::{Deserialize, Serialize};
 
 /// How a change has come, compared with those that are folded already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +16,8 @@ pub(crate) enum Arrival {
 }
 
 /// A field's fold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "V: Ord + Deserialize<'de>"))]
 pub(crate) enum State<V> {
     Lww(Lww<V>),
     Extreme(Extreme<V>),
@@ -36,6 +38,20 @@ impl<V: Ord + Clone> State<V> {
             Class::Set => Self::Set(Set::new()),
             Class::Reserve => Self::Reserve(Reserve::new()),
             Class::Custom(_) => Self::Custom(Custom::new()),
+        }
+    }
+
+    /// Whether it is one of this class.
+    pub(crate) const fn is_of(&self, class: &Class<V>) -> bool {
+        match (self, class) {
+            (Self::Extreme(state), Class::Max) => matches!(state.side(), Side::Max),
+            (Self::Extreme(state), Class::Min) => matches!(state.side(), Side::Min),
+            (Self::Lww(_), Class::Lww | Class::Unique)
+            | (Self::Counter(_), Class::Counter)
+            | (Self::Set(_), Class::Set)
+            | (Self::Reserve(_), Class::Reserve)
+            | (Self::Custom(_), Class::Custom(_)) => true,
+            _ => false,
         }
     }
 

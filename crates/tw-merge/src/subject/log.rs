@@ -43,6 +43,10 @@ impl<V: Clone> Log<V> {
         self.entries.contains_key(stamp)
     }
 
+    pub(super) fn change(&self, stamp: &Stamp) -> Option<&Change<V>> {
+        self.entries.get(stamp).map(|entry| &entry.change)
+    }
+
     /// The last change in the order.
     pub(super) fn last(&self) -> Option<&Stamp> {
         self.entries.last_key_value().map(|(stamp, _)| stamp)

@@ -111,6 +111,19 @@ fn shuffled(mut changes: Vec<Change<i64>>, by: &[u8]) -> Vec<Change<i64>> {
     changes
 }
 
+/// The same after it was stored.
+fn stored(subject: &Subject<i64>) -> Subject<i64> {
+    let bytes = postcard::to_stdvec(&subject.save()).unwrap();
+    Subject::restore(classes(), postcard::from_bytes(&bytes).unwrap()).unwrap()
+}
+
+#[test]
+fn what_was_stored_under_other_classes_is_refused() {
+    let swapped: Arc<[Class<i64>]> = [Class::Max, Class::Max].into();
+    let saved = Subject::new([Class::Max, Class::Min].into()).save();
+    assert_eq!(Subject::restore(swapped, saved).unwrap_err(), Misfit { field: 1, class: "max" });
+}
+
 /// After each step each region shows what its changes say, whatever it has forgotten.
 fn shows_what_it_received(steps: &[Step], broken: Option<Broken>) -> TestCaseResult {
     let mut world = World::new();
@@ -119,6 +132,7 @@ fn shows_what_it_received(steps: &[Step], broken: Option<Broken>) -> TestCaseRes
         world.step(step);
         for region in &world.regions {
             prop_assert_eq!(shown(&region.subject), expected(&region.changes));
+            prop_assert_eq!(&stored(&region.subject), &region.subject);
         }
     }
     world.exchange();

@@ -191,7 +191,13 @@ async fn what_belongs_to_a_source_is_neither_taken_nor_changed() {
         let refused = definitions.create_stream(stream(name)).await.unwrap_err();
         assert_eq!((refused.code(), refused.detail()), (code, said));
     }
-    let id = Column { name: "id".into(), ty: ColumnType::Int8, nullable: false, class: DataClass::Internal };
+    let id = Column {
+        name: "id".into(),
+        ty: ColumnType::Int8,
+        nullable: false,
+        class: DataClass::Internal,
+        merge: None,
+    };
     let schema = Schema { version: 1, columns: vec![id], key: vec!["id".into()] };
     let table = NewStream { kind: StreamKind::Table, schema: Some(schema), ..stream("shop.orders") };
     definitions.log.create_stream(table.clone()).await.unwrap();

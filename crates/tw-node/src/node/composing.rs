@@ -6,7 +6,7 @@ use crate::core::{Core, Regions};
 use crate::definitions::Definitions;
 use crate::secrets::Passwords;
 use crate::sources::Sources;
-use crate::{Config, Error, live};
+use crate::{Config, Error, live, merged};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
@@ -45,6 +45,10 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let balance = identity.is_some().then(|| balance(&config, &cluster, &env)).transpose()?;
     let peers = balance.clone().map(|balance| NodePeers { ways: cluster.make_ways(), balance });
     let engine = engine(config.query.clone(), shared.clone(), store, &workers, peers)?;
+    if config.region.is_region() {
+        let peers = config.region.peers.iter().map(|peer| peer.id);
+        engine.set_knowledge(merged::knowledge(shared.clone(), peers));
+    }
     let time = Arc::new(SystemTime::new(&env));
     let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
         Some(_) => {

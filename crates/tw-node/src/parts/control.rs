@@ -76,6 +76,19 @@ impl Control for NodeControl {
             return refuse(format!("`{}` is filled by a source: change the rows there", stream.name));
         }
         let Some(schema) = &stream.schema else { return Ok(()) };
+        if schema.merges() {
+            if event.subject.is_none() {
+                let why = format!(
+                    "event `{}` has no subject, and events of `{}` are changes of the row of their subject: name it",
+                    event.id, stream.name
+                );
+                return Err(Problem::new(Code::EventRefused, why));
+            }
+            if matches!(event.data, Data::None) {
+                // It deletes the row.
+                return Ok(());
+            }
+        }
         let json = json_of(stream, event).map_err(|why| Problem::new(Code::EventRefused, why))?;
         self.doors.check(stream.id, schema).check(json).map_err(|error| {
             Problem::new(

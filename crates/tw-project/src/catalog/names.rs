@@ -56,7 +56,7 @@ impl Catalog {
             return Ok(Table::Projection(projection.def.clone()));
         }
         match self.streams.get(&full) {
-            Ok(stream) if stream.kind == StreamKind::Table => Ok(Table::Latest(stream.clone())),
+            Ok(stream) if stream.is_table() => Ok(Table::Latest(stream.clone())),
             Ok(stream) => Ok(Table::Rows(stream.clone())),
             Err(_) => {
                 let known: Vec<String> = self.table_names().collect();

@@ -1,6 +1,6 @@
 //! Streams that are defined without a statement: the rules of CREATE STREAM and ALTER STREAM hold for them too.
 
-use super::Catalog;
+use super::{Catalog, check_merges};
 use crate::Error;
 use crate::plan::check_mode;
 use crate::rows::columns::is_reserved;
@@ -14,6 +14,7 @@ impl Catalog {
     /// [`Error::Exists`], [`Error::Refused`].
     pub fn check_new_stream(&self, new: &NewStream) -> Result<(), Error> {
         self.check_new_name("stream", new.name.as_str())?;
+        check_merges(new)?;
         new.schema.iter().flat_map(|schema| &schema.columns).try_for_each(check_column_name)
     }
 
@@ -30,6 +31,7 @@ impl Catalog {
             return refuse(format!("`{name}` is one of the platform's own streams, which cannot be changed"));
         }
         check_cleanup(before, &changed.options)?;
+        check_merges(changed)?;
         check_mode(self, before, &changed.options)?;
         match (&before.schema, &changed.schema) {
             (None, None) => Ok(()),
@@ -70,7 +72,9 @@ fn check_columns(name: &str, before: &Schema, after: &Schema) -> Result<(), Erro
         return refuse(format!("the key of `{name}` cannot be changed: create another stream"));
     }
     for (index, old) in before.columns.iter().enumerate() {
-        let same = |new: &&Column| (&new.name, &new.ty, new.nullable) == (&old.name, &old.ty, old.nullable);
+        let same = |new: &&Column| {
+            (&new.name, &new.ty, new.nullable, &new.merge) == (&old.name, &old.ty, old.nullable, &old.merge)
+        };
         if after.columns.get(index).filter(same).is_none() {
             return refuse(format!(
                 "the column `{}` of `{name}` has to stay as it is, at its place: columns can be added at the end, not changed or removed",
@@ -78,16 +82,23 @@ fn check_columns(name: &str, before: &Schema, after: &Schema) -> Result<(), Erro
             ));
         }
     }
-    after.columns.iter().skip(before.columns.len()).try_for_each(check_added_column)
+    let merges = before.merges();
+    after.columns.iter().skip(before.columns.len()).try_for_each(|column| check_added_column(column, merges))
 }
 
-/// Checks a column that is added to a stream.
+/// Checks a column that is added to a stream; `merges`: to one whose rows are merged, where a counter is 0 and a set is empty without a change.
 ///
 /// # Errors
 /// [`Error::Refused`].
-pub(crate) fn check_added_column(column: &Column) -> Result<(), Error> {
+pub(crate) fn check_added_column(column: &Column, merges: bool) -> Result<(), Error> {
     check_column_name(column)?;
-    if column.nullable {
+    if !merges && column.merge.is_some() {
+        return refuse(format!(
+            "the new column `{}` cannot have a class: the other columns have none, so the stream's events are no changes of rows: create another stream",
+            column.name
+        ));
+    }
+    if column.nullable || merges {
         return Ok(());
     }
     refuse(format!("the new column `{}` cannot be NOT NULL: earlier events do not have it", column.name))
@@ -108,6 +119,6 @@ pub(crate) fn of_source(table: &StreamDef) -> String {
     format!("`{}` is a captured table: its columns are those of its source", table.name)
 }
 
-fn refuse(reason: String) -> Result<(), Error> {
+pub(super) fn refuse(reason: String) -> Result<(), Error> {
     Err(Error::Refused(reason))
 }

@@ -1,7 +1,9 @@
 //! What a statement that is not a query demands. Nothing is changed here.
 
 use super::{Engine, describe, explain};
-use crate::catalog::{Change, ProjectionDef, SourceDef, check_added_column, check_cleanup, of_source};
+use crate::catalog::{
+    Change, ProjectionDef, SourceDef, check_added_column, check_cleanup, check_merges, of_source,
+};
 use crate::query::Answer;
 use crate::sql::{Kind, Listing, Secret, Statement, StatementOptions as Options, bad_option};
 use crate::{Catalog, Error, plan};
@@ -188,14 +190,16 @@ fn create_stream(
                 ))
             })?,
     };
+    let schema = columns.map(|columns| Schema { version: 1, columns: columns.to_vec(), key: Vec::new() });
     let stream = NewStream {
         // Checked above.
         name: StreamName::new(name).map_err(|invalid| Error::Refused(invalid.to_string()))?,
         kind: StreamKind::Events,
         partitions,
-        schema: columns.map(|columns| Schema { version: 1, columns: columns.to_vec(), key: Vec::new() }),
+        schema: schema.map(Schema::completed),
         options: stream_options(&StreamOptions::default(), &options)?,
     };
+    check_merges(&stream)?;
     Ok(Action::CreateStream { stream, done: format!("stream `{name}` created") })
 }
 
@@ -301,6 +305,7 @@ fn set_options(catalog: &Catalog, name: &str, options: &Options) -> Result<Actio
     }
     let changed = NewStream { options: stream_options(&stream.options, options)?, ..altered(stream) };
     check_cleanup(stream, &changed.options)?;
+    check_merges(&changed)?;
     plan::check_mode(catalog, stream, &changed.options)?;
     Ok(Action::AlterStream { stream: changed, done: format!("stream `{name}` altered") })
 }
@@ -323,11 +328,12 @@ fn add_column(catalog: &Catalog, name: &str, column: &Column, if_not_exists: boo
         }
         return Err(Error::Exists { what: "column", name: column.name.clone() });
     }
-    check_added_column(column)?;
+    check_added_column(column, schema.merges())?;
     let mut schema = schema.clone();
     schema.version += 1;
     schema.columns.push(column.clone());
-    let changed = NewStream { schema: Some(schema), ..altered(stream) };
+    let changed = NewStream { schema: Some(schema.completed()), ..altered(stream) };
+    check_merges(&changed)?;
     Ok(Action::AlterStream { stream: changed, done: format!("column `{}` of `{name}` added", column.name) })
 }
 

@@ -92,9 +92,7 @@ fn tables(catalog: &Catalog) -> Answer {
     let mut rows: Vec<(String, &str)> = catalog
         .streams()
         .iter()
-        .map(|stream| {
-            (stream.name.to_string(), if stream.kind == StreamKind::Table { "table" } else { "stream" })
-        })
+        .map(|stream| (stream.name.to_string(), if stream.is_table() { "table" } else { "stream" }))
         .chain(catalog.projections().map(|projection| (projection.def.name.clone(), "projection")))
         .collect();
     rows.sort();

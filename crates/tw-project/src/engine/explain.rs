@@ -38,7 +38,7 @@ pub(super) fn point(read: &PointRead, gathers: Vec<String>) -> Answer {
 pub(super) fn projection(plan: &ProjectionPlan) -> Answer {
     let mut out = Vec::new();
     let names: Vec<&str> = plan.input.fields().iter().map(|field| field.name().as_str()).collect();
-    let what = if plan.columns.reading == Reading::Changes { "changes" } else { "events" };
+    let what = if plan.columns.reading == Reading::Events { "events" } else { "changes" };
     out.push(format!("read the {what} of {}: {}", plan.stream.name, names.join(", ")));
     let mut schema = plan.input.clone();
     steps(&plan.before, &mut schema, &mut out);

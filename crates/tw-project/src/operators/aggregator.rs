@@ -22,7 +22,7 @@ pub(crate) struct Grouping {
 /// When and where the event of a row was accepted: what orders rows that are otherwise equal, and tells them apart within a
 /// partition. It is the same in every region that has the event (REG-1), as its offset and its version are not. In a
 /// region's own events it rises with the offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RowPlace {
     pub(crate) hlc: Hlc,
     pub(crate) origin: Origin,

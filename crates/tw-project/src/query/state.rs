@@ -92,6 +92,9 @@ impl ProjectionPlan {
         if !self.before.is_empty() || schema.key.is_empty() {
             return None;
         }
+        if schema.merges() {
+            return prune::text(&value_of(tw_types::Schema::SUBJECT)?).map(str::to_owned);
+        }
         let texts = schema
             .key
             .iter()

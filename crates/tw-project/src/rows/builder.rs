@@ -118,6 +118,11 @@ impl RowsBuilder {
         Self { columns: slots.iter().map(|slot| ColumnBuilder::new(slot.arrow())).collect(), rows: 0 }
     }
 
+    /// A builder for rows of columns of these types.
+    pub(crate) fn of<'a>(types: impl IntoIterator<Item = &'a DataType>) -> Self {
+        Self { columns: types.into_iter().map(ColumnBuilder::new).collect(), rows: 0 }
+    }
+
     /// Adds a row.
     pub(crate) fn push(&mut self, row: &[Slot<'_>]) {
         for (column, slot) in self.columns.iter_mut().zip(row) {

@@ -3,14 +3,15 @@
 use super::reader::{RowError, RowReader};
 use super::slot::{Form, Slot};
 use crate::dialect::suggest;
-use tw_types::Schema;
+use crate::merged::change::ChangeOps;
+use tw_types::{Data, Schema};
 
 /// Checks events of one stream before they are accepted.
 ///
 /// ```
 /// use tw_project::RowCheck;
 /// use tw_types::{Column, ColumnType, DataClass, Schema};
-/// let column = |name: &str, ty: &str| Column { name: name.into(), ty: ty.parse().unwrap(), nullable: false, class: DataClass::Internal };
+/// let column = |name: &str, ty: &str| Column { name: name.into(), ty: ty.parse().unwrap(), nullable: false, class: DataClass::Internal, merge: None };
 /// let schema = Schema { version: 1, columns: vec![column("id", "bigint"), column("total", "numeric(12,2)")], key: vec![] };
 /// let check = RowCheck::new(&schema);
 /// assert!(check.check(br#"{"id": 1, "total": 9.99}"#).is_ok());
@@ -20,14 +21,22 @@ use tw_types::Schema;
 /// );
 /// ```
 #[derive(Debug, Clone)]
-pub struct RowCheck {
-    reader: RowReader,
-    required: Vec<(usize, String)>,
+pub struct RowCheck(Check);
+
+#[derive(Debug, Clone)]
+enum Check {
+    /// Each event is a row.
+    Row { reader: RowReader, required: Vec<(usize, String)> },
+    /// Each event is a change of a row.
+    Change(ChangeOps),
 }
 
 impl RowCheck {
     /// A check of the columns of `schema`.
     pub fn new(schema: &Schema) -> Self {
+        if schema.merges() {
+            return Self(Check::Change(ChangeOps::new(&schema.columns)));
+        }
         let required = schema
             .columns
             .iter()
@@ -35,22 +44,26 @@ impl RowCheck {
             .filter(|(_, column)| !column.nullable)
             .map(|(index, column)| (index, column.name.clone()))
             .collect();
-        Self { reader: RowReader::new(&schema.columns, Form::Plain), required }
+        Self(Check::Row { reader: RowReader::new(&schema.columns, Form::Plain), required })
     }
 
     /// Checks the JSON data of one event: an object whose members are declared, with values of their types, none missing
-    /// that is NOT NULL.
+    /// that is NOT NULL; where rows are merged, with operations of their classes.
     ///
     /// # Errors
     /// The first thing that does not fit, which column it is, and where.
     pub fn check(&self, json: &[u8]) -> Result<(), RowError> {
-        let mut row = Vec::with_capacity(self.reader.len());
+        let (reader, required) = match &self.0 {
+            Check::Row { reader, required } => (reader, required),
+            Check::Change(ops) => return ops.read(&Data::Json(json), true).map(drop),
+        };
+        let mut row = Vec::with_capacity(reader.len());
         let unknown = |name: &str| {
-            let known = self.reader.fields().map(|field| field.name().as_str());
+            let known = reader.fields().map(|field| field.name().as_str());
             format!("member `{name}` is not declared{}", suggest::did_you_mean(name, known))
         };
-        self.reader.read_with(json, &mut row, Some(&unknown))?;
-        for (index, name) in &self.required {
+        reader.read_with(json, &mut row, Some(&unknown))?;
+        for (index, name) in required {
             if row.get(*index) == Some(&Slot::Null) {
                 return Err(RowError::whole(&format!(
                     "column `{name}` is declared NOT NULL, but is missing or null"
@@ -73,6 +86,7 @@ mod tests {
             ty: ty.parse().unwrap(),
             nullable,
             class: DataClass::Internal,
+            merge: None,
         };
         let columns =
             vec![column("id", "bigint", false), column("note", "text", true), column("doc", "json", true)];

@@ -88,6 +88,8 @@ pub(crate) enum Reading {
     Events,
     /// Each event adds, changes or removes a row of a captured table.
     Changes,
+    /// Each event is a change of the row of its subject, which is merged.
+    Merges,
 }
 
 /// The columns of a stream as a table.
@@ -105,6 +107,10 @@ impl TableColumns {
             stream.schema.iter().flat_map(|schema| &schema.columns).cloned().map(TableColumn::Member);
         if stream.kind == StreamKind::Table {
             return Self { reading: Reading::Changes, columns: declared.collect() };
+        }
+        if stream.merges() {
+            let columns = std::iter::once(TableColumn::Meta(Meta::Subject)).chain(declared).collect();
+            return Self { reading: Reading::Merges, columns };
         }
         let mut columns: Vec<TableColumn> = declared.collect();
         if stream.schema.is_none() {
@@ -126,6 +132,7 @@ impl TableColumns {
                     ty,
                     nullable: true,
                     class: DataClass::default(),
+                    merge: None,
                 })
             };
             columns.push(member("op", ColumnType::Text));

@@ -24,14 +24,14 @@ pub struct RowError {
 }
 
 impl RowError {
-    pub(super) fn of(error: &serde_json::Error) -> Self {
+    pub(crate) fn of(error: &serde_json::Error) -> Self {
         let full = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let message = full.strip_suffix(&place).unwrap_or(&full).to_owned();
         Self { message, line: error.line(), column: error.column() }
     }
 
-    pub(super) fn whole(message: &str) -> Self {
+    pub(crate) fn whole(message: &str) -> Self {
         Self { message: message.to_owned(), line: 1, column: 1 }
     }
 }

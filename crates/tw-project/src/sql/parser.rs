@@ -7,7 +7,7 @@ use super::tokens::{Tokens, syntax};
 use crate::rows::columns::is_reserved;
 use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use tw_types::{Column, DataClass};
+use tw_types::{Column, DataClass, Merge};
 
 /// Reads one statement; a semicolon may follow.
 ///
@@ -169,7 +169,7 @@ impl StatementParser<'_> {
             .to_string()
             .parse()
             .map_err(|unknown: tw_types::UnknownType| SyntaxError::new(unknown.to_string(), place))?;
-        let (mut nullable, mut class) = (true, DataClass::default());
+        let (mut nullable, mut class, mut merge) = (true, DataClass::default(), None);
         loop {
             if self.tokens.eat_words(&["NOT", "NULL"]) {
                 nullable = false;
@@ -179,10 +179,19 @@ impl StatementParser<'_> {
                 class = word.parse().map_err(|unknown: tw_types::UnknownClass| {
                     SyntaxError::new(unknown.to_string(), place)
                 })?;
+            } else if self.tokens.eat_words(&["MERGE"]) {
+                merge = Some(self.merge()?);
             } else if !self.tokens.eat_words(&["NULL"]) {
-                return Ok(Column { name, ty, nullable, class });
+                return Ok(Column { name, ty, nullable, class, merge });
             }
         }
+    }
+
+    /// A class of conflicts.
+    fn merge(&mut self) -> Result<Merge, SyntaxError> {
+        let place = self.tokens.span();
+        let word = self.tokens.identifier("a class of conflicts")?;
+        word.parse().map_err(|unknown: tw_types::UnknownMerge| SyntaxError::new(unknown.to_string(), place))
     }
 
     fn create_source(&mut self) -> Result<Statement, SyntaxError> {

@@ -6,6 +6,7 @@
 //!            | 2 row: its subject, or the place of its event → the columns that are kept of it
 //!            | 3 entry: group key, aggregate (1 byte), entry key → count, value
 //!            | 4 era (there is no era in this key): → version 01, era
+//!            | 5 conflict that is to be told: `merged::conflict::key` → JSON
 //! ```
 //!
 //! An era is everything since the last TRUNCATE: the next one starts empty at once, and what is left of older ones is removed little by
@@ -22,6 +23,7 @@ pub(crate) enum Kind {
     Group = 1,
     Row = 2,
     Entry = 3,
+    Conflict = 5,
 }
 
 /// The kinds of which every era has its own.

@@ -27,7 +27,7 @@ use tw_types::{ColumnType, Data, Offset, StoredRef};
 pub(crate) const TRUNCATE: &str = "table.truncate";
 
 /// The longest subject of a row: the store's keys have at most 32 KiB.
-const SUBJECT_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const SUBJECT_BYTES_MAX: usize = 16 * 1024;
 
 /// What an event does to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -312,7 +312,7 @@ impl ChangeReader {
 }
 
 /// The row of a key before the change.
-fn row_before(
+pub(crate) fn row_before(
     key: &RowKey,
     cache: Option<&mut RowCache>,
     store: &dyn Store,

@@ -1,8 +1,10 @@
 //! The processor of a projection, or of a table of latest rows: one partition's events into state.
 
 use super::changes::{ChangeReader, Effect, Identity, TRUNCATE, damaged, rejected, state};
+use super::merges::{Aside, MergeReader};
 use super::rows::{RowCache, RowKey, StoredRow};
 use crate::Error;
+use crate::merged::Knowledge;
 use crate::operators::aggregate::Aggregate;
 use crate::operators::aggregator::{Aggregator, Input, RowPlace};
 use crate::plan::ProjectionPlan;
@@ -15,7 +17,7 @@ use datafusion::arrow::array::ArrayRef;
 use std::sync::Arc;
 use tw_process::{ApplyError, Processor};
 use tw_state::{Batch, Keyspace, Store};
-use tw_types::{PartitionId, StoredRef, StreamMode};
+use tw_types::{PartitionId, StoredRef, StreamMode, StreamPartition};
 
 /// How many keys of earlier eras one flush removes at most.
 const OLD_KEYS_MAX: usize = 10_000;
@@ -24,6 +26,15 @@ const OLD_KEYS_MAX: usize = 10_000;
 enum Feed {
     Events(EventRows),
     Changes(ChangeReader),
+    Merges(Box<MergeReader>),
+}
+
+/// What a processor is given beside its plan and its place.
+pub(crate) struct Around {
+    pub(crate) cache_bytes_max: usize,
+    pub(crate) knowledge: Arc<dyn Knowledge>,
+    /// Whether it tells of conflicts.
+    pub(crate) tells: bool,
 }
 
 /// See the module's text.
@@ -44,6 +55,8 @@ pub(crate) struct ViewProcessor {
     places_matter: bool,
     /// Whether it was logged that rows are left out.
     said_left_out: bool,
+    /// Conflicts that are to be told, by their keys.
+    conflicts: Vec<Aside>,
 }
 
 impl ViewProcessor {
@@ -53,8 +66,9 @@ impl ViewProcessor {
         partition: PartitionId,
         keyspace: Keyspace,
         store: &Arc<dyn Store>,
-        cache_bytes_max: usize,
+        around: Around,
     ) -> Result<Self, tw_state::Error> {
+        let Around { cache_bytes_max, knowledge, tells } = around;
         let stored = store.get(keyspace, &layout::era_key(partition))?;
         let era = layout::take_era(stored.as_deref()).map_err(damaged)?;
         let events = plan.columns.reading == Reading::Events;
@@ -74,10 +88,17 @@ impl ViewProcessor {
             })
             .transpose()
             .map_err(store_error)?;
-        let feed = if events {
-            Feed::Events(EventRows::new(&plan.columns, partition))
-        } else {
-            Feed::Changes(ChangeReader::new(&plan.columns, identity, keeps_rows, places_matter))
+        let feed = match plan.columns.reading {
+            Reading::Events => Feed::Events(EventRows::new(&plan.columns, partition)),
+            Reading::Changes => {
+                Feed::Changes(ChangeReader::new(&plan.columns, identity, keeps_rows, places_matter))
+            }
+            Reading::Merges => {
+                let at = StreamPartition::new(plan.stream.id, partition);
+                let tells = tells.then_some(plan.stream.name.as_str());
+                let reader = MergeReader::new(&plan.columns, at, places_matter, knowledge, tells);
+                Feed::Merges(Box::new(reader))
+            }
         };
         Ok(Self {
             plan,
@@ -93,6 +114,7 @@ impl ViewProcessor {
             has_old: era > 0,
             places_matter,
             said_left_out: false,
+            conflicts: Vec::new(),
         })
     }
 
@@ -176,6 +198,23 @@ impl ViewProcessor {
         Ok(())
     }
 
+    /// Changes of rows that are merged.
+    fn apply_merges(&mut self, events: &[StoredRef<'_>]) -> Result<(), ApplyError> {
+        let (Feed::Merges(reader), Some(cache)) = (&mut self.feed, &mut self.rows) else { return Ok(()) };
+        let Effect { columns, rows, taken_back, places, staged } =
+            reader.read(events, cache, self.store.as_ref())?;
+        let input = batch(self.plan.input.clone(), columns, rows)
+            .map_err(|error| rejected(Error::from(error).to_string()))?;
+        let rows = Rows { batch: input, taken_back: Some(taken_back), places, numbers: Vec::new() };
+        let rows = run(&self.plan.before, rows).map_err(|error| rejected(Error::from(error).to_string()))?;
+        if let Some(groups) = &mut self.groups {
+            take_in(groups, &rows, self.store.as_ref())?;
+        }
+        cache.put_all(staged);
+        self.conflicts.extend(reader.accept(cache, self.store.as_ref())?);
+        Ok(())
+    }
+
     fn start_era(&mut self) {
         self.era += 1;
         (self.era_changed, self.has_old) = (true, true);
@@ -213,6 +252,7 @@ impl Processor for ViewProcessor {
         match self.feed {
             Feed::Events(_) => self.apply_events(events),
             Feed::Changes(_) => self.apply_changes(events),
+            Feed::Merges(_) => self.apply_merges(events),
         }
     }
 
@@ -222,7 +262,7 @@ impl Processor for ViewProcessor {
 
     /// Where several regions write, each has the events in an order of its own.
     fn keeps_order(&self) -> bool {
-        self.plan.stream.options.mode == StreamMode::Local
+        self.plan.stream.options.mode == StreamMode::Local && !self.plan.stream.merges()
     }
 
     fn flush(&mut self, batch: &mut Batch) -> Result<(), tw_state::Error> {
@@ -230,6 +270,10 @@ impl Processor for ViewProcessor {
             batch.put(self.keyspace, layout::era_key(self.partition).to_vec(), layout::put_era(self.era));
         } else if self.has_old {
             self.remove_old(batch)?;
+        }
+        let prefix = layout::prefix(layout::Kind::Conflict, self.partition, self.era);
+        for (key, told) in self.conflicts.drain(..) {
+            batch.put(self.keyspace, layout::key(&prefix, &key), told);
         }
         // The cache is shared out by halves.
         let share = if self.groups.is_some() && self.rows.is_some() {

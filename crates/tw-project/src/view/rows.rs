@@ -7,7 +7,8 @@
 //!
 //! The layout is version 2. In version 1 offsets stood for hlc, region, epoch and sequence.
 //!
-//! A row of a table with a key is there once. Of a table without one, equal rows have the same subject, and are counted.
+//! A row of a table with a key is there once. Of a table without one, equal rows have the same subject, and are counted. Behind a row that is
+//! merged stands what is kept to take in changes that come late; such a row may be there 0 times.
 
 use crate::operators::aggregator::{PLACE_BYTES, RowPlace};
 use crate::operators::groups::Error;
@@ -61,6 +62,8 @@ pub(crate) struct Row<'a> {
     pub(crate) count: u64,
     pub(crate) place: RowPlace,
     pub(crate) slots: Vec<Slot<'a>>,
+    /// What is kept behind it; nothing but of rows that are merged.
+    pub(crate) rest: &'a [u8],
 }
 
 impl StoredRow {
@@ -74,6 +77,13 @@ impl StoredRow {
         varint::put(&mut out, place.origin.sequence.0);
         put_row(slots, &mut out);
         Self(out)
+    }
+
+    /// The same with something kept behind it.
+    pub(crate) fn with_rest(count: u64, place: RowPlace, slots: &[Slot<'_>], rest: &[u8]) -> Self {
+        let mut row = Self::new(count, place, slots);
+        row.0.extend_from_slice(rest);
+        row
     }
 
     /// Reads it.
@@ -96,7 +106,7 @@ pub(crate) fn read_row(mut stored: &[u8]) -> Result<Row<'_>, Malformed> {
     let place = RowPlace { hlc, origin };
     let mut slots = Vec::new();
     take_row(input, &mut slots)?;
-    Ok(Row { count, place, slots })
+    Ok(Row { count, place, slots, rest: input })
 }
 
 #[derive(Debug)]
@@ -217,7 +227,8 @@ mod tests {
         let stored = StoredRow::new(1, place, &[Slot::Int(7)]);
         assert_eq!(stored.0, [1, 0xac, 2, 2, 1, 5, 1, 1, 3, 14]);
         let row = stored.read().unwrap();
-        assert_eq!((row.count, row.place, row.slots), (1, place, vec![Slot::Int(7)]));
+        assert_eq!((row.count, row.place, row.slots, row.rest), (1, place, vec![Slot::Int(7)], &[][..]));
+        assert_eq!(StoredRow::with_rest(0, place, &[], &[9]).read().unwrap().rest, [9]);
         assert_eq!(RowKey::subject("a").bytes(), [1, b'a']);
         let event = [2, 0, 0, 0, 0, 0, 0, 1, 44, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5];
         assert_eq!(RowKey::event(place).bytes(), event);

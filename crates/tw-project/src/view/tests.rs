@@ -1,12 +1,16 @@
 //! Views in several regions, which have the same events in different orders.
 
+mod merges;
+
 use super::*;
 use crate::catalog::Catalog;
+use crate::merged::Alone;
 use crate::plan::compile;
 use bytes::Bytes;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use proptest::prelude::*;
-use tw_log::{NewStream, Streams};
+use tw_env::Env;
+use tw_log::{MemoryLog, NewStream, Streams};
 use tw_state::{Batch, MemoryStore, Range};
 use tw_types::{
     Column, ColumnType, Data, Epoch, EventRef, Hlc, Offset, Origin, RegionId, Schema, Sequence, StoredRef,
@@ -51,7 +55,13 @@ struct Arrival {
 }
 
 fn catalog(mode: StreamMode) -> Catalog {
-    let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true, class: Default::default() };
+    let column = |name: &str, ty| Column {
+        name: name.into(),
+        ty,
+        nullable: true,
+        class: Default::default(),
+        merge: None,
+    };
     let numeric = "numeric(10,2)".parse::<ColumnType>().unwrap();
     let columns = vec![
         column("k", ColumnType::Text),
@@ -150,7 +160,9 @@ fn show(plan: &Arc<ProjectionPlan>, events: &[&Accepted], arrival: &Arrival, ord
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let keyspace = store.keyspace("view").unwrap();
     let open = |partition| {
-        ViewProcessor::open(plan.clone(), partition, keyspace, &store, arrival.cache_bytes_max).unwrap()
+        let knowledge = Arc::new(Alone(Arc::new(MemoryLog::new(Env::real()))));
+        let around = Around { cache_bytes_max: arrival.cache_bytes_max, knowledge, tells: false };
+        ViewProcessor::open(plan.clone(), partition, keyspace, &store, around).unwrap()
     };
     let partitions: Vec<_> = (0..PARTITIONS).map(PartitionId).collect();
     for &partition in &partitions {

@@ -89,6 +89,7 @@ impl Driver {
                 ty: ty.name().parse().unwrap(),
                 nullable: true,
                 class: Default::default(),
+                merge: None,
             })
             .collect();
         let key = if table.kind == Kind::Keyed { vec!["k".to_owned()] } else { Vec::new() };

@@ -194,6 +194,7 @@ fn a_definition_over_the_limit_of_an_append_is_refused() {
             ty: tw_types::ColumnType::Text,
             nullable: true,
             class: tw_types::DataClass::default(),
+            merge: None,
         };
         let schema = Schema { columns: (0..columns).map(column).collect(), ..Schema::default() };
         NewStream { schema: Some(schema), ..NewStream::plain(StreamName::new(name).unwrap(), 1) }

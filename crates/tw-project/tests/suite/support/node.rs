@@ -262,6 +262,7 @@ impl Node {
                     ty: ty.parse().unwrap(),
                     nullable: true,
                     class: Default::default(),
+                    merge: None,
                 }
             })
             .collect();

@@ -1,9 +1,10 @@
-//! Names of classes, as declarations say them.
+//! Classes of conflicts by name, as declarations of columns say them. What a class does is in `tw-merge`.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The class that a declaration asks for.
+/// What a column is after changes in several regions that did not know of each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Merge {
     /// `lww`
@@ -71,6 +72,18 @@ impl fmt::Display for Merge {
             Self::Unique => "unique",
             Self::Custom(function) => return write!(f, "custom({function})"),
         })
+    }
+}
+
+impl Serialize for Merge {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
