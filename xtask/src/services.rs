@@ -5,6 +5,7 @@
 
 mod bundles;
 pub(crate) mod debian;
+mod dig;
 mod etcd;
 mod kafka;
 mod maven;
@@ -25,6 +26,7 @@ const SERVICES: &[Service] = &[
     Service { name: "C and C++ compiler", provide: toolchain::provide },
     Service { name: "PostgreSQL", provide: postgres::provide },
     Service { name: "etcd", provide: etcd::provide },
+    Service { name: "dig", provide: dig::provide },
     Service { name: "Java", provide: maven::java },
     Service { name: "Kafka", provide: kafka::provide },
     Service { name: "S3Proxy", provide: s3proxy::provide },

@@ -9,6 +9,9 @@ pub const POSTGRES_BIN_VARIABLE: &str = "TRADEWIND_TEST_POSTGRES_BIN";
 /// The program `etcd`; without this variable, tests use the one in PATH.
 pub const ETCD_VARIABLE: &str = "TRADEWIND_TEST_ETCD";
 
+/// The program `dig`; without this variable, tests use the one in PATH.
+pub const DIG_VARIABLE: &str = "TRADEWIND_TEST_DIG";
+
 /// Where Debian's packages put their versions.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
@@ -83,6 +86,22 @@ pub(crate) fn etcd_program() -> PathBuf {
     assert!(
         said.is_ok_and(|said| said.status.success()),
         "there is no etcd for the tests: `{}` does not run; install the package `etcd-server`, or set {ETCD_VARIABLE} to the \
+         path of the program; `eval \"$(cargo xtask services)\"` does both",
+        program.display()
+    );
+    program
+}
+
+/// The program `dig`, which asks name servers.
+///
+/// # Panics
+/// When there is none, saying what to do.
+pub fn dig_program() -> PathBuf {
+    let program = std::env::var_os(DIG_VARIABLE).map_or_else(|| PathBuf::from("dig"), PathBuf::from);
+    let said = Command::new(&program).arg("-v").output();
+    assert!(
+        said.is_ok_and(|said| said.status.success()),
+        "there is no dig for the tests: `{}` does not run; install the package `bind9-dnsutils`, or set {DIG_VARIABLE} to the \
          path of the program; `eval \"$(cargo xtask services)\"` does both",
         program.display()
     );

@@ -21,8 +21,8 @@ mod wait;
 pub use cases::{asked, cases};
 pub use etcd::Etcd;
 pub use install::{
-    ETCD_VARIABLE, Install, JAVA_VARIABLE, KAFKA_LIBRARIES_VARIABLE, POSTGRES_BIN_VARIABLE,
-    S3PROXY_LIBRARIES_VARIABLE,
+    DIG_VARIABLE, ETCD_VARIABLE, Install, JAVA_VARIABLE, KAFKA_LIBRARIES_VARIABLE, POSTGRES_BIN_VARIABLE,
+    S3PROXY_LIBRARIES_VARIABLE, dig_program,
 };
 pub use kafka::{Broker, Kafka, KafkaBuilder};
 pub use line::{Line, Quality, Way};
