@@ -5,7 +5,7 @@
 //! resolves anything for anybody (no recursion, no forwarding), holds no state but limits and counters, and never writes
 //! into a log what anybody asked for.
 //!
-//! [`answer`] makes an answer of the bytes of a query, without a socket; a [`Server`] carries bytes between it and the
+//! [`answer()`] makes an answer of the bytes of a query, without a socket; a [`Server`] carries bytes between it and the
 //! network. The wire format of messages is that of `hickory-proto`; its server is not used, because it sets no limit to
 //! connections and to work, answers some messages that are answers themselves, and logs each query. `docs/dns.md` is for
 //! users.

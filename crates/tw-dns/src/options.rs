@@ -16,7 +16,7 @@ const NAME_SERVERS_MAX: usize = 13;
 const ADDRESSES_MAX: usize = 16;
 
 /// The options of the responder. Names are host names with or without a dot at the end, of 200 bytes at most.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// The address and port to listen on, for UDP and TCP; port 0 takes a free one. Default `127.0.0.1:7053`. Resolvers ask port 53.

@@ -5,6 +5,7 @@ mod properties;
 mod world;
 
 use super::*;
+use tw_plan::routing::{Present, Sampled, User, admission};
 use world::{World, ip, query};
 
 #[test]
@@ -57,6 +58,26 @@ fn weights_that_share_a_network_out_make_the_scope_that_network() {
     world.weigh(1, 500);
     let query = query("api.tw.example.", RecordType::A).edns(1_232).subnet("198.51.100.0/24");
     assert_eq!(world.ask(&query).scope(), Some(24));
+}
+
+#[test]
+fn a_full_region_turns_networks_away_and_the_scope_is_the_network() {
+    let mut world = World::new();
+    let known = world.known();
+    let near = tw_plan::routing::Place::new(52.5, 13.4).unwrap();
+    let sample: Vec<Sampled> = (0..100)
+        .map(|number| Sampled {
+            user: User { key: format!("10.0.{number}.0/24"), place: Some(near), ..User::default() },
+            rate_milli_per_s: 20,
+        })
+        .collect();
+    let present =
+        Present { observed: &known.observed, options: &known.options, sample: &sample, now_ms: 1_000 };
+    known.observed.admission = admission(&known.plan, &present).unwrap().admission;
+    let query = query("api.tw.example.", RecordType::A).edns(1_232).subnet("198.51.100.0/24");
+    assert_eq!(world.ask(&query).scope(), Some(24));
+    let service = |number: u8| world.service(&format!("198.51.{}.0/24", 100 + number % 4));
+    assert!((0..4).any(|number| service(number) != ["192.0.2.1"]), "a region has room for half of this");
 }
 
 #[test]
