@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod conflicts;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod parked;

@@ -33,29 +33,29 @@ pub struct Options {
     /// The mail address of whoever keeps the zone, such as `hostmaster@example.com`. Everybody can read it.
     pub contact: String,
     /// How long the addresses of regions may be kept, in seconds: that long do clients go on asking for a region that is down. 1 to
-    /// 3,600, default 20.
+    /// 3,600. Default 20.
     #[serde(default = "ttl_s")]
     pub ttl_s: u32,
-    /// How long it may be kept that a name or a type does not exist, in seconds: 1 to 10,800 (the most that RFC 2308 advises),
-    /// default 60.
+    /// How long it may be kept that a name or a type does not exist, in seconds: 1 to 10,800 (the most that RFC 2308 advises).
+    /// Default 60.
     #[serde(default = "negative_ttl_s")]
     pub negative_ttl_s: u32,
-    /// The addresses of how many regions are in an answer for the service, the best one first: 1 to 8, default 1. With more,
+    /// The addresses of how many regions are in an answer for the service, the best one first: 1 to 8. Default 1. With more,
     /// clients choose among them.
     #[serde(default = "answers_max")]
     pub answers_max: u32,
-    /// How many connections over TCP may be open; further ones wait. 1 to 10,000, default 128.
+    /// How many connections over TCP may be open; further ones wait. 1 to 10,000. Default 128.
     #[serde(default = "connections_max")]
     pub connections_max: u32,
     /// How many connections a network of clients (24 bits of IPv4, 56 of IPv6) may have open; further ones are closed. 1 to
-    /// `connections_max`, default 16.
+    /// `connections_max`. Default 16.
     #[serde(default = "connections_per_network_max")]
     pub connections_per_network_max: u32,
-    /// How long a connection may take for the next whole query, or for taking an answer, in milliseconds: 100 to 600,000,
-    /// default 10,000.
+    /// How long a connection may take for the next whole query, or for taking an answer, in milliseconds: 100 to 600,000.
+    /// Default 10,000.
     #[serde(default = "idle_ms_max")]
     pub idle_ms_max: u32,
-    /// How many answers over UDP a network of clients (24 bits of IPv4, 56 of IPv6) may get a second: 1 to 1,000,000, default 200.
+    /// How many answers over UDP a network of clients (24 bits of IPv4, 56 of IPv6) may get a second: 1 to 1,000,000. Default 200.
     /// Beyond that, every second query is told to come again over TCP, and the others get no answer: so nobody can
     /// be flooded with answers to queries that another one sent in their name.
     #[serde(default = "answers_per_s_max")]
@@ -74,10 +74,10 @@ pub struct Options {
 pub struct NameServer {
     /// Its host name.
     pub name: String,
-    /// Its IPv4 addresses, if its name is in the zone; the same as in the parent zone. At most 16.
+    /// Its IPv4 addresses, if its name is in the zone; the same as in the parent zone. At most 16. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv4: Vec<Ipv4Addr>,
-    /// Its IPv6 addresses, likewise.
+    /// Its IPv6 addresses, likewise. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv6: Vec<Ipv6Addr>,
 }
@@ -90,10 +90,10 @@ pub struct RegionAddresses {
     pub id: RegionId,
     /// What it is called in the zone: letters, digits and hyphens, 63 at most. `eu` in the zone `tw.example` is `eu.tw.example`.
     pub name: String,
-    /// Its IPv4 addresses, at most 16.
+    /// Its IPv4 addresses, at most 16. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv4: Vec<Ipv4Addr>,
-    /// Its IPv6 addresses, at most 16. It has an address of one family at least.
+    /// Its IPv6 addresses, at most 16. Default: none; it has an address of one family at least.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ipv6: Vec<Ipv6Addr>,
 }

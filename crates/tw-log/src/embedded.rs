@@ -174,6 +174,10 @@ impl Log for EmbeddedLog {
         Hlc::from_u64(self.shared.settled.load(Ordering::Acquire))
     }
 
+    fn is_publishing(&self) -> bool {
+        self.shared.publishing.load(Ordering::Acquire)
+    }
+
     fn bounds(&self, at: StreamPartition) -> Result<Bounds> {
         Ok(self.shared.partition(at)?.bounds())
     }

@@ -90,6 +90,12 @@ pub trait Log: Send + Sync + 'static {
         Hlc::ZERO
     }
 
+    /// Whether an append is becoming visible at this moment, partition by partition. Whoever has read something of it, and then finds this false, can
+    /// read all of it, and all before it. It is true for microseconds.
+    fn is_publishing(&self) -> bool {
+        false
+    }
+
     /// The range of offsets that can be read now.
     ///
     /// # Errors

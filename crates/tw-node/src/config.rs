@@ -45,6 +45,9 @@ pub struct Config {
     pub arbiter: crate::regions::ArbiterOptions,
     /// Which region serves a user.
     pub routing: RoutingOptions,
+    /// The zone of DNS by which users find their region, if this one answers for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<tw_dns::Options>,
 }
 
 /// The node as a whole.
@@ -121,6 +124,7 @@ impl Config {
         self.check_region()?;
         in_table("arbiter", self.arbiter.check())?;
         in_table("routing", self.routing.plan(self.region.id).map(drop))?;
+        self.check_dns()?;
         let (sql_ms, query_ms) = (u64::from(self.http.sql_timeout_ms), self.query.query_ms_max);
         if sql_ms > query_ms {
             let reason = format!(
@@ -129,6 +133,28 @@ impl Config {
             return Err(InvalidConfig::Value { table: "http", reason });
         }
         Ok(())
+    }
+
+    /// Checks the zone, and that every region of the plan has addresses in it.
+    fn check_dns(&self) -> Result<(), InvalidConfig> {
+        let Some(dns) = &self.dns else { return Ok(()) };
+        let refuse = |reason: String| Err(InvalidConfig::Value { table: "dns", reason });
+        if let Err(error) = dns.check() {
+            return refuse(tw_types::chain(&error));
+        }
+        if self.routing.regions.is_empty() {
+            return refuse(
+                "there is a zone, and nothing says which regions serve users: name them in [[routing.regions]], or leave [dns] out".to_owned(),
+            );
+        }
+        let has_addresses = |id| dns.regions.iter().any(|region| region.id == id);
+        match self.routing.regions.iter().find(|region| !has_addresses(region.id)) {
+            Some(region) => refuse(format!(
+                "region {} of [[routing.regions]] has no addresses here: add it to `regions`, or leave it out there",
+                region.id
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_region(&self) -> Result<(), InvalidConfig> {

@@ -52,6 +52,8 @@ pub(crate) struct Regions {
     pub(crate) links: OnceLock<Links>,
     /// How requests get to them.
     pub(crate) wire: crate::regions::Wire,
+    /// What answers queries of DNS, if this region does.
+    pub(crate) dns: Mutex<Option<tw_dns::Server>>,
     /// What was wrong with them when they were looked at last.
     pub(crate) problems: Mutex<Vec<String>>,
     /// Held by whoever reads everything to hash it: one at a time, so that memory stays bounded.

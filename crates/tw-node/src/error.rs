@@ -60,6 +60,9 @@ pub enum Error {
     /// The links with other regions do not start.
     #[error("the links with other regions do not start")]
     Region(#[from] tw_region::service::Error),
+    /// The responder of DNS does not start.
+    #[error(transparent)]
+    Dns(#[from] tw_dns::Error),
     /// The interface does not start.
     #[error(transparent)]
     Server(#[from] tw_api::Error),

@@ -14,6 +14,7 @@ mod cluster;
 mod config;
 mod core;
 mod definitions;
+mod dns;
 mod epoch;
 mod error;
 mod folder;

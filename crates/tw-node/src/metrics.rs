@@ -39,6 +39,12 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, Error> {
 
 fn describe() {
     describe_gauge!("tradewind_uptime_seconds", "How long the node has run.");
+    describe_gauge!("tradewind_dns_answers", "Answers to queries of DNS since the start, by their code.");
+    describe_gauge!("tradewind_dns_truncated", "Answers over UDP that were too long, and cut.");
+    describe_gauge!(
+        "tradewind_dns_limited",
+        "Queries that got a cut answer or none, because their network asked too often."
+    );
     describe_gauge!("tradewind_disk_free_bytes", "Free bytes on the disk of the data folder.");
     describe_gauge!(
         "tradewind_problems",
@@ -193,6 +199,7 @@ impl Gauges {
         self.snapshots(core);
         self.answers(core);
         self.regions(core).await;
+        self.dns(core);
         if let Some(owners) = core.cluster.owners() {
             self.cluster(owners);
         }
@@ -215,6 +222,25 @@ impl Gauges {
     }
 
     /// Looks at the links with other regions, if there are any.
+    fn dns(&mut self, core: &Core) {
+        let counters = core.regions.dns.lock().as_ref().map(tw_dns::Server::counters);
+        let Some(counters) = counters else { return };
+        for (code, count) in [
+            ("noerror", counters.noerror),
+            ("nxdomain", counters.nxdomain),
+            ("formerr", counters.formerr),
+            ("servfail", counters.servfail),
+            ("notimp", counters.notimp),
+            ("refused", counters.refused),
+            ("badvers", counters.badvers),
+        ] {
+            self.set("tradewind_dns_answers", [("code", code)], count as f64);
+        }
+        self.set("tradewind_dns_truncated", [], counters.truncated as f64);
+        let limited = counters.limited_truncated + counters.limited_dropped;
+        self.set("tradewind_dns_limited", [], limited as f64);
+    }
+
     async fn regions(&mut self, core: &Core) {
         let Some(links) = core.regions.links.get() else { return };
         let Ok(state) = links.state().await else { return };

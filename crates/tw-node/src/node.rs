@@ -112,6 +112,10 @@ impl Node {
 async fn end(core: &Arc<Core>, log: LogEngine) -> Result<(), Error> {
     core.closing.store(true, Ordering::Release);
     core.sources.stop_all().await;
+    let dns = core.regions.dns.lock().take();
+    if let Some(dns) = dns {
+        dns.shutdown().await;
+    }
     if let Some(links) = core.regions.links.get() {
         links.stop().await;
     }

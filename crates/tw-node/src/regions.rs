@@ -6,8 +6,8 @@ mod wire;
 pub use registry::ArbiterOptions;
 pub(crate) use wire::Wire;
 
-use crate::Error;
 use crate::core::Core;
+use crate::{Error, dns};
 use registry::Registry;
 use std::sync::Arc;
 use tw_api::Handle;
@@ -15,7 +15,7 @@ use tw_cluster::{EtcdCoordination, SystemTime};
 use tw_region::service::{Arbiter, LinkState, Links, State};
 
 /// Starts the links, if the configuration names a region.
-pub(crate) async fn start(core: &Core, installation: Option<u128>, server: Handle) -> Result<(), Error> {
+pub(crate) async fn start(core: &Arc<Core>, installation: Option<u128>, server: Handle) -> Result<(), Error> {
     let options = core.options.holds().region.clone();
     let Some(installation) = installation.filter(|_| options.is_region()) else { return Ok(()) };
     tw_region::define(core.log.as_ref(), options.peers.iter().map(|peer| peer.id)).await?;
@@ -34,7 +34,7 @@ pub(crate) async fn start(core: &Core, installation: Option<u128>, server: Handl
     }));
     // It is set once.
     let _there_were_none = core.regions.links.set(links);
-    Ok(())
+    dns::start(core).await
 }
 
 /// What a person should look at: peers of which nothing is taken, and a clock that is wrong.

@@ -91,7 +91,7 @@ struct Alter {
 
 #[derive(Debug, clap::Args)]
 struct Definition {
-    /// A column to declare, or to add: `name type [not null] [class CLASS]`; several times for several
+    /// A column to declare, or to add: `name type [not null] [class CLASS] [merge CLASS]`; several times for several
     #[arg(short, long = "column", value_name = "COLUMN", value_parser = column)]
     columns: Vec<Value>,
     /// Remove events that are older, such as 7d; `none` for never
@@ -127,13 +127,17 @@ fn or_none<T: Clone + Send + Sync + 'static>(
     move |text| if text == "none" { Ok(OrNone::None) } else { parse(text).map(OrNone::Some) }
 }
 
-/// `name type [not null] [class CLASS]`
+/// `name type [not null] [class CLASS] [merge CLASS]`
 fn column(text: &str) -> Result<Value, String> {
     let (name, rest) = text.trim().split_once(char::is_whitespace).ok_or_else(|| {
         format!("`{text}` is not a column: use a name and a type, such as 'total numeric(12,2) not null'")
     })?;
     let mut ty = rest.trim().to_lowercase();
     let mut column = Map::from_iter([("name".to_owned(), json!(name))]);
+    if let Some((before, merge)) = ty.clone().rsplit_once(" merge ") {
+        column.insert("merge".to_owned(), json!(merge.trim()));
+        before.clone_into(&mut ty);
+    }
     if let Some((before, class)) = ty.clone().rsplit_once(" class ") {
         column.insert("class".to_owned(), json!(class.trim()));
         before.clone_into(&mut ty);
@@ -325,6 +329,10 @@ fn column_line(column: &Value, stream: &Value) -> String {
     match text(column, "class") {
         "" | "internal" => {}
         class => line.extend([", class ", class]),
+    }
+    match text(column, "merge") {
+        "" => {}
+        merge => line.extend([", merge ", merge]),
     }
     line
 }

@@ -1,5 +1,7 @@
 //! Several regions: nodes of their own behind long lines that are cut, nodes that are killed, and the same everywhere in the end.
 
+mod dns;
+mod merged;
 mod route;
 mod tokens;
 

@@ -55,7 +55,9 @@ impl Writer {
         self.known.heads.extend(heads);
         self.active.segment.add(written.placed(&blocks));
         self.create_partitions(&changes);
+        self.shared.publishing.store(true, Ordering::Release);
         self.publish_blocks(blocks);
+        self.shared.publishing.store(false, Ordering::Release);
         self.shared.settled.store(self.known.clock.last().as_u64(), Ordering::Release);
         for record in &records {
             self.publish_record(record, &requests);

@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) permits: Permits,
     /// The last timestamp of what is published, as an integer.
     pub(crate) settled: AtomicU64,
+    /// Whether blocks are becoming visible, one partition after another.
+    pub(crate) publishing: AtomicBool,
     /// Whether the last append found no room.
     full: AtomicBool,
     /// Held as long as the log is open.
@@ -108,6 +110,7 @@ impl Shared {
             buffers: Arc::default(),
             counts: Counts::default(),
             settled: AtomicU64::new(0),
+            publishing: AtomicBool::new(false),
             full: AtomicBool::new(false),
             _lock: recovered.lock,
         }

@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 27] = [
+const TABLES: [Table; 31] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -97,6 +97,30 @@ const TABLES: [Table; 27] = [
         about: "A region that serves users, one table `[[routing.regions]]` for each.",
         source: include_str!("../routing.rs"),
         item: "RoutingRegion",
+    },
+    Table {
+        name: "dns",
+        about: "The zone of DNS by which users find their region, if this one answers for it: docs/dns.md. Without this table it answers nothing.",
+        source: include_str!("../../../tw-dns/src/options.rs"),
+        item: "Options",
+    },
+    Table {
+        name: "dns.name_servers",
+        about: "A name server of the zone.",
+        source: include_str!("../../../tw-dns/src/options.rs"),
+        item: "NameServer",
+    },
+    Table {
+        name: "dns.regions",
+        about: "A region and its addresses.",
+        source: include_str!("../../../tw-dns/src/options.rs"),
+        item: "RegionAddresses",
+    },
+    Table {
+        name: "dns.networks",
+        about: "A network of clients, and where it is.",
+        source: include_str!("../../../tw-dns/src/options.rs"),
+        item: "Network",
     },
     Table {
         name: "depot",
@@ -228,6 +252,10 @@ pub fn reference() -> Result<String, super::InvalidConfig> {
 fn default_of(defaults: &toml::Table, table: &str, option: &str) -> Option<String> {
     let mut at = defaults;
     for name in table.split('.') {
+        // A table that is left out has no defaults either.
+        if name == "dns" {
+            return Some(MUST.to_owned());
+        }
         at = match at.get(name)? {
             // Each of a list says all of it.
             toml::Value::Array(_) => return Some(MUST.to_owned()),
@@ -278,9 +306,10 @@ mod tests {
                 assert!(field.text.len() > 10, "[{}] {}", table.name, field.name);
             }
             let mut at = &defaults;
-            let is_list = table.name.split('.').any(|name| match &at[name] {
-                toml::Value::Array(_) => true,
-                value => {
+            let is_list = table.name.split('.').any(|name| match at.get(name) {
+                // Each of a list says all of it; and so does one that is left out by default.
+                Some(toml::Value::Array(_)) | None => true,
+                Some(value) => {
                     at = value.as_table().unwrap();
                     false
                 }

@@ -44,11 +44,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let cluster = Arc::new(Cluster::default());
     let balance = identity.is_some().then(|| balance(&config, &cluster, &env)).transpose()?;
     let peers = balance.clone().map(|balance| NodePeers { ways: cluster.make_ways(), balance });
-    let engine = engine(config.query.clone(), shared.clone(), store, &workers, peers)?;
-    if config.region.is_region() {
-        let peers = config.region.peers.iter().map(|peer| peer.id);
-        engine.set_knowledge(merged::knowledge(shared.clone(), peers));
-    }
+    let engine = engine(&config, shared.clone(), store, &workers, peers)?;
     let time = Arc::new(SystemTime::new(&env));
     let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
         Some(_) => {
@@ -144,17 +140,22 @@ fn balance(config: &Config, cluster: &Arc<Cluster>, env: &Env) -> Result<Arc<Bal
     Ok(Arc::new(Balance::new(cluster, env.clone(), &config.cluster.balance)?))
 }
 
-/// The engine of queries, which asks other nodes for what they have.
+/// The engine of queries, which asks other nodes for what they have, and knows what other regions have seen.
 fn engine(
-    options: tw_project::Options,
+    config: &Config,
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     workers: &tw_process::Handle,
     peers: Option<NodePeers>,
 ) -> Result<Engine, tw_project::Error> {
-    let views = Arc::new(workers.clone());
-    match peers {
-        Some(peers) => Engine::joined(options, log, store, views, Arc::new(peers)),
-        None => Engine::new(options, log, store, views),
+    let (views, options) = (Arc::new(workers.clone()), config.query.clone());
+    let engine = match peers {
+        Some(peers) => Engine::joined(options, log.clone(), store, views, Arc::new(peers)),
+        None => Engine::new(options, log.clone(), store, views),
+    }?;
+    if config.region.is_region() {
+        let peers = config.region.peers.iter().map(|peer| peer.id);
+        engine.set_knowledge(merged::knowledge(log, peers));
     }
+    Ok(engine)
 }

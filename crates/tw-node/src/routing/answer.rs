@@ -22,7 +22,7 @@ pub(crate) struct Known {
 
 impl Known {
     /// Who is up: whoever answers, and whoever has a connection. A region without a link is what the plan says.
-    fn observed(&self) -> Observed {
+    pub(crate) fn observed(&self) -> Observed {
         let mut observed = Observed::default();
         observed.tell(self.here, true, self.now_ms);
         for heard in &self.heard {

@@ -43,6 +43,7 @@ impl Engine {
 fn kind_of(stream: &StreamDef) -> &'static str {
     match stream.kind {
         StreamKind::Table => "table",
+        StreamKind::Events if stream.merges() => "merged",
         StreamKind::Events => "events",
     }
 }
@@ -136,12 +137,15 @@ fn columns(schema: &Schema, is_key: impl Fn(usize, &str) -> bool, stream: Option
     let declared =
         |name: &str| stream.and_then(|stream| stream.schema.as_ref()).and_then(|schema| schema.column(name));
     let fields = schema.fields();
-    Listing::default()
+    let listing = Listing::default()
         .text("column", fields.iter().map(|field| field.name().as_str()))
         .text("type", fields.iter().map(|field| types::field_name(field)))
         .truth(
             "nullable",
-            fields.iter().map(|field| declared(field.name()).is_none_or(|column| column.nullable)),
+            fields.iter().map(|field| match declared(field.name()) {
+                Some(column) => column.nullable,
+                None => !stream.is_some_and(StreamDef::merges),
+            }),
         )
         .truth("key", fields.iter().enumerate().map(|(index, field)| is_key(index, field.name())))
         .text_or_null(
@@ -151,8 +155,12 @@ fn columns(schema: &Schema, is_key: impl Fn(usize, &str) -> bool, stream: Option
                     .filter(|column| column.class != DataClass::default())
                     .map(|column| column.class.to_string())
             }),
-        )
-        .answer()
+        );
+    if !stream.is_some_and(StreamDef::merges) {
+        return listing.answer();
+    }
+    let merge = |name: &str| declared(name)?.merge.as_ref().map(ToString::to_string);
+    listing.text_or_null("merge", fields.iter().map(|field| merge(field.name()))).answer()
 }
 
 fn source(catalog: &Catalog, name: &str) -> Result<Answer, Error> {

@@ -9,6 +9,7 @@ mod definitions;
 mod documentation;
 mod gather;
 mod latest;
+mod merges;
 mod projections;
 mod queries;
 mod regions;

@@ -1,3 +1,5 @@
+//! What was seen at any time is found again, however much was told since.
+
 use super::*;
 use proptest::prelude::*;
 use tw_env::Env;

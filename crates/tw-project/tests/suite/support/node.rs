@@ -213,7 +213,7 @@ impl Node {
             source: "/test",
             ty,
             subject,
-            data: Data::Json(json),
+            data: if json.is_empty() { Data::None } else { Data::Json(json) },
             ..EventRef::default()
         });
         let batch = batch.finish(Compression::None).unwrap();
@@ -224,7 +224,7 @@ impl Node {
         .unwrap();
     }
 
-    /// Appends an event, to the partition of its subject.
+    /// Appends an event, to the partition of its subject. An empty text is no data.
     pub fn append(&mut self, stream: &str, ty: &str, subject: Option<&str>, json: &str) {
         let def = self.log.streams().get(stream).unwrap().clone();
         let partition = subject.map_or(PartitionId(0), |subject| partition_of(subject, def.partitions));
