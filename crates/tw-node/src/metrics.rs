@@ -37,14 +37,19 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, Error> {
     Ok(handle)
 }
 
-fn describe() {
-    describe_gauge!("tradewind_uptime_seconds", "How long the node has run.");
+/// What is counted of DNS.
+fn describe_dns() {
     describe_gauge!("tradewind_dns_answers", "Answers to queries of DNS since the start, by their code.");
     describe_gauge!("tradewind_dns_truncated", "Answers over UDP that were too long, and cut.");
     describe_gauge!(
         "tradewind_dns_limited",
         "Queries that got a cut answer or none, because their network asked too often."
     );
+}
+
+fn describe() {
+    describe_gauge!("tradewind_uptime_seconds", "How long the node has run.");
+    describe_dns();
     describe_gauge!("tradewind_disk_free_bytes", "Free bytes on the disk of the data folder.");
     describe_gauge!(
         "tradewind_problems",
