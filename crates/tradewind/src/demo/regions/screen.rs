@@ -158,14 +158,15 @@ fn draw_regions(frame: &mut Frame<'_>, place: Rect, world: &World) {
             Cell::from(count(region.accepted)),
             Cell::from(count(region.seen.events)),
             Cell::from(count(region.seen.rows)),
+            Cell::from(count(region.seen.conflicts)),
             Cell::from(region.problem.clone().unwrap_or_default()).style(Color::Red),
         ])
     });
-    let widths = [8, 24, 16, 16, 12].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
+    let widths = [8, 24, 16, 16, 12, 10].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     table(
         frame,
         place,
-        ["region", "serves", "accepted", "events here", "rows of view", ""],
+        ["region", "serves", "accepted", "events here", "rows of view", "conflicts", ""],
         rows,
         widths,
         " regions ",
@@ -232,8 +233,11 @@ mod tests {
     async fn regions_links_and_the_comparison_are_on_the_screen_and_a_small_one_is_no_error() {
         let world = world().await;
         let pulled = Pulled { link: "catching-up".into(), lag_events: 1_234, lag_ms: 61_000 };
-        let seen = Seen { events: 1_234_567, rows: 321, links: [(1, pulled)].into() };
-        world.borrow_mut().saw(2, Ok(seen));
+        let conflict = "customer-7: seen_in = region 2".into();
+        let seen =
+            Seen { events: 1_234_567, rows: 321, conflicts: 4_321, conflict, links: [(1, pulled)].into() };
+        world.borrow_mut().saw(2, Ok(seen.clone())).unwrap();
+        world.borrow_mut().saw(1, Ok(seen)).unwrap();
         world.borrow_mut().check = Check::Different("not yet here: region 2 lacks some".into());
         press('2', &mut world.borrow_mut()).unwrap();
         for (width, height) in [(120, 40), (20, 5)] {
@@ -247,6 +251,7 @@ mod tests {
                 "cut, ",
                 "lacks some",
                 "link 1-3 is cut",
+                "4,321 conflicts, the last one: customer-7",
             ];
             for part in parts.into_iter().filter(|_| height == 40) {
                 assert!(text.contains(part), "{part} in {text}");

@@ -51,6 +51,10 @@ pub(super) struct Seen {
     pub(super) events: u64,
     /// Rows of the view.
     pub(super) rows: u64,
+    /// Conflicts that it has told.
+    pub(super) conflicts: u64,
+    /// The last one of them.
+    pub(super) conflict: String,
     /// How the links are by which it takes from others, by their numbers.
     pub(super) links: BTreeMap<u16, Pulled>,
 }
@@ -194,12 +198,27 @@ impl World {
         }
     }
 
-    /// What a region said, or why it did not.
-    pub(super) fn saw(&mut self, number: u16, seen: Result<Seen>) {
-        let Some(region) = self.regions.get_mut(&number) else { return };
-        match seen {
-            Ok(seen) => (region.seen, region.problem) = (seen, None),
-            Err(error) => region.problem = Some(error.describe()),
+    /// What a region said, or why it did not. All tell the same conflicts; those of the first one are shown.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(super) fn saw(&mut self, number: u16, seen: Result<Seen>) -> Result<()> {
+        let Some(region) = self.regions.get_mut(&number) else { return Ok(()) };
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(error) => {
+                region.problem = Some(error.describe());
+                return Ok(());
+            }
+        };
+        let more = seen.conflicts.saturating_sub(region.seen.conflicts);
+        let last = seen.conflict.clone();
+        (region.seen, region.problem) = (seen, None);
+        match more {
+            0 => Ok(()),
+            _ if number != 1 => Ok(()),
+            1 => self.tell(format!("a conflict: {last}")),
+            more => self.tell(format!("{} conflicts, the last one: {last}", count(more))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What happens in a region: orders, and what becomes of them, of a shop of its own.
 //!
-//! Regions share customers, so that the rows of the view are made of events of all. No order has the number of another region's. A batch that
-//! is written again after a crash is recognised by its ids.
+//! Regions share customers, so that the rows of the view are made of events of all, and the rows of customers are changed by all. No order has the
+//! number of another region's. A batch that is written again after a crash is recognised by its ids.
 
 use super::world::Shared;
 use crate::client::{Client, Request};
@@ -16,15 +16,19 @@ use std::fmt::Write as _;
 
 /// The stream that is written in every region.
 pub(super) const STREAM: &str = "orders";
-/// The projection of it, in every region.
+/// The stream of the rows that all regions change.
+pub(super) const ROWS: &str = "customers";
+/// The projection of orders, in every region.
 pub(super) const VIEW: &str = "revenue";
 /// What each region defines.
-const DEFINITIONS: [&str; 3] = [
+const DEFINITIONS: [&str; 4] = [
     "CREATE STREAM IF NOT EXISTS orders (id bigint NOT NULL, customer_id bigint NOT NULL, state text NOT NULL, \
      total numeric(12,2) NOT NULL) WITH (partitions = 2, mode = 'active-active')",
     "CREATE PROJECTION IF NOT EXISTS revenue AS SELECT customer_id, count(*) FILTER (WHERE state = 'paid') AS orders, \
      sum(CASE WHEN state = 'paid' THEN total WHEN state = 'refunded' THEN -total ELSE 0 END) AS revenue \
      FROM orders GROUP BY customer_id",
+    "CREATE STREAM IF NOT EXISTS customers (seen_in text, refunds bigint NOT NULL MERGE counter, \
+     largest numeric(12,2) MERGE max) WITH (partitions = 2, mode = 'active-active')",
     // How far the demo is in this region is nobody else's business.
     "CREATE STREAM IF NOT EXISTS demo.clock WITH (partitions = 1)",
 ];
@@ -90,6 +94,11 @@ impl Writer {
             count += 1;
         }
         append(&self.client, STREAM, lines).await?;
+        let mut changes = String::new();
+        for event in facts.iter().filter_map(|fact| change(self.number, fact)) {
+            let _infallible = writeln!(changes, "{event}");
+        }
+        append(&self.client, ROWS, changes).await?;
         clock::note(&self.client, CLOCK, next).await?;
         Ok(count)
     }
@@ -104,6 +113,18 @@ fn event(region: u16, fact: &Fact) -> Option<serde_json::Value> {
         "type": format!("order.{state}"), "subject": format!("order-{region}-{id}"),
         "data": { "id": id, "customer_id": customer, "state": state, "total": amount(*cents) },
     }))
+}
+
+/// A change of a customer's row, for the facts that change one: refunds, so that conflicts can be counted on one hand while links are whole.
+fn change(region: u16, fact: &Fact) -> Option<serde_json::Value> {
+    let Fact::Order { id, customer, state, cents } = fact else { return None };
+    (state.name() == "refunded").then(|| {
+        json!({
+            "specversion": "1.0", "id": format!("{region}-{id}-row"), "source": format!("/demo/region-{region}"),
+            "type": "customer.refunded", "subject": format!("customer-{customer}"),
+            "data": { "seen_in": format!("region {region}"), "refunds": 1, "largest": amount(*cents) },
+        })
+    })
 }
 
 #[cfg(test)]
