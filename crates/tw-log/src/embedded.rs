@@ -55,7 +55,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use threads::Threads;
 use tw_env::Env;
-use tw_types::{Hlc, Offset, RegionId, StreamDef, StreamName, StreamPartition};
+use tw_types::{Epoch, Hlc, Offset, RegionId, StreamDef, StreamName, StreamPartition};
 use tw_wire::Block;
 
 /// A log in a folder of this machine. See the module's text.
@@ -63,6 +63,7 @@ use tw_wire::Block;
 /// Dropping it closes it: what was accepted is committed, its threads end, and the folder can be opened again.
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
+    epoch: Epoch,
     threads: Threads,
 }
 
@@ -80,9 +81,19 @@ impl EmbeddedLog {
     /// other than by a crash (with the file and the byte), [`Error::DiskFull`], [`Error::Io`].
     pub fn open(folder: impl AsRef<Path>, options: Options, env: Env) -> Result<Self> {
         let writer = recovery::open(folder.as_ref(), &options, &env)?;
-        let shared = writer.shared.clone();
+        let (shared, epoch) = (writer.shared.clone(), writer.known.epoch);
         let threads = Threads::start(writer)?;
-        Ok(Self { shared, threads })
+        Ok(Self { shared, epoch, threads })
+    }
+
+    /// Begins the next epoch of the log in `folder`, which nobody has open, and returns it: for a copy that is put back in the place of a
+    /// newer one, which goes on as a region of which others have more. Its sequences begin at 1 in each partition; offsets and versions
+    /// go on. Either it has happened when the process ends, or not; to do so twice uses up a number, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::NoLog`], [`Error::Epochs`], and those of [`EmbeddedLog::open`].
+    pub fn raise_epoch(folder: impl AsRef<Path>, options: &Options, env: &Env) -> Result<Epoch> {
+        recovery::raise_epoch(folder.as_ref(), options, env)
     }
 
     /// Accepts nothing more, commits what was accepted, and ends the threads. Reads that need the disk fail from then on;
@@ -119,6 +130,14 @@ impl std::fmt::Debug for EmbeddedLog {
 impl Log for EmbeddedLog {
     fn region(&self) -> RegionId {
         self.shared.options.region
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn accepted(&self, at: StreamPartition) -> Result<Option<u64>> {
+        Ok(Some(self.shared.partition(at)?.sequence().0))
     }
 
     fn streams(&self) -> Arc<Streams> {

@@ -95,6 +95,19 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// A folder in which a log was to be.
+    #[error("there is no log in `{0}`: name the folder of a log that was written before")]
+    NoLog(PathBuf),
+    /// The epoch cannot be raised any more.
+    #[error(
+        "the log in `{folder}` is in epoch {max}, the last one that regions tell apart: set up the region anew, with another number"
+    )]
+    Epochs {
+        /// The log's folder.
+        folder: PathBuf,
+        /// The last epoch.
+        max: u32,
+    },
     /// Another process has the folder.
     #[error("the data folder `{0}` is in use by another process")]
     Locked(PathBuf),

@@ -103,6 +103,14 @@ impl Log for FaultyLog {
         self.log.region()
     }
 
+    fn epoch(&self) -> tw_types::Epoch {
+        self.log.epoch()
+    }
+
+    fn accepted(&self, at: StreamPartition) -> Result<Option<u64>> {
+        self.log.accepted(at)
+    }
+
     fn streams(&self) -> Arc<Streams> {
         self.log.streams()
     }

@@ -30,6 +30,15 @@ pub trait Log: Send + Sync + 'static {
         Epoch(1)
     }
 
+    /// How many events of a partition were accepted here under this epoch, durable; None where an engine does not count them. It
+    /// is known however much of them was removed since.
+    ///
+    /// # Errors
+    /// [`Error::NoStreamId`], [`Error::NoPartition`].
+    fn accepted(&self, at: StreamPartition) -> Result<Option<u64>> {
+        self.bounds(at).map(|_| None)
+    }
+
     /// The streams as they are defined now.
     fn streams(&self) -> Arc<Streams>;
 
@@ -160,7 +169,8 @@ pub struct Append {
 /// Where and when another region accepted the events of an append. Those of the following events advance by one each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
-    /// The origin of the first event; another region than the log's own.
+    /// The origin of the first event: another region than the log's own, or an earlier epoch of that, of which others have what a copy of the
+    /// log has lost.
     pub origin: Origin,
     /// The timestamp of the first event. Whatever is accepted after it is later.
     pub first_hlc: Hlc,
@@ -178,16 +188,27 @@ impl Foreign {
         self.first_hlc.plus(u64::from(count.max(1)) - 1)
     }
 
-    /// Refuses what cannot come from another region than `here`, and lets `clock` observe the last timestamp. Origin and time may be
+    /// Refuses what cannot come from elsewhere than `here` (the region and epoch under which events are accepted), and lets `clock` observe the last timestamp. Origin and time may be
     /// anything: they come from elsewhere.
     ///
     /// # Errors
     /// [`Error::NotForeign`], [`Error::Skewed`].
-    pub fn observe(&self, here: RegionId, count: u32, clock: &mut HlcClock, now_ms: u64) -> Result<()> {
+    pub fn observe(
+        &self,
+        here: (RegionId, Epoch),
+        count: u32,
+        clock: &mut HlcClock,
+        now_ms: u64,
+    ) -> Result<()> {
         let region = self.origin.region;
         let refused = |reason| Err(Error::NotForeign { origin: self.origin, reason });
-        if region == here {
-            return refused("it is the region of this log: append what is accepted here without an origin");
+        if region == here.0 && self.origin.epoch >= here.1 {
+            return refused(
+                "it is the region of this log, in no earlier epoch: append what is accepted here without an origin",
+            );
+        }
+        if self.origin.epoch == Epoch(0) {
+            return refused("epochs begin with 1: name the one under which that region accepted them");
         }
         if self.origin.sequence == Sequence(0) {
             return refused("sequences begin with 1: number them as that region has");

@@ -126,7 +126,7 @@ impl State {
         }
         let mut clock = self.clock.clone();
         for (part, foreign) in parts.iter().filter_map(|part| Some((part, part.foreign?))) {
-            foreign.observe(REGION, part.batch.count(), &mut clock, now_ms)?;
+            foreign.observe((REGION, Epoch(1)), part.batch.count(), &mut clock, now_ms)?;
         }
         self.clock = clock;
         let mut placed = Vec::with_capacity(parts.len());

@@ -56,6 +56,7 @@ use parking_lot::{Mutex, RwLock};
 use partition::Partition;
 use pool::Builders;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use tw_env::{Env, Live};
 use tw_order::{KeyTable, SubjectHash, partition_of};
@@ -91,6 +92,8 @@ struct Core {
     usage: Usage,
     /// Held while the index of a stream is stored.
     flushing: Mutex<()>,
+    /// Whether nothing of this region is taken for streams that are in other regions, too.
+    is_held: AtomicBool,
     /// Rises now and then.
     tick: Signal,
 }
@@ -133,6 +136,7 @@ impl EventStore {
             keys: Mutex::default(),
             builders: Arc::default(),
             flushing: Mutex::default(),
+            is_held: AtomicBool::new(false),
             tick: Signal::default(),
         });
         let run = core.clone();
@@ -155,6 +159,13 @@ impl EventStore {
     /// The log.
     pub fn log(&self) -> &Arc<dyn Log> {
         &self.core.log
+    }
+
+    /// From now on nothing of this region is taken, or again, for streams that are in other regions, too: as long as such a region fetches back what
+    /// it had accepted before, something new would come before that. What other regions have accepted is taken, and so is what
+    /// [`Write::while_held`] marks.
+    pub fn hold(&self, on: bool) {
+        self.core.is_held.store(on, Ordering::SeqCst);
     }
 
     /// The partition in which a subject is.
@@ -180,7 +191,7 @@ impl EventStore {
     /// an error: what it submitted since has failed with it.
     ///
     /// # Errors
-    /// [`Error::Conflict`], [`Error::KeyReused`], [`Error::KeyGone`], [`Error::InvalidWrite`]; nothing is stored then.
+    /// [`Error::Conflict`], [`Error::KeyReused`], [`Error::KeyGone`], [`Error::InvalidWrite`], [`Error::Held`]; nothing is stored then.
     /// [`Error::Log`], [`Error::Index`], [`Error::DamagedIndex`].
     pub async fn submit(&self, write: Write) -> Result<Pending> {
         self.core.submit(&write.prepare(&self.core)?).await

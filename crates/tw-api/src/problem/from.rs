@@ -41,6 +41,8 @@ impl From<tw_log::Error> for Problem {
             | Error::NotForeign { .. }
             | Error::Skewed { .. }
             | Error::NoRegions { .. }
+            | Error::NoLog(_)
+            | Error::Epochs { .. }
             | Error::Io { .. } => Code::Internal,
         };
         let first_offset = match &error {
@@ -68,6 +70,7 @@ impl From<tw_log::store::Error> for Problem {
             }
             Error::InvalidWrite(_) => Code::BodyTooLarge,
             Error::DamagedIndex(_) => Code::Damaged,
+            Error::Held { .. } => Code::NotReady,
             Error::Index(_) | Error::InvalidOption { .. } | Error::Received { .. } | Error::Thread(_) => {
                 Code::Internal
             }

@@ -222,6 +222,7 @@ fn describe(record: &Record) -> String {
         Record::Replaced { old, new } => format!("{} stands in place of {}", new.id, names(old)),
         Record::Rewritten { from } => format!("rewritten from {}", names(from)),
         Record::Void => "void: a write that found no room".to_owned(),
+        Record::Raised { epoch, at_ms } => format!("epoch {} begins, at {at_ms} ms", epoch.0),
     }
 }
 

@@ -6,7 +6,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tw_types::{Offset, StreamPartition};
+use tw_types::{Offset, Sequence, StreamPartition};
 use tw_wire::Block;
 
 /// A partition. The writer changes it after a commit is durable, never before.
@@ -14,6 +14,8 @@ use tw_wire::Block;
 pub(crate) struct Partition {
     pub(crate) at: StreamPartition,
     start: AtomicU64,
+    /// The sequence of the last durable event that this region accepted under its current epoch; 0 before the first.
+    sequence: AtomicU64,
     /// The offset after the last durable event.
     pub(crate) end: Arc<Signal>,
     /// The latest blocks, without gaps up to the end.
@@ -31,10 +33,11 @@ pub(crate) struct Place {
 }
 
 impl Partition {
-    pub(crate) fn new(at: StreamPartition, start: Offset, end: Offset) -> Self {
+    pub(crate) fn new(at: StreamPartition, start: Offset, end: Offset, sequence: Sequence) -> Self {
         Self {
             at,
             start: AtomicU64::new(start.0),
+            sequence: AtomicU64::new(sequence.0),
             end: Arc::new(Signal::new(end.0)),
             tail: Mutex::default(),
             places: RwLock::default(),
@@ -47,6 +50,15 @@ impl Partition {
 
     pub(crate) fn start(&self) -> Offset {
         Offset(self.start.load(Ordering::Acquire))
+    }
+
+    /// The sequence of the last event that was accepted here under the current epoch.
+    pub(crate) fn sequence(&self) -> Sequence {
+        Sequence(self.sequence.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn accepted(&self, last: Sequence) {
+        self.sequence.fetch_max(last.0, Ordering::AcqRel);
     }
 
     pub(crate) fn raise_start(&self, start: Offset) {

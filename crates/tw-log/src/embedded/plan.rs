@@ -19,11 +19,16 @@ use tw_wire::{Batch, BatchBuilder, Block, Placement};
 pub(crate) struct Head {
     pub(crate) start: Offset,
     pub(crate) end: Offset,
-    /// The sequence of the last event.
+    /// The sequence of the last event that was accepted here under the current epoch.
     pub(crate) sequence: Sequence,
 }
 
 impl Head {
+    /// Whatever is accepted from now on is counted anew.
+    pub(crate) fn begin_epoch(&mut self) {
+        self.sequence = Sequence(0);
+    }
+
     /// As a checkpoint says it.
     pub(crate) fn entry(&self, at: StreamPartition) -> PartitionEntry {
         PartitionEntry { at, start: self.start, end: self.end, sequence: self.sequence }
@@ -216,10 +221,10 @@ impl Planner<'_> {
 
     /// Lets the clock observe what other regions have accepted, if all of it may be taken. Says whether there is any.
     fn observe(&mut self, parts: &[Append]) -> Result<bool> {
-        let mut clock = self.clock.clone();
+        let (here, mut clock) = ((self.known.region, self.known.epoch), self.clock.clone());
         let mut has_foreign = false;
         for (part, foreign) in parts.iter().filter_map(|part| Some((part, part.foreign?))) {
-            foreign.observe(self.known.region, part.batch.count(), &mut clock, self.around.now_ms)?;
+            foreign.observe(here, part.batch.count(), &mut clock, self.around.now_ms)?;
             has_foreign = true;
         }
         self.clock = clock;

@@ -1,7 +1,7 @@
 //! What becomes visible once a frame is durable.
 
 use super::partition::Partition;
-use super::plan::{Plan, Verdict};
+use super::plan::{Head, Plan, Verdict};
 use super::queue::Request;
 use super::record::Record;
 use super::segment::Segment;
@@ -11,7 +11,7 @@ use crate::{CONFIG_PARTITION, ConfigChange, Streams};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tw_types::{Offset, PartitionId, StreamDef, StreamPartition};
+use tw_types::{Offset, PartitionId, Sequence, StreamDef, StreamPartition};
 use tw_wire::Block;
 
 /// The blocks that are kept in memory, oldest first, across all partitions.
@@ -52,6 +52,7 @@ impl Writer {
         let wrote = !(records.is_empty() && blocks.is_empty());
         let told = !(records.is_empty() && changes.is_empty());
         self.known.clock = clock;
+        self.publish_sequences(&heads);
         self.known.heads.extend(heads);
         self.active.segment.add(written.placed(&blocks));
         self.create_partitions(&changes);
@@ -87,8 +88,18 @@ impl Writer {
         for change in changes {
             if let ConfigChange::Created(def) = change {
                 let new = partitions_of(def)
-                    .map(|at| (at, Arc::new(Partition::new(at, Offset::ZERO, Offset::ZERO))));
+                    .map(|at| (at, Arc::new(Partition::new(at, Offset::ZERO, Offset::ZERO, Sequence(0)))));
                 self.shared.partitions.write().extend(new);
+            }
+        }
+    }
+
+    /// Before the ends: whoever sees an event can see that it was counted.
+    fn publish_sequences(&self, heads: &[(StreamPartition, Head)]) {
+        let partitions = self.shared.partitions.read();
+        for (at, head) in heads {
+            if let Some(partition) = partitions.get(at) {
+                partition.accepted(head.sequence);
             }
         }
     }
@@ -129,7 +140,12 @@ impl Writer {
                     self.replace(old, Some(segment));
                 }
             }
-            Record::Checkpoint(_) | Record::Opened { .. } | Record::Rewritten { .. } | Record::Void => {}
+            // An epoch is raised while nobody has the log open.
+            Record::Checkpoint(_)
+            | Record::Opened { .. }
+            | Record::Rewritten { .. }
+            | Record::Void
+            | Record::Raised { .. } => {}
         }
     }
 

@@ -29,6 +29,13 @@ pub(crate) enum Record {
     Rewritten { from: Vec<SegmentId> },
     /// Nothing: overwrites what a failed write may have left.
     Void,
+    /// From here on this region accepts under this epoch, with sequences from 1 in every partition: the folder is a copy that was
+    /// put back in the place of a newer one.
+    Raised {
+        epoch: Epoch,
+        /// Wall-clock milliseconds.
+        at_ms: u64,
+    },
 }
 
 /// A segment that is part of the log and is not written to any more.
@@ -48,7 +55,7 @@ pub(crate) struct PartitionEntry {
     pub(crate) start: Offset,
     /// The offset of the next event.
     pub(crate) end: Offset,
-    /// The sequence of the last event; 0 before the first.
+    /// The sequence of the last event that was accepted here under the current epoch; 0 before the first.
     pub(crate) sequence: Sequence,
 }
 
@@ -78,6 +85,7 @@ const FREED: u8 = 4;
 const REPLACED: u8 = 5;
 const REWRITTEN: u8 = 6;
 const VOID: u8 = 7;
+const RAISED: u8 = 8;
 
 impl Record {
     /// Appends the stored form.
@@ -91,6 +99,7 @@ impl Record {
             Self::Replaced { .. } => REPLACED,
             Self::Rewritten { .. } => REWRITTEN,
             Self::Void => VOID,
+            Self::Raised { .. } => RAISED,
         });
         out.put_u32(0);
         match self {
@@ -107,6 +116,10 @@ impl Record {
             }
             Self::Rewritten { from } => put_ids(out, from),
             Self::Void => {}
+            Self::Raised { epoch, at_ms } => {
+                out.put_u32(epoch.0);
+                out.put_u64(*at_ms);
+            }
         }
         let len = out.len() - start - 5;
         set_u32(out, start + 1, len as u32);
@@ -147,6 +160,7 @@ fn decode(kind: u8, take: &mut Take<'_>) -> Option<Record> {
         REPLACED => Record::Replaced { old: take_ids(take)?, new: take_segment(take)? },
         REWRITTEN => Record::Rewritten { from: take_ids(take)? },
         VOID => Record::Void,
+        RAISED => Record::Raised { epoch: Epoch(take.u32()?), at_ms: take.u64()? },
         _ => return None,
     })
 }

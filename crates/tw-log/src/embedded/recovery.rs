@@ -35,6 +35,8 @@ use tw_wire::BlockHeader;
 
 /// How far ahead something of another region may be at most, in milliseconds, however links are configured: they judge first.
 const SKEW_MS_MAX: u64 = 60_000;
+/// The last epoch: regions tell no more of them apart (`EPOCHS_MAX` of `tw-merge`).
+const EPOCH_MAX: u32 = 64;
 
 /// What the last segment tells.
 pub(crate) struct LastSegment {
@@ -51,6 +53,8 @@ pub(crate) struct LastSegment {
     pub(crate) heads: BTreeMap<StreamPartition, Head>,
     pub(crate) live: BTreeMap<SegmentId, SegmentEntry>,
     pub(crate) hlc: Hlc,
+    /// Under which this region accepts now.
+    pub(crate) epoch: Epoch,
     pub(crate) index: Index,
 }
 
@@ -62,7 +66,8 @@ pub(crate) fn open(folder: &Path, options: &Options, env: &Env) -> Result<Writer
     let Some(last) = find_last(&files, env)? else {
         return create(folder, options, env, files, lock);
     };
-    let Checkpoint { log, region, epoch, .. } = last.checkpoint;
+    let (Checkpoint { log, region, .. }, epoch) = (&last.checkpoint, last.epoch);
+    let (log, region) = (*log, *region);
     if region != options.region {
         return Err(Error::OtherRegion { folder: folder.to_owned(), region, wanted: options.region });
     }
@@ -105,13 +110,37 @@ fn start(
     active: Active,
     live: BTreeMap<SegmentId, SegmentEntry>,
 ) -> Result<Writer> {
-    let mut writer = Writer::new(shared.clone(), known, active, live);
-    let mut opened = writer.write_opening();
-    if matches!(opened, Err(Failure::NoRoom(_))) && shared.spares.make(&shared.maker()) {
-        opened = writer.write_opening();
+    let mut writer = Writer::new(shared, known, active, live);
+    insist(&mut writer, Writer::write_opening)?;
+    Ok(writer)
+}
+
+/// Begins the next epoch of the log in `folder`.
+pub(crate) fn raise_epoch(folder: &Path, options: &Options, env: &Env) -> Result<Epoch> {
+    let has_log = {
+        let _not_open = folder::lock(folder, env)?;
+        find_last(&Files::list(folder, env)?, env)?.is_some()
+    };
+    if !has_log {
+        return Err(Error::NoLog(folder.to_owned()));
     }
-    match opened {
-        Ok(()) => Ok(writer),
+    let mut writer = open(folder, options, env)?;
+    if writer.known.epoch.0 >= EPOCH_MAX {
+        return Err(Error::Epochs { folder: folder.to_owned(), max: EPOCH_MAX });
+    }
+    insist(&mut writer, Writer::raise_epoch)?;
+    Ok(writer.known.epoch)
+}
+
+/// Writes something as nothing else can be done yet; makes room for it if there is none ready.
+fn insist(writer: &mut Writer, write: fn(&mut Writer) -> Result<(), Failure>) -> Result<()> {
+    let mut written = write(writer);
+    let shared = writer.shared.clone();
+    if matches!(written, Err(Failure::NoRoom(_))) && shared.spares.make(&shared.maker()) {
+        written = write(writer);
+    }
+    match written {
+        Ok(()) => Ok(()),
         Err(Failure::NoRoom(error)) => Err(error),
         Err(Failure::Lost(source)) => {
             Err(Error::Io { action: "write", path: writer.active.segment.path.clone(), source })
@@ -145,7 +174,7 @@ fn create(
     let streams = Arc::new(Streams::new());
     let partitions = HashMap::from([(
         CONFIG_PARTITION,
-        Arc::new(Partition::new(CONFIG_PARTITION, Offset::ZERO, Offset::ZERO)),
+        Arc::new(Partition::new(CONFIG_PARTITION, Offset::ZERO, Offset::ZERO, Sequence(0))),
     )]);
     let recovered = Recovered {
         log,
@@ -256,6 +285,7 @@ impl LastSegment {
             number: 0,
             opening: 0,
             hlc: checkpoint.hlc,
+            epoch: checkpoint.epoch,
             checkpoint,
             heads,
             live,
@@ -283,6 +313,10 @@ impl LastSegment {
                     self.live.retain(|id, _| !old.contains(id));
                     self.live.insert(new.id, new);
                 }
+                Record::Raised { epoch, .. } => {
+                    self.epoch = epoch;
+                    self.heads.values_mut().for_each(Head::begin_epoch);
+                }
                 Record::Checkpoint(_) | Record::Opened { .. } | Record::Rewritten { .. } | Record::Void => {}
             }
         }
@@ -291,7 +325,8 @@ impl LastSegment {
 
     fn replay_block(&mut self, position: u64, header: &BlockHeader) -> Result<()> {
         let head = self.heads.entry(header.at).or_default();
-        let is_own = header.region == self.checkpoint.region;
+        // What it accepted under an earlier epoch and has fetched back is counted no more.
+        let is_own = (header.region, header.epoch) == (self.checkpoint.region, self.epoch);
         if header.base_offset != head.end || is_own && header.base_sequence.0 != head.sequence.0 + 1 {
             let cause =
                 format!("the block starts at offset {}, but {} is next", header.base_offset, head.end);
@@ -384,7 +419,7 @@ fn place(
     segments: &BTreeMap<SegmentId, Arc<Segment>>,
 ) -> Partition {
     let head = heads.get(&at).copied().unwrap_or_default();
-    let partition = Partition::new(at, head.start, head.end);
+    let partition = Partition::new(at, head.start, head.end, head.sequence);
     for segment in segments.values() {
         if let Some(summary) = segment.summary(at) {
             partition.add_place(summary.first, segment);
@@ -398,7 +433,7 @@ fn place_all(shared: &Shared, streams: &Arc<Streams>, heads: &BTreeMap<StreamPar
     let mut partitions = shared.partitions.write();
     for at in streams.iter().flat_map(|def| partitions_of(def)).filter(|at| *at != CONFIG_PARTITION) {
         let head = heads.get(&at).copied().unwrap_or_default();
-        partitions.insert(at, Arc::new(Partition::new(at, head.start, head.end)));
+        partitions.insert(at, Arc::new(Partition::new(at, head.start, head.end, head.sequence)));
     }
     for segment in shared.segments.read().values() {
         for summary in segment.summaries() {

@@ -4,6 +4,7 @@ mod by_hand;
 mod cut;
 mod damage;
 mod elsewhere;
+mod epochs;
 mod events;
 mod formats;
 mod ghosts;

@@ -7,7 +7,7 @@
 use super::codec::{part, round_up};
 use super::index::Index;
 use super::layout::{FRAME_HEADER, FrameHeader, PAGE, SegmentId};
-use super::plan::{self, Circumstances, Knowledge, Plan, Verdict};
+use super::plan::{self, Circumstances, Head, Knowledge, Plan, Verdict};
 use super::queue::Request;
 use super::record::{Checkpoint, Record, SegmentEntry};
 use super::segment::Segment;
@@ -19,6 +19,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tw_env::File;
+use tw_types::Epoch;
 use tw_wire::{BatchBuilder, Block, BlockHeader};
 
 /// What fills the last page of a write.
@@ -167,6 +168,16 @@ impl Writer {
     pub(crate) fn write_opening(&mut self) -> Result<(), Failure> {
         let opened = Record::Opened { at_ms: self.shared.env.clock.now_ms() };
         self.write(&[opened], &[], 0).map(drop)
+    }
+
+    /// Writes the frame that begins the next epoch.
+    pub(crate) fn raise_epoch(&mut self) -> Result<(), Failure> {
+        let epoch = Epoch(self.known.epoch.0.saturating_add(1));
+        let raised = Record::Raised { epoch, at_ms: self.shared.env.clock.now_ms() };
+        self.write(&[raised], &[], 0)?;
+        self.known.epoch = epoch;
+        self.known.heads.values_mut().for_each(Head::begin_epoch);
+        Ok(())
     }
 
     /// Writes one frame and makes it durable. `spared` bytes stay free at the end of the segment.

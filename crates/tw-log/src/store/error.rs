@@ -48,6 +48,14 @@ pub enum Error {
         /// The last sequence of that region and epoch that is there, or under way.
         reached: Sequence,
     },
+    /// The region does not accept anything now. Nothing was stored.
+    #[error(
+        "stream `{stream}` takes nothing until this region has fetched back what it had accepted before it was restored: try again later"
+    )]
+    Held {
+        /// The stream.
+        stream: StreamName,
+    },
     /// An event, a key or a condition breaks a rule.
     #[error("event `{id}` cannot be stored: {reason}")]
     InvalidEvent {

@@ -133,7 +133,7 @@ impl State {
         }
     }
 
-    /// Refuses events of other regions that are here, or under way, or twice among these, or whose time runs backwards.
+    /// Refuses events that come from elsewhere and are here, or under way, or twice among these, or whose time runs backwards.
     pub(super) fn check_new(&self, at: StreamPartition, runs: &[Run]) -> Result<()> {
         for (index, run) in runs.iter().enumerate() {
             let Origin { region, epoch, sequence } = run.origin;
@@ -202,7 +202,9 @@ impl Core {
         if !marks.has_own() {
             // Either nothing was accepted here before `end`, or it is an index of the time before there were marks: then
             // everything was; or the index was lost when its first events were gone already.
-            marks.counts = end == Offset::ZERO && start == Offset::ZERO;
+            // Where the engine says that nothing was accepted under this epoch, there is nothing to be counted before it.
+            let is_first = end == Offset::ZERO && start == Offset::ZERO;
+            marks.counts = is_first || self.log.accepted(at)? == Some(0);
             if let Some(header) = self.header_at(at, end.0.checked_sub(1).map(Offset)).await? {
                 marks.found(&header);
             }

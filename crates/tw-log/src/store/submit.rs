@@ -10,10 +10,11 @@ use crate::{Append, Error as LogError, Foreign, Permit};
 use parking_lot::MutexGuard;
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tw_order::{
     Accepted, Fact, KeyDecision, KeyPart, KeyRecord, Load, Obstacle, Plan, Request, Stop, Suspect,
 };
-use tw_types::Offset;
+use tw_types::{Offset, StreamMode};
 use tw_wire::{Batch, Run};
 
 /// The locks of a write's partitions.
@@ -61,6 +62,7 @@ struct KnownKey {
 impl Core {
     /// Gives a write its place in the log. It is accepted when this returns, not yet durable.
     pub(super) async fn submit(self: &Arc<Self>, write: &Prepared) -> Result<Pending> {
+        self.check_held(write)?;
         let bytes =
             write.parts.iter().map(|part| part.content.bytes() + part.events.len() * VERSION_BYTES_MAX);
         let mut permit = Some(self.log.reserve(bytes.sum()).await?);
@@ -116,6 +118,20 @@ impl Core {
                     }
                 }
             }
+        }
+    }
+
+    /// Refuses what this region would accept for others to see while it must not.
+    fn check_held(&self, write: &Prepared) -> Result<()> {
+        if !self.is_held.load(Ordering::SeqCst) || write.while_held {
+            return Ok(());
+        }
+        let is_held = |part: &&PreparedPart| {
+            matches!(part.content, Content::Own(_)) && part.def.options.mode != StreamMode::Local
+        };
+        match write.parts.iter().find(is_held) {
+            Some(part) => Err(Error::Held { stream: part.def.name.clone() }),
+            None => Ok(()),
         }
     }
 

@@ -30,6 +30,7 @@ pub struct Write {
     order: Vec<u32>,
     key: Option<String>,
     dedup: bool,
+    while_held: bool,
 }
 
 /// Up to so many parts are looked through one by one.
@@ -69,6 +70,7 @@ impl Write {
             order: Vec::new(),
             key: None,
             dedup: true,
+            while_held: false,
         }
     }
 
@@ -215,6 +217,11 @@ impl Write {
         self.dedup = on;
     }
 
+    /// It is taken although the store is [held](super::EventStore::hold): for what ends that.
+    pub fn while_held(&mut self) {
+        self.while_held = true;
+    }
+
     /// The partition of each event, in the order in which they were pushed.
     pub fn places(&self) -> impl Iterator<Item = StreamPartition> + '_ {
         let part = |index: usize| self.order.get(index).map_or(0, |part| *part as usize);
@@ -301,7 +308,8 @@ impl Write {
         let key = self.key.map(|key| keys::prepare(key, &mut parts)).transpose()?;
         let order = if parts.len() > 1 { self.order.into() } else { Arc::default() };
         // What other regions have accepted is stored as it is, whatever its ids are.
-        Ok(Prepared { parts, order, key, dedup: self.dedup && !has_foreign })
+        let (dedup, while_held) = (self.dedup && !has_foreign, self.while_held);
+        Ok(Prepared { parts, order, key, dedup, while_held })
     }
 }
 
@@ -363,6 +371,8 @@ pub(super) struct Prepared {
     pub(super) order: Arc<[u32]>,
     pub(super) key: Option<keys::Key>,
     pub(super) dedup: bool,
+    /// It is taken although nothing of this region is.
+    pub(super) while_held: bool,
 }
 
 /// The events of a part.

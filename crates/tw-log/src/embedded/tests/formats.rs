@@ -112,6 +112,7 @@ fn records() -> Vec<Record> {
         Record::Replaced { old: vec![SegmentId::appended(3)], new: entry },
         Record::Rewritten { from: vec![SegmentId::appended(3)] },
         Record::Void,
+        Record::Raised { epoch: Epoch(4), at_ms: 1_700_000_000_000 },
     ]
 }
 
@@ -137,7 +138,8 @@ fn golden_bytes_of_records() {
         00 00 00 0b 00 00 00 00 00 00 00 88 13 00 00 00
         00 00 00 06 18 00 00 00 01 00 00 00 03 00 00 00
         00 00 00 00 03 00 00 00 00 00 00 00 00 00 00 00
-        07 00 00 00 00
+        07 00 00 00 00 08 0c 00 00 00 04 00 00 00 00 68
+        e5 cf 8b 01 00 00
     "#]]
     .assert_eq(&hex(&bytes));
     assert_eq!(Record::decode_all(&bytes), Some(records()));
