@@ -5,6 +5,7 @@
 //! Calls wait for the log: they are for threads, not for tasks.
 
 use crate::seen::{self, seen_stream};
+use crate::service::is_restoring;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
@@ -66,8 +67,12 @@ impl Contexts {
     pub fn here(&self, at: StreamPartition) -> tw_log::Result<(Seen, Offset)> {
         let me = self.log.region();
         let mut here = Seen::new();
-        here.raise(me, self.log.settled());
-        for region in self.members.iter().filter(|region| **region != me) {
+        // A region that is restored knows of itself what others would: what it has told before.
+        let is_restoring = is_restoring(self.log.as_ref())?;
+        if !is_restoring {
+            here.raise(me, self.log.settled());
+        }
+        for region in self.members.iter().filter(|region| is_restoring || **region != me) {
             let mut lines = self.lines.lock();
             if let Some(line) = self.line(&mut lines, *region)? {
                 // It was told after everything that the region had accepted before.

@@ -43,6 +43,13 @@ impl Marks {
         self.0.get(&(partition, region, epoch)).copied().unwrap_or_default()
     }
 
+    /// The last epoch up to `current` of which there is something, with its last sequence; the beginning of the first one if there is nothing.
+    pub fn latest(&self, partition: PartitionId, region: RegionId, current: Epoch) -> (Epoch, Sequence) {
+        let of = (partition, region, Epoch(0))..=(partition, region, current);
+        let last = self.0.range(of).next_back();
+        last.map_or((Epoch(1), Sequence(0)), |((.., epoch), sequence)| (*epoch, *sequence))
+    }
+
     /// Whether everything that `other` has is here.
     pub fn cover(&self, other: &Self) -> bool {
         other.0.iter().all(|(key, sequence)| self.0.get(key).is_some_and(|last| last >= sequence))

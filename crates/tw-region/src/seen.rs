@@ -73,7 +73,7 @@ pub(crate) fn read(event: &EventRef<'_>) -> Option<Seen> {
     body.map(|body| body.latest)
 }
 
-/// What this region had seen at any time that is still asked for. Reads its stream as it grows.
+/// What a region had seen at any time that is still asked for. Reads its stream as it grows.
 pub(crate) struct History {
     log: Arc<dyn Log>,
     at: StreamPartition,
@@ -87,12 +87,12 @@ struct Known {
 }
 
 impl History {
-    /// Of a log that has the stream of its region.
+    /// Of a region whose stream the log has.
     ///
     /// # Errors
     /// [`tw_log::Error::NoStream`] if it does not; whatever stops a read.
-    pub(crate) async fn open(log: Arc<dyn Log>) -> tw_log::Result<Self> {
-        let stream = log.streams().get(&seen_stream(log.region()))?.id;
+    pub(crate) async fn open(log: Arc<dyn Log>, region: RegionId) -> tw_log::Result<Self> {
+        let stream = log.streams().get(&seen_stream(region))?.id;
         let at = StreamPartition::new(stream, PartitionId(0));
         // No more of it than will be kept.
         let bounds = log.bounds(at)?;

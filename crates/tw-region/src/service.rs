@@ -18,6 +18,7 @@ mod pipe;
 mod reached;
 mod receiver;
 mod requests;
+mod restore;
 mod sender;
 mod status;
 mod streams;
@@ -29,6 +30,7 @@ pub use homes::{
 };
 pub use options::{InvalidOption, Options, PeerOptions};
 pub use requests::{Connection, Door};
+pub use restore::{GoOnError, RestorePeer, RestoreState, is_restoring};
 pub use status::{LinkState, PartitionState, PeerState, State};
 
 use crate::link::inbound;
@@ -118,6 +120,7 @@ pub(crate) struct Shared {
     pub(crate) generation: watch::Sender<u64>,
     pub(crate) board: Mutex<Board>,
     pub(crate) homes: Arc<Homes>,
+    pub(crate) restore: restore::Restore,
     /// Who answers the requests of other regions.
     pub(crate) door: OnceLock<Door>,
 }
@@ -156,9 +159,11 @@ impl Links {
         let refused = |source| Error::Listen { address: options.listen.clone(), source };
         let listener = listener.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let history = Arc::new(History::open(events.log().clone()).await?);
+        let history = Arc::new(History::open(events.log().clone(), here).await?);
         let board = Mutex::new(Board::new(&options));
-        let homes = Arc::new(Homes::start(events.clone(), env.clone(), arbiter).await?);
+        let restore = restore::Restore::new(is_restoring(events.log().as_ref())?);
+        let homes = Homes::start(events.clone(), env.clone(), arbiter, restore.watch()).await?;
+        let homes = Arc::new(homes);
         let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));
         let shared = Arc::new(Shared {
             options,
@@ -171,6 +176,7 @@ impl Links {
             generation,
             board,
             homes,
+            restore,
             door: OnceLock::new(),
         });
         let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
@@ -179,7 +185,8 @@ impl Links {
         let ending = watch::Sender::new(false);
         let mut tasks = vec![
             spawn(&ending, receiver.run(inputs)),
-            tokio::spawn(listen::run(shared.clone(), listener, ending.subscribe())),
+            tokio::spawn(listen::run(shared.clone(), listener, queue.clone(), ending.subscribe())),
+            spawn(&ending, restore::run(shared.clone(), queue.clone())),
             spawn(&ending, streams::watch(shared.clone(), replicated, queue.clone())),
             spawn(&ending, reload(shared.clone())),
             spawn(&ending, shared.homes.clone().run()),

@@ -86,7 +86,7 @@ fn problem(error: HomeError) -> Problem {
     let code = match &error {
         HomeError::Elsewhere { .. } => Code::NotHome,
         HomeError::OnItsWay { .. } => Code::HomeMoving,
-        HomeError::Starting { .. } | HomeError::NoAnswer(_) => Code::NotReady,
+        HomeError::Starting { .. } | HomeError::Restoring { .. } | HomeError::NoAnswer(_) => Code::NotReady,
         HomeError::NoStream { .. } => Code::NoStream,
         HomeError::NoRegion { .. } => Code::NoRegion,
         HomeError::NoHome { .. }

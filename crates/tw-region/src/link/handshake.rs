@@ -10,6 +10,9 @@ use super::wire::{Hello, PROTOCOLS, Protocols, Refuse, Stream};
 use std::collections::BTreeMap;
 use tw_types::{Epoch, RegionId, StreamId};
 
+/// The protocol from which on a region gives back what it has of another one.
+const GIVING_BACK: u16 = 2;
+
 /// This side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
@@ -171,6 +174,36 @@ pub enum Refusal {
         /// The other one.
         there: RegionId,
     },
+    /// The other side is too old to give back what it has of a region.
+    #[error("region `{there}` cannot give back what it has of others: it speaks no protocol above 1")]
+    GivesNothingBack {
+        /// The other one.
+        there: RegionId,
+    },
+    /// What is asked for as another region's is this one's own.
+    #[error("region `{here}` does not stand in for itself")]
+    Itself {
+        /// This region.
+        here: RegionId,
+    },
+    /// This region has nothing to say yet.
+    #[error("region `{here}` comes back from an older copy, and fetches back what it had accepted before")]
+    Restoring {
+        /// This region.
+        here: RegionId,
+    },
+    /// Something that should be given back has no place there.
+    #[error(
+        "stream `{stream}` has events of region `{of}` here, and is not replicated with region `{there}`"
+    )]
+    MissingStream {
+        /// The stream.
+        stream: String,
+        /// Whose events.
+        of: RegionId,
+        /// Who wants them.
+        there: RegionId,
+    },
 }
 
 impl Refusal {
@@ -182,6 +215,10 @@ impl Refusal {
             Self::SameRegion { .. } => "same-region",
             Self::OtherRegion { .. } => "other-region",
             Self::Copy { .. } => "copy",
+            Self::GivesNothingBack { .. } => "gives-nothing-back",
+            Self::Itself { .. } => "itself",
+            Self::Restoring { .. } => "restoring",
+            Self::MissingStream { .. } => "stream-missing",
         }
     }
 
@@ -199,12 +236,32 @@ impl Refusal {
             Self::Copy { .. } => {
                 "stop the copy, or give it a region and an installation of its own before it writes"
             }
+            Self::GivesNothingBack { .. } => "update it, or go on without what only it has",
+            Self::Itself { .. } => "connect without asking for another region's events",
+            Self::Restoring { .. } => "wait until it has everything again: it shows for whom it waits",
+            Self::MissingStream { .. } => {
+                "create the stream in the region that is restored as it is in the others, or drop it here"
+            }
         }
     }
 
     /// As the other side is told.
     pub fn to_frame(&self) -> Refuse {
         Refuse { code: self.code().to_owned(), text: self.to_string(), remedy: self.remedy().to_owned() }
+    }
+}
+
+impl Agreed {
+    /// The same connection as one on which the other side sends what it has of region `of`.
+    ///
+    /// # Errors
+    /// [`Refusal::GivesNothingBack`].
+    pub fn in_place_of(mut self, of: RegionId) -> Result<Self, Refusal> {
+        if self.protocol < GIVING_BACK {
+            return Err(Refusal::GivesNothingBack { there: self.peer });
+        }
+        (self.peer, self.epoch) = (of, Epoch(1));
+        Ok(self)
     }
 }
 
@@ -225,6 +282,7 @@ impl Local {
             installation: self.installation,
             epoch: self.epoch,
             now_ms,
+            wanted: None,
             streams: self.streams.iter().map(stream).collect(),
         }
     }

@@ -20,12 +20,16 @@
 mod append;
 mod flow;
 mod options;
+mod parked;
 mod peer;
+mod restore;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use options::{Options, OptionsError};
+pub use parked::Parked;
+pub use restore::Fetched;
 pub use status::{PartitionStatus, PeerStatus, Status};
 
 use super::handshake::Agreed;
@@ -38,7 +42,7 @@ use tw_merge::delivery::{self, Delivery};
 use tw_merge::received::{self, Received};
 use tw_merge::skew::Skew;
 use tw_merge::{Seen, Span};
-use tw_types::{Hlc, HlcClock, Origin, RegionId, Sequence, StreamId, StreamPartition};
+use tw_types::{Epoch, Hlc, HlcClock, Origin, RegionId, Sequence, StreamId, StreamPartition};
 
 /// The number under which the shell keeps a block's bytes. It is used once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +140,15 @@ pub enum Input {
         /// The region.
         peer: RegionId,
     },
+    /// Another region comes back from an older copy of its log, and asks for what it lost.
+    Yield {
+        /// The region.
+        peer: RegionId,
+        /// The epoch in which it comes back.
+        epoch: Epoch,
+    },
+    /// This region has everything of its own again, see [`Inbound::begin_restore`].
+    Restored,
     /// Time has passed.
     Tick,
 }
@@ -242,58 +255,6 @@ pub struct Portion {
     pub is_rest: bool,
 }
 
-/// Why nothing is taken of a partition.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Parked {
-    /// Two histories.
-    #[error(
-        "event {at} has the timestamp {told} there and {known} here: a copy of the region went on without a new epoch; raise its epoch, and accept anew what the copy accepted"
-    )]
-    Fork {
-        /// The sequence at which the two differ, at the latest.
-        at: Origin,
-        /// Its timestamp here, or the nearest one that it can have had.
-        known: Hlc,
-        /// The timestamp with which it comes.
-        told: Hlc,
-    },
-    /// More than there can be.
-    #[error(
-        "event {last} lies beyond {end}, where its epoch ended: the region must go on under its new epoch"
-    )]
-    Closed {
-        /// The last event of the block.
-        last: Origin,
-        /// The last sequence of the epoch.
-        end: Sequence,
-    },
-    /// Events of a third region.
-    #[error(
-        "the block at {first} is not of region `{peer}`: each region sends its own events only; link region `{}` itself", first.region
-    )]
-    NotItsOwn {
-        /// Where the block was accepted.
-        first: Origin,
-        /// Who sent it.
-        peer: RegionId,
-    },
-    /// A block that cannot be one.
-    #[error(transparent)]
-    Span(#[from] tw_merge::span::Error),
-    /// What the region says of its epochs contradicts what is here.
-    #[error(transparent)]
-    Epochs(#[from] received::Error),
-    /// What the block says of time cannot be.
-    #[error(transparent)]
-    Time(#[from] delivery::Error),
-    /// The log does not take it.
-    #[error("the log refuses it ({reason}): remove the cause, then retry this partition")]
-    Refused {
-        /// What the log says.
-        reason: String,
-    },
-}
-
 /// Why this cannot be built from what the log has.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -329,6 +290,10 @@ pub struct Inbound {
     turn: RegionId,
     /// No append before this time.
     append_at_ms: u64,
+    /// This region fetches back what it lost, and goes on in this epoch then.
+    restoring: Option<Epoch>,
+    /// Which regions were told what is here of them, in which epoch they came back.
+    yielded: BTreeMap<RegionId, Epoch>,
     #[cfg(test)]
     broken: tests::Broken,
 }
@@ -378,6 +343,8 @@ impl Inbound {
             batches: 0,
             turn: RegionId(0),
             append_at_ms: 0,
+            restoring: None,
+            yielded: BTreeMap::new(),
             #[cfg(test)]
             broken: tests::Broken::default(),
         })
@@ -411,6 +378,8 @@ impl Inbound {
                 self.skew.release(peer);
                 self.look_again(peer, &mut cx);
             }
+            Input::Yield { peer, epoch } => self.yield_to(peer, epoch, &mut cx),
+            Input::Restored => self.end_restore(&mut cx),
             Input::Tick => {}
         }
         self.wake(&mut cx);

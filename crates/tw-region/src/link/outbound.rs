@@ -1,7 +1,7 @@
 //! The sending end of one link: what to read from the log, what to send next, and what may be promised.
 //!
 //! One value for each connection, kept by the shell that reads the log and writes the connection; nothing of it outlives that. It sends
-//! this region's own events only, as they are stored.
+//! this region's own events only, as they are stored; or, to give them back, those of one other region.
 //!
 //! Blocks of all partitions are sent in the order of their first timestamps, not in turns: the receiver may append none before
 //! everything earlier of this region has come (`docs/adr/0017-what-a-region-has-seen.md`). Taking turns would fill its window
@@ -144,6 +144,8 @@ pub struct Outbound {
     looks: u64,
     have: Option<Have>,
     is_refused: bool,
+    /// What is sent was received of the receiver's own region, or of one that is gone: the receiver may have more of it.
+    gives_back: bool,
 }
 
 impl Outbound {
@@ -174,7 +176,13 @@ impl Outbound {
             looks: 0,
             have: None,
             is_refused: false,
+            gives_back: false,
         }
+    }
+
+    /// The same for who stands in for `me`: what this region has received of that is sent in its place.
+    pub fn gives_back(self) -> Self {
+        Self { gives_back: true, ..self }
     }
 
     /// Takes one input and says what to do about it, in this order. After a refusal there is nothing more to do.
@@ -237,7 +245,7 @@ impl Outbound {
             let ends = self.ends.entry(at).or_insert_with(|| vec![(self.epoch, Mark::default())]);
             for (epoch, held) in &marks {
                 let end = ends.iter().find(|(one, _)| one == epoch).map(|(_, end)| *end).unwrap_or_default();
-                check(*epoch, *held, end, None)?;
+                check(*epoch, *held, end, None, self.gives_back)?;
             }
             let cursor = Cursor::new(stream, ends, &marks);
             self.forget(at);
@@ -271,7 +279,7 @@ impl Outbound {
         if let Some((epoch, held)) = cursor.pulled.take() {
             let ends = self.ends.get(&at);
             let end = ends.and_then(|ends| ends.iter().find(|(one, _)| *one == epoch));
-            check(epoch, held, end.map(|(_, end)| *end).unwrap_or_default(), named_hlc)?;
+            check(epoch, held, end.map(|(_, end)| *end).unwrap_or_default(), named_hlc, self.gives_back)?;
         }
         let is_first = cursor.found.is_empty();
         match found {
@@ -397,13 +405,20 @@ impl Outbound {
     }
 }
 
-/// Whether the receiver has the same events as this region, and no more of them.
-fn check(epoch: Epoch, held: Mark, end: Mark, named_hlc: Option<Hlc>) -> Result<(), Refuse> {
+/// Whether the receiver has the same events as this region, and no more of them, unless it `may_have_more`.
+fn check(
+    epoch: Epoch,
+    held: Mark,
+    end: Mark,
+    named_hlc: Option<Hlc>,
+    may_have_more: bool,
+) -> Result<(), Refuse> {
     if held.sequence == Sequence(0) {
         return Ok(());
     }
     let (code, text) = match compare(held, end, named_hlc.filter(|_| held.sequence <= end.sequence)) {
         Standing::Fine { .. } => return Ok(()),
+        Standing::Behind { .. } if may_have_more => return Ok(()),
         Standing::Behind { from, to } => {
             ("older-copy", format!("you have events {from} to {to} of my epoch {epoch}, and I have not"))
         }
@@ -412,8 +427,11 @@ fn check(epoch: Epoch, held: Mark, end: Mark, named_hlc: Option<Hlc>) -> Result<
             format!("your event {at} of my epoch {epoch} is not mine: one of us has another history"),
         ),
     };
-    let remedy =
-        "restore the sending region as a copy, so that it raises its epoch and fetches back what it lost";
+    let remedy = if may_have_more {
+        "put the copy back once more, as it was before it accepted anything, and raise its epoch before it is started"
+    } else {
+        "stop the sending region, raise its epoch and start it again, so that it fetches back what it lost"
+    };
     Err(Refuse { code: code.to_owned(), text, remedy: remedy.to_owned() })
 }
 

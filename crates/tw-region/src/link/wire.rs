@@ -1,4 +1,4 @@
-//! The frames of protocol 1, between a region R that connects and pulls and a region P that sends.
+//! The frames of protocols 1 and 2, between a region R that connects and pulls and a region P that sends.
 //!
 //! ```text
 //! byte  bytes  content (little-endian)
@@ -26,6 +26,9 @@
 //!    hold is the window and one block at most.
 //! 4. A pull of a partition that was pulled before sets P back; R drops what was under way until it fits.
 //!
+//! Protocol 2 adds [`Hello::wanted`]: P gives back what it has received of another region, in the place of that, and everything that
+//! the frames say of P's own events is said of those. A region that lost some of its own asks so for what it lacks.
+//!
 //! Decoding keeps at most one frame in memory, and reserves nothing because of a length that was only announced. Compression is the
 //! business of who moves the bytes.
 
@@ -44,7 +47,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The protocols that this version speaks.
-pub const PROTOCOLS: Protocols = Protocols { min: 1, max: 1 };
+pub const PROTOCOLS: Protocols = Protocols { min: 1, max: 2 };
 /// The longest body of a frame, in bytes: a block of the largest size with its head.
 pub const FRAME_BYTES_MAX: usize = tw_wire::BLOCK_BYTES_MAX + (64 << 10);
 /// The longest body of a frame that is not a block, in bytes.

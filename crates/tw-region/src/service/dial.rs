@@ -4,16 +4,17 @@ use super::pipe::{self, FrameReader, FrameWriter};
 use super::receiver::{Arrived, Connection, Event};
 use super::{PeerOptions, Shared, streams};
 use crate::link::handshake::{Agreed, Refusal};
-use crate::link::wire::{Frame, Have, Refuse};
+use crate::link::wire::{Frame, Have, Hello, Refuse};
 use crate::tls::{self, Purpose};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::client::TlsStream;
+use tw_merge::Seen;
 use tw_types::RegionId;
 use tw_wire::Block;
 
@@ -49,14 +50,49 @@ pub(crate) enum Error {
     Closed,
 }
 
+/// The number of a connection that is about to be made.
+pub(crate) fn next_connection() -> Connection {
+    static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// One connection over which a peer sends what it has of region `of`, until it ends. The receiver is not told of its end.
+pub(crate) async fn give_back(
+    shared: &Arc<Shared>,
+    peer: &PeerOptions,
+    of: RegionId,
+    queue: &mpsc::Sender<Event>,
+    connection: Connection,
+) -> Error {
+    let fetch = async {
+        let mut changes = shared.generation.subscribe();
+        changes.mark_unchanged();
+        let late = || failed(peer, io::Error::from(io::ErrorKind::TimedOut));
+        let (mut reader, mut writer) = pipes(shared, peer).await?;
+        let hello = greet(shared, peer.id, Some(of), &mut reader, &mut writer);
+        let agreed =
+            tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
+        let agreed = agreed.in_place_of(of).map_err(|refusal| Error::Refusal { refusal })?;
+        let ends = receive(shared, None, of, connection, reader, queue);
+        carry(shared, agreed, connection, queue, ends, writer, changes).await
+    };
+    let Err::<std::convert::Infallible, _>(error) = fetch.await;
+    error
+}
+
 /// Connects to a peer, for ever.
 pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sender<Event>) {
-    static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
     let mut wait = RECONNECT;
     let mut warned: Option<String> = None;
+    let mut is_restoring = shared.restore.watch();
     loop {
-        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let connection = next_connection();
         let mut was_agreed = false;
+        if shared.restore.leaves_out(peer.id) {
+            // Others stand in for it.
+            let _either_way = tokio::time::timeout(shared.options.heartbeat(), is_restoring.changed()).await;
+            continue;
+        }
         let Err(error) = once(&shared, &peer, &queue, connection, &mut was_agreed).await;
         let disconnected = Event::Disconnected { peer: peer.id, connection };
         if queue.send(disconnected).await.is_err() {
@@ -92,11 +128,8 @@ async fn once(
     let mut changes = shared.generation.subscribe();
     changes.mark_unchanged();
     let late = || failed(peer, io::Error::from(io::ErrorKind::TimedOut));
-    let stream = open(shared, peer, Purpose::Link).await?;
-    let (reader, writer) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(reader, shared.options.silent_max()).map_err(pipe::Error::from)?;
-    let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
-    let hello = greet(shared, peer.id, &mut reader, &mut writer);
+    let (mut reader, mut writer) = pipes(shared, peer).await?;
+    let hello = greet(shared, peer.id, None, &mut reader, &mut writer);
     let agreed = tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
     *was_agreed = true;
     tracing::info!(region = %peer.id, name = %agreed.name, streams = agreed.streams.len(), "there is a link to a region");
@@ -104,14 +137,39 @@ async fn once(
         tracing::warn!("{note}");
     }
     shared.board.lock().connected(peer.id, &agreed);
+    let ends = receive(shared, Some(peer.id), peer.id, connection, reader, queue);
+    carry(shared, agreed, connection, queue, ends, writer, changes).await
+}
+
+/// Tells the receiver of a connection, and carries frames until it ends.
+async fn carry<W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    agreed: Agreed,
+    connection: Connection,
+    queue: &mpsc::Sender<Event>,
+    received: impl Future<Output = Result<std::convert::Infallible, Error>>,
+    writer: FrameWriter<W>,
+    mut changes: watch::Receiver<u64>,
+) -> Result<std::convert::Infallible, Error> {
     let (to, outgoing) = mpsc::unbounded_channel();
     let told = queue.send(Event::Connected { agreed, connection, to }).await;
     told.map_err(|_| Error::Closed)?;
     tokio::select! {
-        ended = receive(shared, peer.id, connection, reader, queue) => ended,
+        ended = received => ended,
         ended = send(shared, writer, outgoing) => ended,
         _ = changes.changed() => Err(Error::Changed),
     }
+}
+
+/// Both directions of a new connection.
+type Pipes = (FrameReader<ReadHalf<TlsStream<TcpStream>>>, FrameWriter<WriteHalf<TlsStream<TcpStream>>>);
+
+async fn pipes(shared: &Shared, peer: &PeerOptions) -> Result<Pipes, Error> {
+    let stream = open(shared, peer, Purpose::Link).await?;
+    let (reader, writer) = tokio::io::split(stream);
+    let reader = FrameReader::new(reader, shared.options.silent_max()).map_err(pipe::Error::from)?;
+    let writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
+    Ok((reader, writer))
 }
 
 /// Makes a connection.
@@ -133,15 +191,16 @@ fn failed(peer: &PeerOptions, source: io::Error) -> Error {
     Error::Connect { address: peer.address.clone(), source }
 }
 
-/// Both sides say hello. This one speaks first.
+/// Both sides say hello. This one speaks first, and says whose events are `wanted` if not the other side's own.
 async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: &Shared,
     peer: RegionId,
+    wanted: Option<RegionId>,
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
 ) -> Result<Agreed, Error> {
     let local = streams::local(shared);
-    writer.send(&[Frame::Hello(local.hello(shared.now_ms()))]).await?;
+    writer.send(&[Frame::Hello(Hello { wanted, ..local.hello(shared.now_ms()) })]).await?;
     match reader.next().await? {
         Frame::Hello(theirs) => {
             let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
@@ -158,8 +217,10 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
+/// Tells the receiver what comes as what region `peer` sends; `counts`: for which region the bytes are counted, if they are.
 async fn receive<R: AsyncRead + Unpin>(
     shared: &Shared,
+    counts: Option<RegionId>,
     peer: RegionId,
     connection: Connection,
     mut reader: FrameReader<R>,
@@ -167,7 +228,9 @@ async fn receive<R: AsyncRead + Unpin>(
 ) -> Result<std::convert::Infallible, Error> {
     loop {
         let frame = reader.next().await?;
-        shared.board.lock().received(peer, reader.bytes, shared.now_ms());
+        if let Some(region) = counts {
+            shared.board.lock().received(region, reader.bytes, shared.now_ms());
+        }
         let event = match frame {
             Frame::Block(frame) => {
                 let block = Block::read(&frame.bytes)?;
@@ -203,7 +266,8 @@ async fn send<W: AsyncWrite + Unpin>(
                 writer.send(&frames).await?;
             }
             _ = ticks.tick() => {
-                let latest = shared.history.last();
+                // What a copy had told before is not here yet, if it is restored.
+                let latest = if shared.restore.is_on() { Seen::new() } else { shared.history.last() };
                 writer.send(&[Frame::Have(Have { now_ms: shared.now_ms(), latest })]).await?;
             }
         }

@@ -16,12 +16,13 @@ pub use error::HomeError;
 pub use risk::AT_RISK_STREAM;
 
 use super::Error;
+use super::restore::restored;
 use crate::home::{Course, HOMES_STREAM, Marks, Saying};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 use tw_env::Env;
 use tw_log::store::{EventStore, Filter};
 use tw_types::{Offset, PartitionId, RegionId, StreamDef, StreamMode, StreamPartition};
@@ -82,6 +83,8 @@ pub struct Homes {
     state: Mutex<State>,
     /// Only one thing is done at a time.
     work: tokio::sync::Mutex<()>,
+    /// Whether the region is being restored: then nothing is claimed, and nothing opened.
+    restoring: watch::Receiver<bool>,
 }
 
 #[derive(Default)]
@@ -124,16 +127,20 @@ impl Homes {
         events: EventStore,
         env: Env,
         arbiter: Option<Arc<dyn Arbiter>>,
+        restoring: watch::Receiver<bool>,
     ) -> Result<Self, Error> {
         let me = events.log().region();
         let (state, work) = (Mutex::default(), tokio::sync::Mutex::default());
-        let homes = Self { events, env, me, arbiter, state, work };
-        homes.follow().await?;
+        let homes = Self { events, env, me, arbiter, state, work, restoring };
+        if !homes.is_restoring() {
+            homes.follow().await?;
+        }
         Ok(homes)
     }
 
     /// Follows what is said, as long as the links run.
     pub(crate) async fn run(self: Arc<Self>) {
+        restored(self.restoring.clone()).await;
         let commits = self.events.log().commits();
         loop {
             let seen = commits.get();
@@ -152,8 +159,9 @@ impl Homes {
     /// Lets a write to a stream with a home pass, if this region is the home and takes writes.
     ///
     /// # Errors
-    /// [`HomeError::Elsewhere`], [`HomeError::OnItsWay`], [`HomeError::Starting`].
+    /// [`HomeError::Elsewhere`], [`HomeError::OnItsWay`], [`HomeError::Starting`], [`HomeError::Restoring`].
     pub fn enter(&self, def: &StreamDef) -> Result<Entered, HomeError> {
+        self.check_restored()?;
         let mut state = self.state.lock();
         if !state.is_caught_up {
             return Err(HomeError::Starting { stream: def.name.to_string() });
@@ -170,6 +178,15 @@ impl Homes {
             Entered { _shared: shared, right: self.arbiter.clone().map(|arbiter| (arbiter, stream, term)) };
         // After the gate: whoever shuts it has made sure that this says no.
         entered.check().map(|()| entered)
+    }
+
+    fn is_restoring(&self) -> bool {
+        *self.restoring.borrow()
+    }
+
+    /// Refuses whatever would write `$homes` before all that was written there is known.
+    fn check_restored(&self) -> Result<(), HomeError> {
+        if self.is_restoring() { Err(HomeError::Restoring { region: self.me }) } else { Ok(()) }
     }
 
     /// All streams with a home, in the order of their names.

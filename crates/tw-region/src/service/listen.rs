@@ -1,16 +1,17 @@
 //! Letting other regions connect, and sending to each what was accepted here.
 
 use super::pipe::{self, FrameReader, FrameWriter};
-use super::sender::{self, Sender};
+use super::receiver::Event;
+use super::sender::{self, Sender, Source};
 use super::{QUEUE_FRAMES_MAX, Shared, streams};
-use crate::link::handshake::Agreed;
-use crate::link::wire::{Frame, Refuse};
+use crate::link::handshake::{Agreed, Local, Refusal};
+use crate::link::wire::{Frame, Hello, Refuse};
 use crate::tls::{self, Purpose};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tw_types::RegionId;
 
@@ -29,35 +30,47 @@ enum Error {
     #[error("region {0} refuses: {text} ({code}): {remedy}", text = .1.text, code = .1.code, remedy = .1.remedy)]
     Refused(RegionId, Refuse),
     #[error("region {0} was refused: {1}")]
-    Refusal(RegionId, crate::link::handshake::Refusal),
+    Refusal(RegionId, Refusal),
     #[error(
         "region {0} sends what a receiver does not send: both sides must speak the protocol that they agreed on"
     )]
     Protocol(RegionId),
     #[error("no hello came in time")]
     Late,
+    #[error("the links of this region have ended")]
+    Ended,
 }
 
 /// Accepts connections until the links end, and then ends them.
-pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, mut ending: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    queue: mpsc::Sender<Event>,
+    mut ending: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     tokio::select! {
-        () = accept(&shared, &listener, &mut connections) => {}
+        () = accept(&shared, &listener, &queue, &mut connections) => {}
         _ = ending.wait_for(|ends| *ends) => {}
     }
     connections.shutdown().await;
 }
 
-async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut JoinSet<()>) {
+async fn accept(
+    shared: &Arc<Shared>,
+    listener: &TcpListener,
+    queue: &mpsc::Sender<Event>,
+    connections: &mut JoinSet<()>,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
-                let shared = shared.clone();
+                let (shared, queue) = (shared.clone(), queue.clone());
                 connections.spawn(async move {
                     let _until_it_ends = permit;
-                    match connection(&shared, stream).await {
+                    match connection(&shared, &queue, stream).await {
                         Ok(()) => {}
                         // Whoever looks whether somebody listens here does as much.
                         Err(Error::Tls(tls::Error::Broken(error))) => {
@@ -82,7 +95,11 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut 
     }
 }
 
-async fn connection(shared: &Arc<Shared>, stream: TcpStream) -> Result<(), Error> {
+async fn connection(
+    shared: &Arc<Shared>,
+    queue: &mpsc::Sender<Event>,
+    stream: TcpStream,
+) -> Result<(), Error> {
     stream.set_nodelay(true).map_err(pipe::Error::from)?;
     let (stream, peer) = tls::accept(stream, &shared.credentials.current()).await?;
     if Purpose::of(stream.get_ref().1.alpn_protocol()) == Some(Purpose::Requests) {
@@ -96,7 +113,7 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream) -> Result<(), Error
     let (reader, writer) = tokio::io::split(stream);
     let mut reader = FrameReader::new(reader, shared.options.silent_max()).map_err(pipe::Error::from)?;
     let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
-    let hello = greet(shared, peer.region, &mut reader, &mut writer);
+    let hello = greet(shared, queue, peer.region, &mut reader, &mut writer);
     let (agreed, sender) =
         tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| Error::Late)??;
     tracing::info!(region = %peer.region, name = %agreed.name, "a region takes what is accepted here");
@@ -112,6 +129,7 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream) -> Result<(), Error
 /// Both sides say hello, the other one first.
 async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: &Arc<Shared>,
+    queue: &mpsc::Sender<Event>,
     peer: RegionId,
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
@@ -119,16 +137,57 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let Frame::Hello(theirs) = reader.next().await? else { return Err(Error::Protocol(peer)) };
     let local = streams::local(shared);
     let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
-    let agreed = match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
-        Ok(agreed) => agreed,
+    let judged = match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
+        Ok(agreed) => source(shared, queue, &local, &theirs, &agreed).await?.map(|source| (agreed, source)),
+        Err(refusal) => Err(refusal),
+    };
+    let (agreed, source) = match judged {
+        Ok(judged) => judged,
         Err(refusal) => {
             writer.send(&[Frame::Refuse(refusal.to_frame())]).await?;
             return Err(Error::Refusal(peer, refusal));
         }
     };
-    let sender = Sender::start(shared.clone(), local.streams.clone(), &agreed).await?;
+    let sender = Sender::start(shared.clone(), local.streams.clone(), &agreed, source).await?;
     writer.send(&[Frame::Hello(local.hello(shared.now_ms()))]).await?;
     Ok((agreed, sender))
+}
+
+/// Whose events the other side gets: this region's own, or what is here of the one that it wants, if that is all that there will be.
+async fn source(
+    shared: &Shared,
+    queue: &mpsc::Sender<Event>,
+    local: &Local,
+    theirs: &Hello,
+    agreed: &Agreed,
+) -> Result<Result<Source, Refusal>, Error> {
+    let (here, peer) = (local.region, agreed.peer);
+    let Some(of) = theirs.wanted else {
+        let is_restoring = shared.restore.is_on();
+        return Ok(if is_restoring { Err(Refusal::Restoring { here }) } else { Ok(Source::own(shared)) });
+    };
+    if of == here {
+        return Ok(Err(Refusal::Itself { here }));
+    }
+    for stream in &local.streams {
+        let is_agreed = agreed.streams.values().any(|one| one.id == stream.id);
+        for at in streams::partitions(std::slice::from_ref(stream)) {
+            let marks = if is_agreed {
+                Vec::new()
+            } else {
+                shared.events.received(at).await.map_err(sender::Error::from)?
+            };
+            if marks.iter().any(|mark| mark.origin.region == of) {
+                let stream = stream.name.clone();
+                return Ok(Err(Refusal::MissingStream { stream, of, there: peer }));
+            }
+        }
+    }
+    let (reply, heard) = oneshot::channel();
+    let epoch = (of == peer).then_some(theirs.epoch);
+    queue.send(Event::GiveBack { of, epoch, reply }).await.map_err(|_| Error::Ended)?;
+    let heard = heard.await.map_err(|_| Error::Ended)?;
+    Ok(Ok(Source::of(shared, of, heard).await?))
 }
 
 /// Sends what there is, and waits for more. What comes is read beside that, so that a slow line is not taken for a silent one.

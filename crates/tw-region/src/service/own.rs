@@ -1,16 +1,17 @@
-//! This region's own blocks in a log that has those of others between them.
+//! The blocks of one region in a log that has those of others between them.
 
 use tw_log::Log;
-use tw_types::{Epoch, Hlc, Offset, Sequence, StreamPartition};
+use tw_types::{Epoch, Hlc, Offset, RegionId, Sequence, StreamPartition};
 use tw_wire::Block;
 
 /// How much is read of a partition at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// An offset before which every own event is this one or an earlier one, and the time of this one if it is there.
+/// An offset before which every event of the region is this one or an earlier one, and the time of this one if it is there.
 pub(crate) async fn search(
     log: &dyn Log,
     at: StreamPartition,
+    region: RegionId,
     epoch: Epoch,
     after: Sequence,
 ) -> Result<(Offset, Option<Hlc>), tw_log::Error> {
@@ -18,7 +19,7 @@ pub(crate) async fn search(
     let (mut low, mut high, mut named) = (bounds.start, bounds.end, None);
     while low < high {
         let middle = Offset(low.0 + (high.0 - low.0) / 2);
-        let own = next(log, at, middle, |_| true).await?;
+        let own = next(log, at, region, middle, |_| true).await?;
         let Some(block) = own.filter(|block| block.header().base_offset < high) else {
             high = middle;
             continue;
@@ -38,10 +39,11 @@ pub(crate) async fn search(
     Ok((low, named))
 }
 
-/// The first own block that reaches beyond `from` and is `wanted`.
+/// The first block of the region that reaches beyond `from` and is `wanted`.
 pub(crate) async fn next(
     log: &dyn Log,
     at: StreamPartition,
+    region: RegionId,
     from: Offset,
     wanted: impl Fn(&Block) -> bool,
 ) -> Result<Option<Block>, tw_log::Error> {
@@ -55,7 +57,6 @@ pub(crate) async fn next(
             blocks => blocks?,
         };
         let Some(last) = blocks.last().map(|block| block.header().end_offset()) else { break };
-        let region = log.region();
         let own = blocks.into_iter().find(|block| block.header().region == region && wanted(block));
         if own.is_some() {
             return Ok(own);

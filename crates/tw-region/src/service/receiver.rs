@@ -1,6 +1,8 @@
 //! The receiving end of all links: the shell around [`crate::link::inbound`]. One task, to which the connections tell what comes; it
 //! appends what may be appended, one step at a time, and says what to ask for.
 
+mod ending;
+
 use super::streams::{partitions, replicated};
 use super::{Error, Shared};
 use crate::link::handshake::Agreed;
@@ -16,8 +18,11 @@ use tokio::sync::{mpsc, oneshot};
 use tw_log::Streams;
 use tw_log::store::Error as StoreError;
 use tw_merge::Seen;
-use tw_types::{Hlc, HlcClock, Origin, PartitionId, RegionId, StreamId, StreamPartition};
+use tw_types::{Epoch, Hlc, HlcClock, Origin, PartitionId, RegionId, StreamId, StreamPartition};
 use tw_wire::Block;
+
+/// How often it is looked at whether a restore can end, if nothing else happens.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Which connection of a peer: a frame of an earlier one may still be on its way when the next one has begun.
 pub(crate) type Connection = u64;
@@ -56,6 +61,15 @@ pub(crate) enum Event {
     Retry {
         peer: RegionId,
     },
+    /// A region wants back what is here of region `of`: itself, in this epoch, or one that is gone. The answer is up to when that is known
+    /// to have accepted something, once nothing more of its earlier epochs can enter the log.
+    GiveBack {
+        of: RegionId,
+        epoch: Option<Epoch>,
+        reply: oneshot::Sender<Hlc>,
+    },
+    /// All peers have given back what they have of this region.
+    Asked,
     /// Somebody wants to know how it is.
     State(oneshot::Sender<inbound::Status>),
 }
@@ -98,6 +112,10 @@ pub(crate) struct Receiver {
     appending: Option<Pin<Box<dyn Future<Output = Outcome> + Send>>>,
     /// The first half of the ids of events that tell what is here.
     opening: u64,
+    /// The last event that this region had accepted in an earlier epoch.
+    earlier: Hlc,
+    /// Who waits until nothing of a region is being appended.
+    giving_back: Vec<(RegionId, oneshot::Sender<Hlc>)>,
 }
 
 impl Receiver {
@@ -111,12 +129,28 @@ impl Receiver {
         let peers: Vec<RegionId> = shared.options.peers.iter().map(|peer| peer.id).collect();
         let list = known_partitions.iter().map(|known| known.at).collect();
         let stored = stored(&shared).await?;
-        let core = Inbound::start(log.region(), options, &peers, known_partitions, &stored)?;
+        let mut core = Inbound::start(log.region(), options, &peers, known_partitions, &stored)?;
+        if shared.restore.is_on() {
+            core.begin_restore(log.epoch())?;
+            shared.events.hold(true);
+        }
+        let earlier = shared.history.last().of(log.region());
         let clock = HlcClock::new(log.settled(), shared.options.inbound.skew.skew_ms_max);
         shared.seen.send_replace(core.seen());
         let opening = shared.env.random.next_u64();
-        let (links, blocks) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { shared, core, clock, links, blocks, next_block: 0, known: list, appending: None, opening })
+        Ok(Self {
+            shared,
+            core,
+            clock,
+            links: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            next_block: 0,
+            known: list,
+            appending: None,
+            opening,
+            earlier,
+            giving_back: Vec::new(),
+        })
     }
 
     pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<Event>) {
@@ -124,7 +158,9 @@ impl Receiver {
             let now_ms = self.shared.now_ms();
             let wake =
                 self.core.wake_at_ms(now_ms).map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
+            let is_restoring = self.shared.restore.is_on();
             let idle = wake.unwrap_or(Duration::from_secs(60));
+            let idle = if is_restoring { idle.min(LOOK) } else { idle };
             tokio::select! {
                 event = inputs.recv() => match event {
                     Some(event) => self.take(event).await,
@@ -140,6 +176,11 @@ impl Receiver {
                     self.appended(batch, outcome);
                 }
                 () = tokio::time::sleep(idle) => self.step(Input::Tick),
+            }
+            self.answer_quiet();
+            if is_restoring {
+                self.tell_fetched();
+                self.end_restore().await;
             }
         }
     }
@@ -177,6 +218,13 @@ impl Receiver {
                     self.step(Input::Retry { peer, at });
                 }
             }
+            Event::GiveBack { of, epoch, reply } => {
+                if let Some(epoch) = epoch {
+                    self.step(Input::Yield { peer: of, epoch });
+                }
+                self.giving_back.push((of, reply));
+            }
+            Event::Asked => {}
             Event::State(reply) => {
                 let _nobody_waits = reply.send(self.core.status(self.shared.now_ms()));
             }
@@ -301,7 +349,8 @@ impl Receiver {
                 parts.push((*portion, block.clone()));
             }
         }
-        let (batch, latest, shared) = (append.batch, append.latest.clone(), self.shared.clone());
+        let (batch, mut latest, shared) = (append.batch, append.latest.clone(), self.shared.clone());
+        latest.raise(self.shared.options.id, self.earlier);
         let id = format!("{:016x}-{batch}", self.opening);
         self.appending = Some(Box::pin(async move { (batch, store(&shared, parts, &latest, id).await) }));
     }
@@ -320,7 +369,8 @@ async fn store(
         .get(&seen::seen_stream(shared.events.log().region()))
         .map_err(|error| Failure::of_all(&error.into()))?;
     let first = parts.first().map(|(portion, _)| (portion.span.region(), portion.at));
-    let tells = is_news(shared, &streams, &parts, latest).await?;
+    // What a region that is restored tells comes after everything that it has told before.
+    let tells = !shared.restore.is_on() && is_news(shared, &streams, &parts, latest).await?;
     for (portion, block) in parts {
         let at = portion.at;
         let refuse = |reason: String| Failure { refused: Some((portion.span.region(), at)), reason };
@@ -373,7 +423,8 @@ async fn is_news(
 /// Up to when everything of other regions is here, as the log says it: what was told last of that, and the last event in which each region has told
 /// what it had seen, which came after everything that it had accepted before.
 async fn stored(shared: &Shared) -> Result<Seen, Error> {
-    let mut stored = shared.history.last();
+    // What was told before of what is here need not be here again while the region is restored.
+    let mut stored = if shared.restore.is_on() { Seen::new() } else { shared.history.last() };
     let streams = shared.events.log().streams();
     for def in streams.iter().filter(|def| seen::is_seen_stream(def.name.as_str())) {
         for mark in shared.events.received(StreamPartition::new(def.id, PartitionId(0))).await? {

@@ -1,16 +1,17 @@
-//! The sending end of one connection: the shell around [`crate::link::outbound`]. It finds this region's own blocks in the log, and
-//! turns what the core decides into frames.
+//! The sending end of one connection: the shell around [`crate::link::outbound`]. It finds this region's own blocks in the log, or those
+//! of a region that it stands in for, and turns what the core decides into frames.
 
 use super::streams::partitions;
 use super::{Shared, own};
 use crate::link::handshake::{Agreed, LocalStream};
 use crate::link::outbound::{Action, Ends, Found, Input, Outbound};
 use crate::link::wire::{Block as BlockFrame, Frame};
+use crate::seen::History;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tw_log::Log;
 use tw_merge::received::Mark;
-use tw_types::{Epoch, Hlc, Offset, Sequence, StreamPartition};
+use tw_types::{Epoch, Hlc, Offset, RegionId, Sequence, StreamPartition};
 use tw_wire::Block;
 
 /// How much is read of a partition at a time, and about how much is sent before heed is paid to what comes.
@@ -27,10 +28,33 @@ pub(crate) enum Error {
     Gone { at: StreamPartition, token: u64 },
 }
 
+/// Whose events are sent.
+pub(crate) struct Source {
+    region: RegionId,
+    history: Arc<History>,
+    /// Up to when the region is known to have accepted something; None for this region itself.
+    heard: Option<Hlc>,
+}
+
+impl Source {
+    /// This region's own.
+    pub(crate) fn own(shared: &Shared) -> Self {
+        Self { region: shared.events.log().region(), history: shared.history.clone(), heard: None }
+    }
+
+    /// Those of another region that are here, of which it is known that it accepted something up to `heard`.
+    pub(crate) async fn of(shared: &Shared, region: RegionId, heard: Hlc) -> Result<Self, Error> {
+        let history = Arc::new(History::open(shared.events.log().clone(), region).await?);
+        // A promise of nothing would be none.
+        Ok(Self { region, history, heard: Some(heard.max(Hlc::from_u64(1))) })
+    }
+}
+
 /// See the module's text.
 pub(crate) struct Sender {
     shared: Arc<Shared>,
     log: Arc<dyn Log>,
+    source: Source,
     core: Outbound,
     streams: Vec<LocalStream>,
     /// Where each partition ended when it was looked at last.
@@ -58,20 +82,25 @@ impl Sender {
         shared: Arc<Shared>,
         streams: Vec<LocalStream>,
         agreed: &Agreed,
+        mut source: Source,
     ) -> Result<Self, Error> {
         let log = shared.events.log().clone();
         let (mut all, mut ends) = (BTreeMap::new(), BTreeMap::new());
         for at in partitions(&streams) {
             let end = log.bounds(at)?.end;
-            if let Some(own) = own_ends(&shared, at).await? {
-                all.insert(at, own);
+            if let Some(of) = ends_of(&shared, &mut source, at).await? {
+                all.insert(at, of);
             }
             ends.insert(at, end);
         }
-        let core = Outbound::start(log.region(), log.epoch(), &streams, agreed, all);
+        let core = match source.heard {
+            None => Outbound::start(log.region(), log.epoch(), &streams, agreed, all),
+            Some(_) => Outbound::start(source.region, Epoch(1), &streams, agreed, all).gives_back(),
+        };
         Ok(Self {
             shared,
             log,
+            source,
             core,
             streams,
             ends,
@@ -98,7 +127,10 @@ impl Sender {
     /// Looks for what was accepted since, and promises that there is no more up to then.
     pub(crate) async fn beat(&mut self) -> Result<(), Error> {
         // Before partitions are looked at: what is accepted up to here can be read.
-        let until = self.log.settled();
+        let until = match self.source.heard {
+            None => self.log.settled(),
+            Some(heard) => heard.max(self.shared.seen.borrow().of(self.source.region)),
+        };
         for at in partitions(&self.streams) {
             let end = match self.log.bounds(at) {
                 Ok(bounds) => bounds.end,
@@ -107,12 +139,16 @@ impl Sender {
                 Err(error) => return Err(error.into()),
             };
             if self.ends.insert(at, end) != Some(end)
-                && let Some(ends) = own_ends(&self.shared, at).await?
+                && let Some(ends) = ends_of(&self.shared, &mut self.source, at).await?
             {
                 self.to_do.push_back(Input::Grew { at, ends, block: None });
             }
         }
-        let seen = self.shared.seen.borrow().clone();
+        let mut seen = self.shared.seen.borrow().clone();
+        if self.source.heard.is_some() {
+            // Whoever comes back is to have seen what it might have before.
+            seen.raise(self.log.region(), self.log.settled());
+        }
         self.to_do.push_back(Input::Beat { now_ms: self.shared.now_ms(), until, seen });
         Ok(())
     }
@@ -138,10 +174,10 @@ impl Sender {
             && let Some(input) = self.to_do.pop_front()
         {
             // What was appended before a block that was read is told already.
-            self.shared.history.follow().await?;
+            self.source.history.follow().await?;
             let mut actions = Vec::new();
             let core = &mut self.core;
-            self.shared.history.with(|history| core.step(input, history, &mut actions));
+            self.source.history.with(|history| core.step(input, history, &mut actions));
             for action in actions {
                 self.act(action).await?;
             }
@@ -187,12 +223,11 @@ impl Sender {
             Some(spot) => (spot.next, None),
             None => {
                 self.blocks.retain(|(partition, _), _| *partition != at);
-                own::search(self.log.as_ref(), at, epoch, after).await?
+                own::search(self.log.as_ref(), at, self.source.region, epoch, after).await?
             }
         };
-        let Some(block) =
-            own::next(self.log.as_ref(), at, from, |block| own::reaches(block) > (epoch, after)).await?
-        else {
+        let is_after = |block: &Block| own::reaches(block) > (epoch, after);
+        let Some(block) = own::next(self.log.as_ref(), at, self.source.region, from, is_after).await? else {
             return Ok((None, named));
         };
         let header = block.header();
@@ -217,12 +252,21 @@ impl Sender {
     }
 }
 
-/// The epochs of this region in a partition; None if it has accepted nothing.
-async fn own_ends(shared: &Shared, at: StreamPartition) -> Result<Option<Ends>, Error> {
-    let region = shared.events.log().region();
-    let marks = shared.events.received(at).await?.into_iter().filter(|mark| mark.origin.region == region);
-    let ends: Ends = marks
+/// The epochs of the source in a partition. Of this region all that there were are told, because others may know of one in which nothing was
+/// accepted there; of another one those in which something was, or None.
+async fn ends_of(shared: &Shared, source: &mut Source, at: StreamPartition) -> Result<Option<Ends>, Error> {
+    let marks = shared.events.received(at).await?;
+    let marks = marks.into_iter().filter(|mark| mark.origin.region == source.region);
+    let found: BTreeMap<Epoch, Mark> = marks
         .map(|mark| (mark.origin.epoch, Mark { sequence: mark.origin.sequence, hlc: mark.hlc }))
         .collect();
-    Ok(Some(ends).filter(|ends| !ends.is_empty()))
+    let Some(heard) = &mut source.heard else {
+        let epochs = (1..=shared.events.log().epoch().0).map(Epoch);
+        return Ok(Some(
+            epochs.map(|epoch| (epoch, found.get(&epoch).copied().unwrap_or_default())).collect(),
+        ));
+    };
+    let last = found.values().map(|mark| mark.hlc).max();
+    *heard = last.unwrap_or_default().max(*heard);
+    Ok(Some(found.into_iter().collect::<Ends>()).filter(|ends| !ends.is_empty()))
 }

@@ -1,6 +1,6 @@
 //! How the links are: for people and for metrics.
 
-use super::{Options, Shared};
+use super::{Options, RestoreState, Shared, restore};
 use crate::link::handshake::Agreed;
 use crate::link::inbound;
 use crate::link::wire::Have;
@@ -21,6 +21,8 @@ pub struct State {
     pub certificate_expires_at_ms: u64,
     /// Whether it is more likely the clock here that is wrong, because most others seem to be ahead.
     pub is_local_clock_suspect: bool,
+    /// What it fetches back, if it comes back from an older copy of its log.
+    pub restore: Option<RestoreState>,
     /// The other regions, in the order of their numbers.
     pub peers: Vec<PeerState>,
 }
@@ -171,6 +173,11 @@ impl Board {
         self.of(peer).error = Some(reason);
     }
 
+    /// Why there is no link to a region, or why the last one ended.
+    pub(crate) fn error(&self, peer: RegionId) -> Option<String> {
+        self.peers.get(&peer)?.error.clone()
+    }
+
     pub(crate) fn received(&mut self, peer: RegionId, bytes: u64, now_ms: u64) {
         let entry = self.of(peer);
         entry.received.set(bytes);
@@ -195,11 +202,13 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
     let credentials = shared.credentials.current();
     let log = shared.events.log();
     let (waits, now_ms) = (waits(&inbound), shared.now_ms());
+    let restore = restore::state(shared);
     let board = shared.board.lock();
     let mut peers: BTreeMap<RegionId, PeerState> =
         board.peers.iter().map(|(region, entry)| (*region, entry.state(*region, now_ms))).collect();
     let streams = log.streams();
-    for peer in inbound.peers {
+    // While it is restored, a region is a peer of its own.
+    for peer in inbound.peers.into_iter().filter(|peer| peer.region != log.region()) {
         let state = peers.entry(peer.region).or_insert_with(|| Entry::default().state(peer.region, now_ms));
         let partition = |one: &inbound::PartitionStatus| PartitionState {
             stream: streams
@@ -237,6 +246,7 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         epoch: log.epoch().0,
         certificate_expires_at_ms: credentials.expires_at_ms(),
         is_local_clock_suspect: inbound.is_local_clock_suspect,
+        restore,
         peers: peers.into_values().collect(),
     }
 }

@@ -88,7 +88,7 @@ async fn an_older_copy_of_a_region_is_noticed() {
     assert_eq!(second.count("orders"), 2, "{state:#?}");
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

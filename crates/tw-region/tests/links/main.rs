@@ -8,3 +8,4 @@ mod homes;
 mod reached;
 mod region;
 mod replication;
+mod restore;

@@ -103,10 +103,12 @@ impl World {
     }
 }
 
+pub(crate) fn log_options(region: RegionId) -> tw_log::Options {
+    tw_log::Options { segment_bytes: 4 << 20, append_bytes_max: 2 << 20, region, ..Default::default() }
+}
+
 pub(crate) fn open(folder: &Path, region: RegionId) -> EventStore {
-    let options =
-        tw_log::Options { segment_bytes: 4 << 20, append_bytes_max: 2 << 20, region, ..Default::default() };
-    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(folder, options, Env::real()).unwrap());
+    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(folder, log_options(region), Env::real()).unwrap());
     let (state, options) = (Arc::new(MemoryStore::new()), tw_log::store::Options::default());
     EventStore::open(log, state, Env::real(), options).unwrap()
 }

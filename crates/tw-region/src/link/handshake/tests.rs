@@ -23,7 +23,7 @@ fn the_same_streams_with_other_numbers_are_agreed_on() {
     let agreed = here.agree(&there.hello(1_400), RegionId(2), 1_000, 400).unwrap();
     let streams: Vec<_> = agreed.streams.iter().map(|(index, one)| (*index, one.id.0, &*one.name)).collect();
     assert_eq!(streams, [(0, 8, "users"), (1, 7, "orders")]);
-    assert_eq!((agreed.protocol, agreed.peer, agreed.notes), (1, RegionId(2), vec![]));
+    assert_eq!((agreed.protocol, agreed.peer, agreed.notes), (2, RegionId(2), vec![]));
 }
 
 #[test]
@@ -67,8 +67,21 @@ fn whoever_is_not_the_expected_region_gets_no_link() {
     assert_eq!(refused(&here, &Hello { region: RegionId(1), ..good.clone() }).code, "same-region");
     assert_eq!(refused(&here, &Hello { region: RegionId(0), ..good.clone() }).code, "single-region");
     assert_eq!(refused(&here, &Hello { installation: 101, ..good.clone() }).code, "copy");
-    let later = Hello { protocols: Protocols { min: 2, max: 3 }, ..good.clone() };
-    assert_eq!(refused(&here, &later).text, "one side speaks protocols 1 to 1, the other one 2 to 3");
+    let later = Hello { protocols: Protocols { min: 3, max: 4 }, ..good.clone() };
+    assert_eq!(refused(&here, &later).text, "one side speaks protocols 1 to 2, the other one 3 to 4");
     let both = Hello { protocols: Protocols { min: 1, max: 3 }, ..good };
-    assert_eq!(here.agree(&both, RegionId(2), 0, 500).unwrap().protocol, 1);
+    assert_eq!(here.agree(&both, RegionId(2), 0, 500).unwrap().protocol, 2);
+}
+
+#[test]
+fn a_region_of_protocol_1_has_links_and_gives_nothing_back() {
+    let here = region(1, vec![]);
+    let older = Hello { protocols: Protocols { min: 1, max: 1 }, ..region(2, vec![]).hello(0) };
+    let agreed = here.agree(&older, RegionId(2), 0, 500).unwrap();
+    assert_eq!(agreed.protocol, 1);
+    let refused = agreed.in_place_of(RegionId(1)).unwrap_err();
+    assert_eq!((refused.code(), refused.remedy().contains("update")), ("gives-nothing-back", true));
+    let agreed = here.agree(&region(2, vec![]).hello(0), RegionId(2), 0, 500).unwrap();
+    let stands_in = agreed.in_place_of(RegionId(1)).unwrap();
+    assert_eq!((stands_in.peer, stands_in.epoch), (RegionId(1), Epoch(1)));
 }

@@ -18,8 +18,10 @@ impl Inbound {
         if self.batch.is_some() || cx.now_ms < self.append_at_ms {
             return;
         }
-        // Whoever has seen something of this region got it from its log. That a copy has lost it is found out by its epoch.
-        self.delivery.local(cx.clock.last());
+        // Whoever has seen something of this region got it from its log; unless that is a copy that has lost it.
+        if self.restoring.is_none() {
+            self.delivery.local(cx.clock.last());
+        }
         let portions = self.next_portions();
         if portions.is_empty() {
             return;

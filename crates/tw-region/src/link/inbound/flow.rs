@@ -97,6 +97,12 @@ impl Inbound {
             };
             // Of a stream that is no longer replicated nobody has to hear.
             let Some(received) = self.received.get_mut(&at) else { continue };
+            if region == self.me
+                && let Some((epoch, last)) = in_use(self.restoring, &epochs)
+            {
+                self.park(region, at, Parked::InUse { region, epoch, last }, cx);
+                continue;
+            }
             match received.announce(region, &epochs) {
                 Ok(_) => {
                     if let Some(slot) = self.slot(region, at) {
@@ -332,6 +338,12 @@ impl Inbound {
         self.pull(region, &[at], cx);
         false
     }
+}
+
+/// What was accepted in the epoch in which this region is about to begin, or a later one.
+fn in_use(restoring: Option<Epoch>, epochs: &[(Epoch, Sequence)]) -> Option<(Epoch, Sequence)> {
+    let begins = restoring?;
+    epochs.iter().copied().find(|(epoch, last)| *epoch >= begins && *last > Sequence(0))
 }
 
 impl Slot {

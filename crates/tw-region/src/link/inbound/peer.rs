@@ -92,7 +92,10 @@ impl Link {
 impl Inbound {
     pub(super) fn connect(&mut self, agreed: Agreed, cx: &mut Context<'_>) {
         let region = agreed.peer;
-        if region == self.me {
+        if self.is_outdated(region, agreed.epoch, cx) {
+            return self.disconnect(region, cx);
+        }
+        if region == self.me && self.restoring.is_none() {
             let reason = format!("region `{region}` is this one: correct the address");
             return cx.actions.push(Action::Close { peer: region, reason });
         }

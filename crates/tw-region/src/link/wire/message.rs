@@ -30,6 +30,9 @@ pub struct Hello {
     pub epoch: Epoch,
     /// Its wall clock, in milliseconds since the Unix epoch.
     pub now_ms: u64,
+    /// Only of who connects, and only in protocol 2: of which region the other side is to send what it has received, in the place of its own events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<RegionId>,
     /// What it replicates. A stream's place in this list is its index in frames that this side sends.
     pub streams: Vec<Stream>,
 }
@@ -76,7 +79,7 @@ pub struct Pulled {
     pub stream: String,
     /// The partition.
     pub partition: PartitionId,
-    /// The region of origin; in protocol 1 that of P.
+    /// The region of origin: that of P, or the one that is [wanted](Hello::wanted).
     pub region: RegionId,
     /// Its epoch.
     pub epoch: Epoch,
@@ -110,7 +113,7 @@ pub struct Passed {
     pub stream: u32,
     /// The partition.
     pub partition: PartitionId,
-    /// The region of origin; in protocol 1 that of P.
+    /// The region of origin: that of P, or the one that is [wanted](Hello::wanted).
     pub region: RegionId,
     /// Its epoch.
     pub epoch: Epoch,
@@ -131,7 +134,7 @@ pub struct Heartbeat {
     /// nothing more comes. [`Hlc::ZERO`]: it promises nothing, and the promise before it stands. It may be earlier than that if R has
     /// pulled something anew.
     pub until: Hlc,
-    /// Up to when everything of each other region is in P's log.
+    /// Up to when everything of each other region is in P's log; and of P itself, if another region's events are [wanted](Hello::wanted).
     #[serde(deserialize_with = "seen")]
     pub seen: Seen,
     /// At most [`super::ENTRIES_MAX`]: what is not as in the heartbeats before this one on the connection, or was pulled since.

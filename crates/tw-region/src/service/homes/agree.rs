@@ -13,6 +13,7 @@
 use super::arbiter::{Agreed, Arbiter, Look, NoAnswer};
 use super::{HomeError, Homes};
 use crate::service::Error;
+use crate::service::restore::restored;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +103,7 @@ impl Homes {
     /// Says that this region is there, keeps to what is agreed, and replaces regions that are gone, as long as the links run.
     pub(crate) async fn watch(self: Arc<Self>, seen: watch::Receiver<Seen>) {
         let Some(arbiter) = self.arbiter.clone() else { return };
+        restored(self.restoring.clone()).await;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut gone, mut is_reached) = (BTreeMap::new(), true);

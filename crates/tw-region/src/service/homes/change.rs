@@ -58,6 +58,7 @@ impl Links {
         is_dry: bool,
     ) -> Result<Vec<Given>, HomeError> {
         let homes = self.homes();
+        homes.check_restored()?;
         let me = homes.me;
         let names = homes.chosen(streams, me)?;
         let state = self.state().await.map_err(|error| HomeError::Failed(error.to_string()))?;
@@ -90,6 +91,7 @@ impl Links {
         is_dry: bool,
     ) -> Result<Failover, HomeError> {
         let homes = self.homes();
+        homes.check_restored()?;
         let state = self.state().await.map_err(|error| HomeError::Failed(error.to_string()))?;
         let link = peer(&state, from)?;
         let names = homes.chosen(streams, from)?;

@@ -36,6 +36,14 @@ pub enum HomeError {
         /// The stream.
         stream: String,
     },
+    /// This region does not know yet what it had said of homes.
+    #[error(
+        "region {region} comes back from an older copy and fetches back what it lost: until it has, it is the home of nothing; ask again later"
+    )]
+    Restoring {
+        /// This region.
+        region: RegionId,
+    },
     /// The stream has no home.
     #[error(
         "stream `{stream}` has no home: only a stream that was created with the mode `home-region` has one, and this one is `{mode}`"

@@ -75,13 +75,13 @@ impl Homes {
     /// Lists the own events of a partition that are at risk; how many there are.
     async fn tell_partition(&self, def: &StreamDef, at: StreamPartition, tail: &Tail) -> Result<u64, Error> {
         let log = self.events.log().clone();
-        let epoch = log.epoch();
-        let mut after = tail.claim.has.last(at.partition, self.me, epoch);
-        let (mut from, _) = own::search(log.as_ref(), at, epoch, after).await?;
+        // Whatever is before the last event that the new home knew of, that knew, too: also what was accepted in earlier epochs.
+        let mut last = tail.claim.has.latest(at.partition, self.me, log.epoch());
+        let (mut from, _) = own::search(log.as_ref(), at, self.me, last.0, last.1).await?;
         let mut count = 0;
         loop {
-            let block =
-                own::next(log.as_ref(), at, from, |block| own::reaches(block) > (epoch, after)).await?;
+            let is_after = |block: &tw_wire::Block| own::reaches(block) > last;
+            let block = own::next(log.as_ref(), at, self.me, from, is_after).await?;
             let Some(block) = block else { return Ok(count) };
             let records = block.records().map_err(tw_log::Error::from)?;
             let mut found = Vec::new();
@@ -89,7 +89,7 @@ impl Homes {
             for record in records.iter().map_err(tw_log::Error::from)? {
                 let record = record.map_err(tw_log::Error::from)?;
                 is_over |= tail.until.is_some_and(|until: Hlc| record.hlc >= until);
-                if record.origin.epoch == epoch && record.origin.sequence > after && !is_over {
+                if (record.origin.epoch, record.origin.sequence) > last && !is_over {
                     found.push(at_risk(def, at, &record, tail));
                 }
             }
@@ -100,7 +100,7 @@ impl Homes {
             if is_over {
                 return Ok(count);
             }
-            (_, after) = own::reaches(&block);
+            last = own::reaches(&block);
             from = block.header().end_offset();
         }
     }

@@ -1,0 +1,96 @@
+//! What the receiver does for restores: of this region, and of others that ask what is here of them.
+
+use super::Receiver;
+use crate::link::inbound::Input;
+use crate::seen;
+use crate::service::restore::Given;
+use tw_log::store::Error as StoreError;
+use tw_types::{PartitionId, RegionId};
+
+impl Receiver {
+    /// Answers those who waited until nothing of a region is being appended.
+    pub(super) fn answer_quiet(&mut self) {
+        let core = &self.core;
+        for (region, reply) in self.giving_back.extract_if(.., |(region, _)| core.is_quiet(*region)) {
+            let _nobody_waits = reply.send(core.heard(region));
+        }
+    }
+
+    /// Tells those who fetch how far it has come.
+    pub(super) fn tell_fetched(&self) {
+        let fetched = self.shared.restore.targets(self.shared.options.id).into_iter();
+        let of = fetched.filter_map(|region| {
+            let (connection, _) = self.links.get(&region)?;
+            Some((region, (*connection, self.core.fetched(region))))
+        });
+        let now = of.collect();
+        self.shared.restore.fetched.send_if_modified(|known| {
+            let is_news = *known != now;
+            *known = now;
+            is_news
+        });
+    }
+
+    /// Goes on under the new epoch, if everything is here again.
+    pub(super) async fn end_restore(&mut self) {
+        let Some((asked, given)) = self.shared.restore.complete() else { return };
+        let lacks = match self.lacks(&asked, &given).await {
+            Ok(lacks) => lacks,
+            Err(error) => Some(format!("the log, which cannot be read: {error}")),
+        };
+        let is_over = lacks.is_none();
+        self.shared.restore.wait_for(lacks);
+        if !is_over {
+            return;
+        }
+        if let Err(error) = self.open().await {
+            tracing::error!(error = %tw_types::chain(&error), "this region cannot go on under its new epoch: it is tried again");
+        }
+    }
+
+    /// What is to be waited for: that everything of the others is here that it had seen before, or that they had accepted or seen when they
+    /// were asked, so that nobody relies on what this region has lost; and that time is later than all that it has said.
+    async fn lacks(&mut self, asked: &[RegionId], given: &Given) -> Result<Option<String>, tw_log::Error> {
+        if self.appending.is_some() {
+            return Ok(Some("what is being appended".to_owned()));
+        }
+        self.shared.history.follow().await?;
+        let (seen, mut told) = (self.core.seen(), self.shared.history.last());
+        told.join(&given.seen);
+        for region in asked {
+            let (here, until) = (seen.of(*region), told.of(*region));
+            if here < until {
+                return Ok(Some(format!(
+                    "events of region {region} up to {until}, which are here up to {here}"
+                )));
+            }
+        }
+        let heard = given.until.max(self.core.last_of(self.shared.options.id));
+        if self.shared.now_ms() <= heard.millis() {
+            return Ok(Some(format!(
+                "the clock, which is not after {heard}, up to when this region was heard"
+            )));
+        }
+        Ok(None)
+    }
+
+    /// The first event of the new epoch: from it on the region is open, whatever happens.
+    async fn open(&mut self) -> Result<(), StoreError> {
+        let (me, log) = (self.shared.options.id, self.shared.events.log().clone());
+        let (mut latest, earlier) = (self.core.latest(), self.core.last_of(me));
+        latest.raise(me, earlier);
+        let event = seen::event(&latest, format!("{:016x}-epoch-{}", self.opening, log.epoch()));
+        let streams = log.streams();
+        let mut write = self.shared.events.write();
+        write.push_to(streams.get(&seen::seen_stream(me))?, PartitionId(0), &event.as_ref())?;
+        write.while_held();
+        self.shared.events.append(write).await?;
+        self.earlier = earlier;
+        self.step(Input::Restored);
+        self.links.remove(&me);
+        self.shared.events.hold(false);
+        self.shared.restore.end();
+        tracing::warn!(epoch = %log.epoch(), "this region has fetched back what it lost, and goes on under its new epoch");
+        Ok(())
+    }
+}
