@@ -138,3 +138,19 @@ fn a_world_in_which_nothing_is_told_is_found_out() {
 fn a_world_in_which_two_regions_write_is_found_out() {
     assert!((0..200).any(|seed| run(seed, false, Broken::WritesOn).is_err()));
 }
+
+#[test]
+fn what_was_known_of_a_region_ends_in_the_last_epoch_of_which_something_was() {
+    let mut marks = Marks::default();
+    let at = PartitionId(3);
+    let last = |marks: &Marks| {
+        let (epoch, sequence) = marks.latest(at, RegionId(1), Epoch(4));
+        (epoch.0, sequence.0)
+    };
+    assert_eq!(last(&marks), (1, 0), "everything from the first event on is new");
+    for (region, epoch, sequence) in [(1, 1, 57), (2, 2, 9), (1, 3, 4), (1, 5, 1)] {
+        let (region, epoch, sequence) = (RegionId(region), Epoch(epoch), Sequence(sequence));
+        marks.note(at, Origin { region, epoch, sequence });
+    }
+    assert_eq!(last(&marks), (3, 4), "what was accepted in an earlier epoch was known, too");
+}

@@ -430,7 +430,7 @@ fn check(
     let remedy = if may_have_more {
         "put the copy back once more, as it was before it accepted anything, and raise its epoch before it is started"
     } else {
-        "stop the sending region, raise its epoch and start it again, so that it fetches back what it lost"
+        "stop the sending region, put its copy back as it was, and raise its epoch before it is started: then it fetches back what it lost"
     };
     Err(Refuse { code: code.to_owned(), text, remedy: remedy.to_owned() })
 }

@@ -7,7 +7,7 @@ use tw_region::Contexts;
 use tw_types::{Origin, RegionId};
 
 /// The context of every event of a stream, as a region finds it.
-async fn contexts(region: &Region, peers: &[u16], stream: &str) -> BTreeMap<Origin, Context> {
+pub(crate) async fn contexts(region: &Region, peers: &[u16], stream: &str) -> BTreeMap<Origin, Context> {
     let peers: Vec<RegionId> = peers.iter().map(|peer| RegionId(*peer)).collect();
     let contexts = Contexts::new(region.events.log().clone(), peers);
     let events = region.all(stream).await.into_iter().flatten();

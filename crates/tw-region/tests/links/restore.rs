@@ -1,12 +1,14 @@
 //! A region that comes back from an older copy of its folder: it fetches back what it lost, and goes on under a new epoch.
 
+use crate::contexts::contexts;
 use crate::faults::copy;
 use crate::region::{PATIENCE, Region, World, active_active, event, log_options, same_everywhere};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tw_env::Env;
 use tw_log::EmbeddedLog;
-use tw_region::service::{GoOnError, LinkState, Options, RestoreState};
+use tw_merge::Stamp;
+use tw_region::service::{GoOnError, HomeError, LinkState, Options, RestoreState};
 use tw_types::{Epoch, RegionId};
 
 /// Three regions that know each other's addresses from the start.
@@ -141,6 +143,33 @@ async fn same(regions: [Region; 3]) -> [Region; 3] {
     regions
 }
 
+/// REG-1: every region finds the same context for every event; and what the restored one accepts in its new epoch knows of everything before
+/// it, its own earlier epochs included, and has a later time.
+async fn check_contexts(regions: &[Region; 3]) {
+    let peers = [[2, 3], [1, 3], [1, 2]];
+    // Of one partition: an origin is one of a partition.
+    let first = contexts(&regions[0], &peers[0], "users").await;
+    for (region, peers) in regions.iter().zip(&peers).skip(1) {
+        assert_eq!(first, contexts(region, peers, "users").await, "REG-1: contexts differ");
+    }
+    let mut knew = 0;
+    for partition in regions[0].all("users").await {
+        let mut before: Vec<Stamp> = Vec::new();
+        for stored in partition {
+            let stamp = Stamp { hlc: stored.hlc, origin: stored.origin };
+            if (stored.origin.region, stored.origin.epoch) == (RegionId(1), Epoch(2)) {
+                for earlier in &before {
+                    assert!(earlier.hlc < stamp.hlc, "{earlier} is not before {stamp}");
+                    assert!(first[&stored.origin].knew(earlier), "{stamp} does not know of {earlier}");
+                    knew += u64::from(earlier.origin.epoch == Epoch(1));
+                }
+            }
+            before.push(stamp);
+        }
+    }
+    assert!(knew > 50, "{knew}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reg_3_a_region_that_is_restored_has_everything_again_and_goes_on() {
     let three = Three::new();
@@ -172,6 +201,8 @@ async fn reg_3_a_region_that_is_restored_has_everything_again_and_goes_on() {
         .map(|stored| (stored.origin.region.0, stored.origin.epoch.0))
         .collect();
     assert_eq!(epochs, BTreeSet::from([(1, 1), (1, 2), (2, 1), (3, 1)]));
+    quiet(&[&regions[0], &regions[1], &regions[2]]).await;
+    check_contexts(&regions).await;
     for region in &regions {
         let state = region.in_sync().await;
         assert!(state.peers.iter().all(|peer| peer.error.is_none()), "{state:#?}");
@@ -278,6 +309,8 @@ async fn a_restore_waits_for_every_peer_says_so_and_accepts_nothing() {
     write_some.push(&first.stream("orders"), &event("s", "not now").as_ref()).unwrap();
     let refused = first.events.append(write_some).await.unwrap_err();
     assert!(refused.to_string().contains("fetched back"), "{refused}");
+    let home = first.links.homes().enter(&first.stream("orders"));
+    assert!(matches!(home, Err(HomeError::Restoring { region: RegionId(1) })), "it knows of no home yet");
     let refused = second.state_until("refused", |state| state.peers[0].error.is_some()).await;
     assert!(refused.peers[0].error.as_deref().unwrap().contains("restoring"), "{refused:#?}");
     let third = three.start(3).await;
@@ -339,7 +372,8 @@ async fn a_restore_goes_on_without_a_region_that_is_gone_and_takes_from_others_w
     assert_eq!(count(&first), before);
 }
 
-/// An older copy that does not say so is refused as before; as soon as its epoch is raised, it is taken.
+/// An older copy that does not say so is refused as before; put back once more with a raised epoch it is taken, and nobody has to do anything
+/// about the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_without_a_raised_epoch_is_refused_until_it_is_raised() {
     let three = Three::new();
@@ -357,14 +391,15 @@ async fn a_copy_without_a_raised_epoch_is_refused_until_it_is_raised() {
     for region in [&second, &third] {
         let refused = |state: &tw_region::service::State| {
             let peer = state.peers.iter().find(|peer| peer.region == RegionId(1)).unwrap();
-            peer.error
-                .as_deref()
-                .is_some_and(|error| error.contains("older-copy") && error.contains("raise its epoch"))
+            // What it tells of what it sees by now is in the place of something that it had told before.
+            let is = |error: &str| error.contains("older-copy") || error.contains("fork");
+            peer.error.as_deref().is_some_and(|error| is(error) && error.contains("raise its epoch"))
         };
         region.state_until("refused", refused).await;
     }
     assert_eq!(count(&first), 5);
     first.stop().await;
+    three.put_back(1, "copy");
     three.raise(1);
     let first = three.start(1).await;
     restored(&first).await;

@@ -4,6 +4,8 @@ use super::*;
 use crate::link::handshake::AgreedStream;
 use tw_types::{Epoch, PartitionId};
 
+mod restore;
+
 /// What is left out on purpose, so that tests of promises are seen to fail.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::link) struct Broken {
