@@ -8,6 +8,7 @@ mod homes;
 mod locks;
 mod parked;
 mod regions;
+mod restore;
 mod routes;
 mod routing;
 mod settings;
@@ -27,6 +28,7 @@ pub use homes::{
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use regions::{Closed, RegionPartitionView, RegionPeerView, RegionView, Regions};
+pub use restore::{GoOnWithout, RestorePeerView, RestoreView};
 pub use routes::{Alone, Held, Pass, Reply, Routes, Unanswered, Way};
 pub use routing::{ExcludedRegion, RankedRegion, RouteQuery, RouteView};
 pub use settings::{Setting, SettingChange, Settings};

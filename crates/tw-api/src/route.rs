@@ -80,6 +80,7 @@ routes! {
     ListHomes = GET "/v1/regions/homes";
     MoveHomes = POST "/v1/regions/homes/move";
     Failover = POST "/v1/regions/{region}/failover";
+    GoOnRestoring = POST "/v1/regions/restore";
     RegionHashes = GET "/v1/regions/hashes";
     ListLocks = GET "/v1/locks";
     GetLock = GET "/v1/locks/{lock}";

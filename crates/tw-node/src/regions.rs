@@ -45,6 +45,15 @@ pub(crate) fn problems(state: &State) -> Vec<String> {
             "the clocks of most other regions seem to be ahead: check the clock of this machine".to_owned(),
         );
     }
+    if let Some(restore) = &state.restore {
+        let waits = restore.peers.iter().filter(|peer| !peer.is_done && !peer.is_left_out);
+        let waits: Vec<String> = waits.map(|peer| peer.region.to_string()).collect();
+        problems.push(format!(
+            "this region comes back from an older copy, and accepts nothing before it has back what others have of it (waits for region {}): `tradewind region status` \
+             says how far it is",
+            waits.join(", ")
+        ));
+    }
     for peer in state.peers.iter().filter(|peer| peer.address.is_some()) {
         let what = match peer.link {
             LinkState::InSync | LinkState::CatchingUp => continue,

@@ -3,6 +3,7 @@
 mod ca;
 pub(crate) mod hashes;
 mod homes;
+mod restore;
 mod route;
 
 use super::{number, objects, text};
@@ -22,6 +23,7 @@ Examples:
   tradewind region homes                                   where streams with a home are written
   tradewind region move orders --to 2                      give a stream to region 2, without a loss
   tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk
+  tradewind region restore tradewind-data                  go on from an older copy of the log
   tradewind region hashes orders                           what this region holds, in short
   tradewind region compare http://eu:7070 http://us:7070   whether regions hold the same
   tradewind region route --lat 52.5 --lon 13.4 --user ada  the regions for a user in Berlin";
@@ -59,6 +61,10 @@ enum Command {
     Failback(homes::FailbackOptions),
     /// List events that a new home did not know when it took over
     AtRisk,
+    /// Have a log that was put back from an older copy go on under a new epoch, without a node
+    Restore(restore::RestoreOptions),
+    /// Have a region that was restored go on without regions that are gone for good
+    GoOn(restore::GoOnOptions),
     /// Hash what this region holds, to be compared with others; it reads every event
     Hashes(hashes::Options),
     /// Compare what regions hold, by hashes; exits with 6 when they differ
@@ -76,6 +82,9 @@ enum Command {
 pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
     if let Command::Ca(options) = &options.command {
         return ca::run(options, context);
+    }
+    if let Command::Restore(options) = &options.command {
+        return restore::restore(options, context);
     }
     let client = context.client()?;
     context.run(async {
@@ -95,7 +104,8 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Hashes(options) => hashes::run(options, &client, context).await,
             Command::Compare(options) => hashes::compare(options, context).await,
             Command::Route(options) => route::run(options, &client, context).await,
-            Command::Ca(_) => Ok(()),
+            Command::GoOn(options) => restore::go_on(&client, context, options).await,
+            Command::Ca(_) | Command::Restore(_) => Ok(()),
         }
     })
 }
@@ -115,7 +125,7 @@ async fn status(client: &Client, context: &Context) -> Result<()> {
     ];
     let mut listing = Listing::new(&columns, "this region has no peers");
     let mut out = context.output();
-    let (mut troubles, mut notes) = (Vec::new(), Vec::new());
+    let (mut troubles, mut notes) = (Vec::from_iter(restore::waiting(&view)), Vec::new());
     for peer in objects(&view, "peers") {
         let (region, link) = (number(&peer, "region"), text(&peer, "link"));
         let is_ours = peer.get("address").is_some();

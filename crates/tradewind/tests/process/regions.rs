@@ -2,6 +2,7 @@
 
 mod dns;
 mod merged;
+mod restore;
 mod route;
 mod tokens;
 

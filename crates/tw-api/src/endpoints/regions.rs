@@ -1,10 +1,11 @@
 //! The region of this node, and its links with others.
 
-use super::{Outcome, json};
-use crate::parts::{Regions, RouteQuery};
+use super::{Outcome, expect_json, json, read_json};
+use crate::parts::{GoOnWithout, Regions, RouteQuery};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
+use hyper::body::Incoming;
 use tw_plan::routing::Place;
 use tw_types::RegionId;
 
@@ -22,6 +23,14 @@ pub(crate) async fn view(call: &Call) -> Outcome {
 /// Tries what is parked of a region again.
 pub(crate) async fn retry(call: &Call) -> Outcome {
     let done = part(call)?.retry(number(&call.capture(0)?)?).await?;
+    json(&serde_json::json!({ "message": done }))
+}
+
+/// Has a restore go on without regions that are gone.
+pub(crate) async fn go_on(call: &Call, body: Incoming) -> Outcome {
+    expect_json(call)?;
+    let GoOnWithout { without } = read_json(call, body).await?;
+    let done = part(call)?.go_on_without(without).await?;
     json(&serde_json::json!({ "message": done }))
 }
 

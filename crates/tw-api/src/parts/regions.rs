@@ -1,8 +1,8 @@
 //! The region that a node belongs to, and its links with others.
 
 use super::{
-    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes, Reply, RouteQuery,
-    RouteView, Unanswered,
+    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes, Reply, RestoreView,
+    RouteQuery, RouteView, Unanswered,
 };
 use crate::Problem;
 use bytes::Bytes;
@@ -21,6 +21,9 @@ pub trait Regions: Send + Sync + 'static {
 
     /// Tries every partition of a region again of which nothing is taken. Says what was done, for a person.
     fn retry(&self, region: u16) -> BoxFuture<'_, Result<String, Problem>>;
+
+    /// Has a restore go on without regions that are gone. Says what was done, for a person.
+    fn go_on_without(&self, regions: Vec<u16>) -> BoxFuture<'_, Result<String, Problem>>;
 
     /// Lets a write to a stream with a home pass, until the pass is dropped.
     fn enter(&self, stream: &StreamDef) -> Result<Pass, Closed>;
@@ -96,6 +99,9 @@ pub struct RegionView {
     pub certificate_expires_at_ms: u64,
     /// Whether it is more likely the clock here that is wrong, because most others seem to be ahead.
     pub local_clock_suspect: bool,
+    /// What it fetches back, if it comes back from an older copy of its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreView>,
     /// The streams that are written in every region.
     pub streams: Vec<String>,
     /// The other regions, by number.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
     Closed, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes,
-    RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, RouteQuery, RouteView, Unanswered,
+    RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, RestorePeerView, RestoreView,
+    RouteQuery, RouteView, Unanswered,
 };
 use tw_api::{Code, Problem};
-use tw_region::service::{Links, PartitionState, PeerState, State};
+use tw_region::service::{GoOnError, Links, PartitionState, PeerState, RestorePeer, RestoreState, State};
 use tw_types::{ClientToken, RegionId, StreamDef, StreamMode, Token};
 
 /// The links of a node that is a region.
@@ -43,6 +44,7 @@ impl Regions for NodeRegions {
                 epoch: state.epoch,
                 certificate_expires_at_ms: state.certificate_expires_at_ms,
                 local_clock_suspect: state.is_local_clock_suspect,
+                restore: state.restore.map(restore),
                 streams: shared.map(|def| def.name.to_string()).collect(),
                 peers: state.peers.into_iter().map(peer).collect(),
             })
@@ -104,6 +106,24 @@ impl Regions for NodeRegions {
         })
     }
 
+    fn go_on_without(&self, regions: Vec<u16>) -> BoxFuture<'_, Result<String, Problem>> {
+        Box::pin(async move {
+            let regions: Vec<RegionId> = regions.into_iter().map(RegionId).collect();
+            self.links()?.go_on_without(&regions).map_err(|error| {
+                let code = match error {
+                    GoOnError::NotRestoring => Code::WrongState,
+                    GoOnError::NoPeer { .. } => Code::NoRegion,
+                };
+                Problem::new(code, error.to_string())
+            })?;
+            let names: Vec<String> = regions.iter().map(ToString::to_string).collect();
+            Ok(match names.as_slice() {
+                [] => "the restore waits for all other regions".to_owned(),
+                names => format!("the restore goes on without region {}", names.join(", ")),
+            })
+        })
+    }
+
     fn enter(&self, stream: &StreamDef) -> Result<Pass, Closed> {
         self.enter_home(stream)
     }
@@ -133,6 +153,21 @@ impl Regions for NodeRegions {
 
     fn hashes(&self, stream: Option<String>) -> BoxFuture<'_, Result<RegionHashes, Problem>> {
         Box::pin(async move { hashes::of(&self.0, self.state().await?.name, stream.as_deref()).await })
+    }
+}
+
+fn restore(restore: RestoreState) -> RestoreView {
+    let peer = |peer: RestorePeer| RestorePeerView {
+        region: peer.region.0,
+        done: peer.is_done,
+        left_out: peer.is_left_out,
+        lacking_events: peer.lacking_events,
+        reason: peer.reason,
+    };
+    RestoreView {
+        epoch: restore.epoch,
+        peers: restore.peers.into_iter().map(peer).collect(),
+        waits_for: restore.waits_for,
     }
 }
 

@@ -4,7 +4,8 @@ use super::{Doc, JSON};
 use crate::Code;
 use crate::openapi::schemas::Message;
 use crate::parts::{
-    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, RegionHashes, RegionView, RouteView,
+    FailoverRequest, FailoverView, GoOnWithout, HomesView, MoveHomes, MovedHomes, RegionHashes, RegionView,
+    RouteView,
 };
 use crate::route::Route;
 use serde_json::json;
@@ -41,6 +42,15 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .body::<FailoverRequest>(JSON, json!({"is_stopped": true}))
             .answer::<FailoverView>(200, JSON, "What was done.")
             .problems(&[Code::InvalidParameter, Code::NoRegion, Code::NoStream, Code::NotHome]),
+        Route::GoOnRestoring => doc
+            .about("regions", "Have a restore go on without regions that are gone")
+            .details(
+                "A region that was put back from an older copy waits until every other one has given back what it has of it. What only a region has that is \
+                 left out is lost; should that come back with more, it takes nothing of this one.",
+            )
+            .body::<GoOnWithout>(JSON, json!({"without": [3]}))
+            .answer::<Message>(200, JSON, "What was done.")
+            .problems(&[Code::NoRegion, Code::WrongState]),
         Route::RegionHashes => doc
             .about("regions", "Hash what this region holds")
             .details(
