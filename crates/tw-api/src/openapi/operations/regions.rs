@@ -10,6 +10,10 @@ use crate::parts::{
 use crate::route::Route;
 use serde_json::json;
 
+/// What it means to go on without a region.
+const GO_ON: &str = "A region that was put back from an older copy waits until every other one has given back what it has of it. What only a region has that \
+     is left out is lost; should that come back with more, it takes nothing of this one.";
+
 /// Describes a route.
 pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
     let doc = doc.problems(&[Code::WrongState, Code::NotReady]);
@@ -44,10 +48,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .problems(&[Code::InvalidParameter, Code::NoRegion, Code::NoStream, Code::NotHome]),
         Route::GoOnRestoring => doc
             .about("regions", "Have a restore go on without regions that are gone")
-            .details(
-                "A region that was put back from an older copy waits until every other one has given back what it has of it. What only a region has that is \
-                 left out is lost; should that come back with more, it takes nothing of this one.",
-            )
+            .details(GO_ON)
             .body::<GoOnWithout>(JSON, json!({"without": [3]}))
             .answer::<Message>(200, JSON, "What was done.")
             .problems(&[Code::NoRegion, Code::WrongState]),
