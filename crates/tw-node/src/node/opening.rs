@@ -91,6 +91,10 @@ pub(super) fn open(config: &Config, env: Env) -> Result<Opened, Error> {
     let secrets = Secrets::open(folder.secrets())?;
     let log = engine.log();
     let events = EventStore::open(log.clone(), store.clone(), env.clone(), config.events.clone())?;
+    if config.region.is_region() && tw_region::service::is_restoring(log.as_ref())? {
+        // Before anybody can write; the links end it.
+        events.hold(true);
+    }
     let workers = Workers::start(config.process.clone(), log, store.clone(), Arc::new(events.clone()), env)?;
     if identity.is_some() {
         // Nothing is processed before it is this node's.
