@@ -86,7 +86,7 @@ impl EmbeddedLog {
         Ok(Self { shared, epoch, threads })
     }
 
-    /// Begins the next epoch of the log in `folder`, which nobody has open, and returns it: for a copy that is put back in the place of a
+    /// Begins the next epoch of the log in `folder`, which nobody has open, and returns it; its region is the log's own, whatever the options say: for a copy that is put back in the place of a
     /// newer one, which goes on as a region of which others have more. Its sequences begin at 1 in each partition; offsets and versions
     /// go on. Either it has happened when the process ends, or not; to do so twice uses up a number, and nothing else.
     ///

@@ -117,14 +117,14 @@ fn start(
 
 /// Begins the next epoch of the log in `folder`.
 pub(crate) fn raise_epoch(folder: &Path, options: &Options, env: &Env) -> Result<Epoch> {
-    let has_log = {
+    let last = {
         let _not_open = folder::lock(folder, env)?;
-        find_last(&Files::list(folder, env)?, env)?.is_some()
+        find_last(&Files::list(folder, env)?, env)?
     };
-    if !has_log {
-        return Err(Error::NoLog(folder.to_owned()));
-    }
-    let mut writer = open(folder, options, env)?;
+    let Some(last) = last else { return Err(Error::NoLog(folder.to_owned())) };
+    // Whose log it is is not asked: it is the copy's.
+    let options = Options { region: last.checkpoint.region, ..options.clone() };
+    let mut writer = open(folder, &options, env)?;
     if writer.known.epoch.0 >= EPOCH_MAX {
         return Err(Error::Epochs { folder: folder.to_owned(), max: EPOCH_MAX });
     }

@@ -23,6 +23,8 @@ const ENTRY_BYTES: usize = 80;
 struct Change {
     count: i64,
     value: Vec<u8>,
+    /// Whether the last that happened to it was that it was added.
+    is_added: bool,
 }
 
 /// The entries of one aggregate of one group that have changed, by their keys.
@@ -94,6 +96,7 @@ impl Entries {
             }
         };
         change.count += if taken_back { -1 } else { 1 };
+        change.is_added = !taken_back;
         if !taken_back {
             let value = value();
             *bytes = (*bytes + value.len()).saturating_sub(change.value.len());
@@ -150,14 +153,16 @@ fn flush_one(
     let mut after = BTreeMap::new();
     let mut more = 0;
     for (key, mut change) in changes.entries {
-        if change.count == 0 {
+        // A row that is merged keeps its place when a change comes late: its entry is there as before, with another value.
+        let is_other = unique && change.is_added;
+        if change.count == 0 && !is_other {
             continue;
         }
         base.truncate(base_len);
         base.extend_from_slice(&key);
         // A row's entry is there once; of a value it must be known how often it was there.
         let before = if unique {
-            i64::from(change.count < 0)
+            i64::from(change.is_added) - change.count
         } else {
             let (before, value) = stored_before(place, &base)?;
             // What is only taken back brings no value.
@@ -207,10 +212,14 @@ fn update_best(
     base: &[u8],
     after: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 ) -> Result<(), Error> {
-    let known_is_gone = best.get(slot).is_some_and(|known| after.get(&known.key) == Some(&None));
-    if known_is_gone {
-        let survivor = best_in_store(place, side, base, &after)?;
-        best.set(slot, survivor);
+    let known = best.get(slot).and_then(|known| Some((known.key.clone(), after.get(&known.key)?.clone())));
+    match known {
+        Some((_, None)) => {
+            let survivor = best_in_store(place, side, base, &after)?;
+            best.set(slot, survivor);
+        }
+        Some((key, Some(value))) => best.set(slot, Some(Entry { key, value })),
+        None => {}
     }
     let mut there = after.into_iter().filter_map(|(key, value)| Some(Entry { key, value: value? }));
     let candidate = if side == Side::First { there.next() } else { there.next_back() };
