@@ -42,7 +42,8 @@ fn reg_3_a_region_that_is_put_back_from_an_older_copy_has_everything_again_and_g
     put_back(&world, 0, &older);
     let folder = data(&world, 0).display().to_string();
     let raised = run(&["region", "restore", &folder]);
-    assert!(raised.status.success() && said(&raised).contains("epoch 2"), "{}", said(&raised));
+    let told = String::from_utf8_lossy(&raised.stdout).into_owned();
+    assert!(raised.status.success() && told.contains("epoch 2"), "{told}{}", said(&raised));
     // Region 3 is not reached: the region waits, says for whom, and accepts nothing that others would have.
     let lines = [(0, 2), (2, 0)];
     lines.iter().for_each(|pair| Way::BOTH.into_iter().for_each(|way| world.lines[pair].cut(way)));
