@@ -42,11 +42,12 @@ pub(super) fn restore(options: &RestoreOptions, context: &Context) -> Result<()>
 
 fn failed(folder: &Path) -> impl Fn(tw_log::Error) -> Error {
     let folder = folder.display().to_string();
+    let none = folder.clone();
+    let nothing = move || Error::NotFound(format!("there is no log in `{none}`: name a data folder"));
     move |error| match error {
         tw_log::Error::Locked(_) => Error::Refused(format!("a node has `{folder}` open: end it first")),
-        tw_log::Error::NoLog(_) => {
-            Error::NotFound(format!("there is no log in `{folder}`: name a data folder"))
-        }
+        tw_log::Error::NoLog(_) => nothing(),
+        tw_log::Error::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => nothing(),
         error => Error::Failed(chain(&error)),
     }
 }
