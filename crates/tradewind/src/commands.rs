@@ -19,7 +19,7 @@ pub(crate) mod stream;
 pub(crate) mod tail;
 pub(crate) mod up;
 
-use crate::client::Client;
+use crate::client::{Client, Request, encode};
 use crate::error::{Error, Result};
 use crate::suggest;
 use serde_json::Value;
@@ -46,6 +46,22 @@ pub(crate) fn number(object: &Value, member: &str) -> u64 {
 /// The objects of a member that is a list; none if there is no such member.
 pub(crate) fn objects(object: &Value, member: &str) -> Vec<Value> {
     object.get(member).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// Shows every event of a stream, one after the other, from the earliest to the last.
+pub(crate) async fn each_event(client: &Client, stream: &str, mut each: impl FnMut(Value)) -> Result<()> {
+    let mut cursor = String::from("earliest");
+    loop {
+        let request = Request::get(format!("/v1/streams/{}/events", encode(stream)))
+            .query("from", Some(&cursor))
+            .query("limit", Some(1_000));
+        let page: Value = client.send(request).await?.json().await?;
+        objects(&page, "events").into_iter().for_each(&mut each);
+        if page.get("end").and_then(Value::as_bool) != Some(false) {
+            return Ok(());
+        }
+        text(&page, "next").clone_into(&mut cursor);
+    }
 }
 
 /// Adds to an error about a name that does not exist which one may have been meant.

@@ -64,20 +64,6 @@ impl<V> Class<V> {
         )
     }
 
-    /// The first word of its name.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Lww => "lww",
-            Self::Max => "max",
-            Self::Min => "min",
-            Self::Counter => "counter",
-            Self::Set => "set",
-            Self::Reserve => "reserve",
-            Self::Unique => "unique",
-            Self::Custom(_) => "custom",
-        }
-    }
-
     /// Its name, as a declaration says it.
     pub fn name(&self) -> Merge {
         match self {

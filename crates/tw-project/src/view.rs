@@ -5,6 +5,7 @@ mod merges;
 mod processor;
 mod read;
 mod rows;
+mod signed;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,8 @@
 //! `tradewind conflicts`: what changes of merged rows have lost to others that did not know of them.
 
-use super::{is_missing, objects, text};
+use super::{each_event, is_missing, text};
 use crate::cli::Context;
-use crate::client::{Client, Request};
+use crate::client::Client;
 use crate::error::Result;
 use crate::output::{Align, Cell, Listing};
 use serde_json::Value;
@@ -88,29 +88,20 @@ async fn latest(
     limit: usize,
     is_wanted: impl Fn(&Value) -> bool,
 ) -> Result<VecDeque<Value>> {
-    let (mut found, mut cursor) = (VecDeque::new(), String::from("earliest"));
-    loop {
-        let request = Request::get("/v1/streams/%24conflicts/events")
-            .query("from", Some(&cursor))
-            .query("limit", Some(1_000));
-        let page: Value = match client.send(request).await {
-            // It is made with the first conflict.
-            Err(error) if is_missing(&error, "no_stream") => return Ok(found),
-            answer => answer?.json().await?,
-        };
-        for event in objects(&page, "events") {
-            let conflict = event.get("data").cloned().unwrap_or_default();
-            if is_wanted(&conflict) {
-                found.push_back(conflict);
-                if found.len() > limit {
-                    found.pop_front();
-                }
+    let mut found = VecDeque::new();
+    let read = each_event(client, "$conflicts", |event| {
+        let conflict = event.get("data").cloned().unwrap_or_default();
+        if is_wanted(&conflict) {
+            found.push_back(conflict);
+            if found.len() > limit {
+                found.pop_front();
             }
         }
-        if page.get("end").and_then(Value::as_bool) != Some(false) {
-            return Ok(found);
-        }
-        text(&page, "next").clone_into(&mut cursor);
+    });
+    match read.await {
+        // It is made with the first conflict.
+        Err(error) if is_missing(&error, "no_stream") => Ok(VecDeque::new()),
+        read => read.map(|()| found),
     }
 }
 

@@ -56,13 +56,15 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
     }
 }
 
-fn failed(path: &Path) -> impl Fn(tw_log::Error) -> Error {
+/// What keeps a log at `path` from being looked into, or changed.
+pub(super) fn failed(path: &Path) -> impl Fn(tw_log::Error) -> Error {
     let path = path.display().to_string();
     move |error| match error {
         tw_log::Error::Locked(_) => Error::Refused(format!("a node has `{path}` open: end it first")),
         tw_log::Error::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Error::NotFound(format!("there is no log at `{path}`"))
         }
+        tw_log::Error::NoLog(_) => Error::NotFound(format!("there is no log at `{path}`")),
         error => Error::Failed(chain(&error)),
     }
 }

@@ -10,7 +10,7 @@ use crate::support::{Node, run, said, tradewind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 use tw_testing::{Line, Quality, Way, eventually, free_port};
@@ -254,16 +254,18 @@ fn a_link_that_is_down_is_seen_and_one_that_is_up_is_measured() {
     assert!(said(&refused).contains("[region]"), "{}", said(&refused));
 }
 
+/// What a node says that does not start with this configuration.
+fn refused(folder: &Path, config: &str) -> String {
+    std::fs::write(folder.join("tradewind.toml"), config).unwrap();
+    let output = tradewind().args(["up", "--listen", "127.0.0.1:0"]).current_dir(folder).output().unwrap();
+    assert!(!output.status.success(), "{config}");
+    said(&output)
+}
+
 #[test]
 fn what_cannot_be_a_region_does_not_start_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let start = |config: &str| {
-        std::fs::write(folder.path().join("tradewind.toml"), config).unwrap();
-        let output =
-            tradewind().args(["up", "--listen", "127.0.0.1:0"]).current_dir(folder.path()).output().unwrap();
-        assert!(!output.status.success(), "{config}");
-        said(&output)
-    };
+    let start = |config: &str| refused(folder.path(), config);
     assert!(start("[region]\nid = 1\n").contains("region.pem"), "no certificates");
     assert!(start("[region]\nid = 1\n[cluster]\nenabled = true\n").contains("Kafka"));
     assert!(start("[region]\n[[region.peers]]\nid = 2\naddress = \"a:1\"\n").contains("`id`"));

@@ -5,7 +5,7 @@
 
 use super::Subject;
 use super::log::Log;
-use crate::class::{Class, State};
+use crate::class::{Class, Merge, State};
 use crate::{Change, Stamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ pub struct Saved<V> {
 }
 
 /// What was stored belongs to fields of other classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored state of field {field} is not of its class `{class}`: build the state anew from the log")]
 pub struct Misfit {
     /// The field's place in the declaration.
     pub field: u16,
     /// Its class now.
-    pub class: &'static str,
+    pub class: Merge,
 }
 
 impl<V: Ord + Clone> Subject<V> {
@@ -48,7 +48,7 @@ impl<V: Ord + Clone> Subject<V> {
         }
         for (field, (class, state)) in (0u16..).zip(classes.iter().zip(&base)) {
             if !state.is_of(class) {
-                return Err(Misfit { field, class: class.label() });
+                return Err(Misfit { field, class: class.name() });
             }
         }
         let mut log = Log::new();

@@ -121,7 +121,7 @@ fn stored(subject: &Subject<i64>) -> Subject<i64> {
 fn what_was_stored_under_other_classes_is_refused() {
     let swapped: Arc<[Class<i64>]> = [Class::Max, Class::Max].into();
     let saved = Subject::new([Class::Max, Class::Min].into()).save();
-    assert_eq!(Subject::restore(swapped, saved).unwrap_err(), Misfit { field: 1, class: "max" });
+    assert_eq!(Subject::restore(swapped, saved).unwrap_err(), Misfit { field: 1, class: Merge::Max });
 }
 
 /// After each step each region shows what its changes say, whatever it has forgotten.

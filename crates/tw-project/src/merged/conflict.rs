@@ -4,6 +4,7 @@
 //! ([`crate::Engine::told_conflicts`]). Each is told once in every region, the same everywhere.
 
 use super::value::Value;
+use crate::operators::aggregator::{PLACE_BYTES, RowPlace};
 use crate::rows::builder::ColumnBuilder;
 use crate::values::print::Printer;
 use datafusion::arrow::datatypes::DataType;
@@ -112,12 +113,9 @@ fn text(value: &Value, ty: &DataType) -> Option<String> {
 
 /// The key of a conflict among those of its partition: 46 bytes.
 pub(crate) fn key(conflict: &Conflict) -> Vec<u8> {
-    let mut key = Vec::with_capacity(46);
-    for Stamp { hlc, origin } in [&conflict.loser, &conflict.winner] {
-        key.extend_from_slice(&hlc.as_u64().to_be_bytes());
-        key.extend_from_slice(&origin.region.0.to_be_bytes());
-        key.extend_from_slice(&origin.epoch.0.to_be_bytes());
-        key.extend_from_slice(&origin.sequence.0.to_be_bytes());
+    let mut key = Vec::with_capacity(2 * PLACE_BYTES + 2);
+    for Stamp { hlc, origin } in [conflict.loser, conflict.winner] {
+        RowPlace { hlc, origin }.put(&mut key);
     }
     key.extend_from_slice(&conflict.field.unwrap_or(u16::MAX).to_be_bytes());
     key

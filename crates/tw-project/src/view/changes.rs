@@ -12,13 +12,13 @@
 //! What was there before is known from what is kept of each subject; a table without a key tells the whole row before.
 
 use super::rows::{RowCache, RowKey, Staged, StoredRow};
+use super::signed::{Effect, SignedRows};
 use crate::operators::aggregator::RowPlace;
 use crate::operators::groups::Error as StateError;
 use crate::rows::builder::RowsBuilder;
 use crate::rows::columns::{TableColumn, TableColumns};
 use crate::rows::reader::{Change, RowReader};
 use crate::rows::slot::{Form, Slot, UNCHANGED};
-use datafusion::arrow::array::ArrayRef;
 use tw_process::ApplyError;
 use tw_state::Store;
 use tw_types::{ColumnType, Data, Offset, StoredRef};
@@ -59,18 +59,7 @@ pub(crate) struct ChangeReader {
     keeps_rows: bool,
     /// Whether equal rows from different places are different.
     places_matter: bool,
-    builder: RowsBuilder,
-    taken_back: Vec<bool>,
-    places: Vec<RowPlace>,
-}
-
-/// What a batch of change events does.
-pub(crate) struct Effect {
-    pub(crate) columns: Vec<ArrayRef>,
-    pub(crate) rows: usize,
-    pub(crate) taken_back: Vec<bool>,
-    pub(crate) places: Vec<RowPlace>,
-    pub(crate) staged: Staged,
+    rows: SignedRows,
 }
 
 impl ChangeReader {
@@ -91,19 +80,8 @@ impl ChangeReader {
             .map(|member| matches!(member.ty, ColumnType::Text | ColumnType::Other(_)))
             .collect();
         let reader = RowReader::new(members, Form::Envelope);
-        let builder = RowsBuilder::new(reader.slots());
-        Self {
-            reader,
-            names,
-            texts,
-            left_out: None,
-            identity,
-            keeps_rows,
-            places_matter,
-            builder,
-            taken_back: Vec::new(),
-            places: Vec::new(),
-        }
+        let rows = SignedRows::new(RowsBuilder::new(reader.slots()));
+        Self { reader, names, texts, left_out: None, identity, keeps_rows, places_matter, rows }
     }
 
     /// What `events` do, none of which is a truncation. `cache` is what is known of the rows before; None if there were none.
@@ -116,33 +94,17 @@ impl ChangeReader {
         mut cache: Option<&mut RowCache>,
         store: &dyn Store,
     ) -> Result<Effect, ApplyError> {
-        self.start();
+        self.rows.start();
         let mut staged = Staged::new();
         for event in events {
             self.read_one(event, cache.as_deref_mut(), store, &mut staged)?;
         }
-        let rows = self.builder.len();
-        Ok(Effect {
-            columns: self.builder.finish(),
-            rows,
-            taken_back: std::mem::take(&mut self.taken_back),
-            places: std::mem::take(&mut self.places),
-            staged,
-        })
+        Ok(self.rows.finish(staged))
     }
 
     /// The first change since the last call whose row was left out.
     pub(crate) fn take_left_out(&mut self) -> Option<Offset> {
         self.left_out.take()
-    }
-
-    /// Forgets what an earlier, failed call has left.
-    fn start(&mut self) {
-        if self.builder.len() > 0 {
-            self.builder.finish();
-        }
-        self.taken_back.clear();
-        self.places.clear();
     }
 
     fn read_one(
@@ -224,10 +186,10 @@ impl ChangeReader {
         };
         if !same {
             if let Some(before) = &before {
-                self.push(&before.slots, before.place, true);
+                self.rows.push(&before.slots, before.place, true);
             }
             if let Some(after) = &after {
-                self.push(after, place, false);
+                self.rows.push(after, place, false);
             }
             let stored = after.map(|after| StoredRow::new(1, place, &after));
             drop(before);
@@ -271,11 +233,11 @@ impl ChangeReader {
             count = known.map_or(0, |row| row.count);
         }
         if let Some(before) = &before {
-            self.push(before, place, true);
+            self.rows.push(before, place, true);
             count = count.saturating_sub(1);
         }
         if let Some(after) = &after {
-            self.push(after, place, false);
+            self.rows.push(after, place, false);
             count += 1;
         }
         if self.keeps_rows {
@@ -283,12 +245,6 @@ impl ChangeReader {
             staged.insert(key, (count > 0).then(|| StoredRow::new(count, place, row)));
         }
         Ok(())
-    }
-
-    fn push(&mut self, row: &[Slot<'_>], place: RowPlace, taken_back: bool) {
-        self.builder.push(row);
-        self.taken_back.push(taken_back);
-        self.places.push(place);
     }
 
     /// The row with the values that the change did not tell.

@@ -3,8 +3,9 @@
 //! What is kept of a subject is its row, and behind it what `tw-merge` needs to take in a change that comes late: the changes that some region may not
 //! have seen yet. Once every region has seen them, only their result stays. A row that is gone is kept, as one that is there 0 times, for as long as that.
 
-use super::changes::{Effect, SUBJECT_BYTES_MAX, rejected, row_before, state};
+use super::changes::{SUBJECT_BYTES_MAX, rejected, row_before, state};
 use super::rows::{RowCache, RowKey, Staged, StoredRow};
+use super::signed::{Effect, SignedRows};
 use crate::merged::Knowledge;
 use crate::merged::change::ChangeOps;
 use crate::merged::conflict::{self, Teller};
@@ -61,9 +62,7 @@ pub(crate) struct MergeReader {
     next: Option<(Seen, Offset)>,
     unsettled: VecDeque<RowKey>,
     known: HashSet<RowKey>,
-    builder: RowsBuilder,
-    taken_back: Vec<bool>,
-    places: Vec<RowPlace>,
+    rows: SignedRows,
     told: Vec<Aside>,
 }
 
@@ -89,7 +88,8 @@ impl MergeReader {
         }
         let ops = ChangeOps::new(members);
         let types = columns.schema();
-        let builder = RowsBuilder::of(types.fields().iter().map(|field| field.data_type()));
+        let rows = RowsBuilder::of(types.fields().iter().map(|field| field.data_type()));
+        let rows = SignedRows::new(rows);
         let columns_of = |ops: &ChangeOps| ops.columns().cloned().zip(ops.types().cloned()).collect();
         let teller = tells.map(|stream| Teller::new(stream, columns_of(&ops)));
         Self {
@@ -105,9 +105,7 @@ impl MergeReader {
             next: None,
             unsettled: VecDeque::new(),
             known: HashSet::new(),
-            builder,
-            taken_back: Vec::new(),
-            places: Vec::new(),
+            rows,
             told: Vec::new(),
         }
     }
@@ -122,11 +120,8 @@ impl MergeReader {
         cache: &mut RowCache,
         store: &dyn Store,
     ) -> Result<Effect, ApplyError> {
-        if self.builder.len() > 0 {
-            // Left by a call that failed.
-            self.builder.finish();
-        }
-        (self.taken_back, self.places, self.told) = (Vec::new(), Vec::new(), Vec::new());
+        self.rows.start();
+        self.told.clear();
         if self.ahead.is_none() {
             self.ahead = Some(self.knowledge.here(self.at).map_err(of_log)?);
         }
@@ -136,14 +131,7 @@ impl MergeReader {
             end = Offset(event.offset.0 + 1);
         }
         self.next = Some((applied, end));
-        let rows = self.builder.len();
-        Ok(Effect {
-            columns: self.builder.finish(),
-            rows,
-            taken_back: std::mem::take(&mut self.taken_back),
-            places: std::mem::take(&mut self.places),
-            staged,
-        })
+        Ok(self.rows.finish(staged))
     }
 
     /// What was read last is applied. The conflicts in it, each with its key.
@@ -231,14 +219,10 @@ impl MergeReader {
         };
         if !same {
             if let Some(before) = &before {
-                self.builder.push(&before.slots);
-                self.taken_back.push(true);
-                self.places.push(before.place);
+                self.rows.push(&before.slots, before.place, true);
             }
             if merged.exists() {
-                self.builder.push(&slots);
-                self.taken_back.push(false);
-                self.places.push(place);
+                self.rows.push(&slots, place, false);
             }
         }
         let stored = store_row(place, &slots, merged)?;

@@ -1,8 +1,9 @@
 //! The processor of a projection, or of a table of latest rows: one partition's events into state.
 
-use super::changes::{ChangeReader, Effect, Identity, TRUNCATE, damaged, rejected, state};
+use super::changes::{ChangeReader, Identity, TRUNCATE, damaged, rejected, state};
 use super::merges::{Aside, MergeReader};
-use super::rows::{RowCache, RowKey, StoredRow};
+use super::rows::{RowCache, RowKey, Staged, StoredRow};
+use super::signed::Effect;
 use crate::Error;
 use crate::merged::Knowledge;
 use crate::operators::aggregate::Aggregate;
@@ -167,8 +168,7 @@ impl ViewProcessor {
         let rest = truncated.and_then(|at| events.get(at + 1..)).unwrap_or(events);
         let Feed::Changes(reader) = &mut self.feed else { return Ok(()) };
         let cache = if truncated.is_some() { None } else { self.rows.as_mut() };
-        let Effect { columns, rows, taken_back, places, staged } =
-            reader.read(rest, cache, self.store.as_ref())?;
+        let effect = reader.read(rest, cache, self.store.as_ref())?;
         if let Some(offset) = reader.take_left_out().filter(|_| !self.said_left_out) {
             self.said_left_out = true;
             tracing::warn!(
@@ -178,10 +178,7 @@ impl ViewProcessor {
                 "a change leaves out values that are not known: rows are left out until their source tells them as a whole"
             );
         }
-        let input = batch(self.plan.input.clone(), columns, rows)
-            .map_err(|error| rejected(Error::from(error).to_string()))?;
-        let rows = Rows { batch: input, taken_back: Some(taken_back), places, numbers: Vec::new() };
-        let rows = run(&self.plan.before, rows).map_err(|error| rejected(Error::from(error).to_string()))?;
+        let (rows, staged) = rows_of(&self.plan, effect)?;
         if let Some(groups) = &mut self.groups {
             groups.check(&input_of(&rows)).map_err(state)?;
         }
@@ -201,12 +198,8 @@ impl ViewProcessor {
     /// Changes of rows that are merged.
     fn apply_merges(&mut self, events: &[StoredRef<'_>]) -> Result<(), ApplyError> {
         let (Feed::Merges(reader), Some(cache)) = (&mut self.feed, &mut self.rows) else { return Ok(()) };
-        let Effect { columns, rows, taken_back, places, staged } =
-            reader.read(events, cache, self.store.as_ref())?;
-        let input = batch(self.plan.input.clone(), columns, rows)
-            .map_err(|error| rejected(Error::from(error).to_string()))?;
-        let rows = Rows { batch: input, taken_back: Some(taken_back), places, numbers: Vec::new() };
-        let rows = run(&self.plan.before, rows).map_err(|error| rejected(Error::from(error).to_string()))?;
+        let effect = reader.read(events, cache, self.store.as_ref())?;
+        let (rows, staged) = rows_of(&self.plan, effect)?;
         if let Some(groups) = &mut self.groups {
             take_in(groups, &rows, self.store.as_ref())?;
         }
@@ -294,6 +287,15 @@ impl Processor for ViewProcessor {
         let groups = self.groups.as_ref().map_or(0, Aggregator::pending_bytes);
         groups + self.rows.as_ref().map_or(0, RowCache::pending_bytes)
     }
+}
+
+/// The rows of a batch of changes, as they come to the grouping, and what is to be kept.
+fn rows_of(plan: &ProjectionPlan, effect: Effect) -> Result<(Rows, Staged), ApplyError> {
+    let Effect { columns, rows, taken_back, places, staged } = effect;
+    let failed = |error| rejected(Error::from(error).to_string());
+    let batch = batch(plan.input.clone(), columns, rows).map_err(failed)?;
+    let rows = Rows { batch, taken_back: Some(taken_back), places, numbers: Vec::new() };
+    Ok((run(&plan.before, rows).map_err(failed)?, staged))
 }
 
 fn is_truncation(event: &StoredRef<'_>) -> bool {

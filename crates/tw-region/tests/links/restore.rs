@@ -43,6 +43,21 @@ impl Three {
         all
     }
 
+    /// Region 1 is stopped, and there is a `copy` of it that lacks the last five of its ten events. The other two have all.
+    async fn with_a_copy() -> (Self, [Region; 2]) {
+        let three = Self::new();
+        let [first, second, third] = three.begin().await;
+        write(&[&first], "before", 5).await;
+        all_have(&[&second, &third], 5).await;
+        first.stop().await;
+        three.back_up(1, "copy");
+        let first = three.start(1).await;
+        write(&[&first], "lost", 5).await;
+        all_have(&[&second, &third], 10).await;
+        first.stop().await;
+        (three, [second, third])
+    }
+
     /// Keeps a copy of a region that is stopped.
     fn back_up(&self, id: u16, name: &str) {
         copy(&self.world.data(id), &self.world.folder.path().join(name));
@@ -376,16 +391,7 @@ async fn a_restore_goes_on_without_a_region_that_is_gone_and_takes_from_others_w
 /// about the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_without_a_raised_epoch_is_refused_until_it_is_raised() {
-    let three = Three::new();
-    let [first, second, third] = three.begin().await;
-    write(&[&first], "before", 5).await;
-    all_have(&[&second, &third], 5).await;
-    first.stop().await;
-    three.back_up(1, "copy");
-    let first = three.start(1).await;
-    write(&[&first], "lost", 5).await;
-    all_have(&[&second, &third], 10).await;
-    first.stop().await;
+    let (three, [second, third]) = Three::with_a_copy().await;
     three.put_back(1, "copy");
     let first = three.start(1).await;
     for region in [&second, &third] {
@@ -411,16 +417,7 @@ async fn a_copy_without_a_raised_epoch_is_refused_until_it_is_raised() {
 /// The same copy is put back twice: the second time its epoch is that of the first one. It says so, and begins yet another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_comes_in_an_epoch_that_is_in_use_is_not_taken_and_says_so() {
-    let three = Three::new();
-    let [first, second, third] = three.begin().await;
-    write(&[&first], "before", 5).await;
-    all_have(&[&second, &third], 5).await;
-    first.stop().await;
-    three.back_up(1, "copy");
-    let first = three.start(1).await;
-    write(&[&first], "lost", 5).await;
-    all_have(&[&second, &third], 10).await;
-    first.stop().await;
+    let (three, [second, third]) = Three::with_a_copy().await;
     for epoch in [2u64, 3] {
         three.put_back(1, "copy");
         assert_eq!(three.raise(1), Epoch(2));
@@ -453,16 +450,7 @@ async fn a_copy_that_comes_in_an_epoch_that_is_in_use_is_not_taken_and_says_so()
 /// A copy has accepted something before its epoch was raised: what it lost is not what it wrote in its place, and that cannot be mended here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_has_written_before_its_epoch_was_raised_is_told_to_be_put_back_anew() {
-    let three = Three::new();
-    let [first, second, third] = three.begin().await;
-    write(&[&first], "before", 5).await;
-    all_have(&[&second, &third], 5).await;
-    first.stop().await;
-    three.back_up(1, "copy");
-    let first = three.start(1).await;
-    write(&[&first], "lost", 5).await;
-    all_have(&[&second, &third], 10).await;
-    first.stop().await;
+    let (three, [second, third]) = Three::with_a_copy().await;
     three.put_back(1, "copy");
     let first = three.start(1).await;
     write(&[&first], "in its place", 3).await;

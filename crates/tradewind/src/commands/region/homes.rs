@@ -2,7 +2,7 @@
 
 use crate::cli::Context;
 use crate::client::{Client, Request};
-use crate::commands::{number, objects, text};
+use crate::commands::{each_event, number, objects, text};
 use crate::error::Result;
 use crate::output::{Align, Cell, Listing, count, duration_ms, note};
 use serde_json::{Value, json};
@@ -193,40 +193,30 @@ pub(super) async fn at_risk(client: &Client, context: &Context) -> Result<()> {
     ];
     let mut listing = Listing::new(&columns, "no event is known to be at risk");
     let mut tails = Vec::new();
-    let mut cursor = String::from("earliest");
-    loop {
-        let request = Request::get("/v1/streams/%24at_risk/events")
-            .query("from", Some(&cursor))
-            .query("limit", Some(1_000));
-        let page: Value = client.send(request).await?.json().await?;
-        for event in objects(&page, "events") {
-            let data = event.get("data").cloned().unwrap_or_default();
-            if text(&event, "type") == "tradewind.home.tail" {
-                tails.push(format!(
-                    "region {} has told all that was at risk of `{}` in term {}: {}",
-                    number(&data, "region"),
-                    text(&data, "stream"),
-                    number(&data, "term"),
-                    number(&data, "events")
-                ));
-                continue;
-            }
-            let row = [
-                text(&data, "stream").to_owned(),
-                number(&data, "partition").to_string(),
-                text(&data, "origin").to_owned(),
-                number(&data, "term").to_string(),
-                text(&data, "subject").to_owned(),
-                text(&data, "type").to_owned(),
-                text(&data, "id").to_owned(),
-            ];
-            listing.push(row.into_iter().map(Cell::from).collect(), data);
+    each_event(client, "$at_risk", |event| {
+        let data = event.get("data").cloned().unwrap_or_default();
+        if text(&event, "type") == "tradewind.home.tail" {
+            tails.push(format!(
+                "region {} has told all that was at risk of `{}` in term {}: {}",
+                number(&data, "region"),
+                text(&data, "stream"),
+                number(&data, "term"),
+                number(&data, "events")
+            ));
+            return;
         }
-        if page.get("end").and_then(Value::as_bool) != Some(false) {
-            break;
-        }
-        text(&page, "next").clone_into(&mut cursor);
-    }
+        let row = [
+            text(&data, "stream").to_owned(),
+            number(&data, "partition").to_string(),
+            text(&data, "origin").to_owned(),
+            number(&data, "term").to_string(),
+            text(&data, "subject").to_owned(),
+            text(&data, "type").to_owned(),
+            text(&data, "id").to_owned(),
+        ];
+        listing.push(row.into_iter().map(Cell::from).collect(), data);
+    })
+    .await?;
     listing.print(&mut context.output())?;
     for tail in tails {
         note(tail);

@@ -2,6 +2,7 @@
 
 use crate::cli::{Context, confirm};
 use crate::client::{Client, Request};
+use crate::commands::log::failed;
 use crate::commands::{number, objects, text};
 use crate::error::{Error, Result};
 use crate::output::count;
@@ -9,7 +10,6 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tw_env::Env;
 use tw_log::EmbeddedLog;
-use tw_types::chain;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreOptions {
@@ -38,18 +38,6 @@ pub(super) fn restore(options: &RestoreOptions, context: &Context) -> Result<()>
         "the region goes on under epoch {epoch} when it is started; until it has fetched back what the other regions have of it, it accepts nothing for \
          streams that they have. `tradewind region status` says how far it is"
     ))
-}
-
-fn failed(folder: &Path) -> impl Fn(tw_log::Error) -> Error {
-    let folder = folder.display().to_string();
-    let none = folder.clone();
-    let nothing = move || Error::NotFound(format!("there is no log in `{none}`: name a data folder"));
-    move |error| match error {
-        tw_log::Error::Locked(_) => Error::Refused(format!("a node has `{folder}` open: end it first")),
-        tw_log::Error::NoLog(_) => nothing(),
-        tw_log::Error::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => nothing(),
-        error => Error::Failed(chain(&error)),
-    }
 }
 
 fn forget(state: &Path) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Users find their region by DNS: nodes as name servers of a zone, asked with `dig`.
 
-use super::{World, said, tradewind};
+use super::{World, refused};
 use std::process::Command;
 use tw_testing::{eventually, free_port};
 
@@ -63,19 +63,13 @@ fn a_name_leads_users_to_the_nearest_region_that_is_up() {
 #[test]
 fn a_zone_without_a_plan_or_without_addresses_does_not_start_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let start = |config: &str| {
-        std::fs::write(folder.path().join("tradewind.toml"), config).unwrap();
-        let output =
-            tradewind().args(["up", "--listen", "127.0.0.1:0"]).current_dir(folder.path()).output().unwrap();
-        assert!(!output.status.success(), "{config}");
-        said(&output)
-    };
+    let start = |config: &str| refused(folder.path(), config);
     let zone = config(0);
-    let refused = start(&zone);
-    assert!(refused.contains("[dns]") && refused.contains("[[routing.regions]]"), "{refused}");
+    let said = start(&zone);
+    assert!(said.contains("[dns]") && said.contains("[[routing.regions]]"), "{said}");
     let more = "[region]\nid = 4\n[[routing.regions]]\nid = 4\nurl = \"http://127.0.0.1:1\"\n";
-    let refused = start(&format!("{more}{zone}"));
-    assert!(refused.contains("region 4") && refused.contains("no addresses"), "{refused}");
-    let refused = start(&zone.replace("contact = \"hostmaster@example.com\"", "contact = \"nobody\""));
-    assert!(refused.contains("[dns]") && refused.contains("contact"), "{refused}");
+    let said = start(&format!("{more}{zone}"));
+    assert!(said.contains("region 4") && said.contains("no addresses"), "{said}");
+    let said = start(&zone.replace("contact = \"hostmaster@example.com\"", "contact = \"nobody\""));
+    assert!(said.contains("[dns]") && said.contains("contact"), "{said}");
 }

@@ -2,17 +2,26 @@
 
 use super::{World, run, said};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tw_testing::{Line, Way, eventually};
 
 /// The data folder of a region.
-fn data(world: &World, region: usize) -> std::path::PathBuf {
+fn data(world: &World, region: usize) -> PathBuf {
     world.home(region).join("data")
 }
 
 fn copy(from: &Path, to: &Path) {
     let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
     assert!(copied.success());
+}
+
+/// A copy of a region's log, which goes on.
+fn back_up(world: &mut World, region: usize) -> PathBuf {
+    assert!(world.nodes[region].take().unwrap().signal("-TERM").success());
+    let older = world.home(region).join("older");
+    copy(&data(world, region).join("log"), &older);
+    world.start(region);
+    older
 }
 
 /// Puts an older copy of a region's log in the place of what it has.
@@ -32,10 +41,7 @@ fn reg_3_a_region_that_is_put_back_from_an_older_copy_has_everything_again_and_g
     let mut world = World::new();
     (0..3).for_each(|region| world.write(region, 40));
     world.converge();
-    assert!(world.nodes[0].take().unwrap().signal("-TERM").success());
-    let older = world.home(0).join("older");
-    copy(&data(&world, 0).join("log"), &older);
-    world.start(0);
+    let older = back_up(&mut world, 0);
     (0..3).for_each(|region| world.write(region, 40));
     world.converge();
     world.nodes[0].take().unwrap().kill();
@@ -81,10 +87,7 @@ fn a_restore_goes_on_without_a_region_that_is_gone_for_good() {
     let mut world = World::new();
     (0..3).for_each(|region| world.write(region, 20));
     world.converge();
-    assert!(world.nodes[0].take().unwrap().signal("-TERM").success());
-    let older = world.home(0).join("older");
-    copy(&data(&world, 0).join("log"), &older);
-    world.start(0);
+    let older = back_up(&mut world, 0);
     world.write(0, 20);
     world.converge();
     world.nodes[0].take().unwrap().kill();
