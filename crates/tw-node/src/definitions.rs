@@ -4,7 +4,9 @@
 //! the statement is decided on it, the event is written, and what runs is made equal to what is defined. Nothing else
 //! starts or stops views and sources, so a restart and a statement take the same path. A change that has begun is carried out
 //! also when whoever asked for it goes away; one that waits for the lock has not begun. What only asks does not wait, and
-//! what a database has to say is asked for before the lock is taken.
+//! what a database has to say is asked for before the lock is taken. What several regions have in common is defined in [`shared`].
+
+mod shared;
 
 use crate::parts::problem;
 use crate::sources::{Checked, Sources};
@@ -20,6 +22,7 @@ use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{CONFIG_PARTITION, CONFIG_STREAM, Log, NewStream};
 use tw_project::{Action, Catalog, Change, Engine, Follower, Secret, Statement};
+use tw_region::definitions::Agreed;
 use tw_types::chain;
 use tw_types::{ExpectedVersion, StreamDef, StreamName, Version};
 
@@ -31,8 +34,12 @@ pub(crate) struct Definitions {
     sources: Arc<Sources>,
     env: Env,
     state: Arc<Mutex<State>>,
+    /// Whether this installation is one of several regions.
+    is_region: bool,
     /// Views that are not as they are defined, and why.
     broken: RwLock<BTreeMap<String, String>>,
+    /// What is not as all regions have it, and why, by its name.
+    disputes: RwLock<BTreeMap<String, String>>,
     /// Whether nothing is to be changed any more.
     closed: AtomicBool,
     /// Whether what is still under way is to be dropped.
@@ -44,6 +51,8 @@ struct State {
     follower: Follower,
     catalog: Catalog,
     views: Views,
+    /// What is defined in all regions.
+    agreed: Agreed,
     /// Whether what runs is as the catalogue says.
     settled: bool,
 }
@@ -70,14 +79,21 @@ impl Definitions {
         workers: tw_process::Handle,
         sources: Arc<Sources>,
         env: Env,
+        is_region: bool,
     ) -> Self {
         let follower = Follower::new(log.clone());
         let catalog = Catalog::new(log.streams());
         let views = Views::new(workers);
-        let state = Arc::new(Mutex::new(State { follower, catalog, views, settled: false }));
-        let (broken, closed) = (RwLock::default(), AtomicBool::new(false));
+        let state = Arc::new(Mutex::new(State {
+            follower,
+            catalog,
+            views,
+            agreed: Agreed::default(),
+            settled: false,
+        }));
+        let (broken, disputes, closed) = (RwLock::default(), RwLock::default(), AtomicBool::new(false));
         let given_up = watch::Sender::new(false);
-        Self { log, events, engine, sources, env, state, broken, closed, given_up }
+        Self { log, events, engine, sources, env, state, is_region, broken, disputes, closed, given_up }
     }
 
     /// Lets nothing be changed any more. A change that is under way has so long to end; then it is given up.
@@ -144,7 +160,16 @@ impl Definitions {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Does what is defined, here and in all regions.
     async fn catch_up(&self, state: &mut State) -> Result<(), tw_project::Error> {
+        self.catch_up_here(state).await?;
+        while self.share(state).await {
+            self.catch_up_here(state).await?;
+        }
+        Ok(())
+    }
+
+    async fn catch_up_here(&self, state: &mut State) -> Result<(), tw_project::Error> {
         // Until all is done, it is to be compared: an error, or whoever drops this, can leave it half done.
         let settled = std::mem::replace(&mut state.settled, false);
         let news = state.follower.catch_up(&mut state.catalog).await?;
@@ -243,24 +268,31 @@ impl Definitions {
             Action::ShowProjections => return Ok(Outcome::Projections),
             Action::Nothing { done } => return Ok(Outcome::Done(done)),
             Action::CreateStream { stream, done } => {
-                self.log.create_stream(stream).await?;
+                self.create(&state, stream).await?;
                 done
             }
             Action::AlterStream { stream, done } => {
-                self.log.alter_stream(stream).await?;
+                self.alter(&state, stream).await?;
                 done
             }
             Action::DropStream { name, done } => {
-                self.log.drop_stream(&name).await?;
+                self.remove(&state, &name).await?;
                 done
             }
-            Action::Change { change, done, .. } => {
-                // What has to happen before may have stopped something that is then still defined.
-                state.settled = false;
-                self.change(&state, change, checked.as_ref(), done).await?
-            }
+            Action::Change { change, done, .. } => match self.of_all_regions(&state, &change) {
+                Some(definition) => {
+                    self.tell(&definition).await?;
+                    done
+                }
+                None => {
+                    // What has to happen before may have stopped something that is then still defined.
+                    state.settled = false;
+                    self.change(&state, change, checked.as_ref(), done).await?
+                }
+            },
         };
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
+        self.undisputed(statement)?;
         Ok(Outcome::Done(done))
     }
 
@@ -295,9 +327,10 @@ impl Definitions {
     ) -> Result<Arc<StreamDef>, Problem> {
         self.prepare(&mut state).await?;
         state.catalog.check_new_stream(&stream).map_err(problem::of_definition)?;
-        let created = self.log.create_stream(stream).await?;
+        let name = stream.name.clone();
+        self.create(&state, stream).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
-        Ok(created)
+        self.now(&name)
     }
 
     /// Replaces the columns and the options of a stream.
@@ -319,9 +352,10 @@ impl Definitions {
     ) -> Result<Arc<StreamDef>, Problem> {
         self.prepare(&mut state).await?;
         state.catalog.check_altered_stream(&changed).map_err(problem::of_definition)?;
-        let altered = self.log.alter_stream(changed).await?;
+        let name = changed.name.clone();
+        self.alter(&state, changed).await?;
         self.catch_up(&mut state).await.map_err(problem::of_project)?;
-        Ok(altered)
+        self.now(&name)
     }
 
     /// Removes a stream that nothing needs.
@@ -366,10 +400,14 @@ impl Definitions {
         Ok(done)
     }
 
+    fn event_id(&self) -> String {
+        let random = &self.env.random;
+        format!("{:016x}{:016x}", random.next_u64(), random.next_u64())
+    }
+
     /// Appends the event of a change, which gets this version of its subject's history.
     async fn write(&self, change: &Change, version: Version) -> Result<(), Problem> {
-        let random = &self.env.random;
-        let event = change.to_event(format!("{:016x}{:016x}", random.next_u64(), random.next_u64()));
+        let event = change.to_event(self.event_id());
         let config = self.log.streams().by_id(CONFIG_STREAM)?.clone();
         let mut write = self.events.write();
         write.push(&config, &event.as_ref())?;

@@ -169,9 +169,10 @@ async fn tell(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
 async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
     let changes = core.log.definitions();
     let Ok(events) = core.log.end_signal(CONFIG_PARTITION) else { return };
+    let shared = core.definitions.said();
     let mut gauges = metrics::Gauges::default();
     loop {
-        let seen = (changes.get(), events.get());
+        let seen = (changes.get(), events.get(), shared.get());
         definitions::report(core.definitions.follow().await);
         core.look_for_fence();
         core.cluster.look_for_units();
@@ -181,6 +182,7 @@ async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
         tokio::select! {
             _ = changes.over(seen.0) => {}
             _ = events.over(seen.1) => {}
+            _ = shared.over(seen.2) => {}
             () = tokio::time::sleep(refresh) => {}
             _ = stopped.changed() => return,
         }

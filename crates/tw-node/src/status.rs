@@ -60,6 +60,7 @@ fn problems(core: &Core, sources: &[Source], projections: &[Projection], free: O
     for (view, error) in core.definitions.broken() {
         problems.push(format!("`{view}` is not as it is defined: {error}"));
     }
+    problems.extend(core.definitions.disputes().into_values());
     problems
         .extend(core.workers.parked().failure().map(|error| format!("`$parked` cannot be written: {error}")));
     problems

@@ -64,7 +64,7 @@ impl StreamMode {
     }
 }
 
-/// The options of a stream; each but `topic` and `home` can be changed later.
+/// The options of a stream; each but `topic`, `home` and `replaces` can be changed later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StreamOptions {
@@ -90,6 +90,10 @@ pub struct StreamOptions {
     /// The region in which a stream with the mode `home-region` is written first, the same in all regions. Moving it is not a matter of options.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub home: Option<RegionId>,
+    /// Set by the platform where several regions belong together: the timestamp, as an integer, of the event that dropped the stream that had
+    /// this name before. So regions know a stream from an earlier one of its name. None: there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u64>,
 }
 
 impl Default for StreamOptions {
@@ -103,6 +107,7 @@ impl Default for StreamOptions {
             topic: None,
             mode: StreamMode::Local,
             home: None,
+            replaces: None,
         }
     }
 }

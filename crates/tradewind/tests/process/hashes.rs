@@ -1,6 +1,6 @@
 //! Hashes by which regions see that they hold the same: two real nodes with a line between them.
 
-use crate::support::{Node, run, said, tradewind};
+use crate::support::{Node, define_in_all, run, said, tradewind};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::Output;
@@ -45,10 +45,10 @@ impl Pair {
     }
 
     fn define(&self) {
-        for node in &self.nodes {
-            node.ok(&["sql", "CREATE STREAM orders (customer text, total numeric(12,2)) WITH (partitions = 1, mode = 'active-active')"]);
-            node.ok(&["sql", "CREATE PROJECTION revenue AS SELECT customer, sum(total) AS total FROM orders GROUP BY customer"]);
-        }
+        let orders = "CREATE STREAM orders (customer text, total numeric(12,2)) WITH (partitions = 1, mode = 'active-active')";
+        let revenue =
+            "CREATE PROJECTION revenue AS SELECT customer, sum(total) AS total FROM orders GROUP BY customer";
+        define_in_all(&[&self.nodes[0], &self.nodes[1]], &[orders, revenue]);
     }
 
     fn cut(&self) {

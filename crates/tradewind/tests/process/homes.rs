@@ -16,10 +16,7 @@ fn world() -> World {
 }
 
 fn with_ledger(world: World) -> World {
-    for region in 0..3 {
-        world.node(region).ok(&["sql", LEDGER]);
-        world.node(region).ok(&["sql", BALANCE]);
-    }
+    world.define(&[LEDGER, BALANCE]);
     for region in 0..3 {
         let in_sync = || world.node(region).cli(&["region", "status"]).status.success().then_some(());
         eventually(in_sync, || said(&world.node(region).cli(&["region", "status"])));

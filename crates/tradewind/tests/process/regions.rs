@@ -1,12 +1,13 @@
 //! Several regions: nodes of their own behind long lines that are cut, nodes that are killed, and the same everywhere in the end.
 
+mod definitions;
 mod dns;
 mod merged;
 mod restore;
 mod route;
 mod tokens;
 
-use crate::support::{Node, run, said, tradewind};
+use crate::support::{Node, define_in_all, run, said, tradewind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -69,12 +70,13 @@ impl World {
         }
         let mut world = Self { folder, ports, lines, nodes: vec![None, None, None], written: 0 };
         (0..3).for_each(|region| world.start(region));
-        for region in 0..3 {
-            let create = "CREATE STREAM orders (customer text, total bigint) WITH (partitions = 3, mode = 'active-active')";
-            world.node(region).ok(&["sql", create]);
-            world.node(region).ok(&["sql", REVENUE]);
-        }
+        world.define(&[ORDERS, REVENUE]);
         world
+    }
+
+    /// Defines something in one region, and waits until it is so in all.
+    pub(crate) fn define(&self, statements: &[&str]) {
+        define_in_all(&[self.node(0), self.node(1), self.node(2)], statements);
     }
 
     fn home(&self, region: usize) -> PathBuf {
@@ -166,6 +168,8 @@ impl World {
     }
 }
 
+const ORDERS: &str =
+    "CREATE STREAM orders (customer text, total bigint) WITH (partitions = 3, mode = 'active-active')";
 const REVENUE: &str = "CREATE PROJECTION revenue AS SELECT customer, count(*) AS orders, sum(total) AS total FROM orders GROUP BY customer";
 
 #[test]

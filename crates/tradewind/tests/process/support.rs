@@ -38,6 +38,18 @@ pub(crate) fn first_line(child: &mut Child) -> Value {
     serde_json::from_str(&line).expect("it says where it serves")
 }
 
+/// Carries out definitions (`CREATE STREAM …`, `CREATE PROJECTION …`) in the first of some regions, and waits until the others have them.
+pub(crate) fn define_in_all(nodes: &[&Node], statements: &[&str]) {
+    for statement in statements {
+        nodes[0].ok(&["sql", statement]);
+        let words: Vec<String> = statement.split(' ').take(3).map(str::to_lowercase).collect();
+        for node in &nodes[1..] {
+            let is_there = || node.cli(&[&words[1], "show", &words[2]]).status.success().then_some(());
+            eventually(is_there, || node.get("/v1/status"));
+        }
+    }
+}
+
 /// Carries out statements in a database.
 pub(crate) fn psql(server: &Postgres, sql: &str) {
     let output = Command::new(server.install().program("psql"))

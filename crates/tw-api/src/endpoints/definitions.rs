@@ -196,7 +196,7 @@ fn is_same(known: &StreamDef, new: &NewStream) -> bool {
     let columns = |schema: &Option<Schema>| schema.clone().map(|schema| (schema.columns, schema.key));
     known.kind == new.kind
         && known.partitions == new.partitions
-        && known.options == new.options
+        && known.options == StreamOptions { replaces: known.options.replaces, ..new.options.clone() }
         && columns(&known.schema) == columns(&new.schema)
 }
 

@@ -50,7 +50,7 @@ pub enum Error {
     },
     /// The region does not accept anything now. Nothing was stored.
     #[error(
-        "stream `{stream}` takes nothing until this region has fetched back what it had accepted before it was restored: try again later"
+        "stream `{stream}` takes nothing until this region has everything that others have: try again later"
     )]
     Held {
         /// The stream.

@@ -4,6 +4,7 @@ use crate::cluster::Identity;
 use crate::secrets::Secrets;
 use crate::{Config, Error, Folder, epoch};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{EmbeddedLog, Log};
@@ -91,9 +92,13 @@ pub(super) fn open(config: &Config, env: Env) -> Result<Opened, Error> {
     let secrets = Secrets::open(folder.secrets())?;
     let log = engine.log();
     let events = EventStore::open(log.clone(), store.clone(), env.clone(), config.events.clone())?;
-    if config.region.is_region() && tw_region::service::is_restoring(log.as_ref())? {
-        // Before anybody can write; the links end it.
-        events.hold(true);
+    if config.region.is_region() {
+        let peers = config.region.peers.iter().map(|peer| peer.id);
+        Handle::current().block_on(tw_region::define(log.as_ref(), peers))?;
+        if tw_region::service::is_restoring(log.as_ref())? {
+            // Before anybody can write; the links end it.
+            events.hold(true);
+        }
     }
     let workers = Workers::start(config.process.clone(), log, store.clone(), Arc::new(events.clone()), env)?;
     if identity.is_some() {

@@ -78,7 +78,7 @@ pub struct AgreedStream {
 pub enum Note {
     /// Only the other side has the stream.
     #[error(
-        "stream `{stream}` of region `{peer}` is not replicated, because there is no such stream here: create it with {partitions} partitions and replicate it"
+        "stream `{stream}` of region `{peer}` is not replicated, because there is no such stream here: it is created with {partitions} partitions when its definition comes, or `tradewind status` says why it cannot be"
     )]
     MissingHere {
         /// The stream.
@@ -90,7 +90,7 @@ pub enum Note {
     },
     /// Only this side has the stream.
     #[error(
-        "stream `{stream}` is not replicated with region `{peer}`, because that has no such stream: create it there and replicate it"
+        "stream `{stream}` is not replicated with region `{peer}`, because that has no such stream: it is created there when its definition comes"
     )]
     MissingThere {
         /// The stream.
@@ -187,7 +187,9 @@ pub enum Refusal {
         here: RegionId,
     },
     /// This region has nothing to say yet.
-    #[error("region `{here}` comes back from an older copy, and fetches back what it had accepted before")]
+    #[error(
+        "region `{here}` is new, or comes back from an older copy, and has not everything yet that others have"
+    )]
     Restoring {
         /// This region.
         here: RegionId,

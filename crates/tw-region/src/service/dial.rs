@@ -3,7 +3,7 @@
 use super::pipe::{self, FrameReader, FrameWriter};
 use super::receiver::{Arrived, Connection, Event};
 use super::{PeerOptions, Shared, streams};
-use crate::link::handshake::{Agreed, Refusal};
+use crate::link::handshake::{Agreed, Note, Refusal};
 use crate::link::wire::{Frame, Have, Hello, Refuse};
 use crate::tls::{self, Purpose};
 use std::io;
@@ -134,7 +134,11 @@ async fn once(
     *was_agreed = true;
     tracing::info!(region = %peer.id, name = %agreed.name, streams = agreed.streams.len(), "there is a link to a region");
     for note in &agreed.notes {
-        tracing::warn!("{note}");
+        match note {
+            // That is so for a moment whenever one is created.
+            Note::MissingHere { .. } | Note::MissingThere { .. } => tracing::info!("{note}"),
+            _ => tracing::warn!("{note}"),
+        }
     }
     shared.board.lock().connected(peer.id, &agreed);
     let ends = receive(shared, Some(peer.id), peer.id, connection, reader, queue);

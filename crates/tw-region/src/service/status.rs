@@ -1,7 +1,7 @@
 //! How the links are: for people and for metrics.
 
 use super::{Options, RestoreState, Shared, restore};
-use crate::link::handshake::Agreed;
+use crate::link::handshake::{Agreed, Note};
 use crate::link::inbound;
 use crate::link::wire::Have;
 use std::collections::BTreeMap;
@@ -123,6 +123,8 @@ struct Entry {
     name: Option<String>,
     error: Option<String>,
     notes: Vec<String>,
+    /// Streams that it has and this region has not.
+    missing: Vec<String>,
     received: Counter,
     sent: Counter,
     has: Option<Hlc>,
@@ -167,6 +169,16 @@ impl Board {
         entry.name = Some(agreed.name.clone());
         entry.error = None;
         entry.notes = agreed.notes.iter().map(ToString::to_string).collect();
+        let missing = agreed.notes.iter().filter_map(|note| match note {
+            Note::MissingHere { stream, .. } => Some(stream.clone()),
+            _ => None,
+        });
+        entry.missing = missing.collect();
+    }
+
+    /// A stream that another region has and this one has not, with the region.
+    pub(crate) fn missing(&self) -> Option<(RegionId, &str)> {
+        self.peers.iter().find_map(|(region, entry)| Some((*region, entry.missing.first()?.as_str())))
     }
 
     pub(crate) fn failed(&mut self, peer: RegionId, reason: String) {

@@ -5,7 +5,7 @@ use super::receiver::Event;
 use crate::link::handshake::{Local, LocalStream};
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tw_types::{PartitionId, StreamDef, StreamKind, StreamMode, StreamPartition};
+use tw_types::{Hlc, PartitionId, StreamDef, StreamKind, StreamMode, StreamOptions, StreamPartition};
 
 /// This side of a handshake, as it is now.
 pub(crate) fn local(shared: &Shared) -> Local {
@@ -44,19 +44,36 @@ fn stream(def: &StreamDef) -> LocalStream {
             StreamKind::Table => "table",
         }
         .to_owned(),
-        mode: match def.options.home {
-            // Two regions that both took themselves for the first home would both take writes.
-            Some(home) => format!("{} of region {home}", def.options.mode.as_str()),
-            None => def.options.mode.as_str().to_owned(),
-        },
+        mode: mode(&def.options),
         schema_hash: def.schema.as_ref().map_or(0, schema_hash),
     }
 }
 
-/// A hash of what a schema says of columns and keys, the same in every build: FNV-1a, 64 bits (Fowler, Noll, Vo; RFC 9923), of its JSON.
+/// How a stream is replicated. Two that differ in this are different streams.
+fn mode(options: &StreamOptions) -> String {
+    let mut mode = options.mode.as_str().to_owned();
+    if let Some(home) = options.home {
+        // Two regions that both took themselves for the first home would both take writes.
+        mode += &format!(" of region {home}");
+    }
+    if let Some(drop) = options.replaces {
+        // Sequences begin anew in a stream that was dropped and created again.
+        mode += &format!(", created after the drop at {}", Hlc::from_u64(drop));
+    }
+    mode
+}
+
+/// A hash of what a schema says of columns and keys, the same in every build: FNV-1a, 64 bits (Fowler, Noll, Vo; RFC 9923), of its JSON. Columns that
+/// two regions have added at the same time are in another order in each, and how sensitive one is changes nothing of what is exchanged.
 fn schema_hash(schema: &tw_types::Schema) -> u64 {
+    let mut columns: Vec<_> = schema
+        .columns
+        .iter()
+        .map(|column| (&column.name, &column.ty, column.nullable, &column.merge))
+        .collect();
+    columns.sort_by_key(|(name, ..)| *name);
     // Columns and keys are texts, which always have a JSON form.
-    let json = serde_json::to_vec(&(&schema.columns, &schema.key)).unwrap_or_default();
+    let json = serde_json::to_vec(&(columns, &schema.key)).unwrap_or_default();
     let hash = json.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });

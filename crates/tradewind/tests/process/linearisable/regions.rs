@@ -31,7 +31,7 @@ fn in_sync(world: &World) {
 #[test]
 fn appends_to_a_stream_with_a_home_are_linearisable_while_it_moves_and_regions_are_killed() {
     let mut world = World::new();
-    (0..3).for_each(|region| drop(world.node(region).ok(&["sql", SUBJECTS])));
+    world.define(&[SUBJECTS]);
     in_sync(&world);
     let clients = Clients::new((0..3).map(|region| world.node(region).url.clone()).collect());
     let appends = Appends::new(&clients, true).without_reads();

@@ -12,10 +12,7 @@ const ROWS: &str = "SELECT _subject, name, best, visits, tags FROM players ORDER
 /// Regions with a stream of players.
 fn world() -> World {
     let world = World::new();
-    for region in 0..3 {
-        world.node(region).ok(&["sql", PLAYERS]);
-        world.node(region).ok(&["sql", NAMES]);
-    }
+    world.define(&[PLAYERS, NAMES]);
     world
 }
 
@@ -126,8 +123,11 @@ fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_
     let refused = world.node(1).cli_with(&["append", "players", "--subject", "ann"], r#"{"visits": "many"}"#);
     assert!(said(&refused).contains("column `visits`"), "{}", said(&refused));
     // A column more, with a class of its own.
-    for region in 0..3 {
-        world.node(region).ok(&["sql", "ALTER STREAM players ADD COLUMN wins bigint NOT NULL MERGE counter"]);
+    world.node(0).ok(&["sql", "ALTER STREAM players ADD COLUMN wins bigint NOT NULL MERGE counter"]);
+    for region in 1..3 {
+        let has_it =
+            || world.node(region).cli(&["sql", "SELECT wins FROM players"]).status.success().then_some(());
+        eventually(has_it, || world.node(region).get("/v1/status"));
     }
     change(&world, 0, 2, &[("ann", Some(json!({"wins": 2})))]);
     change(&world, 2, 2, &[("ann", Some(json!({"wins": 3})))]);

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tw_testing::{Quality, Way, eventually};
+use tw_testing::{Line, Quality, Way, eventually};
 
 /// An answer of a node.
 #[derive(Debug)]
@@ -222,7 +222,9 @@ fn prj_2_a_stream_that_is_defined_in_the_second_region_only_now_is_waited_for() 
         // Everything else of region 1 is here by then.
         let other = order(world.node(0), "orders", &stream);
         assert_eq!(see(world.node(1), "rows", &stream, &other).0, 1);
-        world.node(1).ok(&["sql", &create]);
+        // It has just been told of the stream, which begins to be exchanged only now.
+        let is_there = || world.node(1).cli(&["stream", "show", &stream]).status.success().then_some(());
+        eventually(is_there, || world.node(1).get("/v1/status"));
         let way = ["rows", "page", "history"][number % 3];
         let seen = look(world.node(1), way, &stream, "new", Some(&token), 30_000);
         assert_eq!(
@@ -231,13 +233,17 @@ fn prj_2_a_stream_that_is_defined_in_the_second_region_only_now_is_waited_for() 
             "PRJ-2: {stream} by {way}"
         );
     }
-    // One that has other partitions there is never exchanged, which is said.
+    // One that both have defined, while neither knew of the other, with other partitions is never exchanged, which is said.
+    world.lines_of(1).for_each(|line| Way::BOTH.into_iter().for_each(|way| line.cut(way)));
     for (region, partitions) in [(0, 1), (1, 2)] {
         let create = format!(
             "CREATE STREAM differs (customer text, total bigint) WITH (partitions = {partitions}, mode = 'active-active')"
         );
         world.node(region).ok(&["sql", &create]);
     }
+    world.lines_of(1).for_each(Line::mend);
+    let told = || world.node(1).get("/v1/status").contains("numbers of partitions differ").then_some(());
+    eventually(told, || world.node(1).get("/v1/status"));
     let token = order(world.node(0), "differs", "one");
     let reply = look(world.node(1), "rows", "differs", "one", Some(&token), 1_000).unwrap_err();
     let (code, detail) = reply.problem();

@@ -38,7 +38,7 @@ pub enum HomeError {
     },
     /// This region does not know yet what it had said of homes.
     #[error(
-        "region {region} comes back from an older copy and fetches back what it lost: until it has, it is the home of nothing; ask again later"
+        "region {region} has not everything yet that others have: until it has, it is the home of nothing; ask again later"
     )]
     Restoring {
         /// This region.

@@ -54,6 +54,9 @@ impl Receiver {
         if self.appending.is_some() {
             return Ok(Some("what is being appended".to_owned()));
         }
+        if let Some((region, stream)) = self.shared.board.lock().missing() {
+            return Ok(Some(format!("the stream `{stream}`, which region {region} has, to be created here")));
+        }
         self.shared.history.follow().await?;
         let (seen, mut told) = (self.core.seen(), self.shared.history.last());
         told.join(&given.seen);
@@ -90,7 +93,7 @@ impl Receiver {
         self.links.remove(&me);
         self.shared.events.hold(false);
         self.shared.restore.end();
-        tracing::warn!(epoch = %log.epoch(), "this region has fetched back what it lost, and goes on under its new epoch");
+        tracing::warn!(epoch = %log.epoch(), "this region has everything that others have, and goes on under its new epoch");
         Ok(())
     }
 }
