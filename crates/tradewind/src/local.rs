@@ -43,6 +43,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl NodeOptions {
+    /// What these files say, and nothing else.
+    pub(crate) const fn of(config: Option<PathBuf>, data: Option<PathBuf>) -> Self {
+        Self { config, data, listen: None, insecure_no_auth: false, node: None, advertise: None, log: None }
+    }
+
     /// The configuration: the file, and what the command line says instead.
     ///
     /// # Errors

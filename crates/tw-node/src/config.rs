@@ -179,7 +179,7 @@ impl Config {
     }
 
     /// The options of the embedded log: it belongs to the region.
-    pub(crate) fn embedded_log(&self) -> tw_log::Options {
+    pub fn embedded_log(&self) -> tw_log::Options {
         tw_log::Options { region: self.region.id, ..self.log.clone() }
     }
 

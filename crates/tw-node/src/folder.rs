@@ -59,7 +59,7 @@ impl Folder {
     }
 
     /// Makes the folder if need be, for its owner only.
-    pub(crate) fn create(&self) -> Result<(), Error> {
+    pub fn create(&self) -> Result<(), Error> {
         let failed = |source| Error::File { action: "create", path: self.0.clone(), source };
         if self.0.is_dir() {
             return Ok(());

@@ -18,7 +18,6 @@ use tw_region::service::{Arbiter, LinkState, Links, State};
 pub(crate) async fn start(core: &Arc<Core>, installation: Option<u128>, server: Handle) -> Result<(), Error> {
     let options = core.options.holds().region.clone();
     let Some(installation) = installation.filter(|_| options.is_region()) else { return Ok(()) };
-    tw_region::define(core.log.as_ref(), options.peers.iter().map(|peer| peer.id)).await?;
     let arbiter = core.options.holds().arbiter.clone();
     let arbiter: Option<Arc<dyn Arbiter>> = if arbiter.endpoints.is_empty() {
         None
@@ -49,8 +48,9 @@ pub(crate) fn problems(state: &State) -> Vec<String> {
         let waits = restore.peers.iter().filter(|peer| !peer.is_done && !peer.is_left_out);
         let waits: Vec<String> = waits.map(|peer| peer.region.to_string()).collect();
         problems.push(format!(
-            "this region comes back from an older copy, and accepts nothing before it has back what others have of it (waits for region {}): `tradewind region status` \
+            "this region {}, and accepts nothing before it has everything that others have (waits for region {}): `tradewind region status` \
              says how far it is",
+            if restore.is_new { "is new" } else { "comes back from an older copy" },
             waits.join(", ")
         ));
     }

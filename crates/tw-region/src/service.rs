@@ -161,7 +161,8 @@ impl Links {
         let address = listener.local_addr().map_err(refused)?;
         let history = Arc::new(History::open(events.log().clone(), here).await?);
         let board = Mutex::new(Board::new(&options));
-        let restore = restore::Restore::new(is_restoring(events.log().as_ref())?);
+        let is_new = history.last() == Seen::new();
+        let restore = restore::Restore::new(is_restoring(events.log().as_ref())?, is_new);
         let homes = Homes::start(events.clone(), env.clone(), arbiter, restore.watch()).await?;
         let homes = Arc::new(homes);
         let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));

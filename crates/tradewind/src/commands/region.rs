@@ -5,6 +5,7 @@ pub(crate) mod hashes;
 mod homes;
 mod restore;
 mod route;
+mod seed;
 
 use super::{number, objects, text};
 use crate::cli::Context;
@@ -24,6 +25,7 @@ Examples:
   tradewind region move orders --to 2                      give a stream to region 2, without a loss
   tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk
   tradewind region restore tradewind-data                  go on from an older copy of the log
+  tradewind region seed --config ap/tradewind.toml         begin the log of a new region
   tradewind region hashes orders                           what this region holds, in short
   tradewind region compare http://eu:7070 http://us:7070   whether regions hold the same
   tradewind region route --lat 52.5 --lon 13.4 --user ada  the regions for a user in Berlin";
@@ -63,7 +65,9 @@ enum Command {
     AtRisk,
     /// Have a log that was put back from an older copy go on under a new epoch, without a node
     Restore(restore::RestoreOptions),
-    /// Have a region that was restored go on without regions that are gone for good
+    /// Begin the log of a new region, which takes over what the others have, without a node
+    Seed(seed::SeedOptions),
+    /// Have a region that is restored or new go on without regions that are gone for good
     GoOn(restore::GoOnOptions),
     /// Hash what this region holds, to be compared with others; it reads every event
     Hashes(hashes::Options),
@@ -86,6 +90,9 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
     if let Command::Restore(options) = &options.command {
         return restore::restore(options, context);
     }
+    if let Command::Seed(options) = &options.command {
+        return seed::run(options, context);
+    }
     let client = context.client()?;
     context.run(async {
         match &options.command {
@@ -105,7 +112,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Compare(options) => hashes::compare(options, context).await,
             Command::Route(options) => route::run(options, &client, context).await,
             Command::GoOn(options) => restore::go_on(&client, context, options).await,
-            Command::Ca(_) | Command::Restore(_) => Ok(()),
+            Command::Ca(_) | Command::Restore(_) | Command::Seed(_) => Ok(()),
         }
     })
 }

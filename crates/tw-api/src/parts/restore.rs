@@ -1,11 +1,13 @@
-//! A region that comes back from an older copy of its log.
+//! A region that comes back from an older copy of its log, or is new.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How far a region is in fetching back what it lost. Until it has, it accepts nothing for streams that other regions have.
+/// How far a region is in fetching what others have. Until it has all, it accepts nothing for streams that other regions have.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct RestoreView {
+    /// Whether the region is new: its log was empty when it was started.
+    pub new: bool,
     /// The epoch in which it goes on.
     #[schema(example = 2)]
     pub epoch: u32,

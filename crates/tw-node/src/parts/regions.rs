@@ -165,6 +165,7 @@ fn restore(restore: RestoreState) -> RestoreView {
         reason: peer.reason,
     };
     RestoreView {
+        new: restore.is_new,
         epoch: restore.epoch,
         peers: restore.peers.into_iter().map(peer).collect(),
         waits_for: restore.waits_for,

@@ -1,4 +1,5 @@
-//! A region that comes back from an older copy of its log: asking all others what they have of it, and going on once that is here again.
+//! A region that comes back from an older copy of its log: asking all others what they have of it, and going on once that is here again. One that is
+//! new is one that has lost everything.
 //!
 //! An epoch above the first is open from the first event of this region's `$seen` stream in it on; before that the region is restoring,
 //! whenever its process ends and begins. That event is the last step: it says how far the earlier epochs went, and what is here of others.
@@ -43,6 +44,8 @@ pub fn is_restoring(log: &dyn Log) -> tw_log::Result<bool> {
 /// How far a region is in fetching back what it lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreState {
+    /// Whether the region is new: its log was empty when it was started.
+    pub is_new: bool,
     /// The epoch in which it goes on.
     pub epoch: u32,
     /// The regions that are asked, in the order of their numbers.
@@ -85,6 +88,7 @@ pub enum GoOnError {
 /// What all parts of the links know of a restore.
 pub(crate) struct Restore {
     is_on: watch::Sender<bool>,
+    is_new: bool,
     without: watch::Sender<BTreeSet<RegionId>>,
     /// By the region whose events they are: how far the connection has come.
     pub(crate) fetched: watch::Sender<BTreeMap<RegionId, (Connection, Fetched)>>,
@@ -111,9 +115,11 @@ struct Asked {
 }
 
 impl Restore {
-    pub(crate) fn new(is_on: bool) -> Self {
+    /// `is_new`: this region has told nothing yet in any epoch.
+    pub(crate) fn new(is_on: bool, is_new: bool) -> Self {
         Self {
             is_on: watch::Sender::new(is_on),
+            is_new,
             without: watch::Sender::default(),
             fetched: watch::Sender::default(),
             asked: Mutex::default(),
@@ -227,6 +233,7 @@ pub(crate) fn state(shared: &Shared) -> Option<RestoreState> {
         reason: reason(peer.id),
     };
     Some(RestoreState {
+        is_new: restore.is_new,
         epoch: shared.events.log().epoch().0,
         peers: shared.options.peers.iter().map(peer).collect(),
         waits_for: asked.waits_for.clone(),
@@ -240,7 +247,8 @@ pub(crate) async fn run(shared: Arc<Shared>, queue: mpsc::Sender<Event>) {
     if !*is_on.borrow() {
         return;
     }
-    tracing::warn!(epoch = %shared.events.log().epoch(), "this region comes back from an older copy: it accepts nothing until it has fetched back what it lost");
+    let epoch = shared.events.log().epoch();
+    tracing::warn!(%epoch, is_new = shared.restore.is_new, "this region is new, or comes back from an older copy: it accepts nothing until it has what others have");
     loop {
         let left_out = without.borrow_and_update().clone();
         changes.mark_unchanged();

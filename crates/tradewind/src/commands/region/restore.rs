@@ -83,5 +83,7 @@ pub(super) fn waiting(view: &Value) -> Option<String> {
         (true, Some(what)) => what.to_owned(),
         (true, None) => "its own log".to_owned(),
     };
-    Some(format!("this region fetches back what it lost, and accepts nothing yet: it waits for {for_whom}"))
+    Some(format!(
+        "this region has not everything yet that others have, and accepts nothing: it waits for {for_whom}"
+    ))
 }

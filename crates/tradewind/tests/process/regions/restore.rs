@@ -57,7 +57,7 @@ fn reg_3_a_region_that_is_put_back_from_an_older_copy_has_everything_again_and_g
     let waits = || {
         let output = world.node(0).cli(&["region", "status"]);
         (output.status.code() == Some(6)
-            && said(&output).contains("fetches back")
+            && said(&output).contains("has not everything yet")
             && said(&output).contains("region 3"))
         .then_some(())
     };
@@ -80,6 +80,57 @@ fn reg_3_a_region_that_is_put_back_from_an_older_copy_has_everything_again_and_g
     assert!(said(&refused).contains("not being restored"), "{}", said(&refused));
     let nothing = run(&["region", "restore", &world.home(0).join("nothing").display().to_string()]);
     assert!(said(&nothing).contains("there is no log"), "{}", said(&nothing));
+}
+
+#[test]
+fn reg_1_a_region_that_has_lost_everything_is_seeded_while_the_others_go_on() {
+    let mut world = World::new();
+    (0..3).for_each(|region| world.write(region, 40));
+    world.converge();
+    world.nodes[2].take().unwrap().kill();
+    let folder = data(&world, 2);
+    let config = world.home(2).join("tradewind.toml").display().to_string();
+    let seed = |epoch: &str| {
+        let data = folder.display().to_string();
+        run(&["region", "seed", "--config", &config, "--data", &data, "--epoch", epoch])
+    };
+    let refused = said(&seed("2"));
+    assert!(refused.contains("there is a log in"), "{refused}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    let seeded = seed("3");
+    assert!(
+        seeded.status.success() && String::from_utf8_lossy(&seeded.stdout).contains("epoch 3"),
+        "{}",
+        said(&seeded)
+    );
+    // What was defined while it was away, it has, too; and it takes nothing before it has what region 1 has.
+    (0..2).for_each(|region| world.write(region, 40));
+    world
+        .node(0)
+        .ok(&["sql", "CREATE STREAM late (page text) WITH (partitions = 1, mode = 'active-active')"]);
+    world.node(0).ok(&["append", "late", "--subject", "x", r#"{"page": "a"}"#]);
+    let lines = [(0, 2), (2, 0)];
+    lines.iter().for_each(|pair| Way::BOTH.into_iter().for_each(|way| world.lines[pair].cut(way)));
+    world.start(2);
+    let waits = || {
+        let status = world.node(2).get("/v1/status");
+        status.contains("this region is new").then_some(())
+    };
+    eventually(waits, || world.node(2).get("/v1/status"));
+    (0..2).for_each(|region| world.write(region, 20));
+    let refused =
+        world.node(2).cli_with(&["append", "orders", "--subject", "x"], r#"{"customer": "x", "total": 1}"#);
+    assert!(!refused.status.success(), "it accepted something before it had what others have");
+    lines.iter().for_each(|pair| world.lines[pair].mend());
+    world.lines.values().for_each(Line::drop_connections);
+    eventually(
+        || (view(&world, 2)["restore"].is_null() && view(&world, 2)["epoch"] == 3).then_some(()),
+        || view(&world, 2).to_string(),
+    );
+    let late = world.node(2).rows("SELECT count(*) AS n FROM late", None);
+    assert_eq!(late[0]["n"], 1, "it went on before it had every stream");
+    (0..3).for_each(|region| world.write(region, 20));
+    world.converge();
 }
 
 #[test]
