@@ -80,7 +80,9 @@ impl World {
     pub(crate) async fn define(&self) -> anyhow::Result<()> {
         self.alone().sql("CREATE STREAM orders WITH (partitions = 4)").await?;
         for region in [self.here(), self.there()] {
-            region.sql("CREATE STREAM IF NOT EXISTS orders WITH (partitions = 4, mode = 'active-active')").await?;
+            region
+                .sql("CREATE STREAM IF NOT EXISTS orders WITH (partitions = 4, mode = 'active-active')")
+                .await?;
         }
         self.same().await
     }

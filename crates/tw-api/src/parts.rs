@@ -3,6 +3,7 @@
 
 mod cluster;
 mod control;
+mod drain;
 mod hashes;
 mod homes;
 mod locks;
@@ -21,6 +22,7 @@ pub use cluster::{
 pub use control::{
     Action, Build, Control, Extent, Projection, Source, SourceSlot, SourceTable, Status, Target,
 };
+pub use drain::{DrainRequest, DrainView, Drained};
 pub use hashes::{OriginCount, ProjectionHash, RegionHashes, StreamHash};
 pub use homes::{
     FailoverRequest, FailoverStreamView, FailoverView, HomeView, HomesView, MoveHomes, MovedHome, MovedHomes,

@@ -80,6 +80,7 @@ routes! {
     ListHomes = GET "/v1/regions/homes";
     MoveHomes = POST "/v1/regions/homes/move";
     Failover = POST "/v1/regions/{region}/failover";
+    DrainRegion = POST "/v1/regions/drain";
     GoOnRestoring = POST "/v1/regions/restore";
     RegionHashes = GET "/v1/regions/hashes";
     ListLocks = GET "/v1/locks";

@@ -54,6 +54,8 @@ pub(crate) struct Regions {
     pub(crate) wire: crate::regions::Wire,
     /// What answers queries of DNS, if this region does.
     pub(crate) dns: Mutex<Option<tw_dns::Server>>,
+    /// Whether this region is drained.
+    pub(crate) drain: crate::regions::Drain,
     /// What was wrong with them when they were looked at last.
     pub(crate) problems: Mutex<Vec<String>>,
     /// Held by whoever reads everything to hash it: one at a time, so that memory stays bounded.
@@ -80,7 +82,14 @@ impl Core {
 
     /// What keeps the links with other regions from going on, as far as it was looked at last.
     pub(crate) fn region_problems(&self) -> Vec<String> {
-        self.regions.problems.lock().clone()
+        let mut problems = self.regions.problems.lock().clone();
+        if self.regions.drain.until().is_some() {
+            problems.push(
+                "this region is drained, and accepts nothing for streams that others have: `tradewind region drain --undo` ends that"
+                    .to_owned(),
+            );
+        }
+        problems
     }
 
     /// Why the log takes no events, if it does not.

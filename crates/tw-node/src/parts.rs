@@ -2,6 +2,7 @@
 
 mod cluster;
 mod control;
+mod drain;
 mod homes;
 mod locks;
 mod parked;

@@ -1,8 +1,10 @@
 //! The links of this installation with other regions, if it is one of several.
 
+mod drain;
 mod registry;
 mod wire;
 
+pub(crate) use drain::Drain;
 pub use registry::ArbiterOptions;
 pub(crate) use wire::Wire;
 

@@ -1,6 +1,7 @@
 //! `tradewind region`: the links with other regions, and the certificates for them.
 
 mod ca;
+mod drain;
 pub(crate) mod hashes;
 mod homes;
 mod restore;
@@ -24,6 +25,7 @@ Examples:
   tradewind region homes                                   where streams with a home are written
   tradewind region move orders --to 2                      give a stream to region 2, without a loss
   tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk
+  tradewind region drain --to 2                            end this region without a loss
   tradewind region restore tradewind-data                  go on from an older copy of the log
   tradewind region seed --config ap/tradewind.toml         begin the log of a new region
   tradewind region hashes orders                           what this region holds, in short
@@ -63,6 +65,8 @@ enum Command {
     Failback(homes::FailbackOptions),
     /// List events that a new home did not know when it took over
     AtRisk,
+    /// Have this region accept nothing more, and wait until the others have all of it, so that it can be ended
+    Drain(drain::DrainOptions),
     /// Have a log that was put back from an older copy go on under a new epoch, without a node
     Restore(restore::RestoreOptions),
     /// Begin the log of a new region, which takes over what the others have, without a node
@@ -111,6 +115,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Hashes(options) => hashes::run(options, &client, context).await,
             Command::Compare(options) => hashes::compare(options, context).await,
             Command::Route(options) => route::run(options, &client, context).await,
+            Command::Drain(options) => drain::drain(&client, context, options).await,
             Command::GoOn(options) => restore::go_on(&client, context, options).await,
             Command::Ca(_) | Command::Restore(_) | Command::Seed(_) => Ok(()),
         }

@@ -2,6 +2,7 @@
 
 mod definitions;
 mod dns;
+mod drain;
 mod merged;
 mod restore;
 mod route;

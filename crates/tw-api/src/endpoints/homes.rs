@@ -33,11 +33,11 @@ pub(crate) async fn failover(call: &Call, body: Incoming) -> Outcome {
 
 /// Lets a write to a stream pass, if it may be written here; None if it may be written everywhere.
 pub(super) fn enter(call: &Call, stream: &StreamDef) -> Result<Option<Pass>, Closed> {
-    if stream.options.mode != StreamMode::HomeRegion {
-        return Ok(None);
-    }
+    let mode = stream.options.mode;
     match call.api.parts.regions.as_deref() {
+        _ if mode == StreamMode::Local => Ok(None),
         Some(regions) => regions.enter(stream).map(Some),
+        None if mode == StreamMode::ActiveActive => Ok(None),
         None => {
             let detail = format!(
                 "`{}` is written in its home region only, and this installation is no region: give it an `id` in [region] of its configuration",

@@ -1,7 +1,7 @@
 //! The region of this node, and its links with others.
 
 use super::{Outcome, expect_json, json, read_json};
-use crate::parts::{GoOnWithout, Regions, RouteQuery};
+use crate::parts::{DrainRequest, GoOnWithout, Regions, RouteQuery};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -24,6 +24,13 @@ pub(crate) async fn view(call: &Call) -> Outcome {
 pub(crate) async fn retry(call: &Call) -> Outcome {
     let done = part(call)?.retry(number(&call.capture(0)?)?).await?;
     json(&serde_json::json!({ "message": done }))
+}
+
+/// Drains this region, or ends that.
+pub(crate) async fn drain(call: &Call, body: Incoming) -> Outcome {
+    expect_json(call)?;
+    let request: DrainRequest = read_json(call, body).await?;
+    json(&part(call)?.drain(request).await?)
 }
 
 /// Has a restore go on without regions that are gone.

@@ -64,6 +64,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::ListHomes
         | Route::MoveHomes
         | Route::Failover
+        | Route::DrainRegion
         | Route::GoOnRestoring
         | Route::ChooseRegion
         | Route::RegionHashes => regions::describe(route, doc),

@@ -1,8 +1,8 @@
 //! The region that a node belongs to, and its links with others.
 
 use super::{
-    FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes, Reply, RestoreView,
-    RouteQuery, RouteView, Unanswered,
+    DrainRequest, DrainView, Drained, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass,
+    RegionHashes, Reply, RestoreView, RouteQuery, RouteView, Unanswered,
 };
 use crate::Problem;
 use bytes::Bytes;
@@ -22,10 +22,13 @@ pub trait Regions: Send + Sync + 'static {
     /// Tries every partition of a region again of which nothing is taken. Says what was done, for a person.
     fn retry(&self, region: u16) -> BoxFuture<'_, Result<String, Problem>>;
 
+    /// Drains this region, so that it can be ended, or ends that. What others lack then is in the [view](Regions::view).
+    fn drain(&self, request: DrainRequest) -> BoxFuture<'_, Result<Drained, Problem>>;
+
     /// Has a restore go on without regions that are gone. Says what was done, for a person.
     fn go_on_without(&self, regions: Vec<u16>) -> BoxFuture<'_, Result<String, Problem>>;
 
-    /// Lets a write to a stream with a home pass, until the pass is dropped.
+    /// Lets a write to a stream that other regions have pass, until the pass is dropped.
     fn enter(&self, stream: &StreamDef) -> Result<Pass, Closed>;
 
     /// Sends a request to another region, as one that came by a hop ([`HOP`](super::HOP)).
@@ -102,6 +105,9 @@ pub struct RegionView {
     /// What it fetches back, if it comes back from an older copy of its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreView>,
+    /// Who lacks what of this region, if it is drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainView>,
     /// The streams that are written in every region.
     pub streams: Vec<String>,
     /// The other regions, by number.

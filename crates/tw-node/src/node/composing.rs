@@ -38,8 +38,8 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let started = env.clock.monotonic();
     let (opening, opening_env) = (config.clone(), env.clone());
     let opened = tokio::task::spawn_blocking(move || open(&opening, opening_env)).await;
-    let opened = opened.map_err(|_| Error::Interrupted)??;
-    let Opened { folder, engine: log, store, events, workers, secrets, identity, lock, epoch } = opened;
+    let Opened { folder, engine: log, store, events, workers, secrets, identity, lock, epoch } =
+        opened.map_err(|_| Error::Interrupted)??;
     let shared = log.log();
     let cluster = Arc::new(Cluster::default());
     let balance = identity.is_some().then(|| balance(&config, &cluster, &env)).transpose()?;

@@ -9,9 +9,9 @@ use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
-    Closed, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass, RegionHashes,
-    RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, RestorePeerView, RestoreView,
-    RouteQuery, RouteView, Unanswered,
+    Closed, DrainRequest, Drained, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass,
+    RegionHashes, RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, RestorePeerView,
+    RestoreView, RouteQuery, RouteView, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{GoOnError, Links, PartitionState, PeerState, RestorePeer, RestoreState, State};
@@ -35,7 +35,7 @@ impl NodeRegions {
 impl Regions for NodeRegions {
     fn view(&self) -> BoxFuture<'_, Result<RegionView, Problem>> {
         Box::pin(async {
-            let state = self.state().await?;
+            let (state, drain) = (self.state().await?, self.drain_view().await?);
             let streams = self.0.log.streams();
             let shared = streams.iter().filter(|def| def.options.mode != StreamMode::Local);
             Ok(RegionView {
@@ -45,6 +45,7 @@ impl Regions for NodeRegions {
                 certificate_expires_at_ms: state.certificate_expires_at_ms,
                 local_clock_suspect: state.is_local_clock_suspect,
                 restore: state.restore.map(restore),
+                drain,
                 streams: shared.map(|def| def.name.to_string()).collect(),
                 peers: state.peers.into_iter().map(peer).collect(),
             })
@@ -106,6 +107,10 @@ impl Regions for NodeRegions {
         })
     }
 
+    fn drain(&self, request: DrainRequest) -> BoxFuture<'_, Result<Drained, Problem>> {
+        Box::pin(self.drain_this(request))
+    }
+
     fn go_on_without(&self, regions: Vec<u16>) -> BoxFuture<'_, Result<String, Problem>> {
         Box::pin(async move {
             let regions: Vec<RegionId> = regions.into_iter().map(RegionId).collect();
@@ -125,7 +130,7 @@ impl Regions for NodeRegions {
     }
 
     fn enter(&self, stream: &StreamDef) -> Result<Pass, Closed> {
-        self.enter_home(stream)
+        self.enter_shared(stream)
     }
 
     fn send(

@@ -1,3 +1,5 @@
+//! Regions that define things without knowing of each other, and agree in the end.
+
 use super::fold::is_shared;
 use super::{Agreed, Definition, Step};
 use proptest::prelude::*;

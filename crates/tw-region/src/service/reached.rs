@@ -1,9 +1,9 @@
-//! Waiting until what another region has accepted is here: for readers that were there before.
+//! Waiting until what another region has accepted is here: for readers that were there before. And who has what this one has accepted.
 
 use super::{Error, Links};
 use std::time::Duration;
 use tw_merge::Seen;
-use tw_types::{RegionId, StreamId};
+use tw_types::{Hlc, RegionId, StreamId};
 
 /// How often it is looked at whether a stream is exchanged by now: that is not told when it changes.
 const LOOK: Duration = Duration::from_millis(100);
@@ -19,6 +19,20 @@ impl Links {
     /// Whether this region takes what that one accepts.
     pub fn is_linked(&self, region: RegionId) -> bool {
         self.shared.options.peers.iter().any(|peer| peer.id == region)
+    }
+
+    /// The peers that have not everything yet that this region had accepted up to a time, as far as they have said.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub async fn lack_of_this(&self, until: Hlc) -> Result<Vec<RegionId>, Error> {
+        let (status, me) = (self.inbound().await?, self.shared.options.id);
+        let has_all = |region: RegionId| {
+            let mut peers = status.peers.iter();
+            peers.find(|peer| peer.region == region).is_some_and(|peer| peer.told.of(me) >= until)
+        };
+        let peers = self.shared.options.peers.iter().map(|peer| peer.id);
+        Ok(peers.filter(|region| !has_all(*region)).collect())
     }
 
     /// Waits until everything is here that `demand` names: of each region, up to a timestamp. This region's own entry is met. Cancel-safe; it does

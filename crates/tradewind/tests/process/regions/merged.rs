@@ -71,6 +71,16 @@ fn converge(world: &World, visits: u64) {
     }
 }
 
+/// Adds a column in one region, and waits until all have it.
+fn add_wins(world: &World) {
+    world.node(0).ok(&["sql", "ALTER STREAM players ADD COLUMN wins bigint NOT NULL MERGE counter"]);
+    for region in 1..3 {
+        let has_it =
+            || world.node(region).cli(&["sql", "SELECT wins FROM players"]).status.success().then_some(());
+        eventually(has_it, || world.node(region).get("/v1/status"));
+    }
+}
+
 #[test]
 fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_is_told() {
     let mut world = world();
@@ -123,12 +133,7 @@ fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_
     let refused = world.node(1).cli_with(&["append", "players", "--subject", "ann"], r#"{"visits": "many"}"#);
     assert!(said(&refused).contains("column `visits`"), "{}", said(&refused));
     // A column more, with a class of its own.
-    world.node(0).ok(&["sql", "ALTER STREAM players ADD COLUMN wins bigint NOT NULL MERGE counter"]);
-    for region in 1..3 {
-        let has_it =
-            || world.node(region).cli(&["sql", "SELECT wins FROM players"]).status.success().then_some(());
-        eventually(has_it, || world.node(region).get("/v1/status"));
-    }
+    add_wins(&world);
     change(&world, 0, 2, &[("ann", Some(json!({"wins": 2})))]);
     change(&world, 2, 2, &[("ann", Some(json!({"wins": 3})))]);
     for region in 0..3 {

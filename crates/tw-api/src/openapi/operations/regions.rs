@@ -4,8 +4,8 @@ use super::{Doc, JSON};
 use crate::Code;
 use crate::openapi::schemas::Message;
 use crate::parts::{
-    FailoverRequest, FailoverView, GoOnWithout, HomesView, MoveHomes, MovedHomes, RegionHashes, RegionView,
-    RouteView,
+    DrainRequest, Drained, FailoverRequest, FailoverView, GoOnWithout, HomesView, MoveHomes, MovedHomes,
+    RegionHashes, RegionView, RouteView,
 };
 use crate::route::Route;
 use serde_json::json;
@@ -46,6 +46,15 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .body::<FailoverRequest>(JSON, json!({"is_stopped": true}))
             .answer::<FailoverView>(200, JSON, "What was done.")
             .problems(&[Code::InvalidParameter, Code::NoRegion, Code::NoStream, Code::NotHome]),
+        Route::DrainRegion => doc
+            .about("regions", "Drain this region, so that it can be ended")
+            .details(
+                "It accepts nothing more for streams that other regions have, and `drain` of `GET /v1/regions` names those that lack something of \
+                 it. Streams of which it is the home go to another region first. It counts as long as the process runs.",
+            )
+            .body::<DrainRequest>(JSON, json!({"drained": true, "to": 2}))
+            .answer::<Drained>(200, JSON, "What was done.")
+            .problems(&[Code::NoRegion, Code::HomeMoving]),
         Route::GoOnRestoring => doc
             .about("regions", "Have a restore go on without regions that are gone")
             .details(GO_ON)
