@@ -3,6 +3,7 @@
 //! A region R that wants the events of a region P connects to it and pulls. [`wire`] has the frames that the two exchange.
 //! The shell around this reads and writes sockets and the log; nothing here does, and nothing here reads a clock.
 
+pub mod bucket;
 pub mod handshake;
 pub mod inbound;
 pub mod outbound;

@@ -14,6 +14,7 @@ mod homes;
 mod listen;
 mod options;
 mod own;
+mod pace;
 mod pipe;
 mod reached;
 mod receiver;
@@ -36,9 +37,11 @@ pub use status::{LinkState, PartitionState, PeerState, State};
 use crate::link::inbound;
 use crate::seen::History;
 use crate::tls;
+use pace::Pace;
 use parking_lot::Mutex;
 use receiver::{Event, Receiver};
 use status::Board;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -123,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) restore: restore::Restore,
     /// Who answers the requests of other regions.
     pub(crate) door: OnceLock<Door>,
+    /// What is sent to each region that pulls, if that is limited.
+    paces: Mutex<BTreeMap<RegionId, Arc<Pace>>>,
 }
 
 /// The links of a region. They end when this is dropped; [`Links::stop`] waits until they have.
@@ -179,6 +184,7 @@ impl Links {
             homes,
             restore,
             door: OnceLock::new(),
+            paces: Mutex::default(),
         });
         let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
         let replicated = streams::replicated(&shared);
@@ -271,6 +277,12 @@ fn spawn(ending: &watch::Sender<bool>, task: impl Future<Output = ()> + Send + '
 impl Shared {
     pub(crate) fn now_ms(&self) -> u64 {
         self.env.clock.now_ms()
+    }
+
+    /// The limit of what is sent to a region, of all its connections together; None: there is none.
+    pub(crate) fn pace(&self, to: RegionId) -> Option<Arc<Pace>> {
+        let limit = self.options.send_bytes_per_second_max;
+        (limit > 0).then(|| self.paces.lock().entry(to).or_insert_with(|| Arc::new(Pace::new(limit))).clone())
     }
 }
 

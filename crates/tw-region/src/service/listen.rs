@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tw_types::RegionId;
 
 /// How many connections there may be at a time, those included that are still to prove who they are.
@@ -220,34 +221,38 @@ async fn send<W: AsyncWrite + Unpin>(
     mut writer: FrameWriter<W>,
     mut sender: Sender,
 ) -> Result<(), Error> {
+    writer.limit(shared.pace(peer));
+    let mut counted = writer.bytes;
     let commits = shared.events.log().commits();
     let mut seen = commits.get();
     let mut ticks = tokio::time::interval(shared.options.heartbeat());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut beaten = Instant::now();
     loop {
         while sender.is_busy() {
             let frames = sender.work().await?;
             if !frames.is_empty() {
                 writer.send(&frames).await?;
-                shared.board.lock().sent(peer, writer.bytes);
+                shared.board.lock().sent(peer, writer.bytes - counted);
+                counted = writer.bytes;
             }
             if sender.is_refused() {
                 return Ok(());
             }
+            // However much there is to send: the other side hears that this one is there, and is heard.
+            if beaten.elapsed() >= shared.options.heartbeat() {
+                beaten = Instant::now();
+                sender.beat().await?;
+            }
+            while let Ok(frame) = incoming.try_recv() {
+                hear(shared, peer, &mut sender, frame)?;
+            }
         }
         tokio::select! {
-            frame = incoming.recv() => {
-                match frame {
-                    Some(Frame::Refuse(refuse)) => return Err(Error::Refused(peer, refuse)),
-                    Some(frame) => if !sender.take(frame) {
-                        return Err(Error::Protocol(peer));
-                    }
-                    None => return Ok(()),
-                }
-                if let Some(have) = sender.have() {
-                    shared.board.lock().has(peer, have);
-                }
-            }
+            frame = incoming.recv() => match frame {
+                Some(frame) => hear(shared, peer, &mut sender, frame)?,
+                None => return Ok(()),
+            },
             now = commits.over(seen) => {
                 seen = now;
                 sender.beat().await?;
@@ -255,6 +260,20 @@ async fn send<W: AsyncWrite + Unpin>(
             _ = ticks.tick() => sender.beat().await?,
         }
     }
+}
+
+/// Takes what the other side has sent.
+fn hear(shared: &Shared, peer: RegionId, sender: &mut Sender, frame: Frame) -> Result<(), Error> {
+    if let Frame::Refuse(refuse) = frame {
+        return Err(Error::Refused(peer, refuse));
+    }
+    if !sender.take(frame) {
+        return Err(Error::Protocol(peer));
+    }
+    if let Some(have) = sender.have() {
+        shared.board.lock().has(peer, have);
+    }
+    Ok(())
 }
 
 impl From<io::Error> for Error {

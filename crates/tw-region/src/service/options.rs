@@ -29,6 +29,10 @@ pub struct Options {
     pub handshake_ms_max: u64,
     /// How long to wait at most before a failed connection is tried again, in milliseconds: 100 to 600,000. Default 2,000.
     pub reconnect_ms_max: u64,
+    /// How many bytes per second are sent to each region that takes events from here, over all its connections together: 10,000 to
+    /// 100,000,000,000; 0: as many as the line takes. Counted are compressed bytes, without what encryption adds; requests that are sent on to a home are not
+    /// limited. Default 0.
+    pub send_bytes_per_second_max: u64,
     /// How often the certificates are looked at, in milliseconds: 100 to 86,400,000. Default 5,000.
     pub reload_ms: u64,
     /// What is held and appended of others.
@@ -68,6 +72,7 @@ impl Default for Options {
             silent_ms_max: 3_000,
             handshake_ms_max: 10_000,
             reconnect_ms_max: 2_000,
+            send_bytes_per_second_max: 0,
             reload_ms: 5_000,
             inbound: inbound::Options::default(),
         }
@@ -95,6 +100,12 @@ impl Options {
             if !(min..=max).contains(&value) {
                 return Err(InvalidOption { option, value: value.to_string(), rule });
             }
+        }
+        let limit = self.send_bytes_per_second_max;
+        if limit != 0 && !(10_000..=100_000_000_000).contains(&limit) {
+            let rule = "it must be 10000 to 100000000000 bytes, or 0 for no limit";
+            let (option, value) = ("send_bytes_per_second_max", limit.to_string());
+            return Err(InvalidOption { option, value, rule });
         }
         if self.silent_ms_max <= self.heartbeat_ms {
             let rule = "it must be more than `heartbeat_ms`, or every connection is given up";
@@ -175,6 +186,9 @@ mod tests {
         assert!(refused(&with(1, vec![peer(2, "nowhere")])).contains("host:port"));
         let hasty = Options { silent_ms_max: 200, ..Options::default() };
         assert!(refused(&hasty).contains("heartbeat_ms"));
+        let limited = |limit| Options { send_bytes_per_second_max: limit, ..Options::default() };
+        limited(10_000).check().unwrap();
+        assert!(refused(&limited(9_999)).contains("0 for no limit"));
         let mut inbound = Options::default();
         inbound.inbound.retry_ms = 1;
         assert!(refused(&inbound).contains("retry_ms"));

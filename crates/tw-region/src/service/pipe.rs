@@ -3,11 +3,13 @@
 //! Between [`crate::link::wire`] and the encrypted connection. What was sent is flushed when there is no more to send now, so that nothing
 //! waits for a full buffer. What comes is decompressed in pieces of bounded size, however well it was compressed.
 
+use super::pace::Pace;
 use crate::link::wire::{self, Decoder, Frame};
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zstd::stream::raw::{self, Operation};
@@ -52,6 +54,7 @@ pub(crate) struct FrameWriter<W> {
     zstd: raw::Encoder<'static>,
     plain: BytesMut,
     out: Vec<u8>,
+    pace: Option<Arc<Pace>>,
     /// How many bytes were given to the connection.
     pub(crate) bytes: u64,
 }
@@ -77,7 +80,12 @@ pub(crate) struct FrameReader<R> {
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     pub(crate) fn new(to: W) -> io::Result<Self> {
         let zstd = raw::Encoder::new(LEVEL)?;
-        Ok(Self { to, zstd, plain: BytesMut::new(), out: vec![0; PIECE_BYTES], bytes: 0 })
+        Ok(Self { to, zstd, plain: BytesMut::new(), out: vec![0; PIECE_BYTES], pace: None, bytes: 0 })
+    }
+
+    /// Sends no faster than that from now on. What goes out before is of a handshake, which must not take long.
+    pub(crate) fn limit(&mut self, pace: Option<Arc<Pace>>) {
+        self.pace = pace;
     }
 
     /// Sends these frames, and returns when the connection has taken them.
@@ -108,8 +116,18 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     /// Gives so many of the compressed bytes to the connection.
     async fn put(&mut self, count: usize) -> io::Result<()> {
-        self.bytes += count as u64;
-        self.to.write_all(self.out.get(..count).unwrap_or_default()).await
+        let mut rest = self.out.get(..count).unwrap_or_default();
+        while let (Some(pace), false) = (&self.pace, rest.is_empty()) {
+            let may = pace.take(rest.len()).await;
+            let (now, later) = rest.split_at(may.min(rest.len()));
+            self.bytes += now.len() as u64;
+            self.to.write_all(now).await?;
+            // So that the other side hears something while the rest waits.
+            self.to.flush().await?;
+            rest = later;
+        }
+        self.bytes += rest.len() as u64;
+        self.to.write_all(rest).await
     }
 }
 

@@ -14,8 +14,8 @@ use tw_merge::received::Mark;
 use tw_types::{Epoch, Hlc, Offset, RegionId, Sequence, StreamPartition};
 use tw_wire::Block;
 
-/// How much is read of a partition at a time, and about how much is sent before heed is paid to what comes.
-const PIECE_BYTES: usize = 1 << 20;
+/// About how much is sent before heed is paid to what comes.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,9 @@ pub(crate) struct Sender {
     blocks: BTreeMap<(StreamPartition, u64), Block>,
     to_do: VecDeque<Input>,
     frames: Vec<Frame>,
-    bytes: usize,
+    bytes: u64,
+    /// About how much is sent at a time: where that is limited, no more than goes between two heartbeats.
+    piece_bytes: u64,
     is_refused: bool,
 }
 
@@ -97,6 +99,10 @@ impl Sender {
             None => Outbound::start(log.region(), log.epoch(), &streams, agreed, all),
             Some(_) => Outbound::start(source.region, Epoch(1), &streams, agreed, all).gives_back(),
         };
+        let piece_bytes = match shared.options.send_bytes_per_second_max {
+            0 => PIECE_BYTES,
+            limit => PIECE_BYTES.min(limit.saturating_mul(shared.options.heartbeat_ms) / 1_000),
+        };
         Ok(Self {
             shared,
             log,
@@ -109,6 +115,7 @@ impl Sender {
             to_do: VecDeque::new(),
             frames: Vec::new(),
             bytes: 0,
+            piece_bytes,
             is_refused: false,
         })
     }
@@ -170,7 +177,8 @@ impl Sender {
 
     /// Does some of what there is to do: the frames to be sent.
     pub(crate) async fn work(&mut self) -> Result<Vec<Frame>, Error> {
-        while self.bytes < PIECE_BYTES
+        let is_due = self.to_do.iter().any(|input| matches!(input, Input::Beat { .. }));
+        while self.bytes < self.piece_bytes
             && let Some(input) = self.to_do.pop_front()
         {
             // What was appended before a block that was read is told already.
@@ -179,25 +187,29 @@ impl Sender {
             let core = &mut self.core;
             self.source.history.with(|history| core.step(input, history, &mut actions));
             for action in actions {
-                self.act(action).await?;
+                self.act(action, is_due).await?;
             }
         }
         self.bytes = 0;
         Ok(std::mem::take(&mut self.frames))
     }
 
-    async fn act(&mut self, action: Action) -> Result<(), Error> {
+    /// `is_due`: a promise has been asked for since before this piece of work, and is to wait no longer for what is found.
+    async fn act(&mut self, action: Action, is_due: bool) -> Result<(), Error> {
         self.frames.push(match action {
             Action::Look { at, look, epoch, after } => {
                 let (found, named_hlc) = self.find(at, epoch, after).await?;
-                // Before a promise that was asked for meanwhile.
-                self.to_do.push_front(Input::Found { at, look, found, named_hlc });
+                // Before a promise that was asked for meanwhile; after what else has grown, or this partition would be sent without what is earlier in
+                // others, until a window is full that waits for just that.
+                let grown = self.to_do.iter().take_while(|input| matches!(input, Input::Grew { .. })).count();
+                let place = if is_due { self.to_do.len() } else { grown };
+                self.to_do.insert(place, Input::Found { at, look, found, named_hlc });
                 return Ok(());
             }
             Action::Send { at, stream, found, next_hlc, seen } => {
                 let token = found.token;
                 let block = self.blocks.remove(&(at, token)).ok_or(Error::Gone { at, token })?;
-                self.bytes += block.header().length as usize;
+                self.bytes += u64::from(block.header().length);
                 let bytes = block.to_bytes();
                 Frame::Block(BlockFrame { stream, partition: at.partition, next_hlc, seen, bytes })
             }

@@ -52,6 +52,8 @@ pub struct PeerState {
     pub received_bytes: u64,
     /// See [`PeerState::received_bytes`].
     pub sent_bytes: u64,
+    /// Whether `send_bytes_per_second_max` makes what is sent to it wait, or did a moment ago.
+    pub is_send_limited: bool,
     /// How many milliseconds its clock was ahead of the one here, less the way, with its last heartbeat.
     pub ahead_ms: Option<i64>,
     /// How long ago it was heard last, in milliseconds; None if it was not since the links run.
@@ -126,12 +128,12 @@ struct Entry {
     /// Streams that it has and this region has not.
     missing: Vec<String>,
     received: Counter,
-    sent: Counter,
+    sent: u64,
     has: Option<Hlc>,
     heard_at_ms: Option<u64>,
 }
 
-/// Bytes of all connections: each counts its own.
+/// Bytes of one connection after the other: each counts its own.
 #[derive(Default)]
 struct Counter {
     before: u64,
@@ -196,8 +198,10 @@ impl Board {
         entry.heard_at_ms = Some(now_ms);
     }
 
+    /// So many bytes more were sent to a region, over one of its connections.
     pub(crate) fn sent(&mut self, peer: RegionId, bytes: u64) {
-        self.of(peer).sent.set(bytes);
+        let entry = self.of(peer);
+        entry.sent = entry.sent.saturating_add(bytes);
     }
 
     pub(crate) fn has(&mut self, peer: RegionId, have: &Have) {
@@ -252,6 +256,11 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
             LinkState::InSync
         };
     }
+    for (region, pace) in shared.paces.lock().iter() {
+        if let Some(peer) = peers.get_mut(region) {
+            peer.is_send_limited = pace.is_limiting();
+        }
+    }
     State {
         region: log.region(),
         name: credentials.name().to_owned(),
@@ -276,7 +285,8 @@ impl Entry {
             lag_ms: 0,
             held_bytes: 0,
             received_bytes: self.received.sum(),
-            sent_bytes: self.sent.sum(),
+            sent_bytes: self.sent,
+            is_send_limited: false,
             ahead_ms: None,
             silent_ms: self.heard_at_ms.map(|at_ms| now_ms.saturating_sub(at_ms)),
             quarantined_until_ms: None,

@@ -5,6 +5,7 @@ mod arbiter;
 mod contexts;
 mod faults;
 mod homes;
+mod limit;
 mod reached;
 mod region;
 mod replication;
