@@ -41,7 +41,7 @@ use pace::Pace;
 use parking_lot::Mutex;
 use receiver::{Event, Receiver};
 use status::Board;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -51,7 +51,7 @@ use tokio::task::JoinHandle;
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_merge::Seen;
-use tw_types::RegionId;
+use tw_types::{Epoch, RegionId, StreamId};
 
 /// How many frames may wait for the receiver.
 const QUEUE_FRAMES_MAX: usize = 256;
@@ -108,6 +108,9 @@ pub enum Error {
     Ended,
 }
 
+/// A region's incarnation, and the streams that are exchanged with it.
+pub(crate) type Exchanged = (Epoch, BTreeSet<StreamId>);
+
 /// What all parts of the links share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -128,6 +131,8 @@ pub(crate) struct Shared {
     pub(crate) door: OnceLock<Door>,
     /// What is sent to each region that pulls, if that is limited.
     paces: Mutex<BTreeMap<RegionId, Arc<Pace>>>,
+    /// Of each region to which there was a connection its incarnation, and the streams that come from it: for who relays it.
+    pub(crate) exchanged: watch::Sender<BTreeMap<RegionId, Exchanged>>,
 }
 
 /// The links of a region. They end when this is dropped; [`Links::stop`] waits until they have.
@@ -185,6 +190,7 @@ impl Links {
             restore,
             door: OnceLock::new(),
             paces: Mutex::default(),
+            exchanged: watch::Sender::default(),
         });
         let (queue, inputs) = mpsc::channel(QUEUE_FRAMES_MAX);
         let replicated = streams::replicated(&shared);

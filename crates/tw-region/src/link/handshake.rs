@@ -12,6 +12,8 @@ use tw_types::{Epoch, RegionId, StreamId};
 
 /// The protocol from which on a region gives back what it has of another one.
 const GIVING_BACK: u16 = 2;
+/// The protocol from which on a region relays another one.
+const RELAYING: u16 = 3;
 
 /// This side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,6 +182,38 @@ pub enum Refusal {
         /// The other one.
         there: RegionId,
     },
+    /// The other side is too old to relay.
+    #[error("region `{there}` cannot relay others: it speaks no protocol above 2")]
+    CannotRelay {
+        /// The other one.
+        there: RegionId,
+    },
+    /// It was not told to.
+    #[error("region `{here}` does not relay other regions")]
+    NoRelay {
+        /// This region.
+        here: RegionId,
+    },
+    /// It has nothing to relay.
+    #[error("region `{here}` takes nothing of region `{of}`, and cannot relay it")]
+    NotTaken {
+        /// This region.
+        here: RegionId,
+        /// The one that is wanted.
+        of: RegionId,
+    },
+    /// Two regions that would have something from each other only.
+    #[error(
+        "region `{here}` has the events of region `{of}` from region `{there}`, which wants them from it"
+    )]
+    Circle {
+        /// This region.
+        here: RegionId,
+        /// The one that is wanted.
+        of: RegionId,
+        /// Who wants it.
+        there: RegionId,
+    },
     /// What is asked for as another region's is this one's own.
     #[error("region `{here}` does not stand in for itself")]
     Itself {
@@ -218,6 +252,10 @@ impl Refusal {
             Self::OtherRegion { .. } => "other-region",
             Self::Copy { .. } => "copy",
             Self::GivesNothingBack { .. } => "gives-nothing-back",
+            Self::CannotRelay { .. } => "cannot-relay",
+            Self::NoRelay { .. } => "no-relay",
+            Self::NotTaken { .. } => "not-taken",
+            Self::Circle { .. } => "circle",
             Self::Itself { .. } => "itself",
             Self::Restoring { .. } => "restoring",
             Self::MissingStream { .. } => "stream-missing",
@@ -239,6 +277,16 @@ impl Refusal {
                 "stop the copy, or give it a region and an installation of its own before it writes"
             }
             Self::GivesNothingBack { .. } => "update it, or go on without what only it has",
+            Self::CannotRelay { .. } => "update it, or connect to the region itself",
+            Self::NoRelay { .. } => {
+                "set `relays = true` in [region] of its configuration, or give the peer an `address` in place of `via`"
+            }
+            Self::NotTaken { .. } => {
+                "name that region among its `peers`, or give the peer an `address` in place of `via`"
+            }
+            Self::Circle { .. } => {
+                "give one of the two an `address` of that region in place of `via`, or `via` of a third one"
+            }
             Self::Itself { .. } => "connect without asking for another region's events",
             Self::Restoring { .. } => "wait until it has everything again: it shows for whom it waits",
             Self::MissingStream { .. } => {
@@ -265,6 +313,27 @@ impl Agreed {
         (self.peer, self.epoch) = (of, Epoch(1));
         Ok(self)
     }
+
+    /// The same connection as one on which the other side relays region `of`, of which it knows this incarnation. What it says of streams is said of
+    /// that region then: the list is of those that the two exchange.
+    ///
+    /// # Errors
+    /// [`Refusal::CannotRelay`].
+    pub fn relays(mut self, of: RegionId, epoch: Option<Epoch>) -> Result<Self, Refusal> {
+        if self.protocol < RELAYING {
+            return Err(Refusal::CannotRelay { there: self.peer });
+        }
+        // The relay's name and clock are told of its own link.
+        self.name.clear();
+        self.notes.retain(|note| !matches!(note, Note::Clocks { .. }));
+        for note in &mut self.notes {
+            if let Note::MissingHere { peer, .. } | Note::MissingThere { peer, .. } = note {
+                *peer = of;
+            }
+        }
+        (self.peer, self.epoch) = (of, epoch.unwrap_or(Epoch(1)));
+        Ok(self)
+    }
 }
 
 impl Local {
@@ -285,6 +354,8 @@ impl Local {
             epoch: self.epoch,
             now_ms,
             wanted: None,
+            relays: false,
+            wanted_epoch: None,
             streams: self.streams.iter().map(stream).collect(),
         }
     }

@@ -22,6 +22,7 @@ mod flow;
 mod options;
 mod parked;
 mod peer;
+mod relay;
 mod restore;
 mod status;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod tests;
 
 pub use options::{Options, OptionsError};
 pub use parked::Parked;
+pub use relay::Relay;
 pub use restore::Fetched;
 pub use status::{PartitionStatus, PeerStatus, Status};
 

@@ -1,7 +1,7 @@
 //! The sending end of one link: what to read from the log, what to send next, and what may be promised.
 //!
 //! One value for each connection, kept by the shell that reads the log and writes the connection; nothing of it outlives that. It sends
-//! this region's own events only, as they are stored; or, to give them back, those of one other region.
+//! this region's own events only, as they are stored; or those of one other region, to give them back or to relay them.
 //!
 //! Blocks of all partitions are sent in the order of their first timestamps, not in turns: the receiver may append none before
 //! everything earlier of this region has come (`docs/adr/0017-what-a-region-has-seen.md`). Taking turns would fill its window
@@ -17,18 +17,20 @@
 
 mod cursor;
 mod history;
+mod refuse;
 #[cfg(test)]
 mod tests;
 
 pub use history::SeenHistory;
 
 use super::handshake::{Agreed, LocalStream};
-use super::wire::{ENTRIES_MAX, Epochs, Have, Heartbeat, Passed, Pull, Pulled, Refuse};
+use super::wire::{ENTRIES_MAX, Epochs, Have, Heartbeat, Passed, Pull, Pulled, Refuse, Relayed};
 use cursor::Cursor;
+use refuse::{Sends, check, not_agreed};
 use std::collections::{BTreeMap, BTreeSet};
 use tw_merge::Seen;
-use tw_merge::received::{Mark, Standing, compare};
-use tw_types::{Epoch, Hlc, Origin, PartitionId, RegionId, Sequence, StreamPartition};
+use tw_merge::received::Mark;
+use tw_types::{Epoch, Hlc, Origin, RegionId, Sequence, StreamPartition};
 
 /// This region's epochs in a partition, in rising order, each with its last event; the last one is the current epoch.
 pub type Ends = Vec<(Epoch, Mark)>;
@@ -77,6 +79,14 @@ pub enum Input {
         /// The block that was accepted, if the shell has it at hand: saves a look, and the promises that wait for it. Of several blocks each is
         /// told on its own, in order.
         block: Option<Found>,
+    },
+    /// Of who relays a region, before the next heartbeat: how its link with that is, and of each partition of which that is news the epochs, as the region
+    /// itself has said them.
+    Upstream {
+        /// The link.
+        relayed: Relayed,
+        /// The epochs, in rising order.
+        announced: Vec<(StreamPartition, Vec<(Epoch, Sequence)>)>,
     },
     /// It is time for a heartbeat.
     Beat {
@@ -144,8 +154,10 @@ pub struct Outbound {
     looks: u64,
     have: Option<Have>,
     is_refused: bool,
-    /// What is sent was received of the receiver's own region, or of one that is gone: the receiver may have more of it.
-    gives_back: bool,
+    sends: Sends,
+    /// What the region that is relayed has said itself, which may be more than is here.
+    announced: BTreeMap<StreamPartition, Vec<(Epoch, Sequence)>>,
+    relayed: Option<Relayed>,
 }
 
 impl Outbound {
@@ -176,13 +188,20 @@ impl Outbound {
             looks: 0,
             have: None,
             is_refused: false,
-            gives_back: false,
+            sends: Sends::Own,
+            announced: BTreeMap::new(),
+            relayed: None,
         }
     }
 
     /// The same for who stands in for `me`: what this region has received of that is sent in its place.
     pub fn gives_back(self) -> Self {
-        Self { gives_back: true, ..self }
+        Self { sends: Sends::GivesBack, ..self }
+    }
+
+    /// The same for who relays `me`: what this region receives of that is sent on.
+    pub fn relays(self) -> Self {
+        Self { sends: Sends::Relays, ..self }
     }
 
     /// Takes one input and says what to do about it, in this order. After a refusal there is nothing more to do.
@@ -203,6 +222,12 @@ impl Outbound {
             Input::Found { at, look, found, named_hlc } => self.found(at, look, found, named_hlc, actions),
             Input::Grew { at, ends, block } => {
                 self.grew(at, ends, block, actions);
+                Ok(())
+            }
+            Input::Upstream { relayed, announced } => {
+                self.relayed = Some(relayed);
+                self.untold.extend(announced.iter().map(|(at, _)| *at));
+                self.announced.extend(announced);
                 Ok(())
             }
             Input::Beat { now_ms, until, seen } => {
@@ -245,7 +270,7 @@ impl Outbound {
             let ends = self.ends.entry(at).or_insert_with(|| vec![(self.epoch, Mark::default())]);
             for (epoch, held) in &marks {
                 let end = ends.iter().find(|(one, _)| one == epoch).map(|(_, end)| *end).unwrap_or_default();
-                check(*epoch, *held, end, None, self.gives_back)?;
+                check(*epoch, *held, end, None, self.sends)?;
             }
             let cursor = Cursor::new(stream, ends, &marks);
             self.forget(at);
@@ -279,7 +304,7 @@ impl Outbound {
         if let Some((epoch, held)) = cursor.pulled.take() {
             let ends = self.ends.get(&at);
             let end = ends.and_then(|ends| ends.iter().find(|(one, _)| *one == epoch));
-            check(epoch, held, end.map(|(_, end)| *end).unwrap_or_default(), named_hlc, self.gives_back)?;
+            check(epoch, held, end.map(|(_, end)| *end).unwrap_or_default(), named_hlc, self.sends)?;
         }
         let is_first = cursor.found.is_empty();
         match found {
@@ -395,53 +420,20 @@ impl Outbound {
             if epochs.len() == ENTRIES_MAX {
                 let epochs = std::mem::take(&mut epochs);
                 let seen = seen.clone();
-                actions.push(Action::Heartbeat(Heartbeat { now_ms, until: Hlc::ZERO, seen, epochs }));
+                let (until, relayed) = (Hlc::ZERO, self.relayed);
+                actions.push(Action::Heartbeat(Heartbeat { now_ms, until, seen, relayed, epochs }));
             }
-            let of = ends.iter().map(|(epoch, end)| (*epoch, end.sequence)).collect();
+            let mut of: BTreeMap<Epoch, Sequence> =
+                ends.iter().map(|(epoch, end)| (*epoch, end.sequence)).collect();
+            for (epoch, last) in self.announced.get(&at).into_iter().flatten() {
+                let known = of.entry(*epoch).or_default();
+                *known = (*last).max(*known);
+            }
+            let of = of.into_iter().collect();
             let (stream, partition, sent) = (cursor.stream, at.partition, cursor.sent);
             epochs.push(Epochs { stream, partition, epochs: of, sent });
         }
-        actions.push(Action::Heartbeat(Heartbeat { now_ms, until, seen: seen.clone(), epochs }));
-    }
-}
-
-/// Whether the receiver has the same events as this region, and no more of them, unless it `may_have_more`.
-fn check(
-    epoch: Epoch,
-    held: Mark,
-    end: Mark,
-    named_hlc: Option<Hlc>,
-    may_have_more: bool,
-) -> Result<(), Refuse> {
-    if held.sequence == Sequence(0) {
-        return Ok(());
-    }
-    let (code, text) = match compare(held, end, named_hlc.filter(|_| held.sequence <= end.sequence)) {
-        Standing::Fine { .. } => return Ok(()),
-        Standing::Behind { .. } if may_have_more => return Ok(()),
-        Standing::Behind { from, to } => {
-            ("older-copy", format!("you have events {from} to {to} of my epoch {epoch}, and I have not"))
-        }
-        Standing::Fork { at } => (
-            "fork",
-            format!("your event {at} of my epoch {epoch} is not mine: one of us has another history"),
-        ),
-    };
-    let remedy = if may_have_more {
-        "put the copy back once more, as it was before it accepted anything, and raise its epoch before it is started"
-    } else {
-        "stop the sending region, put its copy back as it was, and raise its epoch before it is started: then it fetches back what it lost"
-    };
-    Err(Refuse { code: code.to_owned(), text, remedy: remedy.to_owned() })
-}
-
-fn not_agreed(entry: &Pulled) -> Refuse {
-    let Pulled { stream, partition: PartitionId(partition), region, .. } = entry;
-    Refuse {
-        code: "not-agreed".to_owned(),
-        text: format!(
-            "partition {partition} of stream `{stream}` and region `{region}` is not among those that were agreed on"
-        ),
-        remedy: "connect anew, so that both tell what they replicate".to_owned(),
+        let (seen, relayed) = (seen.clone(), self.relayed);
+        actions.push(Action::Heartbeat(Heartbeat { now_ms, until, seen, relayed, epochs }));
     }
 }

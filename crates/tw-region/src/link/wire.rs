@@ -1,4 +1,4 @@
-//! The frames of protocols 1 and 2, between a region R that connects and pulls and a region P that sends.
+//! The frames of protocols 1 to 3, between a region R that connects and pulls and a region P that sends.
 //!
 //! ```text
 //! byte  bytes  content (little-endian)
@@ -29,6 +29,9 @@
 //! Protocol 2 adds [`Hello::wanted`]: P gives back what it has received of another region, in the place of that, and everything that
 //! the frames say of P's own events is said of those. A region that lost some of its own asks so for what it lacks.
 //!
+//! Protocol 3 adds [`Hello::relays`]: P goes on with that for good, and says of a promise no more than that region has said itself
+//! (`docs/adr/0023-relays.md`).
+//!
 //! Decoding keeps at most one frame in memory, and reserves nothing because of a length that was only announced. Compression is the
 //! business of who moves the bytes.
 
@@ -40,14 +43,17 @@ mod tests;
 
 pub use block::Block;
 pub use decoder::Decoder;
-pub use message::{Credit, Epochs, Have, Heartbeat, Hello, Passed, Protocols, Pull, Pulled, Refuse, Stream};
+pub use message::{
+    Credit, Epochs, Have, Heartbeat, Hello, Passed, Protocols, Pull, Pulled, Refuse, Relayed, RelayedLink,
+    Stream,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The protocols that this version speaks.
-pub const PROTOCOLS: Protocols = Protocols { min: 1, max: 2 };
+pub const PROTOCOLS: Protocols = Protocols { min: 1, max: 3 };
 /// The longest body of a frame, in bytes: a block of the largest size with its head.
 pub const FRAME_BYTES_MAX: usize = tw_wire::BLOCK_BYTES_MAX + (64 << 10);
 /// The longest body of a frame that is not a block, in bytes.

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::client::TlsStream;
 use tw_merge::Seen;
-use tw_types::RegionId;
+use tw_types::{Epoch, RegionId};
 use tw_wire::Block;
 
 /// The first wait after a failed connection.
@@ -50,6 +50,14 @@ pub(crate) enum Error {
     Closed,
 }
 
+/// Another region's events than those of the peer to which the connection is.
+#[derive(Clone, Copy)]
+struct Wanted {
+    of: RegionId,
+    /// For good, and not only what is there.
+    relays: bool,
+}
+
 /// The number of a connection that is about to be made.
 pub(crate) fn next_connection() -> Connection {
     static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
@@ -69,8 +77,9 @@ pub(crate) async fn give_back(
         changes.mark_unchanged();
         let late = || failed(peer, io::Error::from(io::ErrorKind::TimedOut));
         let (mut reader, mut writer) = pipes(shared, peer).await?;
-        let hello = greet(shared, peer.id, Some(of), &mut reader, &mut writer);
-        let agreed =
+        let wanted = Some(Wanted { of, relays: false });
+        let hello = greet(shared, peer.id, wanted, &mut reader, &mut writer);
+        let (agreed, _) =
             tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
         let agreed = agreed.in_place_of(of).map_err(|refusal| Error::Refusal { refusal })?;
         let ends = receive(shared, None, of, connection, reader, queue);
@@ -101,14 +110,17 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sen
         if was_agreed {
             (wait, warned) = (RECONNECT, None);
         }
-        let reason = tw_types::chain(&error);
+        let reason = match peer.via {
+            Some(via) => format!("by way of region {via}: {}", tw_types::chain(&error)),
+            None => tw_types::chain(&error),
+        };
         if !matches!(error, Error::Changed) {
             shared.board.lock().failed(peer.id, reason.clone());
             // Connections end now and then; only one that does not come again at once is worth a warning, and once.
             if was_agreed {
                 tracing::info!(region = %peer.id, %reason, "a link has ended: it is made again");
             } else if wait > RECONNECT && warned.as_ref() != Some(&reason) {
-                tracing::warn!(region = %peer.id, address = %peer.address, %reason, "there is no link to a region: it is tried again");
+                tracing::warn!(region = %peer.id, address = %shared.options.line(&peer).address, %reason, "there is no link to a region: it is tried again");
                 warned = Some(reason);
             }
         }
@@ -117,7 +129,7 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sen
     }
 }
 
-/// One connection, until it ends.
+/// One connection to a peer or to its relay, until it ends.
 async fn once(
     shared: &Arc<Shared>,
     peer: &PeerOptions,
@@ -127,10 +139,18 @@ async fn once(
 ) -> Result<std::convert::Infallible, Error> {
     let mut changes = shared.generation.subscribe();
     changes.mark_unchanged();
-    let late = || failed(peer, io::Error::from(io::ErrorKind::TimedOut));
-    let (mut reader, mut writer) = pipes(shared, peer).await?;
-    let hello = greet(shared, peer.id, None, &mut reader, &mut writer);
+    let line = shared.options.line(peer);
+    let late = || failed(line, io::Error::from(io::ErrorKind::TimedOut));
+    let (mut reader, mut writer) = pipes(shared, line).await?;
+    let wanted = peer.via.map(|_| Wanted { of: peer.id, relays: true });
+    let hello = greet(shared, line.id, wanted, &mut reader, &mut writer);
     let agreed = tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
+    let agreed = match (peer.via, agreed) {
+        (None, (agreed, _)) => agreed,
+        (Some(_), (agreed, epoch)) => {
+            agreed.relays(peer.id, epoch).map_err(|refusal| Error::Refusal { refusal })?
+        }
+    };
     *was_agreed = true;
     tracing::info!(region = %peer.id, name = %agreed.name, streams = agreed.streams.len(), "there is a link to a region");
     for note in &agreed.notes {
@@ -195,21 +215,24 @@ fn failed(peer: &PeerOptions, source: io::Error) -> Error {
     Error::Connect { address: peer.address.clone(), source }
 }
 
-/// Both sides say hello. This one speaks first, and says whose events are `wanted` if not the other side's own.
+/// Both sides say hello. This one speaks first, and says whose events are `wanted` if not the other side's own; the answer has the incarnation of that, if
+/// it is relayed.
 async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: &Shared,
     peer: RegionId,
-    wanted: Option<RegionId>,
+    wanted: Option<Wanted>,
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
-) -> Result<Agreed, Error> {
+) -> Result<(Agreed, Option<Epoch>), Error> {
     let local = streams::local(shared);
-    writer.send(&[Frame::Hello(Hello { wanted, ..local.hello(shared.now_ms()) })]).await?;
+    let (of, relays) = (wanted.map(|wanted| wanted.of), wanted.is_some_and(|wanted| wanted.relays));
+    let hello = Hello { wanted: of, relays, ..local.hello(shared.now_ms()) };
+    writer.send(&[Frame::Hello(hello)]).await?;
     match reader.next().await? {
         Frame::Hello(theirs) => {
             let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
             match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
-                Ok(agreed) => Ok(agreed),
+                Ok(agreed) => Ok((agreed, theirs.wanted_epoch)),
                 Err(refusal) => {
                     writer.send(&[Frame::Refuse(refusal.to_frame())]).await?;
                     Err(Error::Refusal { refusal })

@@ -1,6 +1,7 @@
 //! What this region has heard of others: for whoever sends users somewhere.
 
 use super::{Error, Links};
+use crate::link::wire::RelayedLink;
 use tw_merge::Seen;
 use tw_types::RegionId;
 
@@ -9,7 +10,7 @@ use tw_types::RegionId;
 pub struct Heard {
     /// Which one.
     pub region: RegionId,
-    /// Whether there is a connection.
+    /// Whether there is a connection: to the region itself, or to a relay that has one to it.
     pub is_connected: bool,
     /// How long ago its last heartbeat came, in milliseconds; None: none has come over this connection.
     pub silent_ms: Option<u64>,
@@ -26,7 +27,7 @@ impl Links {
         let peers = self.inbound().await?.peers.into_iter().filter(|peer| self.is_linked(peer.region));
         let heard = |peer: crate::link::inbound::PeerStatus| Heard {
             region: peer.region,
-            is_connected: peer.is_connected,
+            is_connected: peer.is_connected && peer.relayed != Some(RelayedLink::Down),
             silent_ms: peer.silent_ms,
             told: peer.silent_ms.map(|_| peer.told),
         };

@@ -1,5 +1,7 @@
 //! Letting other regions connect, and sending to each what was accepted here.
 
+mod relay;
+
 use super::pipe::{self, FrameReader, FrameWriter};
 use super::receiver::Event;
 use super::sender::{self, Sender, Source};
@@ -7,6 +9,7 @@ use super::{QUEUE_FRAMES_MAX, Shared, streams};
 use crate::link::handshake::{Agreed, Local, Refusal};
 use crate::link::wire::{Frame, Hello, Refuse};
 use crate::tls::{self, Purpose};
+use relay::Relaying;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -115,15 +118,27 @@ async fn connection(
     let mut reader = FrameReader::new(reader, shared.options.silent_max()).map_err(pipe::Error::from)?;
     let mut writer = FrameWriter::new(writer).map_err(pipe::Error::from)?;
     let hello = greet(shared, queue, peer.region, &mut reader, &mut writer);
-    let (agreed, sender) =
+    let (agreed, sender, relaying) =
         tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| Error::Late)??;
-    tracing::info!(region = %peer.region, name = %agreed.name, "a region takes what is accepted here");
+    match &relaying {
+        None => {
+            tracing::info!(region = %peer.region, name = %agreed.name, "a region takes what is accepted here");
+        }
+        Some(relaying) => {
+            let of = relaying.of;
+            tracing::info!(region = %peer.region, name = %agreed.name, %of, "a region takes what another one accepts by way of this one");
+        }
+    }
+    let is_relaying = relaying.is_some();
     let serve = serve(shared, peer.region, reader, writer, sender);
     let ended = tokio::select! {
         ended = serve => ended,
         _ = changes.changed() => Ok(()),
+        () = relay::changed(relaying) => Ok(()),
     };
-    shared.board.lock().left(peer.region);
+    if !is_relaying {
+        shared.board.lock().left(peer.region);
+    }
     ended
 }
 
@@ -134,9 +149,14 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     peer: RegionId,
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
-) -> Result<(Agreed, Sender), Error> {
+) -> Result<(Agreed, Sender, Option<Relaying>), Error> {
     let Frame::Hello(theirs) = reader.next().await? else { return Err(Error::Protocol(peer)) };
-    let local = streams::local(shared);
+    let (mut local, mut relaying) = (streams::local(shared), None);
+    if let (Some(of), true) = (theirs.wanted, theirs.relays) {
+        let relay = Relaying::begin(shared, queue, of).await?;
+        local.streams.retain(|stream| relay.exchanges(stream.id));
+        relaying = Some(relay);
+    }
     let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
     let judged = match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
         Ok(agreed) => source(shared, queue, &local, &theirs, &agreed).await?.map(|source| (agreed, source)),
@@ -150,8 +170,9 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         }
     };
     let sender = Sender::start(shared.clone(), local.streams.clone(), &agreed, source).await?;
-    writer.send(&[Frame::Hello(local.hello(shared.now_ms()))]).await?;
-    Ok((agreed, sender))
+    let wanted_epoch = relaying.as_ref().map(|relaying: &Relaying| relaying.epoch);
+    writer.send(&[Frame::Hello(Hello { wanted_epoch, ..local.hello(shared.now_ms()) })]).await?;
+    Ok((agreed, sender, relaying))
 }
 
 /// Whose events the other side gets: this region's own, or what is here of the one that it wants, if that is all that there will be.
@@ -169,6 +190,12 @@ async fn source(
     };
     if of == here {
         return Ok(Err(Refusal::Itself { here }));
+    }
+    if theirs.relays {
+        return Ok(match relay::may(shared, of, peer) {
+            Ok(()) => Ok(Source::relay(shared, of, queue).await?),
+            Err(refusal) => Err(refusal),
+        });
     }
     for stream in &local.streams {
         let is_agreed = agreed.streams.values().any(|one| one.id == stream.id);

@@ -18,7 +18,7 @@ pub struct Options {
     pub listen: String,
     /// The folder with `region.pem`, `region.key` and `ca.pem`. Default `region`.
     pub certificates: PathBuf,
-    /// The regions to which this one connects, to take what they accept.
+    /// The regions of which this one takes what they accept.
     pub peers: Vec<PeerOptions>,
     /// How often a region says that it is there, if there is nothing else to say, in milliseconds: 10 to 60,000. Default 200.
     pub heartbeat_ms: u64,
@@ -29,6 +29,9 @@ pub struct Options {
     pub handshake_ms_max: u64,
     /// How long to wait at most before a failed connection is tried again, in milliseconds: 100 to 600,000. Default 2,000.
     pub reconnect_ms_max: u64,
+    /// Whether this region sends on to others what it takes from its peers, if they ask for it with `via`: regions that do not reach each other. It costs as much
+    /// traffic as if it had accepted all of that itself. Default false.
+    pub relays: bool,
     /// How many bytes per second are sent to each region that takes events from here, over all its connections together: 10,000 to
     /// 100,000,000,000; 0: as many as the line takes. Counted are compressed bytes, without what encryption adds; requests that are sent on to a home are not
     /// limited. Default 0.
@@ -45,8 +48,13 @@ pub struct Options {
 pub struct PeerOptions {
     /// Its number.
     pub id: RegionId,
-    /// Where it listens, as `host:port`.
+    /// Where it listens, as `host:port`. Default: none, which needs `via`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub address: String,
+    /// The number of another peer that has an `address` and relays this one, which is not reached from here: its events come by way of that one, which has to
+    /// allow it with `relays`. Default: none, which needs an `address`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<RegionId>,
 }
 
 /// An option that is not accepted.
@@ -72,6 +80,7 @@ impl Default for Options {
             silent_ms_max: 3_000,
             handshake_ms_max: 10_000,
             reconnect_ms_max: 2_000,
+            relays: false,
             send_bytes_per_second_max: 0,
             reload_ms: 5_000,
             inbound: inbound::Options::default(),
@@ -132,17 +141,57 @@ impl Options {
                 let rule = "each peer has a number of its own, which is not 0 and not this region's";
                 return Err(InvalidOption { option: "peers", value, rule });
             }
-            if peer
-                .address
-                .rsplit_once(':')
-                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
-            {
-                let rule = "the address of a peer is `host:port`";
-                return Err(InvalidOption { option: "peers", value: peer.address.clone(), rule });
-            }
+            self.check_way(peer)?;
             known.push(peer.id);
         }
         Ok(())
+    }
+
+    /// Checks how what a peer accepts comes here.
+    fn check_way(&self, peer: &PeerOptions) -> Result<(), InvalidOption> {
+        let refused = |value: String, rule| Err(InvalidOption { option: "peers", value, rule });
+        let is_address = |address: &str| {
+            let parts = address.rsplit_once(':');
+            parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        let Some(via) = peer.via else {
+            return match is_address(&peer.address) {
+                true => Ok(()),
+                false if peer.address.is_empty() => refused(
+                    peer.id.to_string(),
+                    "a peer has an `address`, or `via`: the number of another peer that relays it",
+                ),
+                false => refused(peer.address.clone(), "the address of a peer is `host:port`"),
+            };
+        };
+        let value = format!("{} via {via}", peer.id);
+        if !peer.address.is_empty() {
+            let rule = "a peer is reached by its `address`, or comes by way of another one: leave out `address` or `via`";
+            return refused(value, rule);
+        }
+        if via == self.id || via == peer.id {
+            let rule = "`via` is another peer, neither the relayed one itself nor this region";
+            return refused(value, rule);
+        }
+        match self.peers.iter().find(|one| one.id == via) {
+            None => refused(value, "`via` is not among `peers`: name it there, with its `address`"),
+            Some(relay) if relay.via.is_some() => refused(
+                value,
+                "`via` comes by way of another region itself: name the peer to which this region connects, which may have it by way of others",
+            ),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The peers to which this region connects.
+    pub(crate) fn direct(&self) -> impl Iterator<Item = &PeerOptions> {
+        self.peers.iter().filter(|peer| peer.via.is_none())
+    }
+
+    /// The peer to which this region connects to have the events of `peer`: that itself, or its relay.
+    pub(crate) fn line<'a>(&'a self, peer: &'a PeerOptions) -> &'a PeerOptions {
+        let relay = peer.via.and_then(|via| self.direct().find(|one| one.id == via));
+        relay.unwrap_or(peer)
     }
 
     pub(crate) fn tls(&self) -> tls::Options {
@@ -177,13 +226,26 @@ mod tests {
     #[test]
     fn what_breaks_a_rule_is_named_with_the_rule() {
         Options::default().check().unwrap();
-        let peer = |id, address: &str| PeerOptions { id: RegionId(id), address: address.into() };
+        let peer = |id, address: &str| PeerOptions { id: RegionId(id), address: address.into(), via: None };
         let with = |id, peers| Options { id: RegionId(id), peers, ..Options::default() };
         with(1, vec![peer(2, "eu.example:7079"), peer(3, "[::1]:7079")]).check().unwrap();
         assert!(refused(&with(0, vec![peer(2, "a:1")])).contains("give it an `id`"));
         assert!(refused(&with(1, vec![peer(1, "a:1")])).contains("not this region's"));
         assert!(refused(&with(1, vec![peer(2, "a:1"), peer(2, "b:1")])).contains("of its own"));
         assert!(refused(&with(1, vec![peer(2, "nowhere")])).contains("host:port"));
+        let via = |id, via, address: &str| PeerOptions { via: Some(RegionId(via)), ..peer(id, address) };
+        let relayed = |id, through, address| {
+            refused(&with(1, vec![via(id, through, address), peer(2, "a:1"), via(4, 2, "")]))
+        };
+        with(1, vec![via(3, 2, ""), peer(2, "a:1"), via(4, 2, "")]).check().unwrap();
+        assert!(refused(&with(1, vec![peer(2, "")])).contains("an `address`, or `via`"));
+        assert!(relayed(3, 2, "b:1").contains("leave out `address` or `via`"));
+        assert!(relayed(3, 1, "").contains("neither the relayed one itself nor this region"));
+        assert!(relayed(3, 3, "").contains("neither the relayed one itself nor this region"));
+        assert!(relayed(3, 9, "").contains("not among `peers`"));
+        assert!(relayed(3, 4, "").contains("to which this region connects"));
+        let line = with(1, vec![via(3, 2, ""), peer(2, "a:1")]);
+        assert_eq!(line.line(&line.peers[0]).address, "a:1");
         let hasty = Options { silent_ms_max: 200, ..Options::default() };
         assert!(refused(&hasty).contains("heartbeat_ms"));
         let limited = |limit| Options { send_bytes_per_second_max: limit, ..Options::default() };

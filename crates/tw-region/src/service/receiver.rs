@@ -68,6 +68,11 @@ pub(crate) enum Event {
         epoch: Option<Epoch>,
         reply: oneshot::Sender<Hlc>,
     },
+    /// A region wants to have another one relayed: what there is of that now.
+    Relay {
+        of: RegionId,
+        reply: oneshot::Sender<inbound::Relay>,
+    },
     /// All peers have given back what they have of this region.
     Asked,
     /// Somebody wants to know how it is.
@@ -189,7 +194,9 @@ impl Receiver {
         match event {
             Event::Connected { agreed, connection, to } => {
                 self.links.insert(agreed.peer, (connection, to));
+                let peer = agreed.peer;
                 self.step(Input::Connected(agreed));
+                self.tell_exchanged(peer);
             }
             Event::Disconnected { peer, connection } if self.is_current(peer, connection) => {
                 self.links.remove(&peer);
@@ -224,11 +231,22 @@ impl Receiver {
                 }
                 self.giving_back.push((of, reply));
             }
+            Event::Relay { of, reply } => {
+                let _nobody_waits = reply.send(self.core.relay(of, self.shared.now_ms()));
+            }
             Event::Asked => {}
             Event::State(reply) => {
                 let _nobody_waits = reply.send(self.core.status(self.shared.now_ms()));
             }
         }
+    }
+
+    /// Tells those who relay a region which of its streams come here. After what was seen of it has fallen back because of a new one.
+    fn tell_exchanged(&self, peer: RegionId) {
+        let Some(exchanged) = self.core.exchanged(peer) else { return };
+        self.shared
+            .exchanged
+            .send_if_modified(|known| known.insert(peer, exchanged.clone()) != Some(exchanged));
     }
 
     fn is_current(&self, peer: RegionId, connection: Connection) -> bool {

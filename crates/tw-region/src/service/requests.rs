@@ -33,6 +33,12 @@ impl Links {
         let unreached = |reason: String| Error::Unreached { region: to, reason };
         let peer = self.shared.options.peers.iter().find(|peer| peer.id == to);
         let peer = peer.ok_or_else(|| unreached("it is not among `peers` of [region]".to_owned()))?;
+        if let Some(via) = peer.via {
+            let reason = format!(
+                "its events come by way of region {via}, and requests need a line of their own: give the peer an `address` in place of `via`, or send the request to that region"
+            );
+            return Err(unreached(reason));
+        }
         let connecting = dial::open(&self.shared, peer, Purpose::Requests).await;
         let stream = connecting.map_err(|error: DialError| unreached(tw_types::chain(&error)))?;
         Ok(Box::new(stream))

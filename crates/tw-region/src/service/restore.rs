@@ -235,7 +235,7 @@ pub(crate) fn state(shared: &Shared) -> Option<RestoreState> {
     Some(RestoreState {
         is_new: restore.is_new,
         epoch: shared.events.log().epoch().0,
-        peers: shared.options.peers.iter().map(peer).collect(),
+        peers: shared.options.direct().map(peer).collect(),
         waits_for: asked.waits_for.clone(),
     })
 }
@@ -276,7 +276,7 @@ pub(crate) async fn run(shared: Arc<Shared>, queue: mpsc::Sender<Event>) {
 /// Has everybody give back what it has who has not yet; whether all of them have.
 async fn ask_all(shared: &Arc<Shared>, left_out: &BTreeSet<RegionId>, queue: &mpsc::Sender<Event>) -> bool {
     let mut is_complete = true;
-    for peer in shared.options.peers.iter().filter(|peer| !left_out.contains(&peer.id)) {
+    for peer in shared.options.direct().filter(|peer| !left_out.contains(&peer.id)) {
         if shared.restore.asked.lock().done.contains_key(&peer.id) {
             continue;
         }

@@ -1,12 +1,15 @@
 //! The sending end of one connection: the shell around [`crate::link::outbound`]. It finds this region's own blocks in the log, or those
 //! of a region that it stands in for, and turns what the core decides into frames.
 
+mod relay;
+
 use super::streams::partitions;
 use super::{Shared, own};
 use crate::link::handshake::{Agreed, LocalStream};
 use crate::link::outbound::{Action, Ends, Found, Input, Outbound};
 use crate::link::wire::{Block as BlockFrame, Frame};
 use crate::seen::History;
+use relay::Relaying;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tw_log::Log;
@@ -26,27 +29,36 @@ pub(crate) enum Error {
     Store(#[from] tw_log::store::Error),
     #[error("block {token} of partition {at} is gone before it was sent")]
     Gone { at: StreamPartition, token: u64 },
+    #[error("the links of this region have ended")]
+    Ended,
 }
 
 /// Whose events are sent.
 pub(crate) struct Source {
     region: RegionId,
     history: Arc<History>,
-    /// Up to when the region is known to have accepted something; None for this region itself.
+    /// Up to when the region is known to have accepted something, if what is here of it is given back.
     heard: Option<Hlc>,
+    /// If it is relayed.
+    relaying: Option<Relaying>,
 }
 
 impl Source {
     /// This region's own.
     pub(crate) fn own(shared: &Shared) -> Self {
-        Self { region: shared.events.log().region(), history: shared.history.clone(), heard: None }
+        Self {
+            region: shared.events.log().region(),
+            history: shared.history.clone(),
+            heard: None,
+            relaying: None,
+        }
     }
 
     /// Those of another region that are here, of which it is known that it accepted something up to `heard`.
     pub(crate) async fn of(shared: &Shared, region: RegionId, heard: Hlc) -> Result<Self, Error> {
         let history = Arc::new(History::open(shared.events.log().clone(), region).await?);
         // A promise of nothing would be none.
-        Ok(Self { region, history, heard: Some(heard.max(Hlc::from_u64(1))) })
+        Ok(Self { region, history, heard: Some(heard.max(Hlc::from_u64(1))), relaying: None })
     }
 }
 
@@ -88,16 +100,22 @@ impl Sender {
     ) -> Result<Self, Error> {
         let log = shared.events.log().clone();
         let (mut all, mut ends) = (BTreeMap::new(), BTreeMap::new());
-        for at in partitions(&streams) {
+        if let Some(relaying) = &source.relaying {
+            all = relaying.ends();
+        }
+        let looks = if source.relaying.is_none() { partitions(&streams) } else { Vec::new() };
+        for at in looks {
             let end = log.bounds(at)?.end;
             if let Some(of) = ends_of(&shared, &mut source, at).await? {
                 all.insert(at, of);
             }
             ends.insert(at, end);
         }
-        let core = match source.heard {
-            None => Outbound::start(log.region(), log.epoch(), &streams, agreed, all),
-            Some(_) => Outbound::start(source.region, Epoch(1), &streams, agreed, all).gives_back(),
+        let of_another = |all| Outbound::start(source.region, Epoch(1), &streams, agreed, all);
+        let core = match (source.heard, &source.relaying) {
+            (_, Some(_)) => of_another(all).relays(),
+            (Some(_), None) => of_another(all).gives_back(),
+            (None, None) => Outbound::start(log.region(), log.epoch(), &streams, agreed, all),
         };
         let piece_bytes = match shared.options.send_bytes_per_second_max {
             0 => PIECE_BYTES,
@@ -133,6 +151,9 @@ impl Sender {
 
     /// Looks for what was accepted since, and promises that there is no more up to then.
     pub(crate) async fn beat(&mut self) -> Result<(), Error> {
+        if self.source.relaying.is_some() {
+            return self.beat_relayed().await;
+        }
         // Before partitions are looked at: what is accepted up to here can be read.
         let until = match self.source.heard {
             None => self.log.settled(),
@@ -201,7 +222,7 @@ impl Sender {
                 let (found, named_hlc) = self.find(at, epoch, after).await?;
                 // Before a promise that was asked for meanwhile; after what else has grown, or this partition would be sent without what is earlier in
                 // others, until a window is full that waits for just that.
-                let grown = self.to_do.iter().take_while(|input| matches!(input, Input::Grew { .. })).count();
+                let grown = self.to_do.iter().take_while(|input| is_grown(input)).count();
                 let place = if is_due { self.to_do.len() } else { grown };
                 self.to_do.insert(place, Input::Found { at, look, found, named_hlc });
                 return Ok(());
@@ -239,9 +260,9 @@ impl Sender {
             }
         };
         let is_after = |block: &Block| own::reaches(block) > (epoch, after);
-        let Some(block) = own::next(self.log.as_ref(), at, self.source.region, from, is_after).await? else {
-            return Ok((None, named));
-        };
+        let found = own::next(self.log.as_ref(), at, self.source.region, from, is_after).await?;
+        let is_told = |block: &Block| self.source.relaying.as_ref().is_none_or(|one| one.has(at, block));
+        let Some(block) = found.filter(is_told) else { return Ok((None, named)) };
         let header = block.header();
         if header.epoch == epoch && header.base_sequence <= after && after > Sequence(0) {
             named = Some(header.first_hlc.plus(after.0 - header.base_sequence.0));
@@ -262,6 +283,11 @@ impl Sender {
         self.blocks.insert((at, found.token), block);
         Ok((Some(found), named))
     }
+}
+
+/// Whether it says that there is more to look for.
+const fn is_grown(input: &Input) -> bool {
+    matches!(input, Input::Grew { .. } | Input::Upstream { .. })
 }
 
 /// The epochs of the source in a partition. Of this region all that there were are told, because others may know of one in which nothing was

@@ -3,7 +3,7 @@
 use super::{Options, RestoreState, Shared, restore};
 use crate::link::handshake::{Agreed, Note};
 use crate::link::inbound;
-use crate::link::wire::Have;
+use crate::link::wire::{Have, RelayedLink};
 use std::collections::BTreeMap;
 use tw_merge::delivery::Need;
 use tw_types::{Hlc, RegionId, StreamPartition};
@@ -34,8 +34,10 @@ pub struct PeerState {
     pub region: RegionId,
     /// Its name, if it has said it.
     pub name: Option<String>,
-    /// Where it is connected to; None if this region does not connect to it, and only lets itself be pulled.
+    /// Where this region connects to take its events, be it to a relay; None if this region does not connect to it, and only lets itself be pulled.
     pub address: Option<String>,
+    /// The region that relays it, if its events do not come from itself. What is said of its link, its clock and its lag is so of both links then.
+    pub via: Option<RegionId>,
     /// Taking what it accepts.
     pub link: LinkState,
     /// Why there is no link, or why the last one ended.
@@ -122,6 +124,7 @@ pub(crate) struct Board {
 #[derive(Default)]
 struct Entry {
     address: Option<String>,
+    via: Option<RegionId>,
     name: Option<String>,
     error: Option<String>,
     notes: Vec<String>,
@@ -157,7 +160,8 @@ impl Counter {
 impl Board {
     pub(crate) fn new(options: &Options) -> Self {
         let entry = |peer: &super::PeerOptions| {
-            (peer.id, Entry { address: Some(peer.address.clone()), ..Entry::default() })
+            let address = Some(options.line(peer).address.clone());
+            (peer.id, Entry { address, via: peer.via, ..Entry::default() })
         };
         Self { me: options.id, peers: options.peers.iter().map(entry).collect() }
     }
@@ -168,7 +172,7 @@ impl Board {
 
     pub(crate) fn connected(&mut self, peer: RegionId, agreed: &Agreed) {
         let entry = self.of(peer);
-        entry.name = Some(agreed.name.clone());
+        entry.name = Some(agreed.name.clone()).filter(|name| !name.is_empty());
         entry.error = None;
         entry.notes = agreed.notes.iter().map(ToString::to_string).collect();
         let missing = agreed.notes.iter().filter_map(|note| match note {
@@ -244,11 +248,18 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         state.held_bytes = peer.held_bytes;
         state.ahead_ms = peer.ahead_ms;
         state.quarantined_until_ms = peer.quarantine.map(|quarantine| quarantine.retry_at_ms);
-        state.link = if !peer.is_connected {
+        let relayed = peer.relayed.unwrap_or(RelayedLink::Up);
+        if let (Some(via), true, None) = (state.via, peer.is_connected, &state.error) {
+            state.error = of_relay(via, peer.region, relayed);
+        }
+        if state.via.is_some() && peer.is_connected {
+            state.silent_ms = peer.silent_ms;
+        }
+        state.link = if !peer.is_connected || relayed == RelayedLink::Down {
             LinkState::Down
-        } else if peer.quarantine.is_some() {
+        } else if peer.quarantine.is_some() || relayed == RelayedLink::Quarantined {
             LinkState::Quarantined
-        } else if state.partitions.iter().any(|one| one.parked.is_some()) {
+        } else if state.partitions.iter().any(|one| one.parked.is_some()) || relayed == RelayedLink::Parked {
             LinkState::Parked
         } else if state.lag_events > 0 {
             LinkState::CatchingUp
@@ -278,6 +289,7 @@ impl Entry {
             region,
             name: self.name.clone(),
             address: self.address.clone(),
+            via: self.via,
             link: LinkState::Down,
             error: self.error.clone(),
             notes: self.notes.clone(),
@@ -294,6 +306,17 @@ impl Entry {
             partitions: Vec::new(),
         }
     }
+}
+
+/// What keeps a relay from having what a region accepts.
+fn of_relay(via: RegionId, region: RegionId, link: RelayedLink) -> Option<String> {
+    let what = match link {
+        RelayedLink::Up => return None,
+        RelayedLink::Down => "has no link to it",
+        RelayedLink::Quarantined => "takes nothing of it, because its clock is ahead",
+        RelayedLink::Parked => "takes nothing of some of its partitions",
+    };
+    Some(format!("region {via}, which relays region {region}, {what}: the status of region {via} says more"))
 }
 
 /// What each block that may not be appended waits for.

@@ -8,5 +8,6 @@ mod homes;
 mod limit;
 mod reached;
 mod region;
+mod relays;
 mod replication;
 mod restore;

@@ -53,8 +53,11 @@ impl World {
 
     /// Options with which tests do not take long.
     pub(crate) fn options(&self, id: u16, listen: &str, peers: &[(u16, String)]) -> Options {
-        let peer =
-            |(id, address): &(u16, String)| PeerOptions { id: RegionId(*id), address: address.clone() };
+        let peer = |(id, address): &(u16, String)| PeerOptions {
+            id: RegionId(*id),
+            address: address.clone(),
+            via: None,
+        };
         Options {
             id: RegionId(id),
             listen: listen.into(),

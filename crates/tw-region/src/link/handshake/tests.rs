@@ -23,7 +23,7 @@ fn the_same_streams_with_other_numbers_are_agreed_on() {
     let agreed = here.agree(&there.hello(1_400), RegionId(2), 1_000, 400).unwrap();
     let streams: Vec<_> = agreed.streams.iter().map(|(index, one)| (*index, one.id.0, &*one.name)).collect();
     assert_eq!(streams, [(0, 8, "users"), (1, 7, "orders")]);
-    assert_eq!((agreed.protocol, agreed.peer, agreed.notes), (2, RegionId(2), vec![]));
+    assert_eq!((agreed.protocol, agreed.peer, agreed.notes), (3, RegionId(2), vec![]));
 }
 
 #[test]

@@ -88,6 +88,7 @@ impl Inbound {
         link.sender_ms = heartbeat.now_ms;
         link.heard_at_ms = Some(cx.now_ms);
         link.told = heartbeat.seen;
+        link.relayed = heartbeat.relayed;
         let promises = link.promises;
         for Epochs { stream, partition, epochs, sent } in heartbeat.epochs {
             let link = self.peers.get(&region).and_then(|peer| peer.link.as_ref());

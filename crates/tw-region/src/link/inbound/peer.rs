@@ -1,7 +1,7 @@
 //! What is known of another region: its connection, and per partition what of it waits here.
 
 use super::super::handshake::Agreed;
-use super::super::wire::{ENTRIES_MAX, Pulled};
+use super::super::wire::{ENTRIES_MAX, Pulled, Relayed};
 use super::{Action, BlockId, Context, Inbound, Parked};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tw_merge::{Seen, Span};
@@ -32,6 +32,8 @@ pub(super) struct Link {
     pub(super) promises: u64,
     /// What its last heartbeat said of others and of its wall clock, and when it came.
     pub(super) told: Seen,
+    /// If it is relayed: how the relay's link with it was then.
+    pub(super) relayed: Option<Relayed>,
     pub(super) sender_ms: u64,
     pub(super) heard_at_ms: Option<u64>,
 }
@@ -136,6 +138,7 @@ impl Inbound {
             is_heard: false,
             promises: 0,
             told: Seen::new(),
+            relayed: None,
             sender_ms: 0,
             heard_at_ms: None,
         });

@@ -1,6 +1,8 @@
 //! What the receiving end shows to an operator.
 
+use super::super::wire::RelayedLink;
 use super::peer::{Item, Peer, Slot};
+use super::relay::ahead_ms;
 use super::{Inbound, Parked};
 use tw_merge::Seen;
 use tw_merge::delivery::Waiting;
@@ -26,8 +28,10 @@ pub struct Status {
 pub struct PeerStatus {
     /// Its number.
     pub region: RegionId,
-    /// Whether there is a connection.
+    /// Whether there is a connection: to the region, or to its relay.
     pub is_connected: bool,
+    /// If it is relayed: how the relay has said that its own link with it is.
+    pub relayed: Option<RelayedLink>,
     /// How many bytes of blocks are held of it.
     pub held_bytes: u64,
     /// Up to when everything of it is in the log.
@@ -38,7 +42,7 @@ pub struct PeerStatus {
     pub told: Seen,
     /// How far its wall clock was ahead of the one here with its last heartbeat, less the way of that; in milliseconds.
     pub ahead_ms: Option<i64>,
-    /// How long ago its last heartbeat came, in milliseconds.
+    /// How long ago its last heartbeat came, here or to its relay, in milliseconds.
     pub silent_ms: Option<u64>,
     /// Since when and why nothing is taken of it.
     pub quarantine: Option<Quarantine>,
@@ -88,14 +92,13 @@ impl Inbound {
         PeerStatus {
             region,
             is_connected: link.is_some(),
+            relayed: link.and_then(|link| link.relayed).map(|relayed| relayed.link),
             held_bytes: peer.held_bytes,
             seen: self.delivery.seen().of(region),
             until: link.map_or(Hlc::ZERO, |link| link.until),
             told: link.map_or_else(Seen::new, |link| link.told.clone()),
-            ahead_ms: heard.map(|(sender, here)| {
-                i64::try_from(i128::from(sender) - i128::from(here)).unwrap_or(i64::MAX)
-            }),
-            silent_ms: heard.map(|(_, at)| now_ms.saturating_sub(at)),
+            ahead_ms: heard.map(|(sender, here)| ahead_ms(sender, here)),
+            silent_ms: self.silent_ms(region, now_ms),
             quarantine: self
                 .skew
                 .quarantined()

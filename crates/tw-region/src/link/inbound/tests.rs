@@ -86,7 +86,13 @@ impl End {
             epochs: vec![(EPOCH, Sequence(*last))],
             sent: (EPOCH, Sequence(*last)),
         });
-        let heartbeat = Heartbeat { now_ms: self.now_ms, until, seen: Seen::new(), epochs: epochs.collect() };
+        let heartbeat = Heartbeat {
+            now_ms: self.now_ms,
+            until,
+            seen: Seen::new(),
+            relayed: None,
+            epochs: epochs.collect(),
+        };
         self.step(Input::Heartbeat { peer, heartbeat })
     }
 
@@ -205,7 +211,7 @@ fn a_new_epoch_goes_on_where_the_one_before_it_ended() {
         let epochs = vec![one(0, epochs, sent), one(1, vec![(EPOCH, Sequence(0))], (EPOCH, Sequence(0)))];
         Input::Heartbeat {
             peer: A,
-            heartbeat: Heartbeat { now_ms: NOW_MS, until, seen: Seen::new(), epochs },
+            heartbeat: Heartbeat { now_ms: NOW_MS, until, seen: Seen::new(), relayed: None, epochs },
         }
     };
     end.step(beat(Hlc::ZERO, (EPOCH, Sequence(0))));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::link::handshake::AgreedStream;
-use tw_types::StreamId;
+use tw_types::{PartitionId, StreamId};
 
 const ME: RegionId = RegionId(1);
 const EPOCH: Epoch = Epoch(1);

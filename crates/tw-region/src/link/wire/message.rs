@@ -33,6 +33,12 @@ pub struct Hello {
     /// Only of who connects, and only in protocol 2: of which region the other side is to send what it has received, in the place of its own events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<RegionId>,
+    /// Only with that, and only in protocol 3: for good, as it arrives, and not only what is there. The other side relays that region then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relays: bool,
+    /// Only in the answer to that: the incarnation of the region that is relayed, as far as it is known there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted_epoch: Option<Epoch>,
     /// What it replicates. A stream's place in this list is its index in frames that this side sends.
     pub streams: Vec<Stream>,
 }
@@ -137,8 +143,37 @@ pub struct Heartbeat {
     /// Up to when everything of each other region is in P's log; and of P itself, if another region's events are [wanted](Hello::wanted).
     #[serde(deserialize_with = "seen")]
     pub seen: Seen,
+    /// Only in protocol 3, of who relays a region: how its own link with that is. All else but `seen` and `now_ms`, which are those of that region as it said
+    /// them last, is what the relay has of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relayed: Option<Relayed>,
     /// At most [`super::ENTRIES_MAX`]: what is not as in the heartbeats before this one on the connection, or was pulled since.
     pub epochs: Vec<Epochs>,
+}
+
+/// How the link is by which a relay has the events that it sends; or the worst one, if it has them from a relay itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relayed {
+    /// Its state.
+    pub link: RelayedLink,
+    /// How long ago the region said something, in milliseconds. None: nothing since there is a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_ms: Option<u64>,
+}
+
+/// The state of such a link, the best one first. A word that is not known is the worst of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelayedLink {
+    /// What the region accepts is taken.
+    Up,
+    /// Nothing is taken of one partition at least.
+    Parked,
+    /// Nothing is taken because the region's clock is ahead.
+    Quarantined,
+    /// There is no connection.
+    #[serde(other)]
+    Down,
 }
 
 /// The epochs of P in one partition, and how far it has come in sending them.

@@ -33,7 +33,11 @@ impl Receiver {
 
     /// Goes on under the new epoch, if everything is here again.
     pub(super) async fn end_restore(&mut self) {
-        let Some((asked, given)) = self.shared.restore.complete() else { return };
+        let Some((mut asked, given)) = self.shared.restore.complete() else { return };
+        // Those who are relayed are not asked: whoever relays them has what they have of this region.
+        let relayed = self.shared.options.peers.iter().filter(|peer| peer.via.is_some());
+        let relayed = relayed.map(|peer| peer.id).filter(|id| !self.shared.restore.leaves_out(*id));
+        asked.extend(relayed);
         let lacks = match self.lacks(&asked, &given).await {
             Ok(lacks) => lacks,
             Err(error) => Some(format!("the log, which cannot be read: {error}")),

@@ -83,7 +83,10 @@ fn a_stand_in_is_whole_only_with_the_promise_that_comes_after_its_last_block() {
     };
     let beat = |until, epochs| {
         let seen = Seen::from_iter([(A, hlc(90))]);
-        Input::Heartbeat { peer: ME, heartbeat: Heartbeat { now_ms: NOW_MS, until, seen, epochs } }
+        Input::Heartbeat {
+            peer: ME,
+            heartbeat: Heartbeat { now_ms: NOW_MS, until, seen, relayed: None, epochs },
+        }
     };
     end.step(beat(hlc(29), epochs(1)));
     let lost = block(&mut end, ME, origin(ME, 2), hlc(30), Seen::new());
@@ -112,7 +115,7 @@ fn an_epoch_that_is_in_use_is_told_with_what_to_do() {
         epochs: vec![(EPOCH, Sequence(3)), (Epoch(2), Sequence(7))],
         sent: (EPOCH, Sequence(1)),
     }];
-    let heartbeat = Heartbeat { now_ms: NOW_MS, until: Hlc::ZERO, seen: Seen::new(), epochs };
+    let heartbeat = Heartbeat { now_ms: NOW_MS, until: Hlc::ZERO, seen: Seen::new(), relayed: None, epochs };
     end.step(Input::Heartbeat { peer: ME, heartbeat });
     let Fetched::Parked { reason } = end.inbound.fetched(ME) else { panic!("it is taken") };
     assert!(
