@@ -6,6 +6,8 @@ mod shell;
 mod tests;
 mod wires;
 
+use crate::link::outbound::SeenHistory;
+use crate::link::wire::Frame;
 use region::Region;
 use std::collections::{BTreeMap, BTreeSet};
 use tw_merge::Span;
@@ -13,10 +15,37 @@ use tw_testing::Random;
 use tw_types::RegionId;
 use wires::Wires;
 
+/// Who connects to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Net {
+    /// Each to all others.
+    Mesh,
+    /// Each to those with the next numbers, which relay the others.
+    Chain,
+    /// All to the first one, which relays them.
+    Hub,
+    /// Each to all others; but regions 2 and 3 have the first one from each other.
+    Circle,
+}
+
+impl Net {
+    /// Who sends to a region what another one accepts.
+    fn source(self, to: RegionId, of: RegionId) -> RegionId {
+        match self {
+            Self::Chain if of > to => RegionId(to.0 + 1),
+            Self::Chain => RegionId(to.0 - 1),
+            Self::Hub if to != RegionId(1) => RegionId(1),
+            Self::Circle if of == RegionId(1) && (2..=3).contains(&to.0) => RegionId(5 - to.0),
+            Self::Mesh | Self::Hub | Self::Circle => of,
+        }
+    }
+}
+
 /// How the world is, and what is broken in it on purpose.
 #[derive(Debug, Clone, Copy)]
 struct Rules {
     regions: u16,
+    net: Net,
     partitions: u32,
     /// Once in so many ticks; 0: never.
     crash_one_in: u64,
@@ -27,12 +56,17 @@ struct Rules {
     lose_one_in: u64,
     has_gate: bool,
     checks_gaps: bool,
+    /// A relay promises that everything is sent up to now, and not up to what was promised to it.
+    promises_too_much: bool,
+    /// A relay sends a block with what it had seen itself then, and not with what its writer had.
+    tells_of_itself: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         Self {
             regions: 3,
+            net: Net::Mesh,
             partitions: 4,
             crash_one_in: 150,
             cut_one_in: 60,
@@ -40,6 +74,8 @@ impl Default for Rules {
             lose_one_in: 0,
             has_gate: true,
             checks_gaps: true,
+            promises_too_much: false,
+            tells_of_itself: false,
         }
     }
 }
@@ -79,6 +115,8 @@ struct Event {
 struct Truth {
     events: Vec<Event>,
     removed: BTreeSet<(RegionId, u32, u64)>,
+    /// What each region has told of what it had seen, which a relay has of it with the events before which it stands.
+    seen: BTreeMap<RegionId, SeenHistory>,
 }
 
 impl Truth {
@@ -94,7 +132,7 @@ struct World {
     now_ms: u64,
     truth: Truth,
     regions: BTreeMap<RegionId, Region>,
-    /// By receiver and sender.
+    /// By receiver, and whose events come there.
     wires: BTreeMap<(RegionId, RegionId), Wires>,
     is_calm: bool,
     met: Met,
@@ -155,7 +193,7 @@ impl World {
         }
         self.connect();
         let pairs: Vec<_> = self.wires.keys().copied().collect();
-        pairs.into_iter().try_for_each(|(to, from)| self.transfer(to, from))
+        pairs.into_iter().try_for_each(|(to, of)| self.transfer(to, of))
     }
 
     fn trouble(&mut self) {
@@ -163,8 +201,12 @@ impl World {
         for id in ids {
             if self.random.one_in(self.rules.crash_one_in) {
                 *self.met.entry("crash").or_default() += 1;
-                let touched: Vec<_> =
-                    self.wires.keys().filter(|(to, from)| *to == id || *from == id).copied().collect();
+                let touched: Vec<_> = self
+                    .wires
+                    .keys()
+                    .filter(|(to, of)| *to == id || self.rules.net.source(*to, *of) == id)
+                    .copied()
+                    .collect();
                 for pair in touched {
                     self.cut(pair);
                 }
@@ -182,15 +224,15 @@ impl World {
         }
     }
 
-    fn cut(&mut self, (to, from): (RegionId, RegionId)) {
-        let Some(wires) = self.wires.get_mut(&(to, from)) else { return };
+    fn cut(&mut self, (to, of): (RegionId, RegionId)) {
+        let Some(wires) = self.wires.get_mut(&(to, of)) else { return };
         if std::mem::take(&mut wires.is_up) {
             wires.clear();
             if let Some(receiver) = self.regions.get_mut(&to) {
-                receiver.disconnected(from, self.now_ms);
+                receiver.disconnected(of, self.now_ms);
             }
-            if let Some(sender) = self.regions.get_mut(&from) {
-                sender.outbounds.remove(&to);
+            if let Some(sender) = self.regions.get_mut(&self.rules.net.source(to, of)) {
+                sender.outbounds.remove(&(to, of));
             }
         }
     }
@@ -198,36 +240,40 @@ impl World {
     fn connect(&mut self) {
         let pairs: Vec<_> =
             self.wires.iter().filter(|(_, wires)| !wires.is_up).map(|(pair, _)| *pair).collect();
-        for (to, from) in pairs {
+        for (to, of) in pairs {
             if !self.is_calm && !self.random.one_in(15) {
                 continue;
             }
             let mut receiver = self.regions.remove(&to).unwrap();
-            let sender = self.regions.get_mut(&from).unwrap();
+            let sender = self.regions.get_mut(&self.rules.net.source(to, of)).unwrap();
             let (pull, send) = (receiver.hello(self.now_ms), sender.hello(self.now_ms));
-            sender.accept(&pull, self.now_ms);
-            receiver.greet(&send, self.now_ms);
+            sender.accept(&pull, of, self.now_ms);
+            receiver.greet(&send, of, self.now_ms);
             self.regions.insert(to, receiver);
-            self.wires.get_mut(&(to, from)).unwrap().is_up = true;
+            self.wires.get_mut(&(to, of)).unwrap().is_up = true;
         }
     }
 
     /// Takes what both ends have to send, and gives them what has arrived.
-    fn transfer(&mut self, to: RegionId, from: RegionId) -> Result<(), Broken> {
-        let wires = self.wires.get_mut(&(to, from)).unwrap();
+    fn transfer(&mut self, to: RegionId, of: RegionId) -> Result<(), Broken> {
+        let from = self.rules.net.source(to, of);
+        let wires = self.wires.get_mut(&(to, of)).unwrap();
         let lose_one_in = if self.is_calm { 0 } else { self.rules.lose_one_in };
         if let Some(receiver) = self.regions.get_mut(&to) {
-            let frames = receiver.out_of_inbound.remove(&from).unwrap_or_default();
+            let frames = receiver.out_of_inbound.remove(&of).unwrap_or_default();
             wires.send_up(&frames, &mut self.random, self.now_ms);
             for frame in wires.arrived_down(&mut self.random, self.now_ms, lose_one_in) {
-                receiver.take_down(from, frame, &self.truth, self.now_ms)?;
+                if from != of && matches!(frame, Frame::Block(_)) {
+                    *self.met.entry("relayed").or_default() += 1;
+                }
+                receiver.take_down(of, frame, &self.truth, self.now_ms)?;
             }
         }
         if let Some(sender) = self.regions.get_mut(&from) {
-            let frames = sender.out_of_outbound.remove(&to).unwrap_or_default();
+            let frames = sender.out_of_outbound.remove(&(to, of)).unwrap_or_default();
             wires.send_down(&frames, &mut self.random, self.now_ms);
             for frame in wires.arrived_up(&mut self.random, self.now_ms) {
-                sender.take_up(to, frame)?;
+                sender.take_up((to, of), frame, &self.truth)?;
             }
         }
         Ok(())

@@ -67,10 +67,10 @@ fn whoever_is_not_the_expected_region_gets_no_link() {
     assert_eq!(refused(&here, &Hello { region: RegionId(1), ..good.clone() }).code, "same-region");
     assert_eq!(refused(&here, &Hello { region: RegionId(0), ..good.clone() }).code, "single-region");
     assert_eq!(refused(&here, &Hello { installation: 101, ..good.clone() }).code, "copy");
-    let later = Hello { protocols: Protocols { min: 3, max: 4 }, ..good.clone() };
-    assert_eq!(refused(&here, &later).text, "one side speaks protocols 1 to 2, the other one 3 to 4");
-    let both = Hello { protocols: Protocols { min: 1, max: 3 }, ..good };
-    assert_eq!(here.agree(&both, RegionId(2), 0, 500).unwrap().protocol, 2);
+    let later = Hello { protocols: Protocols { min: 4, max: 5 }, ..good.clone() };
+    assert_eq!(refused(&here, &later).text, "one side speaks protocols 1 to 3, the other one 4 to 5");
+    let both = Hello { protocols: Protocols { min: 1, max: 4 }, ..good };
+    assert_eq!(here.agree(&both, RegionId(2), 0, 500).unwrap().protocol, 3);
 }
 
 #[test]
@@ -84,4 +84,20 @@ fn a_region_of_protocol_1_has_links_and_gives_nothing_back() {
     let agreed = here.agree(&region(2, vec![]).hello(0), RegionId(2), 0, 500).unwrap();
     let stands_in = agreed.in_place_of(RegionId(1)).unwrap();
     assert_eq!((stands_in.peer, stands_in.epoch), (RegionId(1), Epoch(1)));
+}
+
+/// A region of protocol 2 takes the wish for a relay for one to be given back what there is, and would promise what it does not know.
+#[test]
+fn a_region_of_protocol_2_is_no_relay_and_what_a_relay_says_of_streams_is_said_of_the_other_region() {
+    let here = region(3, vec![stream(1, "only-here")]);
+    let older = Hello { protocols: Protocols { min: 1, max: 2 }, ..region(2, vec![]).hello(0) };
+    let agreed = here.agree(&older, RegionId(2), 0, 500).unwrap();
+    let refused = agreed.relays(RegionId(1), None).unwrap_err();
+    assert_eq!((refused.code(), refused.remedy().contains("update")), ("cannot-relay", true));
+    let agreed = here.agree(&region(2, vec![]).hello(10_000), RegionId(2), 0, 500).unwrap();
+    assert_eq!(agreed.notes.len(), 2);
+    let relayed = agreed.relays(RegionId(1), Some(Epoch(4))).unwrap();
+    assert_eq!((relayed.peer, relayed.epoch, &*relayed.name), (RegionId(1), Epoch(4), ""));
+    let missing = Note::MissingThere { stream: "only-here".to_owned(), peer: RegionId(1) };
+    assert_eq!(relayed.notes, [missing], "the relay's clock is told of its own link");
 }

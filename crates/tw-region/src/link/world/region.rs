@@ -1,6 +1,6 @@
 //! One region of the world: its log, which survives a crash, and its process, which does not.
 
-use super::{Broken, Event, History, Met, Random, Rules, Truth};
+use super::{Broken, Event, History, Met, Net, Random, Rules, Truth};
 use crate::link::handshake::{Local, LocalStream};
 use crate::link::inbound::{self, BlockId, Inbound, Known};
 use crate::link::outbound::{self, Ends, Outbound, SeenHistory};
@@ -12,9 +12,12 @@ use tw_types::{Epoch, Hlc, HlcClock, Origin, PartitionId, RegionId, Sequence, St
 
 const EPOCH: Epoch = Epoch(1);
 
+/// A connection of a sender: to whom, and whose events.
+pub(super) type Line = (RegionId, RegionId);
+
 pub(super) struct Region {
     pub(super) id: RegionId,
-    rules: Rules,
+    pub(super) rules: Rules,
     ahead_ms: u64,
     /// The log: by partition the numbers of events in the truth, and what was seen when.
     log: Vec<Vec<usize>>,
@@ -25,13 +28,15 @@ pub(super) struct Region {
     pub(super) clock: HlcClock,
     pub(super) history: SeenHistory,
     pub(super) inbound: Inbound,
-    pub(super) outbounds: BTreeMap<RegionId, Outbound>,
+    pub(super) outbounds: BTreeMap<Line, Outbound>,
+    /// Of what is relayed, what was told.
+    pub(super) told: BTreeMap<Line, BTreeMap<StreamPartition, Ends>>,
     pub(super) held: BTreeMap<BlockId, usize>,
     pub(super) blocks: u64,
     pub(super) append: Option<inbound::Append>,
-    pub(super) looks: VecDeque<(RegionId, StreamPartition, u64, Sequence)>,
+    pub(super) looks: VecDeque<(Line, StreamPartition, u64, Sequence)>,
     pub(super) out_of_inbound: BTreeMap<RegionId, Vec<Frame>>,
-    pub(super) out_of_outbound: BTreeMap<RegionId, Vec<Frame>>,
+    pub(super) out_of_outbound: BTreeMap<Line, Vec<Frame>>,
 }
 
 impl Region {
@@ -48,6 +53,7 @@ impl Region {
             history: SeenHistory::new(1, true),
             inbound: Inbound::start(id, inbound::Options::default(), &[], vec![], &Seen::new()).unwrap(),
             outbounds: BTreeMap::new(),
+            told: BTreeMap::new(),
             held: BTreeMap::new(),
             blocks: 0,
             append: None,
@@ -84,6 +90,7 @@ impl Region {
         self.inbound = Inbound::start(self.id, options, &peers, partitions, &stored).unwrap();
         self.inbound.break_on_purpose(!self.rules.has_gate, !self.rules.checks_gaps);
         self.outbounds.clear();
+        self.told.clear();
         self.held.clear();
         self.looks.clear();
         self.append = None;
@@ -140,21 +147,24 @@ impl Region {
         let (first, token) = (span.first(), token as u64);
         let found = outbound::Found { token, first, count, first_hlc: hlc, bytes };
         let block = Some(found).filter(|_| random.one_in(2));
-        for to in self.outbounds.keys().copied().collect::<Vec<_>>() {
-            self.step_outbound(to, outbound::Input::Grew { at, ends: ends.clone(), block });
+        let own = self.outbounds.keys().copied().filter(|(_, of)| *of == self.id);
+        for line in own.collect::<Vec<_>>() {
+            self.step_outbound(line, outbound::Input::Grew { at, ends: ends.clone(), block }, truth);
         }
     }
 
-    /// An event that others may not have yet is gone: of a region that keeps little.
+    /// An event that others may not have yet is gone: of a region that keeps little of its own, or of what it relays.
     pub(super) fn remove(&mut self, truth: &mut Truth, random: &mut Random, met: &mut Met) {
         let part = random.below(self.rules.partitions.into()) as usize;
-        let own = self.log[part].iter().position(|event| truth.events[*event].span.region() == self.id);
+        let keeps_others = self.rules.net == Net::Mesh;
+        let own = |event: &usize| !keeps_others || truth.events[*event].span.region() == self.id;
+        let own = self.log[part].iter().position(own);
         // One that is being sent has to stay that long, as its shell holds it.
         let is_awaited = self.outbounds.values().any(|one| one.credit_bytes() <= 0);
         if let Some(index) = own.filter(|_| !is_awaited) {
             let span = truth.events[self.log[part].remove(index)].span;
             let sequences = span.first().sequence.0..=span.last().0;
-            truth.removed.extend(sequences.map(|sequence| (self.id, part as u32, sequence)));
+            truth.removed.extend(sequences.map(|sequence| (span.region(), part as u32, sequence)));
             *met.entry("removed").or_default() += 1;
         }
     }
@@ -175,7 +185,7 @@ impl Region {
     pub(super) fn commit(
         &mut self,
         append: &inbound::Append,
-        truth: &Truth,
+        truth: &mut Truth,
         now_ms: u64,
         met: &mut Met,
     ) -> Result<(), Broken> {
@@ -201,6 +211,8 @@ impl Region {
         }
         let at = self.clock.take(self.local_ms(now_ms), 1);
         self.seen_log.push((at, seen.clone()));
+        let of = truth.seen.entry(self.id).or_insert_with(|| SeenHistory::new(1 << 20, true));
+        of.push(at, seen.clone());
         self.history.push(at, seen);
         Ok(())
     }
@@ -229,14 +241,19 @@ impl Region {
     pub(super) fn find(
         &self,
         truth: &Truth,
+        line: Line,
         at: StreamPartition,
         after: Sequence,
     ) -> (Option<outbound::Found>, Option<Hlc>) {
+        let is_told = |event: &Event| {
+            let told = self.told.get(&line).and_then(|told| told.get(&at)).into_iter().flatten();
+            line.1 == self.id || told.into_iter().any(|(_, mark)| event.span.last() <= mark.sequence)
+        };
         let own = || {
             let events = self.log[self.part(at) as usize].iter();
             events
                 .map(|event| (*event, &truth.events[*event]))
-                .filter(|(_, event)| event.span.region() == self.id)
+                .filter(|(_, event)| event.span.region() == line.1 && is_told(event))
         };
         let found =
             own().find(|(_, event)| event.span.last() > after).map(|(token, event)| outbound::Found {

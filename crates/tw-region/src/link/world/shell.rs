@@ -1,29 +1,38 @@
 //! What the shell of a region does: it carries inputs and actions between the cores, the log and the connections.
 
-use super::region::Region;
+use super::region::{Line, Region};
 use super::{Broken, Met, Random, Truth};
 use crate::link::inbound::{self, BlockId, Offer};
-use crate::link::outbound::{self, Outbound};
+use crate::link::outbound::{self, Outbound, SeenHistory};
 use crate::link::wire::{Block, Credit, Frame, Have, Hello, Pull};
 use bytes::Bytes;
 use tw_types::RegionId;
 
 impl Region {
-    pub(super) fn greet(&mut self, hello: &Hello, now_ms: u64) {
+    pub(super) fn greet(&mut self, hello: &Hello, of: RegionId, now_ms: u64) {
         let local_ms = self.local_ms(now_ms);
         let agreed = self.local().agree(hello, hello.region, local_ms, 10_000).unwrap();
+        let is_own = hello.region == of;
+        let agreed = if is_own { agreed } else { agreed.relays(of, Some(hello.epoch)).unwrap() };
         self.step(inbound::Input::Connected(agreed), now_ms).unwrap();
     }
 
-    pub(super) fn accept(&mut self, hello: &Hello, now_ms: u64) {
+    pub(super) fn accept(&mut self, hello: &Hello, of: RegionId, now_ms: u64) {
         let (local, local_ms) = (self.local(), self.local_ms(now_ms));
         let agreed = local.agree(hello, hello.region, local_ms, 10_000).unwrap();
         let parts = self.marks.keys().filter(|(region, _)| *region == self.id);
         let ends = parts.map(|(_, part)| (self.at(*part), self.ends(*part))).collect();
-        let outbound = Outbound::start(self.id, local.epoch, &local.streams, &agreed, ends);
-        self.looks.retain(|(to, ..)| *to != hello.region);
-        self.out_of_outbound.remove(&hello.region);
-        self.outbounds.insert(hello.region, outbound);
+        let line = (hello.region, of);
+        let outbound = if of == self.id {
+            Outbound::start(self.id, local.epoch, &local.streams, &agreed, ends)
+        } else {
+            let ends = self.inbound.relay(of, local_ms).ends;
+            self.told.insert(line, ends.clone());
+            Outbound::start(of, local.epoch, &local.streams, &agreed, ends).relays()
+        };
+        self.looks.retain(|(to, ..)| *to != line);
+        self.out_of_outbound.remove(&line);
+        self.outbounds.insert(line, outbound);
     }
 
     pub(super) fn disconnected(&mut self, peer: RegionId, now_ms: u64) {
@@ -53,16 +62,18 @@ impl Region {
             }
         }
         while !random.one_in(10)
-            && let Some((to, at, look, after)) = self.looks.pop_front()
+            && let Some((line, at, look, after)) = self.looks.pop_front()
         {
-            let (found, named_hlc) = self.find(truth, at, after);
-            self.step_outbound(to, outbound::Input::Found { at, look, found, named_hlc });
+            let (found, named_hlc) = self.find(truth, line, at, after);
+            self.step_outbound(line, outbound::Input::Found { at, look, found, named_hlc }, truth);
         }
-        for to in self.outbounds.keys().copied().collect::<Vec<_>>() {
-            if random.one_in(4) {
+        for line in self.outbounds.keys().copied().collect::<Vec<_>>() {
+            if random.one_in(4) && line.1 != self.id {
+                self.beat_relayed(line, now_ms, truth);
+            } else if random.one_in(4) && line.1 == self.id {
                 let until = self.clock.take(self.local_ms(now_ms), 1);
                 let (now_ms, seen) = (self.local_ms(now_ms), self.inbound.seen());
-                self.step_outbound(to, outbound::Input::Beat { now_ms, until, seen });
+                self.step_outbound(line, outbound::Input::Beat { now_ms, until, seen }, truth);
             }
         }
         if self.inbound.wake_at_ms(self.local_ms(now_ms)).is_some_and(|at| at <= self.local_ms(now_ms)) {
@@ -72,6 +83,24 @@ impl Region {
             *met.entry("quarantine").or_default() += 1;
         }
         Ok(())
+    }
+
+    /// What whoever relays a region has to say of it.
+    fn beat_relayed(&mut self, line: Line, now_ms: u64, truth: &Truth) {
+        let local_ms = self.local_ms(now_ms);
+        let relay = self.inbound.relay(line.1, local_ms);
+        let announced = relay.announced.into_iter().collect();
+        self.step_outbound(line, outbound::Input::Upstream { relayed: relay.relayed, announced }, truth);
+        for (at, ends) in relay.ends {
+            let told = self.told.entry(line).or_default();
+            if told.get(&at) != Some(&ends) {
+                told.insert(at, ends.clone());
+                self.step_outbound(line, outbound::Input::Grew { at, ends, block: None }, truth);
+            }
+        }
+        let now_ms = local_ms.saturating_add_signed(relay.ahead_ms);
+        let until = if self.rules.promises_too_much { self.clock.take(local_ms, 1) } else { relay.until };
+        self.step_outbound(line, outbound::Input::Beat { now_ms, until, seen: relay.told }, truth);
     }
 
     pub(super) fn take_down(
@@ -120,14 +149,14 @@ impl Region {
         }
     }
 
-    pub(super) fn take_up(&mut self, to: RegionId, frame: Frame) -> Result<(), Broken> {
+    pub(super) fn take_up(&mut self, line: Line, frame: Frame, truth: &Truth) -> Result<(), Broken> {
         let input = match frame {
             Frame::Pull(pull) => outbound::Input::Pull(pull),
             Frame::Credit(credit) => outbound::Input::Credit(credit.bytes),
             Frame::Have(have) => outbound::Input::Have(have),
             other => return Err(format!("protocol: {other:?} comes up")),
         };
-        self.step_outbound(to, input);
+        self.step_outbound(line, input, truth);
         Ok(())
     }
 
@@ -153,15 +182,18 @@ impl Region {
         Ok(())
     }
 
-    pub(super) fn step_outbound(&mut self, to: RegionId, input: outbound::Input) {
+    pub(super) fn step_outbound(&mut self, line: Line, input: outbound::Input, truth: &Truth) {
         let mut actions = Vec::new();
-        let Some(outbound) = self.outbounds.get_mut(&to) else { return };
-        outbound.step(input, &self.history, &mut actions);
-        let frames = self.out_of_outbound.entry(to).or_default();
+        let Some(outbound) = self.outbounds.get_mut(&line) else { return };
+        let none = SeenHistory::new(1, true);
+        let is_own = line.1 == self.id || self.rules.tells_of_itself;
+        let history = if is_own { &self.history } else { truth.seen.get(&line.1).unwrap_or(&none) };
+        outbound.step(input, history, &mut actions);
+        let frames = self.out_of_outbound.entry(line).or_default();
         for action in actions {
             frames.push(match action {
                 outbound::Action::Look { at, look, after, .. } => {
-                    self.looks.push_back((to, at, look, after));
+                    self.looks.push_back((line, at, look, after));
                     continue;
                 }
                 outbound::Action::Send { at, stream, found, next_hlc, seen } => {

@@ -1,6 +1,6 @@
 //! What holds in the world, and that it does not when something is left out.
 
-use super::{Broken, Met, Rules, World};
+use super::{Broken, Met, Net, Rules, World};
 use crate::link::testing::config;
 use proptest::prelude::*;
 
@@ -42,6 +42,46 @@ fn control_without_the_check_for_gaps_events_are_left_out() {
     assert!(first_broken(rules, "reg_3").is_some());
 }
 
+#[test]
+fn relays_are_met_and_what_they_relay_is_lost_and_removed_on_the_way() {
+    let mut met = Met::new();
+    for seed in 0..12 {
+        let net = if seed % 2 == 0 { Net::Chain } else { Net::Hub };
+        let rules = Rules { net, regions: 4, remove_one_in: (seed % 3) * 15, ..Rules::default() };
+        let of = run(rules, seed).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+        of.into_iter().for_each(|(what, count)| *met.entry(what).or_default() += count);
+    }
+    for what in ["append failed", "crash", "cut", "quarantine", "relayed", "removed"] {
+        assert!(met.contains_key(what), "no {what} in {met:?}");
+    }
+}
+
+/// Regions that would have something from each other only have nothing of it, and lose and repeat nothing else.
+#[test]
+fn reg_3_in_a_circle_nothing_goes_round() {
+    for seed in 0..10 {
+        let mut world = World::new(Rules { net: Net::Circle, ..Rules::default() }, seed);
+        world.run(300).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+        world.is_calm = true;
+        world.run(600).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+        assert_eq!(world.met.get("relayed"), None, "there is nothing to relay");
+        let own = world.truth.events.iter().filter(|event| event.span.region().0 == 1);
+        assert!(own.count() > 0);
+    }
+}
+
+#[test]
+fn control_a_relay_that_promises_more_than_was_promised_to_it_lets_effects_come_before_their_causes() {
+    let rules = Rules { net: Net::Chain, promises_too_much: true, ..Rules::default() };
+    assert!(first_broken(rules, "reg_2").is_some());
+}
+
+#[test]
+fn control_a_relay_that_tells_what_it_had_seen_itself_lets_effects_come_before_their_causes() {
+    let rules = Rules { net: Net::Chain, regions: 4, tells_of_itself: true, ..Rules::default() };
+    assert!(first_broken(rules, "reg_2").is_some());
+}
+
 /// What a block says of others holds for the blocks after it, too, so a connection that lost it would let effects come before causes. None
 /// does; here it did once.
 #[test]
@@ -56,6 +96,19 @@ proptest! {
     #[test]
     fn reg_2_no_effect_before_its_cause(seed: u64, regions in 3u16..5, partitions in 3u32..6) {
         let rules = Rules { regions, partitions, ..Rules::default() };
+        prop_assert_eq!(run(rules, seed).err(), None);
+    }
+
+    #[test]
+    fn reg_2_no_effect_before_its_cause_through_chains_and_hubs(
+        seed: u64,
+        regions in 3u16..6,
+        is_chain: bool,
+        cut_one_in in 10u64..80,
+        remove_one_in in prop::sample::select(vec![0u64, 20]),
+    ) {
+        let net = if is_chain { Net::Chain } else { Net::Hub };
+        let rules = Rules { net, regions, cut_one_in, remove_one_in, ..Rules::default() };
         prop_assert_eq!(run(rules, seed).err(), None);
     }
 
