@@ -251,7 +251,7 @@ async fn send<W: AsyncWrite + Unpin>(
     writer.limit(shared.pace(peer));
     let mut counted = writer.bytes;
     let commits = shared.events.log().commits();
-    let mut seen = commits.get();
+    let (mut seen, mut heard) = (commits.get(), shared.seen.subscribe());
     let mut ticks = tokio::time::interval(shared.options.heartbeat());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut beaten = Instant::now();
@@ -284,6 +284,8 @@ async fn send<W: AsyncWrite + Unpin>(
                 seen = now;
                 sender.beat().await?;
             }
+            // What is relayed may be told once the receiver knows that it is here, which is after the commit.
+            Ok(()) = heard.changed(), if sender.is_relaying() => sender.beat().await?,
             _ = ticks.tick() => sender.beat().await?,
         }
     }

@@ -80,6 +80,8 @@ pub(crate) struct Sender {
     bytes: u64,
     /// About how much is sent at a time: where that is limited, no more than goes between two heartbeats.
     piece_bytes: u64,
+    /// A promise has been asked for since before the last piece, and is to wait no longer for what is found.
+    is_due: bool,
     is_refused: bool,
 }
 
@@ -134,6 +136,7 @@ impl Sender {
             frames: Vec::new(),
             bytes: 0,
             piece_bytes,
+            is_due: false,
             is_refused: false,
         })
     }
@@ -186,6 +189,11 @@ impl Sender {
         !self.to_do.is_empty()
     }
 
+    /// Whether another region is relayed.
+    pub(crate) const fn is_relaying(&self) -> bool {
+        self.source.relaying.is_some()
+    }
+
     /// Whether the connection is to end with what was sent last.
     pub(crate) fn is_refused(&self) -> bool {
         self.is_refused
@@ -198,7 +206,6 @@ impl Sender {
 
     /// Does some of what there is to do: the frames to be sent.
     pub(crate) async fn work(&mut self) -> Result<Vec<Frame>, Error> {
-        let is_due = self.to_do.iter().any(|input| matches!(input, Input::Beat { .. }));
         while self.bytes < self.piece_bytes
             && let Some(input) = self.to_do.pop_front()
         {
@@ -208,22 +215,22 @@ impl Sender {
             let core = &mut self.core;
             self.source.history.with(|history| core.step(input, history, &mut actions));
             for action in actions {
-                self.act(action, is_due).await?;
+                self.act(action).await?;
             }
         }
         self.bytes = 0;
+        self.is_due = self.to_do.iter().any(|input| matches!(input, Input::Beat { .. }));
         Ok(std::mem::take(&mut self.frames))
     }
 
-    /// `is_due`: a promise has been asked for since before this piece of work, and is to wait no longer for what is found.
-    async fn act(&mut self, action: Action, is_due: bool) -> Result<(), Error> {
+    async fn act(&mut self, action: Action) -> Result<(), Error> {
         self.frames.push(match action {
             Action::Look { at, look, epoch, after } => {
                 let (found, named_hlc) = self.find(at, epoch, after).await?;
                 // Before a promise that was asked for meanwhile; after what else has grown, or this partition would be sent without what is earlier in
                 // others, until a window is full that waits for just that.
                 let grown = self.to_do.iter().take_while(|input| is_grown(input)).count();
-                let place = if is_due { self.to_do.len() } else { grown };
+                let place = if self.is_due { self.to_do.len() } else { grown };
                 self.to_do.insert(place, Input::Found { at, look, found, named_hlc });
                 return Ok(());
             }

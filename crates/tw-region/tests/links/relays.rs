@@ -336,3 +336,47 @@ async fn reg_3_a_region_that_is_restored_comes_through_its_relay_under_its_new_e
         region.in_sync().await;
     }
 }
+
+/// Claims and what is in them are events like others: a home goes from one end of a chain to the other, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_moves_over_a_relay_behind_the_last_write() {
+    let net = Net::chain(3);
+    let regions = net.begin().await;
+    for region in &regions {
+        region.create(crate::homes::with_home("counters", 2, 1)).await;
+    }
+    for n in 0..20 {
+        regions[0].append("counters", &format!("s{}", n % 3), &format!("{n}")).await;
+    }
+    regions[0].in_sync_with(3).await;
+    let given = regions[0].links.give_away(&["counters".into()], RegionId(3), false).await.unwrap();
+    assert_eq!((given[0].to, given[0].term), (RegionId(3), 1));
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let opened = async {
+        while !regions[2].links.homes().list()[0].is_open {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, opened).await.unwrap();
+    assert_eq!(regions[2].count("counters"), 20, "it has what the one before had");
+    assert!(regions[2].links.homes().enter(&regions[2].stream("counters")).is_ok());
+    assert!(regions[0].links.homes().enter(&regions[0].stream("counters")).is_err());
+}
+
+/// Heartbeats come so seldom that only what follows an append can help.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_relayed_comes_without_a_heartbeat() {
+    let net = Net::chain(3);
+    let mut regions = Vec::new();
+    for id in 1..=3 {
+        let rare = Options { heartbeat_ms: 60_000, silent_ms_max: 600_000, ..net.options(id) };
+        regions.push(net.world.start(rare).await);
+    }
+    for region in &regions {
+        region.create(active_active("orders", 3)).await;
+    }
+    for number in 0..50u64 {
+        regions[0].append("orders", "one subject", &number.to_string()).await;
+        regions[2].has("orders", number + 1).await;
+    }
+}

@@ -4,6 +4,7 @@ use super::*;
 use crate::link::handshake::AgreedStream;
 use tw_types::{Epoch, PartitionId};
 
+mod relay;
 mod restore;
 
 /// What is left out on purpose, so that tests of promises are seen to fail.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::link::handshake::AgreedStream;
+use crate::link::wire::RelayedLink;
 use tw_types::{PartitionId, StreamId};
 
 const ME: RegionId = RegionId(1);
@@ -269,4 +270,53 @@ fn a_history_that_forgot_says_more_than_was_the_case_but_nothing_that_cannot_be(
     assert_eq!([5, 10, 11, 20, 21].map(|at| history.at(hlc(at)).of(RegionId(2)).as_u64()), [0, 0, 9, 9, 19]);
     history.push(hlc(30), seen(29));
     assert_eq!([5, 20, 21, 31].map(|at| history.at(hlc(at)).of(RegionId(2)).as_u64()), [4, 19, 19, 29]);
+}
+
+/// A relay that has three of the five events that its region has said to have.
+#[test]
+fn a_relay_tells_what_was_announced_to_it_and_passes_only_what_is_gone_in_its_log() {
+    let ends = [(0, vec![(EPOCH, mark(3, 30))])];
+    let mut end = End::new(&[(0, block(EPOCH, 1, 1, 10)), (0, block(EPOCH, 3, 1, 30))], &ends);
+    end.outbound = end.outbound.relays();
+    end.step(Input::Credit(1_000));
+    let relayed = Relayed { link: RelayedLink::Up, silent_ms: Some(3) };
+    let announced = vec![(at(0), vec![(EPOCH, Sequence(5)), (NEXT, Sequence(0))])];
+    end.step(Input::Upstream { relayed, announced });
+    let mut actions = end.pull(&[(0, EPOCH, Mark::default())]);
+    actions.extend(end.beat(40));
+    assert_eq!((sent(&actions), passed(&actions)), (vec![(10, 30), (30, 0)], vec![(1, 2, 2, 29)]));
+    let last = actions.iter().rev().find_map(|action| match action {
+        Action::Heartbeat(heartbeat) => Some(heartbeat.clone()),
+        _ => None,
+    });
+    let last = last.unwrap();
+    assert_eq!((last.until, last.relayed), (hlc(40), Some(relayed)));
+    let epochs = vec![(EPOCH, Sequence(5)), (NEXT, Sequence(0))];
+    assert_eq!((&last.epochs[0].epochs, last.epochs[0].sent), (&epochs, (EPOCH, Sequence(3))));
+    // The rest of the epoch comes, and then the next one.
+    end.log.get_mut(&at(0)).unwrap().extend([block(EPOCH, 4, 2, 50), block(NEXT, 1, 1, 60)]);
+    let ends = vec![(EPOCH, mark(5, 51)), (NEXT, mark(1, 60))];
+    let mut actions = end.step(Input::Grew { at: at(0), ends, block: None });
+    actions.extend(end.beat(70));
+    assert_eq!((sent(&actions), passed(&actions)), (vec![(50, 60), (60, 0)], vec![]));
+    assert_eq!(beats(&actions), [(70, vec![(0, 1)])]);
+}
+
+#[test]
+fn whoever_has_more_than_a_relay_is_not_refused_and_who_has_something_else_is() {
+    let new = || {
+        let mut end = End::new(&[(0, block(EPOCH, 1, 4, 10))], &[(0, vec![(EPOCH, mark(4, 13))])]);
+        end.outbound = end.outbound.relays();
+        end
+    };
+    let mut end = new();
+    let actions = end.pull(&[(0, EPOCH, mark(6, 40))]);
+    assert_eq!((refused(&actions), sent(&actions)), (None, vec![]));
+    assert_eq!(beats(&end.beat(20)).last().unwrap().0, 20, "what it knows of is promised");
+    // The time of what is gone is not the same each time that it is told.
+    assert_eq!(refused(&new().pull(&[(0, EPOCH, mark(4, 12))])), None);
+    let actions = new().pull(&[(0, EPOCH, mark(2, 13))]);
+    assert_eq!(refused(&actions), Some("fork"));
+    let is_about_relays = |action: &Action| matches!(action, Action::Refuse(refuse) if refuse.remedy.contains("the region that is relayed"));
+    assert!(actions.iter().any(is_about_relays));
 }

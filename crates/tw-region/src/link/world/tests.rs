@@ -90,6 +90,13 @@ fn reg_2_what_a_left_out_block_said_of_others_is_not_lost() {
     assert_eq!(run(rules, 581_613_914_586_119_713).err(), None);
 }
 
+/// What a region had removed before a relay had it is passed with another time after the relay has begun anew: that is no other history.
+#[test]
+fn what_is_gone_is_passed_through_relays_that_begin_anew() {
+    let rules = Rules { net: Net::Chain, regions: 5, cut_one_in: 76, remove_one_in: 20, ..Rules::default() };
+    assert_eq!(run(rules, 536_086_922_292_670_150).err(), None);
+}
+
 proptest! {
     #![proptest_config(config(60))]
 
