@@ -272,12 +272,12 @@ async fn send<W: AsyncWrite + Unpin>(
                 sender.beat().await?;
             }
             while let Ok(frame) = incoming.try_recv() {
-                hear(shared, peer, &mut sender, frame)?;
+                hear(shared, peer, &mut sender, frame).await?;
             }
         }
         tokio::select! {
             frame = incoming.recv() => match frame {
-                Some(frame) => hear(shared, peer, &mut sender, frame)?,
+                Some(frame) => hear(shared, peer, &mut sender, frame).await?,
                 None => return Ok(()),
             },
             now = commits.over(seen) => {
@@ -292,12 +292,17 @@ async fn send<W: AsyncWrite + Unpin>(
 }
 
 /// Takes what the other side has sent.
-fn hear(shared: &Shared, peer: RegionId, sender: &mut Sender, frame: Frame) -> Result<(), Error> {
+async fn hear(shared: &Shared, peer: RegionId, sender: &mut Sender, frame: Frame) -> Result<(), Error> {
     if let Frame::Refuse(refuse) = frame {
         return Err(Error::Refused(peer, refuse));
     }
+    let lets_send = matches!(frame, Frame::Pull(_) | Frame::Credit(_));
     if !sender.take(frame) {
         return Err(Error::Protocol(peer));
+    }
+    if lets_send {
+        // What was promised before ended where it was not known what is asked for, or could not be sent; and the next heartbeat may be far.
+        sender.beat().await?;
     }
     if let Some(have) = sender.have() {
         shared.board.lock().has(peer, have);
