@@ -1,0 +1,183 @@
+// What the interface `/v1` answers, as far as the console reads it. `/v1/openapi.json` is the reference.
+
+export type Status = {
+  state: string;
+  problems: string[];
+  version: string;
+  uptime_ms: number;
+  data_folder: string;
+  disk_free_bytes: number;
+  streams: number;
+  sources: number;
+  projections: number;
+  parked: number;
+};
+
+export type Column = { name: string; type: string; nullable?: boolean; class?: string; merge?: string | null };
+export type StreamOptions = {
+  cleanup?: string;
+  compression?: string;
+  event_bytes_max?: number;
+  home?: number;
+  mode?: string;
+  retention_bytes?: number | null;
+  retention_ms?: number | null;
+};
+export type Extent = { partition: number; start: number; end: number };
+export type Stream = {
+  id: number;
+  name: string;
+  kind: string;
+  partitions: number;
+  columns?: Column[] | null;
+  key?: string[];
+  options: StreamOptions;
+  offsets?: Extent[] | null;
+};
+
+export type Build = { done: number; total: number };
+export type Projection = {
+  name: string;
+  sql: string;
+  state: string;
+  lag_events: number;
+  parked: number;
+  token: string;
+  error?: string | null;
+  build?: Build | null;
+};
+
+export type SourceTable = { name: string; stream: string; state: string; error?: string | null; snapshot?: Build | null };
+export type Source = {
+  name: string;
+  kind: string;
+  state: string;
+  error?: string | null;
+  lag_ms?: number | null;
+  lag_bytes?: number | null;
+  retained_bytes?: number | null;
+  position?: string | null;
+  slot?: { name: string; wal_status: string; safe_bytes?: number | null } | null;
+  tables: SourceTable[];
+};
+
+export type Parked = {
+  view: string;
+  stream: string;
+  partition: number;
+  offset: number;
+  state: string;
+  attempts: number;
+  why: string;
+  event_id?: string | null;
+  event_subject?: string | null;
+  event_type?: string | null;
+  time?: string | null;
+  waiting?: number | null;
+};
+
+export type CloudEvent = {
+  specversion: string;
+  id: string;
+  source: string;
+  type: string;
+  subject?: string;
+  time?: string;
+  datacontenttype?: string;
+  twposition?: string;
+  twversion?: string;
+  twhlc?: string;
+  tworigin?: string;
+  data?: unknown;
+  data_base64?: string;
+  [extension: string]: unknown;
+};
+export type Page = { events: CloudEvent[]; next: string; end: boolean };
+export type History = { events: CloudEvent[]; version: number; next_version?: number | null };
+
+export type Setting = {
+  key: string;
+  value: unknown;
+  default: unknown;
+  source: string;
+  live: boolean;
+  version: number;
+  problem?: string | null;
+};
+export type SettingChange = {
+  version: number;
+  value: unknown;
+  previous: unknown;
+  author: string;
+  time: string;
+  restored?: number | null;
+};
+
+export type Lock = { name: string; holder?: LockClaim | null; waiting: LockClaim[] };
+export type LockClaim = { owner: string; session: string; token: number };
+
+export type ClusterNode = {
+  name: string;
+  address: string;
+  state: string;
+  units: number;
+  standbys: number;
+  capacity_millicores: number;
+  used_millicores?: number | null;
+  memory_bytes?: number | null;
+  lag_events?: number | null;
+  registered_ms: number;
+  version: string;
+};
+export type ClusterUnit = {
+  name: string;
+  unit: string;
+  owner?: string | null;
+  planned: string;
+  standbys: string[];
+  unowned_ms?: number | null;
+};
+export type Cluster = {
+  node: string;
+  leads: boolean;
+  plan_version: number;
+  in_transit: number;
+  unowned: number;
+  nodes: ClusterNode[];
+  units: ClusterUnit[];
+};
+
+export type RegionPartition = {
+  stream: string;
+  partition: number;
+  received: number;
+  lag_events: number;
+  lag_ms: number;
+  parked?: string | null;
+  waits_for?: string | null;
+};
+export type RegionPeer = {
+  region: number;
+  name?: string | null;
+  address?: string | null;
+  link: string;
+  error?: string | null;
+  lag_events: number;
+  lag_ms: number;
+  held_bytes: number;
+  sent_bytes: number;
+  received_bytes: number;
+  ahead_ms?: number | null;
+  notes: string[];
+  partitions: RegionPartition[];
+};
+export type Regions = {
+  region: number;
+  name: string;
+  epoch: number;
+  streams: string[];
+  certificate_expires_at_ms: number;
+  local_clock_suspect: boolean;
+  peers: RegionPeer[];
+};
+export type Home = { stream: string; home: number; open: boolean; planned: boolean; term: number; from?: number | null };

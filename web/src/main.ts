@@ -1,0 +1,9 @@
+// The console begins here.
+import { mount } from 'svelte';
+import App from './App.svelte';
+import './app.css';
+import { shell } from './lib/shell.svelte';
+
+shell.start();
+const target = document.getElementById('app');
+if (target) mount(App, { target });

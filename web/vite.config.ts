@@ -1,0 +1,28 @@
+// How the console is built, and, for whoever works on it, served beside a running node.
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig, type ProxyOptions } from 'vite';
+
+// The node to which the development server passes requests on.
+const node = process.env.TRADEWIND_URL ?? 'http://127.0.0.1:7070';
+
+// A node refuses changes that pages of other origins ask for. The development server is such another origin, so it speaks in
+// the node's own name; a built console needs none of this.
+const proxy: Record<string, ProxyOptions> = Object.fromEntries(
+  ['/v1', '/healthz', '/readyz', '/metrics', '/docs'].map((path) => [
+    path,
+    { target: node, changeOrigin: true, headers: { origin: node } },
+  ]),
+);
+
+export default defineConfig({
+  plugins: [svelte({ compilerOptions: { runes: true } })],
+  build: {
+    target: 'es2022',
+    // Data URLs would need an exception in the content security policy.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  server: { proxy },
+  preview: { proxy },
+});
