@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod body;
+mod console;
 mod cursor;
 mod door;
 mod endpoints;

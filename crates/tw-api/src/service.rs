@@ -8,7 +8,7 @@ use crate::parts::Parts;
 use crate::route::{self, Captures, Route};
 use crate::server::Phase;
 use crate::telemetry::Telemetry;
-use crate::{Code, Problem, endpoints};
+use crate::{Code, Problem, console, endpoints};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use metrics::Gauge;
@@ -205,7 +205,10 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
             api.bodies.forget(body, &head.headers).await;
             Err(refused)
         }
-        (_, Err(refused)) => Err(refused),
+        (Ok(_), Err(refused)) => match console::answer(&api.options.get(), &head) {
+            Some(outcome) => outcome,
+            None => Err(refused),
+        },
         (Ok(Admission { place, ticket }), Ok((route, captures))) => {
             let call = Call {
                 options: api.options.get(),

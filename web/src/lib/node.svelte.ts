@@ -1,9 +1,9 @@
 // The node as a whole, asked while the console is open: what the navigation and the overview show.
-import { Problem, get } from './api';
+import { get } from './api';
 import { reasons, sentence } from './health';
 import { Live } from './live.svelte';
 import { figures } from './metrics.svelte';
-import type { Cluster, Projection, Regions, Source, Status } from './types';
+import type { Cluster, Projection, Regions, Setting, Source, Status } from './types';
 
 export type Facts = {
   status: Status;
@@ -13,26 +13,23 @@ export type Facts = {
   regions: Regions | undefined;
 };
 
-/** An installation that is alone says so once; then it is not asked again before the page is loaded anew. */
-class Rest<T> {
-  #alone = false;
-  constructor(readonly path: string) {}
+/** What only some installations have. Whether this one does is an option that is read when the node starts, so it is asked once. */
+class Part<T> {
+  #is: boolean | undefined;
+  constructor(
+    readonly option: string,
+    readonly path: string,
+  ) {}
 
   async read(signal: AbortSignal): Promise<T | undefined> {
-    if (this.#alone) return undefined;
-    try {
-      return await get<T>(this.path, signal);
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      this.#alone = error.code === 'wrong_state';
-      return undefined;
-    }
+    this.#is ??= Boolean((await get<Setting>(`/v1/config/${this.option}`, signal)).value);
+    return this.#is ? get<T>(this.path, signal) : undefined;
   }
 }
 
 class Node {
-  readonly #cluster = new Rest<Cluster>('/v1/cluster');
-  readonly #regions = new Rest<Regions>('/v1/regions');
+  readonly #cluster = new Part<Cluster>('cluster.enabled', '/v1/cluster');
+  readonly #regions = new Part<Regions>('region.id', '/v1/regions');
 
   readonly live = new Live<Facts>(async (signal) => {
     const [status, { projections }, { sources }, cluster, regions] = await Promise.all([

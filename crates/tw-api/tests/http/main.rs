@@ -4,6 +4,8 @@
 mod admin;
 mod append;
 mod conditions;
+#[cfg(feature = "console")]
+mod console;
 mod documents;
 mod forward;
 mod history;
