@@ -14,6 +14,11 @@ const proxy: Record<string, ProxyOptions> = Object.fromEntries(
   ]),
 );
 
+// The policy with which a node serves the console (crates/tw-api/src/console/serve.rs): what it refuses is seen here already.
+const policy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; " +
+  "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html";
+
 export default defineConfig({
   plugins: [svelte({ compilerOptions: { runes: true } })],
   build: {
@@ -24,5 +29,5 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: { proxy },
-  preview: { proxy },
+  preview: { proxy, headers: { 'content-security-policy': policy } },
 });

@@ -6,6 +6,7 @@
 
 mod build_times;
 mod codegen;
+mod console;
 mod deploy;
 mod fix;
 mod fuzz;
@@ -44,6 +45,8 @@ enum Command {
     House,
     /// Checks what is below `deploy/` with the programs that read it
     Deploy,
+    /// Tests the web console in a browser against the built binary
+    Console,
     /// Writes the references that the binary prints about itself
     Codegen(codegen::Options),
     /// Makes the real servers that tests start available; prints the variables that point to them
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Layers => layers::run().map(|note| println!("{note}")),
         Command::House => house::run().map(|note| println!("{note}")),
         Command::Deploy => deploy::run().map(|note| println!("{note}")),
+        Command::Console => console::run().and_then(console::Outcome::say).map(|note| println!("{note}")),
         Command::Codegen(options) => codegen::run(&options),
         Command::Services => services::run(),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -16,7 +16,9 @@ pub(crate) fn root() -> PathBuf {
 /// A Cargo command, with the Cargo that started this program, in the root folder.
 pub(crate) fn cargo(subcommand: &str) -> Cmd {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Cmd::new(cargo).shown_as("cargo").arg(subcommand).dir(root())
+    // A gate that passes without the console would say nothing of it. Whoever leaves it out on purpose has said so.
+    let console = std::env::var_os("TRADEWIND_CONSOLE").unwrap_or_else(|| "required".into());
+    Cmd::new(cargo).shown_as("cargo").arg(subcommand).dir(root()).env("TRADEWIND_CONSOLE", console)
 }
 
 /// The folder for tools and servers that are kept between runs: `$XDG_CACHE_HOME/tradewind` or `~/.cache/tradewind`.

@@ -51,6 +51,19 @@ export class Live<T> {
     };
   }
 
+  /** Removes what is asked for: it is not asked for meanwhile, nor afterwards, unless the removal is refused. */
+  async remove(run: () => Promise<void>): Promise<void> {
+    this.#running = false;
+    this.#pause();
+    try {
+      await run();
+    } catch (error) {
+      this.#running = true;
+      void this.refresh();
+      throw error;
+    }
+  }
+
   /** Asks now. */
   async refresh(): Promise<void> {
     this.#pause();

@@ -11,7 +11,7 @@ pub(crate) fn is_here() -> bool {
 }
 
 /// Installs the packages among `packages` that are missing.
-pub(super) fn install(packages: &[&str]) -> Result<()> {
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());

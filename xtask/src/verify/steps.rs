@@ -5,7 +5,7 @@ use super::{Gate, Outcome, Step};
 use crate::process::Cmd;
 use crate::scratch::Scratch;
 use crate::workspace::{Metadata, cargo};
-use crate::{codegen, deploy, fuzz, house, layers, product, tools};
+use crate::{codegen, console, deploy, fuzz, house, layers, product, tools};
 use anyhow::{Result, bail};
 
 pub(super) const STEPS: &[Step] = &[
@@ -93,6 +93,12 @@ pub(super) const STEPS: &[Step] = &[
         title: "the README's main command works",
         check: smoke,
         remedy: "run it by hand in an empty folder, end it with Ctrl-C",
+    },
+    Step {
+        name: "console",
+        title: "the web console works in a browser, for everybody",
+        check: console,
+        remedy: "`cargo xtask console` tries again; pictures and traces are in target/console",
     },
     Step {
         name: "fuzz",
@@ -215,6 +221,16 @@ fn smoke(_: &Gate) -> Result<Outcome> {
     };
     product::DEMO.run(&binary)?;
     Ok(Outcome::Holds(format!("ran for {} s", product::DEMO.runs.as_secs())))
+}
+
+fn console(gate: &Gate) -> Result<Outcome> {
+    product::build()?;
+    if product::binary(&Metadata::load()?).is_none() {
+        return Ok(without_product());
+    }
+    let outcome = console::run()?;
+    gate.count(Counts { passed: outcome.passed, failed: outcome.failed, ignored: 0 });
+    outcome.say().map(Outcome::Holds)
 }
 
 fn fuzz(_: &Gate) -> Result<Outcome> {

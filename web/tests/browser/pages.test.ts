@@ -1,0 +1,71 @@
+// Every page, in both themes and on a narrow screen: drawn, without a finding that keeps somebody out, and as a picture.
+import { mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import AxeBuilder from '@axe-core/playwright';
+import { expect, test } from './node';
+
+const PICTURES = join(process.env.TRADEWIND_CONSOLE_OUT ?? join(tmpdir(), 'tradewind-console'), 'pictures');
+const PAGES: [string, string, RegExp][] = [
+  ['overview', '/', /^busiest/i],
+  ['streams', '/streams', /shop\.orders/],
+  ['stream', '/streams/shop.orders?partition=0&from=5&at=0%3A5', /specversion/],
+  ['history', '/streams/shop.orders?tab=subject&subject=order-7', /3 versions/],
+  ['definition', '/streams/shop.orders?tab=definition', /numeric\(12,2\)/],
+  ['produce', '/streams/shop.orders?tab=produce', /Data, JSON/],
+  ['projections', '/projections', /by_state/],
+  ['projection', '/projections/by_state', /\d rows?$/],
+  ['parked', '/parked?at=stuck%2Fnumbers%2F0%2F0', /The event in its stream/],
+  ['sql', '/sql?q=SELECT%20*%20FROM%20by_state%20ORDER%20BY%20state', /Answered in/],
+  ['sources', '/sources', /No sources yet/],
+  ['locks', '/locks', /Nobody holds a lock/],
+  ['configuration', '/config?q=http&key=http.requests_max', /Set on every node/],
+  ['nothing', '/no/such/page', /Nothing is here/],
+];
+
+test.beforeAll(async ({ node }) => {
+  mkdirSync(PICTURES, { recursive: true });
+  await node.sql('CREATE STREAM IF NOT EXISTS numbers WITH (partitions = 1)');
+  const made = await node.sql('SHOW PROJECTIONS');
+  if (made.rows?.some(([name]) => name === 'stuck')) return;
+  await node.sql("CREATE PROJECTION stuck AS SELECT sum((data->>'n')::int) AS n FROM numbers");
+  await node.append('numbers', [{ type: 'number', subject: 'x', data: { n: 'many' } }]);
+  await node.parked(1, 'stuck');
+});
+
+for (const scheme of ['light', 'dark'] as const) {
+  test.describe(scheme, () => {
+    test.use({ colorScheme: scheme });
+    for (const [name, path, shown] of PAGES) {
+      test(`${name} is drawn, and nobody is kept out of it`, async ({ page, at }) => {
+        await at(path);
+        await expect(page.getByText(shown).filter({ visible: true }).first()).toBeVisible();
+        const found = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']).analyze();
+        const grave = found.violations.filter((it) => it.impact === 'serious' || it.impact === 'critical');
+        expect(grave.map((it) => `${it.id}: ${it.nodes.map((node) => node.html.slice(0, 200)).join(' | ')}`)).toEqual([]);
+        await page.screenshot({ path: join(PICTURES, `${name}-${scheme}.png`) });
+      });
+    }
+  });
+}
+
+test.describe('on a narrow screen', () => {
+  test.use({ viewport: { width: 390, height: 844 } });
+  for (const [name, path, shown] of PAGES) {
+    test(`${name} fits`, async ({ page, at }) => {
+      await at(path);
+      await expect(page.getByText(shown).filter({ visible: true }).first()).toBeVisible();
+      const wide = await page.evaluate(() => document.querySelector('main')!.scrollWidth - innerWidth);
+      expect(wide, 'pixels that hang over').toBeLessThanOrEqual(0);
+      await page.screenshot({ path: join(PICTURES, `${name}-narrow.png`) });
+    });
+  }
+
+  test('the menu opens and leads on', async ({ page, at }) => {
+    await at('/');
+    await expect(page.getByRole('navigation', { name: 'Pages' })).toBeHidden();
+    await page.getByRole('button', { name: 'Menu' }).click();
+    await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Streams' }).click();
+    await expect(page.getByRole('heading', { name: 'Streams' })).toBeVisible();
+  });
+});

@@ -1,0 +1,115 @@
+// The browser of events: filters, places, histories, live reading, a new event, and what others wrote.
+import { readFileSync } from 'node:fs';
+import { expect, HOSTILE, test } from './node';
+
+test('the server filters, the address says what is shown, and shows it again', async ({ page, at }) => {
+  await at('/streams/shop.orders');
+  await expect(page.getByText('100 events, the newest first')).toBeVisible();
+  await page.getByLabel('Only types that start with').fill('order.ship');
+  await page.getByLabel('Only types that start with').press('Enter');
+  await expect(page.getByText('80 events, the newest first')).toBeVisible();
+  await page.getByLabel('Only this subject').fill('order-7');
+  await page.getByLabel('Only this subject').press('Enter');
+  await expect(page.getByText('1 event, the newest first')).toBeVisible();
+  await expect(page).toHaveURL(/type=order\.ship&subject=order-7/);
+  await page.reload();
+  await expect(page.getByText('1 event, the newest first')).toBeVisible();
+});
+
+test('reading goes on page by page from the earliest, and back', async ({ page, at }) => {
+  await at('/streams/shop.orders');
+  await page.getByRole('combobox', { name: 'Start' }).selectOption('earliest');
+  await page.getByRole('button', { name: 'Next page' }).click();
+  await page.getByRole('button', { name: 'Next page' }).click();
+  await expect(page.getByText('This is the end for now.')).toBeVisible();
+  await expect(page.getByText('40 events', { exact: true })).toBeVisible();
+  await page.goBack();
+  await expect(page.getByText('100 events')).toBeVisible();
+  await at('/streams/shop.orders?partition=1&from=5');
+  await expect(page.getByRole('button', { name: 'Show the event 1:5' })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Show the event 1:4' })).toHaveCount(0);
+});
+
+test('keys move in the list and open an event', async ({ page, at }) => {
+  await at('/streams/shop.orders?from=earliest&partition=0');
+  await expect(page.getByRole('button', { name: 'Show the event 0:0' })).toBeVisible();
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  await page.keyboard.press('k');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('region', { name: 'Event 0:0' })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('region', { name: 'Event 0:0' })).toHaveCount(0);
+});
+
+test('numbers keep their digits, on the screen and in an export', async ({ page, at }) => {
+  await at('/streams/notes?subject=digits');
+  await page.getByRole('button', { name: /Show the event/ }).click();
+  const event = page.getByRole('region', { name: /^Event / });
+  await expect(event.locator('pre')).toContainText('"big": 12345678901234567890');
+  await expect(event.locator('pre')).toContainText('"exact": 1.10');
+  await page.getByText('Export', { exact: true }).click();
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'These, as NDJSON' }).click()]);
+  expect(readFileSync(await file.path(), 'utf8')).toContain('"data":{"big":12345678901234567890,"exact":1.10,"tiny":1e-30}');
+});
+
+test('what others wrote is text: it does not run, and shows what it hides', async ({ page, at }) => {
+  await at('/streams/notes');
+  const shown = HOSTILE.replace('\u202e', '\\u202e');
+  await expect(page.getByRole('cell', { name: shown }).first()).toBeVisible();
+  await page.getByRole('row', { name: shown }).getByRole('button').click();
+  await expect(page.getByRole('region', { name: /^Event / }).locator('pre')).toContainText('onerror=');
+  await page.getByRole('link', { name: 'History of its subject' }).click();
+  await expect(page.getByText('1 version', { exact: true })).toBeVisible();
+  await expect(page.locator('img')).toHaveCount(0);
+  await expect(page).not.toHaveTitle(/owned/);
+});
+
+test('a large value is cut on the screen and whole in a file', async ({ page, at }) => {
+  await at('/streams/notes?subject=long');
+  await page.getByRole('button', { name: /Show the event/ }).click();
+  const event = page.getByRole('region', { name: /^Event / });
+  await expect(event.getByText('The first 32.0 kB of 900 kB are shown')).toBeVisible();
+  expect((await event.locator('pre').innerText()).length).toBeLessThan(40_000);
+  const [file] = await Promise.all([page.waitForEvent('download'), event.getByRole('button', { name: /^Download/ }).click()]);
+  expect((JSON.parse(readFileSync(await file.path(), 'utf8')) as { text: string }).text.length).toBe(900_000);
+});
+
+test('the history of a subject shows what each version changed', async ({ page, at }) => {
+  await at('/streams/notes?tab=subject&subject=diff');
+  await expect(page.getByText('2 versions')).toBeVisible();
+  await expect(page.getByRole('row', { name: /b\.c/ })).toContainText('"old"');
+  await expect(page.getByRole('row', { name: /b\.c/ })).toContainText('"new"');
+  await expect(page.getByRole('row', { name: /^d / })).toContainText('not there');
+});
+
+test('live events come by themselves, wait while paused, and none is lost', async ({ page, node, at }) => {
+  await node.sql('CREATE STREAM IF NOT EXISTS ticks');
+  await at('/streams/ticks?live=1');
+  await expect(page.getByText('0 events so far')).toBeVisible();
+  await node.append('ticks', [{ type: 'tick', data: { n: 1 } }]);
+  await expect(page.getByText('{n: 1}')).toBeVisible();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await node.append('ticks', [{ type: 'tick', data: { n: 2 } }, { type: 'tick', data: { n: 3 } }]);
+  await expect(page.getByRole('button', { name: 'Go on (2 new)' })).toBeVisible();
+  await expect(page.getByText('{n: 2}')).toHaveCount(0);
+  await page.getByRole('button', { name: 'Go on (2 new)' }).click();
+  await expect(page.getByText('{n: 3}')).toBeVisible();
+  await expect(page.getByText('{n: 2}')).toBeVisible();
+});
+
+test('an event that is put is stored as it was typed', async ({ page, node, at }) => {
+  await node.sql('CREATE STREAM IF NOT EXISTS typed');
+  await at('/streams/typed?tab=produce');
+  await page.getByLabel('Type', { exact: true }).fill('größe.gesetzt');
+  await page.getByLabel('Subject, its key').fill('a/b c');
+  await page.getByLabel('Data, JSON').fill('{"n": 12345678901234567890');
+  await expect(page.getByRole('button', { name: 'Put the event' })).toBeDisabled();
+  await page.getByLabel('Data, JSON').fill('{"n": 12345678901234567890}');
+  await page.getByRole('button', { name: 'Put the event' }).click();
+  await page.getByRole('status').getByRole('link').click();
+  const event = page.getByRole('region', { name: /^Event / });
+  await expect(event.locator('pre')).toContainText('12345678901234567890');
+  await expect(event).toContainText('größe.gesetzt');
+  await expect(event).toContainText('a/b c');
+});

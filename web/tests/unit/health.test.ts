@@ -1,0 +1,41 @@
+// The one sentence, and its reasons.
+import { expect, test } from '@playwright/test';
+import { reasons, sentence, type Facts } from '../../src/lib/health';
+import type { Projection, Source, Status } from '../../src/lib/types';
+
+const status: Status = { state: 'ready', problems: [], version: '1', uptime_ms: 1, data_folder: '/d', disk_free_bytes: 1, streams: 1, sources: 0, projections: 1, parked: 0 };
+const view: Projection = { name: 'a', sql: 'SELECT 1', state: 'running', lag_events: 0, parked: 0, token: '' };
+const source: Source = { name: 's', kind: 'postgres', state: 'streaming', tables: [] };
+
+function say(facts: Facts): string {
+  const found = reasons(facts);
+  return [sentence(facts.status, found).text, ...found.map((it) => `${it.level} ${it.kind} ${it.name} ${it.href}`)].join('\n');
+}
+
+test('without a reason all is well', () => {
+  expect(say({ status, projections: [view], sources: [source] })).toBe('All is well.');
+  expect(say({})).toBe('Asking the node …');
+  expect(say({ status: { ...status, state: 'starting' } })).toBe('The node is starting.');
+});
+
+test('each reason leads to what is wrong, the worst first', () => {
+  const projections = [{ ...view, name: 'paused one', state: 'paused', lag_events: 3 }, { ...view, name: 'b', parked: 2 }];
+  const sources = [{ ...source, lag_ms: 120_000 }];
+  expect(say({ status, projections, sources })).toBe(
+    '1 thing needs attention, and 2 deserve a look.\nbad projection b /parked?view=b\nwarn projection paused one /projections/paused%20one\nwarn source s /sources/s',
+  );
+});
+
+test('what the node says of itself leads there, and is not said twice', () => {
+  const problems = ['source `s`: no password', 'projection `a`: broken', 'region 3: there is no link: refused', 'the log is full', 'the latest rows of `shop.x`: no'];
+  const facts = { status: { ...status, problems }, projections: [{ ...view, state: 'failed', error: 'broken' }], sources: [{ ...source, state: 'failed', error: 'no password' }] };
+  expect(say(facts)).toBe(
+    '5 things need attention.\nbad source s /sources/s\nbad projection a /projections/a\nbad region 3 /regions?region=3\nbad node this node /cluster\nbad stream shop.x /streams/shop.x',
+  );
+});
+
+test('a projection that is behind for a moment is no reason, for long it is', () => {
+  const late = { status, projections: [{ ...view, lag_events: 5 }] };
+  expect(say({ ...late, lagSeconds: () => 1 })).toBe('All is well.');
+  expect(say({ ...late, lagSeconds: () => 11 })).toBe('It works, and 1 thing deserves a look.\nwarn projection a /projections/a');
+});
