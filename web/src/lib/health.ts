@@ -21,6 +21,8 @@ export type Facts = {
   sources?: Source[] | undefined;
   regions?: Regions | undefined;
   cluster?: Cluster | undefined;
+  /** What the node would not say, and why. */
+  silent?: { what: string; why: string }[] | undefined;
   /** For how long each projection has been behind, in seconds. */
   lagSeconds?: (projection: string) => number | undefined;
 };
@@ -86,6 +88,9 @@ export function reasons(facts: Facts): Reason[] {
     ...(facts.projections ?? []).flatMap((it) => ofProjection(it, facts.lagSeconds?.(it.name))),
     ...(facts.sources ?? []).flatMap(ofSource),
   ];
+  for (const { what, why } of facts.silent ?? []) {
+    derived.push({ level: 'bad', kind: 'node', name: what, text: `the node does not say: ${why}`, remedy: 'What is shown of it may be old.', href: `/${what}` });
+  }
   const unowned = facts.cluster?.unowned ?? 0;
   if (unowned > 0) {
     derived.push({ level: 'bad', kind: 'cluster', name: facts.cluster?.node ?? '', text: `${plural(unowned, 'unit')} without an owner`, remedy: 'See which, and which node is away.', href: '/cluster' });

@@ -1,5 +1,5 @@
 // The node as a whole, asked while the console is open: what the navigation and the overview show.
-import { get } from './api';
+import { Problem, get } from './api';
 import { reasons, sentence } from './health';
 import { Live } from './live.svelte';
 import { figures } from './metrics.svelte';
@@ -11,41 +11,58 @@ export type Facts = {
   sources: Source[];
   cluster: Cluster | undefined;
   regions: Regions | undefined;
+  /** What the node would not say, and why. */
+  silent: { what: string; why: string }[];
 };
 
-/** What only some installations have. Whether this one does is an option that is read when the node starts, so it is asked once. */
+/** A part of the answer that may be refused, while its coordination service is away, say: then what was known before stays. */
 class Part<T> {
-  #is: boolean | undefined;
+  #last: T | undefined;
   constructor(
-    readonly option: string,
-    readonly path: string,
+    readonly what: string,
+    readonly load: (signal: AbortSignal) => Promise<T>,
   ) {}
 
-  async read(signal: AbortSignal): Promise<T | undefined> {
-    this.#is ??= Boolean((await get<Setting>(`/v1/config/${this.option}`, signal)).value);
-    return this.#is ? get<T>(this.path, signal) : undefined;
+  async read(signal: AbortSignal, silent: Facts['silent']): Promise<T | undefined> {
+    try {
+      this.#last = await this.load(signal);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      silent.push({ what: this.what, why: error.message });
+    }
+    return this.#last;
   }
 }
 
+/** Reads what only some installations have. Whether this one does is an option that is read when the node starts, so it is asked once. */
+function where<T>(option: string, path: string): (signal: AbortSignal) => Promise<T | undefined> {
+  let is: boolean | undefined;
+  return async (signal) => {
+    is ??= Boolean((await get<Setting>(`/v1/config/${option}`, signal)).value);
+    return is ? get<T>(path, signal) : undefined;
+  };
+}
+
 class Node {
-  readonly #cluster = new Part<Cluster>('cluster.enabled', '/v1/cluster');
-  readonly #regions = new Part<Regions>('region.id', '/v1/regions');
+  readonly #projections = new Part('projections', (signal) => get<{ projections: Projection[] }>('/v1/projections', signal));
+  readonly #sources = new Part('sources', (signal) => get<{ sources: Source[] }>('/v1/sources', signal));
+  readonly #cluster = new Part('cluster', where<Cluster>('cluster.enabled', '/v1/cluster'));
+  readonly #regions = new Part('regions', where<Regions>('region.id', '/v1/regions'));
 
   readonly live = new Live<Facts>(async (signal) => {
-    const [status, { projections }, { sources }, cluster, regions] = await Promise.all([
+    const silent: Facts['silent'] = [];
+    const [status, projections, sources, cluster, regions] = await Promise.all([
       get<Status>('/v1/status', signal),
-      get<{ projections: Projection[] }>('/v1/projections', signal),
-      get<{ sources: Source[] }>('/v1/sources', signal),
-      this.#cluster.read(signal),
-      this.#regions.read(signal),
+      this.#projections.read(signal, silent),
+      this.#sources.read(signal, silent),
+      this.#cluster.read(signal, silent),
+      this.#regions.read(signal, silent),
     ]);
-    return { status, projections, sources, cluster, regions };
+    return { status, projections: projections?.projections ?? [], sources: sources?.sources ?? [], cluster, regions, silent };
   });
 
   readonly facts = $derived(this.live.data);
-  readonly reasons = $derived(
-    reasons({ ...this.facts, lagSeconds: (name) => figures.views.get(name)?.lagSeconds }),
-  );
+  readonly reasons = $derived(reasons({ ...this.facts, lagSeconds: (name) => figures.views.get(name)?.lagSeconds }));
   readonly health = $derived(sentence(this.facts?.status, this.reasons));
 }
 

@@ -13,6 +13,8 @@ export function readMetrics(text: string, wanted: ReadonlySet<string>): Sample[]
     if (line.startsWith('#')) continue;
     const match = LINE.exec(line);
     if (!match?.[1] || !wanted.has(match[1])) continue;
+    // What the node does not know at the moment is NaN.
+    if (!Number.isFinite(Number(match[3]))) continue;
     const labels: Record<string, string> = {};
     for (const [, key, value] of (match[2] ?? '').matchAll(LABEL)) {
       if (key) labels[key] = (value ?? '').replace(/\\(.)/g, (_, it: string) => ESCAPED[it] ?? it);

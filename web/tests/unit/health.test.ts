@@ -34,6 +34,10 @@ test('what the node says of itself leads there, and is not said twice', () => {
   );
 });
 
+test('what the node does not say is a reason too', () => {
+  expect(say({ status, silent: [{ what: 'cluster', why: 'no answer of etcd' }] })).toBe('1 thing needs attention.\nbad node cluster /cluster');
+});
+
 test('a projection that is behind for a moment is no reason, for long it is', () => {
   const late = { status, projections: [{ ...view, lag_events: 5 }] };
   expect(say({ ...late, lagSeconds: () => 1 })).toBe('All is well.');
