@@ -63,10 +63,18 @@ async function problem(response: Response): Promise<Problem | Gone> {
   }
 }
 
-/** Reads JSON, all digits of numbers included. */
+function ask(path: string, signal?: AbortSignal): Promise<Response> {
+  return send('GET', path, { headers: { accept: 'application/json' }, signal });
+}
+
+/** Reads what the node says of itself: numbers that it counts, which are exact as they are. */
 export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
-  const response = await send('GET', path, { headers: { accept: 'application/json' }, signal });
-  return parse(await response.text()) as T;
+  return (await (await ask(path, signal)).json()) as T;
+}
+
+/** Reads what others wrote, with all digits of their numbers. That takes longer. */
+export async function getExact<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return parse(await (await ask(path, signal)).text()) as T;
 }
 
 /** Changes something; the answer may be empty. */

@@ -1,5 +1,5 @@
 // Reading events: pages from a place on, and the newest of a stream, which the interface reads forwards only.
-import { get, query, seg } from './api';
+import { get, getExact, query, seg } from './api';
 import { accepted } from './format';
 import { plain } from './json';
 import { field } from './share';
@@ -29,7 +29,7 @@ export type Read = { events: CloudEvent[]; next?: string; end: boolean; note?: s
 /** Reads one page. */
 export async function read(name: string, wanted: Wanted, signal: AbortSignal): Promise<Read> {
   if (wanted.from === 'newest') return newest(name, wanted, signal);
-  return get<Page>(eventsPath(name, wanted, { limit: PAGE_EVENTS }), signal);
+  return getExact<Page>(eventsPath(name, wanted, { limit: PAGE_EVENTS }), signal);
 }
 
 async function newest(name: string, wanted: Wanted, signal: AbortSignal): Promise<Read> {
@@ -42,7 +42,7 @@ async function newest(name: string, wanted: Wanted, signal: AbortSignal): Promis
     if (extent.end <= extent.start) return [];
     const from = String(Math.max(extent.start, extent.end - back));
     const path = eventsPath(name, { ...wanted, from, partition: String(extent.partition) }, { limit: back });
-    return (await get<Page>(path, signal)).events;
+    return (await getExact<Page>(path, signal)).events;
   };
   const found = (await Promise.all(some.map(one))).flat();
   found.sort((a, b) => accepted(b.twhlc) - accepted(a.twhlc) || compareHlc(b.twhlc, a.twhlc));
