@@ -13,6 +13,7 @@ export default defineConfig({
   timeout: 60_000,
   expect: { timeout: 20_000 },
   forbidOnly: true,
+  maxFailures: 20,
   reporter: [['line']],
   projects: [
     { name: 'unit', testMatch: 'unit/*.test.ts' },

@@ -59,6 +59,10 @@ export class TestNode {
     this.#node = spawn(binary, args, { stdio: 'ignore' });
     await until('a node that serves', async () => (await fetch(`${this.api}/readyz`)).ok);
     this.url ||= process.env.CONSOLE_DEV ? await this.#serve() : this.api;
+    const page = await fetch(this.url, { headers: { accept: 'text/html' } });
+    if (!(await page.text()).includes('/assets/')) {
+      throw new Error('the program has no console in it: build it with TRADEWIND_CONSOLE=required, or set CONSOLE_DEV=1');
+    }
   }
 
   async #serve(): Promise<string> {
