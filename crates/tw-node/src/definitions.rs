@@ -34,8 +34,6 @@ pub(crate) struct Definitions {
     sources: Arc<Sources>,
     env: Env,
     state: Arc<Mutex<State>>,
-    /// Whether this installation is one of several regions.
-    is_region: bool,
     /// Views that are not as they are defined, and why.
     broken: RwLock<BTreeMap<String, String>>,
     /// What is not as all regions have it, and why, by its name.
@@ -79,7 +77,6 @@ impl Definitions {
         workers: tw_process::Handle,
         sources: Arc<Sources>,
         env: Env,
-        is_region: bool,
     ) -> Self {
         let follower = Follower::new(log.clone());
         let catalog = Catalog::new(log.streams());
@@ -93,7 +90,7 @@ impl Definitions {
         }));
         let (broken, disputes, closed) = (RwLock::default(), RwLock::default(), AtomicBool::new(false));
         let given_up = watch::Sender::new(false);
-        Self { log, events, engine, sources, env, state, is_region, broken, disputes, closed, given_up }
+        Self { log, events, engine, sources, env, state, broken, disputes, closed, given_up }
     }
 
     /// Lets nothing be changed any more. A change that is under way has so long to end; then it is given up.

@@ -133,6 +133,7 @@ async fn status(client: &Client, context: &Context) -> Result<()> {
         ("received", "received_bytes", Align::Right),
         ("sent", "sent_bytes", Align::Right),
         ("clock", "ahead_ms", Align::Right),
+        ("via", "via", Align::Right),
         ("address", "address", Align::Left),
     ];
     let mut listing = Listing::new(&columns, "this region has no peers");
@@ -157,6 +158,7 @@ async fn status(client: &Client, context: &Context) -> Result<()> {
             bytes(number(&peer, "received_bytes")),
             bytes(number(&peer, "sent_bytes")),
             ahead.map_or_else(String::new, |ms| format!("{ms:+} ms")),
+            peer.get("via").map_or_else(String::new, ToString::to_string),
             text(&peer, "address").to_owned(),
         ];
         listing.push(row.into_iter().map(Cell::from).collect(), peer);

@@ -124,6 +124,13 @@ pub struct RegionPeerView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "us")]
     pub name: Option<String>,
+    /// The region by way of which it is reached; absent if there is a line to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 2)]
+    pub via: Option<u16>,
+    /// Whether `send_bytes_per_second_max` makes what is sent to it wait, or did a moment ago.
+    #[serde(default)]
+    pub send_limited: bool,
     /// Where this region connects to it; absent if only it connects to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "us.example:7079")]

@@ -31,7 +31,7 @@ impl Definitions {
 
     /// Does what was said and is not done here, and says what is here and was not said. Whether anything was done: then there may be more.
     pub(super) async fn share(&self, state: &mut State) -> bool {
-        if !self.is_region || self.log.streams().get(DEFINITIONS_STREAM).is_err() {
+        if !self.is_region() {
             return false;
         }
         if let Err(error) = state.agreed.follow(&self.events).await {
@@ -197,8 +197,13 @@ impl Definitions {
         Ok(())
     }
 
+    /// Whether this installation is one of several regions.
+    fn is_region(&self) -> bool {
+        self.log.streams().get(DEFINITIONS_STREAM).is_ok()
+    }
+
     fn is_shared(&self, options: &StreamOptions) -> bool {
-        self.is_region && options.mode != StreamMode::Local
+        self.is_region() && options.mode != StreamMode::Local
     }
 
     /// Defines a stream: here, or in all regions, where it is so once this has caught up.

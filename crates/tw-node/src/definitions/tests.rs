@@ -45,7 +45,7 @@ impl World {
         let mut sources = sources(folder.path(), &events, &env);
         sources.patience = patience;
         let sources = Arc::new(sources);
-        let definitions = Definitions::new(log, events, engine, workers.clone(), sources, env, false);
+        let definitions = Definitions::new(log, events, engine, workers.clone(), sources, env);
         Self { definitions: Arc::new(definitions), workers, _folder: folder }
     }
 

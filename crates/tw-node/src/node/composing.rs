@@ -69,7 +69,6 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         workers.clone(),
         sources.clone(),
         env.clone(),
-        config.region.is_region(),
     ));
     keep_snapshots(&config, &workers, &cluster)?;
     definitions.follow().await?;

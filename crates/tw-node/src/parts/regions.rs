@@ -182,6 +182,8 @@ fn peer(peer: PeerState) -> RegionPeerView {
         region: peer.region.0,
         name: peer.name,
         address: peer.address,
+        via: peer.via.map(|via| via.0),
+        send_limited: peer.is_send_limited,
         link: peer.link.as_str().to_owned(),
         error: peer.error,
         notes: peer.notes,

@@ -23,29 +23,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .path("region", "The region's number.", "2")
             .answer::<Message>(200, JSON, "It is tried again.")
             .problems(&[Code::InvalidParameter, Code::NoRegion]),
-        Route::ListHomes => doc
-            .about("regions", "List where streams with a home are written")
-            .answer::<HomesView>(200, JSON, "The homes, as this region knows them."),
-        Route::MoveHomes => doc
-            .about("regions", "Give streams to another region")
-            .details(
-                "Only the home of a stream gives it away. It takes no more writes, and the new home takes them when it has everything \
-                 that the old one had: nothing is lost.",
-            )
-            .body::<MoveHomes>(JSON, json!({"streams": ["orders"], "to": 2}))
-            .answer::<MovedHomes>(200, JSON, "What was done.")
-            .problems(&[Code::NoRegion, Code::NoStream, Code::NotHome, Code::HomeMoving]),
-        Route::Failover => doc
-            .about("regions", "Take over the streams of a region that is gone")
-            .details(
-                "This region becomes the home. What the old home has accepted that is not here is at risk: it is listed in the stream \
-                 `$at_risk` when that region is back, and merged. Whether a region that is cut off still takes writes cannot be \
-                 seen from here; `is_stopped` says that it does not.",
-            )
-            .path("region", "The number of the region that is gone.", "1")
-            .body::<FailoverRequest>(JSON, json!({"is_stopped": true}))
-            .answer::<FailoverView>(200, JSON, "What was done.")
-            .problems(&[Code::InvalidParameter, Code::NoRegion, Code::NoStream, Code::NotHome]),
+        Route::ListHomes | Route::MoveHomes | Route::Failover => homes(route, doc),
         Route::DrainRegion => doc
             .about("regions", "Drain this region, so that it can be ended")
             .details(
@@ -90,5 +68,34 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             JSON,
             "How they are now.",
         ),
+    }
+}
+
+/// The same for where streams with a home are written.
+fn homes(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    match route {
+        Route::ListHomes => doc
+            .about("regions", "List where streams with a home are written")
+            .answer::<HomesView>(200, JSON, "The homes, as this region knows them."),
+        Route::MoveHomes => doc
+            .about("regions", "Give streams to another region")
+            .details(
+                "Only the home of a stream gives it away. It takes no more writes, and the new home takes them when it has everything \
+                 that the old one had: nothing is lost.",
+            )
+            .body::<MoveHomes>(JSON, json!({"streams": ["orders"], "to": 2}))
+            .answer::<MovedHomes>(200, JSON, "What was done.")
+            .problems(&[Code::NoRegion, Code::NoStream, Code::NotHome, Code::HomeMoving]),
+        _ => doc
+            .about("regions", "Take over the streams of a region that is gone")
+            .details(
+                "This region becomes the home. What the old home has accepted that is not here is at risk: it is listed in the stream \
+                 `$at_risk` when that region is back, and merged. Whether a region that is cut off still takes writes cannot be \
+                 seen from here; `is_stopped` says that it does not.",
+            )
+            .path("region", "The number of the region that is gone.", "1")
+            .body::<FailoverRequest>(JSON, json!({"is_stopped": true}))
+            .answer::<FailoverView>(200, JSON, "What was done.")
+            .problems(&[Code::InvalidParameter, Code::NoRegion, Code::NoStream, Code::NotHome]),
     }
 }
