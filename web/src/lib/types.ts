@@ -170,6 +170,8 @@ export type RegionPeer = {
   ahead_ms?: number | null;
   notes: string[];
   partitions: RegionPartition[];
+  via?: number;
+  send_limited: boolean;
 };
 export type Regions = {
   region: number;
@@ -178,6 +180,14 @@ export type Regions = {
   streams: string[];
   certificate_expires_at_ms: number;
   local_clock_suspect: boolean;
+  restore?: Restore;
+  drain?: { lacking: number[] };
   peers: RegionPeer[];
+};
+/** What a region fetches that is new, or was put back from an older copy. */
+export type Restore = {
+  new: boolean;
+  peers: { region: number; done: boolean; left_out: boolean; lacking_events: number; reason?: string }[];
+  waits_for?: string;
 };
 export type Home = { stream: string; home: number; open: boolean; planned: boolean; term: number; from?: number | null };
