@@ -9,7 +9,9 @@ use std::time::Duration;
 
 /// Prints until the output cannot be written.
 pub(super) async fn show(url: &str, measured: &Shared) -> Result<()> {
-    print(&format!("a shop of customers, orders and clicks, three live views; the node serves {url} (open it in a browser)"))?;
+    print(&format!(
+        "a shop of customers, orders and clicks, three live views; the node serves {url} (open it in a browser)"
+    ))?;
     print(&format!("try next, in another terminal:\n{}", try_next(url)))?;
     let mut beats = tokio::time::interval(Duration::from_secs(1));
     beats.tick().await;

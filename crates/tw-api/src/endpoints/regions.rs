@@ -1,10 +1,13 @@
 //! The region of this node, and its links with others.
 
 use super::{Outcome, expect_json, json, read_json};
-use crate::parts::{DrainRequest, GoOnWithout, Regions, RouteQuery};
+use crate::parts::{DrainRequest, GoOnWithout, Regions, RouteQuery, RouteView};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use tw_plan::routing::Place;
 use tw_types::RegionId;
@@ -58,7 +61,8 @@ pub(crate) async fn hashes(call: &Call) -> Outcome {
 
 /// Says which regions are for a user.
 pub(crate) async fn route(call: &Call) -> Outcome {
-    let query = Query::read(call.uri.query(), &["lat", "lon", "token", "lag_ms_max", "user", "current"])?;
+    let query =
+        Query::read(call.uri.query(), &["lat", "lon", "token", "lag_ms_max", "user", "current", "redirect"])?;
     let text = |name| query.text(name).filter(|text| !text.is_empty());
     let user = text("user").unwrap_or_default();
     if user.len() > USER_BYTES_MAX {
@@ -74,7 +78,40 @@ pub(crate) async fn route(call: &Call) -> Outcome {
         user: user.to_owned(),
         current: current.and_then(|number| u16::try_from(number).ok()).map(RegionId),
     };
-    json(&part(call)?.route(route).await?)
+    let path = text("redirect").map(path_of).transpose()?;
+    let view = part(call)?.route(route).await?;
+    match path {
+        Some(path) => redirected(&view, &path),
+        None => json(&view),
+    }
+}
+
+/// A path on whichever region it is to be asked of.
+fn path_of(text: &str) -> Result<PathAndQuery, Problem> {
+    // What begins with two slashes names a host, which would be anybody's.
+    let path =
+        Some(text).filter(|text| text.starts_with('/') && !text.starts_with("//") && !text.contains('\\'));
+    path.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let shown: String = text.chars().take(200).collect();
+        Problem::parameter(
+            "redirect",
+            format!("`{shown}` is no path on a region: use one such as /v1/streams"),
+        )
+    })
+}
+
+/// Sends the client to the first choice (RFC 9110, section 15.4.8: with the same method and body).
+fn redirected(view: &RouteView, path: &PathAndQuery) -> Outcome {
+    let mut response = json(view)?;
+    let url = view.regions.first().map(|region| region.url.trim_end_matches('/'));
+    let location = url.and_then(|url| HeaderValue::from_str(&format!("{url}{path}")).ok());
+    let nowhere =
+        || Problem::new(Code::Internal, "the first choice has no address to which a client could be sent");
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, location.ok_or_else(nowhere)?);
+    // The next time it may be another region.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 fn place(lat: Option<&str>, lon: Option<&str>) -> Result<Option<Place>, Problem> {
@@ -102,4 +139,26 @@ pub(super) fn part(call: &Call) -> Result<&dyn Regions, Problem> {
                       regions";
         Problem::new(Code::WrongState, detail)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parts::RankedRegion;
+
+    #[test]
+    fn a_client_is_sent_to_the_first_choice_and_to_no_other_host() {
+        let path = path_of("/v1/streams/orders/events?from=latest").unwrap();
+        let region = RankedRegion { url: "https://us.example:7070/".into(), ..RankedRegion::default() };
+        let view = RouteView { regions: vec![region], ..RouteView::default() };
+        let sent = redirected(&view, &path).unwrap();
+        assert_eq!(sent.status(), 307);
+        assert_eq!(sent.headers()[LOCATION], "https://us.example:7070/v1/streams/orders/events?from=latest");
+        for elsewhere in
+            ["//evil.example/x", "https://evil.example/", "v1/streams", "/\\evil.example", "/a b", "/a\r\nb"]
+        {
+            let refused = path_of(elsewhere).unwrap_err();
+            assert!(refused.detail().contains("is no path on a region"), "{elsewhere}: {}", refused.detail());
+        }
+    }
 }

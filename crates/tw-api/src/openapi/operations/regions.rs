@@ -61,7 +61,9 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .query("lag_ms_max", "How far behind a region may be with that, in milliseconds. Default 1,000.", 1_000)
             .query("user", "What the user is recognised by, such as an account: 255 bytes at most.", "ada")
             .query("current", "The region that served the user last. Default: the one that gave the token.", 1)
+            .query("redirect", "A path: the answer sends the client there, on the first choice.", "/v1/streams")
             .answer::<RouteView>(200, JSON, "The regions, the first choice first.")
+            .answer::<RouteView>(307, JSON, "The same, with the first choice and the path of `redirect` in `Location`.")
             .problems(&[Code::InvalidParameter]),
         _ => doc.about("regions", "Show this region and its links with others").answer::<RegionView>(
             200,
