@@ -137,7 +137,9 @@ async function fill(node: TestNode): Promise<void> {
 
 type Fixtures = { complaints: string[]; at: (path: string) => Promise<void> };
 
-export const test = base.extend<Fixtures, { node: TestNode }>({
+export const test = base.extend<Fixtures, { node: TestNode; own: string }>({
+  // Tests that set it to something have a node on which no others were.
+  own: ['', { scope: 'worker', option: true }],
   node: [
     async ({}, use) => {
       const node = new TestNode();

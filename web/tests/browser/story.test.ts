@@ -1,6 +1,9 @@
 // Somebody who has never seen the console finds what is wrong, mends it, and sees that it is well.
 import { expect, test } from './node';
 
+// Nothing else may need attention.
+test.use({ own: 'story' });
+
 test('from the overview to a parked event, to its remedy, to a projection that is right', async ({ page, node, at }) => {
   await node.sql('CREATE STREAM payments WITH (partitions = 1)');
   await node.sql("CREATE PROJECTION paid AS SELECT data->>'who' AS who, sum((data->>'amount')::int) AS amount FROM payments GROUP BY 1");

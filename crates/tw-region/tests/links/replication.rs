@@ -85,7 +85,11 @@ async fn streams_that_are_local_or_differ_stay_where_they_are_and_say_so() {
         notes.iter().any(|note| note.contains("`differs`") && note.contains("`3` here and `2` there")),
         "{notes:?}"
     );
-    assert!(notes.iter().any(|note| note.contains("`shared`") && note.contains("create it")), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.contains("`shared`")
+            && note.contains("it is created with 1 partitions when its definition comes")),
+        "{notes:?}"
+    );
     regions[1].create(active_active("shared", 1)).await;
     regions[1].has("shared", 1).await;
     same_everywhere(&regions, "shared").await;

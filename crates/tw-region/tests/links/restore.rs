@@ -323,7 +323,7 @@ async fn a_restore_waits_for_every_peer_says_so_and_accepts_nothing() {
     let mut write_some = first.events.write();
     write_some.push(&first.stream("orders"), &event("s", "not now").as_ref()).unwrap();
     let refused = first.events.append(write_some).await.unwrap_err();
-    assert!(refused.to_string().contains("fetched back"), "{refused}");
+    assert!(refused.to_string().contains("has everything that others have"), "{refused}");
     let home = first.links.homes().enter(&first.stream("orders"));
     assert!(matches!(home, Err(HomeError::Restoring { region: RegionId(1) })), "it knows of no home yet");
     let refused = second.state_until("refused", |state| state.peers[0].error.is_some()).await;

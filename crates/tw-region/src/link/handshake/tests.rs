@@ -44,8 +44,8 @@ fn what_differs_in_one_stream_does_not_stop_the_others() {
         "stream `c` is not replicated with region `2`: its mode is `active-active` here and `home-region`",
         "stream `d` is not replicated with region `2`: its schema is `none` here and `000000000000beef`",
         "region `2` names stream `e` more than once",
-        "stream `only-there` of region `2` is not replicated, because there is no such stream here: create it",
-        "stream `only-here` is not replicated with region `2`, because that has no such stream: create it",
+        "stream `only-there` of region `2` is not replicated, because there is no such stream here: it is created",
+        "stream `only-here` is not replicated with region `2`, because that has no such stream: it is created",
         "the clock of region `2` is 401 ms away from the one here, more than 400 ms",
     ]) {
         assert!(note.starts_with(text), "{note}");
