@@ -144,12 +144,18 @@ impl Node {
 
     /// What it answers with 200 to a GET.
     pub(crate) fn get(&self, path: &str) -> String {
+        let answer = self.answer_to(path);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        answer
+    }
+
+    /// What it answers to a GET, whatever that is.
+    pub(crate) fn answer_to(&self, path: &str) -> String {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut connection = TcpStream::connect(address).unwrap();
         write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         answer
     }
 

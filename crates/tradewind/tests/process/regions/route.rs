@@ -44,10 +44,10 @@ fn a_user_is_sent_to_the_nearest_region_that_is_up_and_has_what_the_user_wrote()
     let view = ask(world.node(0), "");
     assert_eq!((view["generation"].as_u64(), view["answered_by"].as_u64()), (Some(1), Some(1)));
     assert_eq!(view["regions"][0]["url"], world.node(2).url);
-    let sent = world.node(0).get("/v1/route?lat=35.7&lon=139.7&user=ada&redirect=/v1/streams?x=1");
+    let sent = world.node(0).answer_to("/v1/route?lat=35.7&lon=139.7&user=ada&redirect=/v1/streams?x=1");
     let there = format!("location: {}/v1/streams?x=1\r\n", world.node(2).url);
     assert!(sent.starts_with("HTTP/1.1 307 ") && sent.contains(&there), "{sent}");
-    let elsewhere = world.node(0).get("/v1/route?user=ada&redirect=//evil.example/");
+    let elsewhere = world.node(0).answer_to("/v1/route?user=ada&redirect=//evil.example/");
     assert!(elsewhere.starts_with("HTTP/1.1 400 "), "{elsewhere}");
     // Who wrote in region 1 stays there until region 3 has it.
     world.lines[&(2, 0)].cut(Way::Back);
