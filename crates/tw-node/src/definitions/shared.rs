@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tw_api::{Code, Problem};
 use tw_log::{NewStream, Signal};
-use tw_project::{Action, Catalog, Change, Kind, Statement};
+use tw_project::{Action, Catalog, Change, Kind, ProjectionDef, Statement};
 use tw_region::definitions::{DEFINITIONS_STREAM, Definition, Step};
 use tw_types::{PartitionId, StreamDef, StreamMode, StreamName, StreamOptions, StreamPartition, chain};
 
@@ -137,10 +137,6 @@ impl Definitions {
                     (changed.name.clone(), self.log.alter_stream(changed).await.map(drop).map_err(Into::into))
                 }
                 Step::Drop(name) => (name.clone(), self.drop_here(state, &name).await),
-                Step::Replace(new) => {
-                    let dropped = self.drop_here(state, &new.name).await;
-                    (new.name.clone(), dropped)
-                }
                 Step::Differs { name, why } => (name, Err(Problem::new(Code::WrongState, why))),
             };
             match done {
@@ -172,9 +168,7 @@ impl Definitions {
         let projections = state.catalog.projections().map(|known| &known.def);
         let projections = projections.filter(|def| !state.agreed.knows_projection(&def.name));
         untold.extend(
-            projections
-                .filter(|def| is_of_shared(&state.catalog, &def.name))
-                .map(|def| Definition::Projection { name: def.name.clone(), query: def.query.clone() }),
+            projections.filter(|def| is_of_shared(&state.catalog, &def.name)).map(|def| of_projection(def)),
         );
         for definition in untold {
             // Also while a region takes nothing because it is restored; it is said later.
@@ -275,14 +269,12 @@ impl Definitions {
             streams.by_id(id).is_ok_and(|def| self.is_shared(&def.options))
         };
         match change {
-            Change::ProjectionCreated(def) if is_shared(def.stream) => {
-                Some(Definition::Projection { name: def.name.clone(), query: def.query.clone() })
-            }
+            Change::ProjectionCreated(def) if is_shared(def.stream) => Some(of_projection(def)),
             Change::ProjectionAltered(def) if is_shared(def.stream) => {
                 let known = state.catalog.projection(&def.name).ok()?;
                 // To build it anew is the business of one region.
                 let is_other = known.def.query != def.query && is_of_shared(&state.catalog, &def.name);
-                is_other.then(|| Definition::Projection { name: def.name.clone(), query: def.query.clone() })
+                is_other.then(|| of_projection(def))
             }
             Change::ProjectionDropped(name) => {
                 let known = state.catalog.projection(name).ok()?;
@@ -302,18 +294,24 @@ impl Definitions {
         else {
             return Ok(());
         };
+        self.undisputed_name(name)
+    }
+
+    fn undisputed_name(&self, name: &str) -> Result<(), Problem> {
         let why = self.disputes.read().get(name).cloned();
         why.map_or(Ok(()), |why| Err(Problem::new(Code::WrongState, why)))
     }
 
     /// A stream that was just defined.
     pub(super) fn now(&self, name: &StreamName) -> Result<Arc<StreamDef>, Problem> {
-        let why = self.disputes.read().get(name.as_str()).cloned();
-        match why {
-            Some(why) => Err(Problem::new(Code::WrongState, why)),
-            None => Ok(self.log.streams().get(name.as_str())?.clone()),
-        }
+        self.undisputed_name(name.as_str())?;
+        Ok(self.log.streams().get(name.as_str())?.clone())
     }
+}
+
+/// What is to be said of a projection.
+fn of_projection(def: &ProjectionDef) -> Definition {
+    Definition::Projection { name: def.name.clone(), query: def.query.clone() }
 }
 
 /// Whether a projection is there, of a stream that is in all regions.

@@ -13,10 +13,8 @@ pub enum Step {
     Create(NewStream),
     /// Alter it.
     Alter(NewStream),
-    /// Drop it.
+    /// Drop it; if it was created anew, that is what is to be done next.
     Drop(StreamName),
-    /// Drop the one that is here, and create this one: it was dropped and created anew.
-    Replace(NewStream),
     /// Nothing can be done: what is here is another stream of that name.
     Differs {
         /// The name.
@@ -109,7 +107,7 @@ impl Fold {
                 );
                 Some(Step::Differs { name, why })
             }
-            (Some((wanted, _)), Some(def)) if is_older(def) => Some(Step::Replace(wanted.clone())),
+            (Some(_), Some(def)) if is_older(def) => Some(Step::Drop(def.name.clone())),
             (Some((wanted, by)), Some(def)) => {
                 let known = new_stream(def);
                 if let Some(what) = difference(wanted, &known) {
