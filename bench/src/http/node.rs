@@ -48,6 +48,7 @@ impl Node {
             routes: Arc::new(tw_api::parts::Alone),
             cluster: None,
             regions: None,
+            rights: None,
             locks: Arc::new(Nothing),
             settings: Arc::new(Nothing),
             metrics: PrometheusBuilder::new().install_recorder()?,

@@ -9,6 +9,7 @@ mod history;
 mod homes;
 mod locks;
 mod regions;
+mod rights;
 mod settings;
 mod sql;
 mod system;
@@ -56,6 +57,8 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::AppendSubject => append::append(call, body, Some(&call.capture(1)?)).await,
         Route::ReadEvents => events::read(call).await,
         Route::ReadSubject => history::read(call).await,
+        Route::ShowRights => rights::view(call).await,
+        Route::GiveRights => rights::give(call, body).await,
         Route::Sql => sql::execute(call, body).await,
         Route::ListStreams => definitions::list(call),
         Route::GetStream => definitions::get(call).await,

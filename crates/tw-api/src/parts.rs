@@ -10,6 +10,7 @@ mod locks;
 mod parked;
 mod regions;
 mod restore;
+mod rights;
 mod routes;
 mod routing;
 mod settings;
@@ -31,6 +32,9 @@ pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use regions::{Closed, RegionPartitionView, RegionPeerView, RegionView, Regions};
 pub use restore::{GoOnWithout, RestorePeerView, RestoreView};
+pub use rights::{
+    ColumnRightsView, GiveRights, GivenRights, Obtained, RegionRightsView, Rights, RightsView, RowChange,
+};
 pub use routes::{Alone, Held, Pass, Reply, Routes, Unanswered, Way};
 pub use routing::{ExcludedRegion, RankedRegion, RouteQuery, RouteView};
 pub use settings::{Setting, SettingChange, Settings};
@@ -59,6 +63,8 @@ pub struct Parts {
     pub cluster: Option<Arc<dyn Cluster>>,
     /// The links with other regions, if this is one of several.
     pub regions: Option<Arc<dyn Regions>>,
+    /// Who gets what changes of rows need before they are accepted; None if no stream has such rows.
+    pub rights: Option<Arc<dyn Rights>>,
     /// Locks for clients.
     pub locks: Arc<dyn Locks>,
     /// Options that change while nodes run.

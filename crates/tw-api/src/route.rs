@@ -46,6 +46,8 @@ routes! {
     Sql = POST "/v1/sql";
     ReadSubject = GET "/v1/streams/{stream}/subjects/{subject}/events";
     ReadEvents = GET "/v1/streams/{stream}/events";
+    ShowRights = GET "/v1/streams/{stream}/subjects/{subject}/rights";
+    GiveRights = POST "/v1/streams/{stream}/subjects/{subject}/rights";
     ListStreams = GET "/v1/streams";
     GetStream = GET "/v1/streams/{stream}";
     PutStream = PUT "/v1/streams/{stream}";

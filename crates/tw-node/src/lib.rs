@@ -25,6 +25,7 @@ mod metrics;
 mod node;
 mod parts;
 mod regions;
+mod rights;
 mod routing;
 mod secrets;
 mod sources;

@@ -6,6 +6,7 @@ mod opening;
 use crate::core::Core;
 use crate::definitions;
 use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeRegions, NodeSettings, NodeSql};
+use crate::rights::NodeRights;
 use crate::{Config, Error, live, merged, metrics, regions};
 use composing::{Composed, compose};
 use opening::Engine as LogEngine;
@@ -149,6 +150,7 @@ fn parts(
         regions: is_region
             .then(|| -> Arc<dyn tw_api::parts::Regions> { Arc::new(NodeRegions(core.clone())) }),
         routes,
+        rights: Some(Arc::new(NodeRights::new(core.clone()))),
         locks: Arc::new(NodeLocks(core.clone())),
         settings: Arc::new(NodeSettings(core.clone())),
         metrics,

@@ -12,7 +12,7 @@ mod settings;
 mod sql;
 
 pub(crate) use cluster::NodeCluster;
-pub(crate) use control::NodeControl;
+pub(crate) use control::{Doors, NodeControl};
 pub(crate) use locks::NodeLocks;
 pub(crate) use parked::NodeParked;
 pub(crate) use regions::NodeRegions;

@@ -7,6 +7,7 @@ mod explain;
 mod gather;
 mod listing;
 mod point;
+mod rights;
 mod run;
 mod scope;
 mod serve;

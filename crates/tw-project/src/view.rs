@@ -9,6 +9,7 @@ mod signed;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use merges::stored_subject;
 pub(crate) use read::{RowsCursor, RowsOut, ViewReader, key_start};
 
 use crate::catalog::ProjectionDef;

@@ -1,5 +1,6 @@
 //! POST …/events: events in.
 
+mod asked;
 mod format;
 mod shares;
 
@@ -7,7 +8,7 @@ use super::{JSON, Outcome, answer, homes};
 use crate::body::{Body, Received};
 use crate::headers::{self, CHECKED_IN, TOKEN, etag};
 use crate::options::ms;
-use crate::parts::Pass;
+use crate::parts::{Pass, RowChange};
 use crate::query::Query;
 use crate::service::Call;
 use crate::tokens;
@@ -21,7 +22,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tw_log::store::{Appended, AppendedEvent, Write};
-use tw_types::{ExpectedVersion, Extension, ExtensionValue, PartitionId, StreamDef, StreamMode};
+use tw_types::{Data, ExpectedVersion, Extension, ExtensionValue, PartitionId, StreamDef, StreamMode};
 use tw_wire::cloudevents::{self, CloudEvent, Place};
 use utoipa::ToSchema;
 
@@ -84,13 +85,24 @@ pub(crate) async fn append(call: &Call, body: Incoming, subject: Option<&str>) -
     let body = call.body(body).await?;
     let request = Request { call, stream: &stream, subject, expected, key, dedup, format, body };
     let appended = if call.api.parts.routes.is_alone() {
-        let write = request.write(None).await?;
+        let (write, changes) = request.write(None).await?;
         if write.is_empty() {
             return Ok(nothing());
         }
-        match homes::enter(call, &stream) {
-            Ok(pass) => store(call, pass, write).await?,
-            Err(closed) => return homes::send_on(call, closed, &request.body).await,
+        let rights = call.api.parts.rights.as_deref().filter(|_| !changes.is_empty());
+        let stored = match rights {
+            Some(rights) => Box::pin(asked::append(&request, rights, &changes, write)).await,
+            None => match homes::enter(call, &stream) {
+                Ok(pass) => Ok(store(call, pass, write).await?),
+                Err(closed) => Err(asked::Stopped::Closed(closed)),
+            },
+        };
+        match stored {
+            Ok(appended) => appended,
+            Err(asked::Stopped::Refused(problem)) => return Err(problem),
+            Err(asked::Stopped::Closed(closed)) => {
+                return homes::send_on(call, closed, &request.body).await;
+            }
         }
     } else {
         match Box::pin(shares::append(&request)).await? {
@@ -148,8 +160,8 @@ struct Request<'r> {
 }
 
 impl Request<'_> {
-    /// Its events as one write: all of them, or those of some partitions.
-    async fn write(&self, only: Option<&BTreeSet<PartitionId>>) -> Result<Write, Problem> {
+    /// Its events as one write: all of them, or those of some partitions; and those that may have to be asked for.
+    async fn write(&self, only: Option<&BTreeSet<PartitionId>>) -> Result<(Write, Vec<RowChange>), Problem> {
         let Self { call, stream, subject, .. } = *self;
         let mut write = call.api.parts.events.write();
         if let (Some(expected), Some(subject)) = (self.expected, subject) {
@@ -163,9 +175,11 @@ impl Request<'_> {
         }
         write.dedup_by_id(self.dedup);
         let trace = headers::traceparent(&call.headers);
-        let mut door = Door { call, stream, subject, trace, write, only, count: 0 };
+        let asks = call.api.parts.rights.as_deref().is_some_and(|rights| rights.asks(stream));
+        let changes = Vec::new();
+        let mut door = Door { call, stream, subject, trace, write, only, count: 0, asks, changes };
         door.take_all(self.format, &self.body).await?;
-        Ok(door.write)
+        Ok((door.write, door.changes))
     }
 }
 
@@ -238,6 +252,9 @@ struct Door<'c> {
     /// The partitions of which events are taken; None: of all.
     only: Option<&'c BTreeSet<PartitionId>>,
     count: u32,
+    /// Whether changes of the stream's rows may have to be asked for.
+    asks: bool,
+    changes: Vec<RowChange>,
 }
 
 impl<'c> Door<'c> {
@@ -315,6 +332,11 @@ impl<'c> Door<'c> {
         }
         // The store first: it says at a glance that an event is too large, while columns take a look at all of the data.
         self.write.push(self.stream, &event)?;
-        self.call.api.parts.control.admit(self.stream, &event)
+        self.call.api.parts.control.admit(self.stream, &event)?;
+        if let (true, Some(subject)) = (self.asks, event.subject) {
+            let json = if let Data::Json(json) = event.data { Some(json.to_vec()) } else { None };
+            self.changes.push(RowChange { subject: subject.to_owned(), json });
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::endpoints::{
     AppendResult, AppendedSummary, HistoryPage, NewStreamRequest, Page, ResnapshotRequest, SqlRequest,
     StreamBody, StreamPatch,
 };
-use crate::parts::{ParkedEvent, Projection, Source, Status};
+use crate::parts::{GiveRights, GivenRights, ParkedEvent, Projection, RightsView, Source, Status};
 use crate::route::Route;
 use serde_json::{Value, json};
 use tw_wire::cloudevents::{BATCH, EVENT, LINES};
@@ -33,6 +33,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         Route::AppendSubject => append_subject(doc),
         Route::ReadEvents => read_events(doc),
         Route::ReadSubject => read_subject(doc),
+        Route::ShowRights | Route::GiveRights => rights(route, doc),
         Route::Sql => sql(doc),
         Route::ListStreams
         | Route::GetStream
@@ -195,6 +196,26 @@ fn read_events(doc: Doc<'_>) -> Doc<'_> {
             Code::TooManyReaders,
             Code::Damaged,
         ])
+}
+
+fn rights(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    let doc =
+        stream(doc).path("subject", "The subject, percent-encoded.", "apple").problems(&[Code::WrongState]);
+    if route == Route::ShowRights {
+        return doc.about("events", "Show which region may use how much of a row").answer::<RightsView>(
+            200,
+            JSON,
+            "The columns of the class `reserve`.",
+        );
+    }
+    doc.about("events", "Give rights of this region to another one")
+        .details(
+            "Regions do so by themselves when one lacks some that another one has. Ahead of time, such as before a sale, it spares whoever buys there the \
+             way to the other region.",
+        )
+        .body::<GiveRights>(JSON, json!({"column": "stock", "to": 2, "amount": 3}))
+        .answer::<GivenRights>(200, JSON, "They are the other region's, which can use them when it has heard of it.")
+        .problems(&[Code::NoRights, Code::NoRegion, Code::Busy])
 }
 
 fn read_subject(doc: Doc<'_>) -> Doc<'_> {

@@ -98,6 +98,8 @@ codes! {
     Wounded = "wounded", CONFLICT, "an older session waits for what this one holds";
     /// A token of another region that no wait makes useful here.
     OtherRegion = "other_region", CONFLICT, "the token is of another region";
+    /// A quantity of which this region may not take so much.
+    NoRights = "no_rights", CONFLICT, "this region may not use so much";
     /// The option takes effect when a node starts.
     NotLive = "not_live", CONFLICT, "the option takes effect when a node starts";
     /// Retention or trim has removed the events.

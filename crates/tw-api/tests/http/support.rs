@@ -69,6 +69,7 @@ impl World {
             routes: Arc::new(tw_api::parts::Alone),
             cluster: None,
             regions: None,
+            rights: None,
             locks: Arc::new(locks::Table::default()),
             settings: Arc::new(settings::Panel::default()),
             metrics: metrics(),

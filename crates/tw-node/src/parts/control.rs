@@ -28,7 +28,7 @@ impl NodeControl {
 
 /// The checks of declared columns, made once per schema.
 #[derive(Default)]
-struct Doors(RwLock<HashMap<StreamId, Door>>);
+pub(crate) struct Doors(RwLock<HashMap<StreamId, Door>>);
 
 struct Door {
     schema_version: u32,
@@ -36,7 +36,7 @@ struct Door {
 }
 
 impl Doors {
-    fn check(&self, stream: StreamId, schema: &Schema) -> Arc<RowCheck> {
+    pub(crate) fn check(&self, stream: StreamId, schema: &Schema) -> Arc<RowCheck> {
         let known = |door: &Door| (door.schema_version == schema.version).then(|| door.check.clone());
         if let Some(check) = self.0.read().get(&stream).and_then(known) {
             return check;

@@ -26,9 +26,9 @@ pub(crate) fn check_merges(new: &NewStream) -> Result<(), Error> {
         .collect();
     for field in &fields {
         match field.merge {
-            Merge::Reserve | Merge::Unique | Merge::Custom(_) => {
+            Merge::Unique | Merge::Custom(_) => {
                 return refuse(format!(
-                    "the column `{}` cannot be `{}`: that class is not offered yet: use lww, max, min, counter or set",
+                    "the column `{}` cannot be `{}`: that class is not offered yet: use lww, max, min, counter, set or reserve",
                     field.name, field.merge
                 ));
             }

@@ -5,6 +5,8 @@
 //! {"best": 70}                             max min  a candidate; null is none
 //! {"visits": 1}                            counter  so much more, or less
 //! {"tags": {"add": ["a"], "remove": []}}   set      texts and whole numbers
+//! {"stock": -3}                            reserve  so much more, or less, which is asked for before: `merged::row`
+//! {"stock": {"transfer": 3, "to": 2}}      reserve  so much of this region's rights are region 2's
 //! (no data)                                         the row is deleted, as far as it was seen
 //! ```
 //!
@@ -18,9 +20,9 @@ use datafusion::arrow::datatypes::DataType;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tw_merge::class::Class;
-use tw_merge::{FieldOp, Kind, OPS_MAX};
-use tw_types::{Column, Data, Merge};
+use tw_merge::class::{Class, ReserveOp};
+use tw_merge::{AMOUNT_MAX, FieldOp, Kind, OPS_MAX};
+use tw_types::{Column, Data, Merge, RegionId};
 
 /// The most elements of a set that one change may name.
 const ELEMENTS_MAX: usize = OPS_MAX;
@@ -51,7 +53,8 @@ impl ChangeOps {
             Some(Merge::Min) => Class::Min,
             Some(Merge::Counter) => Class::Counter,
             Some(Merge::Set) => Class::Set,
-            Some(Merge::Lww | Merge::Reserve | Merge::Unique | Merge::Custom(_)) | None => Class::Lww,
+            Some(Merge::Reserve) => Class::Reserve,
+            Some(Merge::Lww | Merge::Unique | Merge::Custom(_)) | None => Class::Lww,
         };
         let classes = columns.iter().map(class).collect();
         Self { columns, classes }
@@ -65,6 +68,14 @@ impl ChangeOps {
     /// The columns.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().map(|(column, _)| column)
+    }
+
+    /// The column with this name, with its place and its reader.
+    pub(crate) fn column(&self, name: &str) -> Option<(u16, &Column, &SlotReader)> {
+        let mut columns = (0u16..).zip(&self.columns);
+        columns
+            .find(|(_, (column, _))| column.name == name)
+            .map(|(field, (column, reader))| (field, column, reader))
     }
 
     /// The types of the columns.
@@ -118,17 +129,60 @@ fn read_one(
             candidate => ops.push((field, FieldOp::Offer(candidate))),
         },
         Some(Merge::Counter) => {
-            let step = match slot()? {
-                Slot::Int(step) => i128::from(step),
-                Slot::Decimal(step) => step.to_i128().unwrap_or_default(),
-                _ => return Err(wrong(name, "a counter takes how much more it is, which is a number")),
-            };
+            let step = units(&slot()?)
+                .ok_or_else(|| wrong(name, "a counter takes how much more it is, which is a number"))?;
             ops.push((field, FieldOp::Add(step)));
         }
+        Some(Merge::Reserve) => ops.push((field, FieldOp::Reserve(read_reserve(name, reader, raw)?))),
         Some(Merge::Set) => read_set(field, name, raw, ops)?,
         _ => ops.push((field, FieldOp::Set(Value::of(&slot()?)))),
     }
     Ok(())
+}
+
+/// A number in units of its column's scale; None for what is no number.
+fn units(slot: &Slot<'_>) -> Option<i128> {
+    match slot {
+        Slot::Int(number) => Some(i128::from(*number)),
+        Slot::Decimal(number) => number.to_i128(),
+        _ => None,
+    }
+}
+
+/// Rights that go to another region.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transfer<'a> {
+    #[serde(borrow)]
+    transfer: &'a RawValue,
+    to: u16,
+}
+
+fn read_reserve(name: &str, reader: &SlotReader, raw: &str) -> Result<ReserveOp, RowError> {
+    const RULE: &str = "a reserve takes how much more or less it is, which is a number and not 0, or {\"transfer\": 3, \"to\": 2}, which gives \
+                        rights of this region to another one";
+    if raw.starts_with('{') {
+        let Transfer { transfer, to } = serde_json::from_str(raw).map_err(|_| wrong(name, RULE))?;
+        let amount = read_amount(reader, transfer.get()).map_err(|problem| wrong(name, &problem))?;
+        return Ok(ReserveOp::Transfer { to: RegionId(to), amount });
+    }
+    let step = units(&reader.read(raw).map_err(|problem| wrong(name, &problem))?);
+    let step = step.filter(|step| *step != 0).ok_or_else(|| wrong(name, RULE))?;
+    let amount = u64::try_from(step.unsigned_abs()).unwrap_or(u64::MAX);
+    if amount > AMOUNT_MAX {
+        return Err(wrong(name, "it changes by more than 64 bits hold: split the change"));
+    }
+    Ok(if step > 0 { ReserveOp::Produce(amount) } else { ReserveOp::Consume(amount) })
+}
+
+/// An amount of a reserve, over 0, in units of its column's scale.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_amount(reader: &SlotReader, raw: &str) -> Result<u64, String> {
+    let amount = units(&reader.read(raw)?).and_then(|amount| u64::try_from(amount).ok());
+    let amount = amount.filter(|amount| (1..=AMOUNT_MAX).contains(amount));
+    amount.ok_or_else(|| "an amount is a number over 0".to_owned())
 }
 
 /// What is put into a set, and what is taken out.
@@ -182,7 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn column(name: &str, ty: &str, merge: Merge) -> Column {
-        let nullable = !matches!(merge, Merge::Counter | Merge::Set);
+        let nullable = !matches!(merge, Merge::Counter | Merge::Set | Merge::Reserve);
         Column {
             name: name.into(),
             ty: ty.parse().unwrap(),
@@ -198,6 +252,7 @@ mod tests {
             column("best", "integer", Merge::Max),
             column("money", "numeric(9,2)", Merge::Counter),
             column("tags", "json", Merge::Set),
+            column("stock", "numeric(9,1)", Merge::Reserve),
         ])
     }
 
@@ -220,6 +275,13 @@ mod tests {
             r#"{"tags": {"add": ["a", 4], "remove": ["b"]}, "money": "-1.50", "best": 7, "name": null}"#;
         assert_eq!(read(json), Ok(Kind::Put(wanted)));
         assert_eq!(read(r#"{"best": null}"#), Ok(Kind::Put(vec![])), "no candidate");
+        for (json, op) in [
+            (r#"{"stock": 3}"#, ReserveOp::Produce(30)),
+            (r#"{"stock": "-0.5"}"#, ReserveOp::Consume(5)),
+            (r#"{"stock": {"transfer": 2, "to": 7}}"#, ReserveOp::Transfer { to: RegionId(7), amount: 20 }),
+        ] {
+            assert_eq!(read(json), Ok(Kind::Put(vec![(4, FieldOp::Reserve(op))])));
+        }
         assert_eq!(ops().read(&Data::None, true).unwrap(), Kind::Delete);
         let most = Value::of(&Slot::Decimal(i256::from_i128(1)));
         assert!(most > Value::Int(i64::MAX), "values of other columns are never compared");
@@ -235,6 +297,9 @@ mod tests {
             (r#"{"tags": ["a"]}"#, "column `tags`: a set takes {\"add\""),
             (r#"{"tags": {"add": [1.5]}}"#, "column `tags`: a set takes"),
             (r#"{"tags": {"add": ["a"], "remove": ["a"]}}"#, "the element \"a\" is named twice"),
+            (r#"{"stock": 0}"#, "column `stock`: a reserve takes how much more or less"),
+            (r#"{"stock": {"transfer": 0, "to": 2}}"#, "column `stock`: an amount is a number over 0"),
+            (r#"{"stock": {"transfer": 1}}"#, "column `stock`: a reserve takes"),
             ("[]", "expected a map"),
         ] {
             let error = read(json).unwrap_err();
@@ -250,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_data_is_read_or_refused(data in proptest::collection::vec(any::<u8>(), 0..80), json in "\\{\"(name|best|money|tags)\": ?[ -~]{0,40}\\}") {
+        fn any_data_is_read_or_refused(data in proptest::collection::vec(any::<u8>(), 0..80), json in "\\{\"(name|best|money|tags|stock)\": ?[ -~]{0,40}\\}") {
             let _any = ops().read(&Data::Json(&data), true);
             let _like = ops().read(&Data::Json(json.as_bytes()), false);
         }

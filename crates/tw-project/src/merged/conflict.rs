@@ -3,10 +3,8 @@
 //! The view of a stream's rows puts them into its state, in the step that brought the later of the two; whoever tells them takes them from there
 //! ([`crate::Engine::told_conflicts`]). Each is told once in every region, the same everywhere.
 
-use super::value::Value;
+use super::value::{Value, slot_text};
 use crate::operators::aggregator::{PLACE_BYTES, RowPlace};
-use crate::rows::builder::ColumnBuilder;
-use crate::values::print::Printer;
 use datafusion::arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 use tw_merge::subject::{Conflict, ConflictKind};
@@ -79,7 +77,12 @@ impl Teller {
             value: column.zip(conflict.field).and_then(|((_, ty), field)| {
                 let Kind::Put(ops) = &change(stamp)?.kind else { return None };
                 let (_, op) = ops.iter().find(|(named, _)| *named == field)?;
-                if let FieldOp::Set(value) | FieldOp::Input(value) = op { text(value, ty) } else { None }
+                match op {
+                    FieldOp::Set(value) | FieldOp::Input(value) if *value != Value::Null => {
+                        Some(slot_text(&value.slot(), ty))
+                    }
+                    _ => None,
+                }
             }),
         };
         ToldConflict {
@@ -97,18 +100,6 @@ impl Teller {
             loser: side(&conflict.loser),
         }
     }
-}
-
-/// A value as SQL prints it.
-fn text(value: &Value, ty: &DataType) -> Option<String> {
-    if *value == Value::Null {
-        return None;
-    }
-    let mut builder = ColumnBuilder::new(ty);
-    builder.push(&value.slot());
-    let (array, mut text) = (builder.finish(), String::new());
-    Printer::new(&array).print(0, &mut text);
-    Some(text)
 }
 
 /// The key of a conflict among those of its partition: 46 bytes.

@@ -1,7 +1,9 @@
 //! Values of merged columns, in an order that is the same everywhere.
 
+use crate::rows::builder::ColumnBuilder;
 use crate::rows::slot::Slot;
-use datafusion::arrow::datatypes::i256;
+use crate::values::print::Printer;
+use datafusion::arrow::datatypes::{DataType, i256};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use tw_types::ColumnType;
@@ -64,6 +66,15 @@ impl Value {
             _ => serde_json::Value::Null,
         }
     }
+}
+
+/// A value as SQL prints it.
+pub(crate) fn slot_text(slot: &Slot<'_>, ty: &DataType) -> String {
+    let mut builder = ColumnBuilder::new(ty);
+    builder.push(slot);
+    let (array, mut text) = (builder.finish(), String::new());
+    Printer::new(&array).print(0, &mut text);
+    text
 }
 
 /// A sum as a value of its column. One that the column's type does not hold is shown as the nearest value that it does: nobody sees the whole

@@ -4,7 +4,9 @@ use super::reader::{RowError, RowReader};
 use super::slot::{Form, Slot};
 use crate::dialect::suggest;
 use crate::merged::change::ChangeOps;
-use tw_types::{Data, Schema};
+use tw_merge::class::ReserveOp;
+use tw_merge::{FieldOp, Kind};
+use tw_types::{Data, Merge, Schema};
 
 /// Checks events of one stream before they are accepted.
 ///
@@ -45,6 +47,21 @@ impl RowCheck {
             .map(|(index, column)| (index, column.name.clone()))
             .collect();
         Self(Check::Row { reader: RowReader::new(&schema.columns, Form::Plain), required })
+    }
+
+    /// Whether a change with these data has to be asked for before it is accepted: it uses rights to a `reserve`, gives them away, or deletes a row that
+    /// may have some.
+    ///
+    /// # Errors
+    /// Those of [`RowCheck::check`].
+    pub fn needs_rights(&self, data: &Data<&[u8]>) -> Result<bool, RowError> {
+        let Check::Change(ops) = &self.0 else { return Ok(false) };
+        Ok(match ops.read(data, true)? {
+            Kind::Delete => ops.columns().any(|column| column.merge == Some(Merge::Reserve)),
+            Kind::Put(changed) => changed
+                .iter()
+                .any(|(_, op)| matches!(op, FieldOp::Reserve(op) if !matches!(op, ReserveOp::Produce(_)))),
+        })
     }
 
     /// Checks the JSON data of one event: an object whose members are declared, with values of their types, none missing

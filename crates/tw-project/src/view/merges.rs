@@ -4,17 +4,19 @@
 //! have seen yet. Once every region has seen them, only their result stays. A row that is gone is kept, as one that is there 0 times, for as long as that.
 
 use super::changes::{SUBJECT_BYTES_MAX, rejected, row_before, state};
-use super::rows::{RowCache, RowKey, Staged, StoredRow};
+use super::rows::{Row, RowCache, RowKey, Staged, StoredRow, read_row};
 use super::signed::{Effect, SignedRows};
 use crate::merged::Knowledge;
 use crate::merged::change::ChangeOps;
 use crate::merged::conflict::{self, Teller};
 use crate::merged::value::{Value, sum_slot};
 use crate::operators::aggregator::RowPlace;
+use crate::operators::groups::Error as StateError;
 use crate::rows::builder::RowsBuilder;
 use crate::rows::columns::{TableColumn, TableColumns};
 use crate::rows::slot::Slot;
 use crate::state::Malformed;
+use crate::state::layout::{self, Kind};
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -22,8 +24,8 @@ use tw_merge::class::Value as Merged;
 use tw_merge::subject::Subject;
 use tw_merge::{Change, Seen, Stamp};
 use tw_process::ApplyError;
-use tw_state::Store;
-use tw_types::{Offset, StoredRef, StreamPartition};
+use tw_state::{Keyspace, Snapshot, Store};
+use tw_types::{Offset, PartitionId, StoredRef, StreamPartition};
 
 /// The version of what is stored behind a row.
 const VERSION: u8 = 1;
@@ -236,15 +238,8 @@ impl MergeReader {
 
     /// What is kept of a subject.
     fn subject(&self, stored: Option<&StoredRow>) -> Result<Subject<Value>, ApplyError> {
-        let Some(stored) = stored else { return Ok(Subject::new(self.ops.classes().clone())) };
-        let row = stored.read().map_err(malformed)?;
-        let saved = match row.rest.split_first() {
-            Some((&VERSION, rest)) => postcard::from_bytes(rest).ok(),
-            _ => None,
-        };
-        let saved = saved.ok_or_else(|| malformed(Malformed("what is kept behind a row does not read")))?;
-        Subject::restore(self.ops.classes().clone(), saved)
-            .map_err(|_| malformed(Malformed("what is kept behind a row is of other classes")))
+        let row = stored.map(StoredRow::read).transpose();
+        row.and_then(|row| restored(&self.ops, row.as_ref())).map_err(malformed)
     }
 
     /// The values of a row, in the order of the columns.
@@ -289,6 +284,33 @@ impl MergeReader {
         cache.put_all(staged);
         Ok(())
     }
+}
+
+/// The subject behind a row.
+fn restored(ops: &ChangeOps, row: Option<&Row<'_>>) -> Result<Subject<Value>, Malformed> {
+    let Some(row) = row else { return Ok(Subject::new(ops.classes().clone())) };
+    let saved = match row.rest.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).ok(),
+        _ => None,
+    };
+    let saved = saved.ok_or(Malformed("what is kept behind a row does not read"))?;
+    Subject::restore(ops.classes().clone(), saved)
+        .map_err(|_| Malformed("what is kept behind a row is of other classes"))
+}
+
+/// The subject behind a row of a merged stream's table, as its view has stored it.
+pub(crate) fn stored_subject(
+    ops: &ChangeOps,
+    keyspace: Keyspace,
+    snapshot: &dyn Snapshot,
+    partition: PartitionId,
+    subject: &str,
+) -> Result<Subject<Value>, StateError> {
+    let era = snapshot.get(keyspace, &layout::era_key(partition))?;
+    let prefix = layout::prefix(Kind::Row, partition, layout::take_era(era.as_deref())?);
+    let stored = snapshot.get(keyspace, &layout::key(&prefix, RowKey::subject(subject).bytes()))?;
+    let row = stored.as_deref().map(read_row).transpose()?;
+    Ok(restored(ops, row.as_ref())?)
 }
 
 /// A row with what is kept behind it; None if nothing needs to be kept.

@@ -2,6 +2,11 @@
 
 use crate::support::Node;
 use expect_test::expect;
+use std::sync::Arc;
+use tw_log::Log as _;
+use tw_project::{Engine, Verdict};
+use tw_state::{MemoryStore, Store};
+use tw_types::{Data, Offset, PartitionId, RegionId, Stored, StreamPartition};
 
 const PLAYERS: &str = "CREATE STREAM players (name text, best integer MERGE max, low numeric(6,2) MERGE min, visits bigint NOT NULL MERGE counter, \
      money numeric(9,2) NOT NULL MERGE counter, tags json NOT NULL MERGE set) WITH (partitions = 2)";
@@ -117,8 +122,8 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
         field `a` cannot be `counter`: a sum of floating point numbers depends on the order in which they are added; use bigint or numeric(p,s)
         unknown column type `TEXT[]`: use boolean, smallint, integer, bigint, real, double precision, numeric(p,s), text, bytea, date, time, timestamp, timestamptz, interval, uuid or json (line 1, column 20)
         field `a` cannot be `set`: a set is an array of texts or whole numbers; declare the field as json
-        the column `a` cannot be `reserve`: that class is not offered yet: use lww, max, min, counter or set
-        the column `a` cannot be `unique`: that class is not offered yet: use lww, max, min, counter or set
+        field `a` cannot be `reserve`: one region writes this stream and can check the quantity by itself; use `lww`, or make the stream active-active
+        the column `a` cannot be `unique`: that class is not offered yet: use lww, max, min, counter, set or reserve
         rows that are merged need all changes: leave retention out
         rows that are merged need all changes: use the cleanup `delete` instead of `compact`"#]].assert_eq(&all.join("\n"));
     node.run("CREATE STREAM plain (a integer)");
@@ -141,4 +146,83 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
         there is no column `_offset`: there is `a`"#]].assert_eq(&all.join("\n"));
     node.run("ALTER STREAM merged ADD COLUMN b text");
     node.run("ALTER STREAM merged SET (mode = 'active-active')");
+}
+
+/// What changes of a row come to, when `since` were made after what the view has.
+fn verdict(node: &Node, subject: &str, changes: &[&str]) -> Verdict {
+    let streams = node.log.streams();
+    let mut row = node.engine.merged_row(streams.get("goods").unwrap(), subject).unwrap();
+    let changes: Vec<Data<&[u8]>> = changes
+        .iter()
+        .map(|json| if json.is_empty() { Data::None } else { Data::Json(json.as_bytes()) })
+        .collect();
+    row.admit(&changes)
+}
+
+#[test]
+fn a_reserve_is_taken_from_as_long_as_there_is_some() {
+    let mut node = Node::new();
+    node.run("CREATE STREAM goods (name text, stock numeric(9,1) NOT NULL MERGE reserve) WITH (mode = 'active-active')");
+    node.append("goods", "in", Some("apple"), r#"{"name": "Apple", "stock": 7.5}"#);
+    node.append("goods", "out", Some("apple"), r#"{"stock": "-2.5"}"#);
+    expect![[r#"["Apple","5.0"]"#]].assert_eq(&node.query("SELECT name, stock FROM goods"));
+    let take = r#"{"stock": -2}"#;
+    assert_eq!(verdict(&node, "apple", &[take, take]), Verdict::Admitted);
+    assert_eq!(verdict(&node, "apple", &[take, take, r#"{"stock": 1}"#, take]), Verdict::Admitted);
+    let Verdict::Refused(why) = verdict(&node, "apple", &[take, take, take]) else { panic!() };
+    expect![
+        "column `stock` has 1.0, of which region 0 may use 1.0, not 2.0: take less, or put more in first"
+    ]
+    .assert_eq(&why);
+    let Verdict::Refused(why) = verdict(&node, "pear", &[take]) else { panic!() };
+    expect![
+        "column `stock` has 0.0, of which region 0 may use 0.0, not 2.0: take less, or put more in first"
+    ]
+    .assert_eq(&why);
+    let to_itself = r#"{"stock": {"transfer": 1, "to": 0}}"#;
+    let Verdict::Refused(why) = verdict(&node, "apple", &[to_itself]) else { panic!() };
+    expect!["column `stock`: the rights are to go to region 0, which has them: name another one"]
+        .assert_eq(&why);
+    assert_eq!(verdict(&node, "apple", &[""]), Verdict::Admitted, "nobody else has rights");
+    // What is given away is another region's, which has to give it back first.
+    node.append("goods", "give", Some("apple"), r#"{"stock": {"transfer": 4, "to": 3}}"#);
+    expect![[r#"["Apple","5.0"]"#]].assert_eq(&node.query("SELECT name, stock FROM goods"));
+    let Verdict::Ask(lack) = verdict(&node, "apple", &[take]) else { panic!() };
+    assert_eq!((lack.column.as_str(), lack.of), ("stock", vec![(RegionId(3), 10)]));
+    let Verdict::Ask(lack) = verdict(&node, "apple", &[""]) else { panic!() };
+    assert_eq!(lack.of, [(RegionId(3), 40)]);
+}
+
+#[test]
+fn a_row_that_its_view_does_not_have_yet_is_made_of_its_changes() {
+    let mut node = Node::new();
+    node.run("CREATE STREAM goods (stock integer NOT NULL MERGE reserve) WITH (mode = 'active-active', partitions = 1)");
+    node.append("goods", "in", Some("apple"), r#"{"stock": 7}"#);
+    let streams = node.log.streams();
+    let stream = streams.get("goods").unwrap();
+    let at = StreamPartition::new(stream.id, PartitionId(0));
+    let blocks = pollster::block_on(node.log.read(at, Offset::ZERO, 1 << 20)).unwrap();
+    let all: Vec<Stored> = blocks
+        .iter()
+        .flat_map(|block| {
+            let records = block.records().unwrap();
+            let owned: Vec<Stored> =
+                records.iter().unwrap().map(|record| record.unwrap().to_owned(PartitionId(0))).collect();
+            owned
+        })
+        .collect();
+    // The view has it; nobody's view has what another engine has never run.
+    let row = node.engine.merged_row(stream, "apple").unwrap();
+    assert!(all.iter().all(|change| row.holds(change)));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let engine =
+        Engine::new(tw_project::Options::default(), node.log.clone(), store, Arc::new(node.handle.clone()))
+            .unwrap();
+    let mut row = engine.merged_row(stream, "apple").unwrap();
+    assert!(!row.holds(&all[0]), "it is not in this store");
+    let take = [Data::Json(&br#"{"stock": -7}"#[..])];
+    assert!(matches!(row.admit(&take), Verdict::Refused(_)));
+    row.take(&all[0]).unwrap();
+    assert_eq!(row.rights()[0].quantity, serde_json::json!(7));
+    assert_eq!(row.admit(&take), Verdict::Admitted);
 }

@@ -11,19 +11,19 @@ use tw_testing::{Line, Quality, Way, eventually};
 
 /// An answer of a node.
 #[derive(Debug)]
-struct Reply {
-    status: u16,
+pub(super) struct Reply {
+    pub(super) status: u16,
     token: String,
     body: String,
 }
 
 impl Reply {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The code and the text of a problem.
-    fn problem(&self) -> (String, String) {
+    pub(super) fn problem(&self) -> (String, String) {
         let problem = self.json();
         let text = |member: &str| problem[member].as_str().unwrap().to_owned();
         (text("code"), text("detail"))
@@ -31,7 +31,7 @@ impl Reply {
 }
 
 /// One request on a connection of its own.
-fn ask(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+pub(super) fn ask(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let address = node.url.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).unwrap();
     let mut head =

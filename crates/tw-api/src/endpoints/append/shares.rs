@@ -61,7 +61,7 @@ pub(super) async fn append(request: &Request<'_>) -> Result<Done, Problem> {
     if forward.is_hop() {
         return here(request, &forward).await;
     }
-    let write = request.write(None).await?;
+    let write = request.write(None).await?.0;
     if write.is_empty() {
         return Ok(Done::Answered(super::nothing()));
     }
@@ -186,7 +186,7 @@ async fn together<F: Future>(request: &Request<'_>, own: Vec<F>, others: Vec<F>)
 async fn here(request: &Request<'_>, forward: &Forward<'_>) -> Result<Done, Problem> {
     let call = request.call;
     let only = share(call)?;
-    let write = request.write(only.as_ref()).await?;
+    let (write, _) = request.write(only.as_ref()).await?;
     let places: BTreeSet<StreamPartition> = write.places().collect();
     let places: Vec<StreamPartition> = places.into_iter().collect();
     let routes = &call.api.parts.routes;
@@ -264,7 +264,7 @@ async fn store(
         only.iter().map(|partition| StreamPartition::new(request.stream.id, *partition)).collect();
     let write = match ready {
         Some(write) => write,
-        None => request.write(Some(only)).await?,
+        None => request.write(Some(only)).await?.0,
     };
     let Some(_pass) = parts.routes.enter(&places) else { return Ok(Share::Elsewhere) };
     in_time(request.call, parts.events.append(write)).await.map(Share::Appended)
