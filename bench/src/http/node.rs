@@ -51,6 +51,7 @@ impl Node {
             rights: None,
             locks: Arc::new(Nothing),
             settings: Arc::new(Nothing),
+            meters: Arc::new(tw_api::parts::Unmeasured),
             metrics: PrometheusBuilder::new().install_recorder()?,
             env: Env::real(),
         };

@@ -43,6 +43,18 @@ pub(crate) fn number(object: &Value, member: &str) -> u64 {
     object.get(member).and_then(Value::as_u64).unwrap_or_default()
 }
 
+/// What is not as it should be, each as one line: what it is about, what has happened, and what to do.
+pub(crate) fn troubles(status: &Value) -> Vec<String> {
+    let lines = objects(status, "problems").into_iter().map(|trouble| {
+        let about = trouble.get("about").cloned().unwrap_or_default();
+        let (kind, name) = (text(&about, "kind"), text(&about, "name"));
+        let name = if name.is_empty() { String::new() } else { format!(" `{name}`") };
+        let (detail, code) = (text(&trouble, "detail"), text(&trouble, "code"));
+        format!("{kind}{name}: {detail} ({code}): {}", text(&trouble, "remedy"))
+    });
+    lines.collect()
+}
+
 /// The objects of a member that is a list; none if there is no such member.
 pub(crate) fn objects(object: &Value, member: &str) -> Vec<Value> {
     object.get(member).and_then(Value::as_array).cloned().unwrap_or_default()

@@ -10,7 +10,9 @@ use std::collections::{BinaryHeap, VecDeque, vec_deque};
 use std::iter::Peekable;
 use std::sync::Arc;
 use tw_log::Log;
-use tw_types::{ClientToken, Hlc, Offset, PartitionId, StoredRef, StreamDef, StreamPartition, Token};
+use tw_types::{
+    ClientToken, Hlc, Offset, PartitionId, StoredRef, StreamDef, StreamId, StreamPartition, Token,
+};
 use tw_wire::{Records, RecordsIter};
 
 /// How many bytes are read ahead for all partitions together.
@@ -83,11 +85,35 @@ impl Cursor {
         filter: Filter,
         seen: ClientToken,
     ) -> Self {
-        let lane = |(partition, next)| {
-            let at = StreamPartition::new(stream.id, partition);
-            Lane { at, next, until: None, stop: next, loaded: VecDeque::new() }
-        };
-        Self { log, filter, lanes: partitions.into_iter().map(lane).collect(), seen }
+        let places = partitions
+            .into_iter()
+            .map(|(partition, next)| (StreamPartition::new(stream.id, partition), next));
+        Self::over(log, places, filter, seen)
+    }
+
+    /// The same over partitions of any streams.
+    pub(crate) fn over(
+        log: Arc<dyn Log>,
+        places: impl IntoIterator<Item = (StreamPartition, Offset)>,
+        filter: Filter,
+        seen: ClientToken,
+    ) -> Self {
+        let lane = |(at, next)| Lane { at, next, until: None, stop: next, loaded: VecDeque::new() };
+        Self { log, filter, lanes: places.into_iter().map(lane).collect(), seen }
+    }
+
+    /// Goes on without the streams that are gone; their numbers.
+    pub(crate) fn without_gone(&mut self) -> Vec<StreamId> {
+        let mut gone = Vec::new();
+        let log = &self.log;
+        self.lanes.retain(|lane| {
+            let is_there = log.bounds(lane.at).is_ok();
+            if !is_there && !gone.contains(&lane.at.stream) {
+                gone.push(lane.at.stream);
+            }
+            is_there
+        });
+        gone
     }
 
     /// Stops where the stream ends now.
@@ -169,7 +195,7 @@ impl Cursor {
     /// When a block contradicts itself.
     pub(crate) fn emit(
         &mut self,
-        mut each: impl FnMut(&StoredRef<'_>, PartitionId, &Progress<'_>) -> bool,
+        mut each: impl FnMut(&StoredRef<'_>, StreamPartition, &Progress<'_>) -> bool,
     ) -> Result<Emitted, Problem> {
         let mut nexts: Vec<Offset> = self.lanes.iter().map(|lane| lane.next).collect();
         let mut emitted = Emitted::default();
@@ -181,7 +207,7 @@ impl Cursor {
             }
             if filter.takes(event) {
                 emitted.events += 1;
-                emitted.enough = !each(event, lane.at.partition, &Progress { seen, cut });
+                emitted.enough = !each(event, lane.at, &Progress { seen, cut });
             }
             !emitted.enough
         });

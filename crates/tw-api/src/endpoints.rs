@@ -7,11 +7,14 @@ mod definitions;
 mod events;
 mod history;
 mod homes;
+mod live;
 mod locks;
+mod metrics;
 mod regions;
 mod rights;
 mod settings;
 mod sql;
+mod streams;
 mod system;
 
 pub(crate) use admin::ResnapshotRequest;
@@ -19,6 +22,7 @@ pub(crate) use append::{AppendResult, AppendedSummary};
 pub(crate) use definitions::{NewStreamRequest, StreamBody, StreamPatch};
 pub(crate) use events::{FORMATS, Format as EventFormat, Page};
 pub(crate) use history::HistoryPage;
+pub(crate) use live::Hub;
 pub(crate) use locks::{LockRequest, MoreLocksRequest};
 pub(crate) use settings::{RollbackRequest, SettingRequest};
 pub(crate) use sql::SqlRequest;
@@ -60,8 +64,8 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::ShowRights => rights::view(call).await,
         Route::GiveRights => rights::give(call, body).await,
         Route::Sql => sql::execute(call, body).await,
-        Route::ListStreams => definitions::list(call),
-        Route::GetStream => definitions::get(call).await,
+        Route::ListStreams => streams::list(call),
+        Route::GetStream => streams::get(call).await,
         Route::PutStream => definitions::put(call, body).await,
         Route::PatchStream => definitions::patch(call, body).await,
         Route::DeleteStream => definitions::delete(call).await,
@@ -110,6 +114,8 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::DeleteSetting => settings::unset(call).await,
         Route::SettingHistory => settings::history(call).await,
         Route::RollbackSetting => settings::rollback(call, body).await,
+        Route::LiveTopics => live::answer(call).await,
+        Route::MeasuredSeries => metrics::read(call),
         Route::Status => system::status(call).await,
         Route::OpenApi => Ok(system::openapi()),
         Route::Health => Ok(system::health(call)),

@@ -31,4 +31,4 @@ pub use options::{InvalidOption, Options, OverloadOptions};
 pub use parts::Parts;
 pub use problem::{Code, DOCS_PATH, Problem};
 pub use rows::row_texts;
-pub use server::{Error, Handle, Server};
+pub use server::{Error, Handle, Server, Traffic};

@@ -7,6 +7,7 @@ mod drain;
 mod hashes;
 mod homes;
 mod locks;
+mod meters;
 mod parked;
 mod regions;
 mod restore;
@@ -21,7 +22,8 @@ pub use cluster::{
     Cluster, ClusterView, MoveView, NodeView, PlanNodeView, PlanView, RebalanceView, UnitView,
 };
 pub use control::{
-    Action, Build, Control, Extent, Projection, Source, SourceSlot, SourceTable, Status, Target,
+    About, Action, Build, Control, Extent, Projection, Source, SourceSlot, SourceTable, Status, Target,
+    Trouble,
 };
 pub use drain::{DrainRequest, DrainView, Drained};
 pub use hashes::{OriginCount, ProjectionHash, RegionHashes, StreamHash};
@@ -29,6 +31,7 @@ pub use homes::{
     FailoverRequest, FailoverStreamView, FailoverView, HomeView, HomesView, MoveHomes, MovedHome, MovedHomes,
 };
 pub use locks::{HeldLock, Lock, LockClaim, LockSession, Locks};
+pub use meters::{Measured, Meters, Point, Series, SeriesName, Unmeasured, Wanted};
 pub use parked::{Parked, ParkedEvent, ParkedFilter, ParkedId};
 pub use regions::{Closed, RegionPartitionView, RegionPeerView, RegionView, Regions};
 pub use restore::{GoOnWithout, RestorePeerView, RestoreView};
@@ -69,6 +72,8 @@ pub struct Parts {
     pub locks: Arc<dyn Locks>,
     /// Options that change while nodes run.
     pub settings: Arc<dyn Settings>,
+    /// Numbers over time.
+    pub meters: Arc<dyn Meters>,
     /// The metrics of the whole process.
     pub metrics: PrometheusHandle,
     /// Time and randomness.

@@ -12,6 +12,15 @@ pub(crate) struct Query<'a>(Vec<(&'static str, Cow<'a, str>)>);
 impl<'a> Query<'a> {
     /// Reads `name=value&…`.
     pub(crate) fn read(query: Option<&'a str>, known: &[&'static str]) -> Result<Self, Problem> {
+        Self::with_lists(query, known, &[])
+    }
+
+    /// The same, where some of the known ones may be there several times.
+    pub(crate) fn with_lists(
+        query: Option<&'a str>,
+        known: &[&'static str],
+        lists: &[&str],
+    ) -> Result<Self, Problem> {
         let mut parameters = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -20,7 +29,7 @@ impl<'a> Query<'a> {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 Problem::parameter(&name, format!("parameter `{name}` is unknown: there are {known}"))
             })?;
-            if parameters.iter().any(|(other, _)| *other == known_name) {
+            if !lists.contains(&known_name) && parameters.iter().any(|(other, _)| *other == known_name) {
                 return Err(Problem::parameter(
                     &name,
                     format!("parameter `{name}` is there twice: keep one"),
@@ -34,6 +43,11 @@ impl<'a> Query<'a> {
     /// The value of a parameter.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| &**value)
+    }
+
+    /// The values of a parameter that may be there several times.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(other, _)| *other == name).map(|(_, value)| &**value)
     }
 
     /// The value of a parameter that must be true or false.
@@ -86,6 +100,8 @@ mod tests {
             (Some("a+b c"), Some(""), None)
         );
         assert_eq!(query.number("limit", 1..=5).unwrap(), Some(5));
+        let query = Query::with_lists(Some("tail=a&tail=b"), &["tail"], &["tail"]).unwrap();
+        assert_eq!(query.texts("tail").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

@@ -98,6 +98,8 @@ routes! {
     DeleteSetting = DELETE "/v1/config/{key}";
     SettingHistory = GET "/v1/config/{key}/history";
     RollbackSetting = POST "/v1/config/{key}/rollback";
+    LiveTopics = GET "/v1/live";
+    MeasuredSeries = GET "/v1/metrics";
     Status = GET "/v1/status";
     OpenApi = GET "/v1/openapi.json";
     Health = GET "/healthz";

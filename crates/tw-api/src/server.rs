@@ -17,6 +17,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -78,6 +79,15 @@ pub struct Server {
 #[derive(Debug, Clone)]
 pub struct Handle(Weak<Api>);
 
+/// What an interface has done in a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Answers with a status of 500 and more.
+    pub errors: u64,
+    /// The time in which 99 of 100 appends were answered, to about a tenth, and how many there were; None without appends.
+    pub append_p99: Option<(Duration, u64)>,
+}
+
 impl Handle {
     /// Puts other options into effect: for requests at once, for connections with the next one. Where it listens does not
     /// change, whatever they say. Of a server that has ended nothing changes. Must be called within a Tokio runtime.
@@ -100,6 +110,14 @@ impl Handle {
         api.telemetry.connections.increment(1);
         speak(stream, &api, true).await;
         api.telemetry.connections.decrement(1);
+    }
+
+    /// What has happened since it was asked last; one asks at a time. Nothing of a server that has ended.
+    pub fn traffic(&self) -> Traffic {
+        self.0.upgrade().map_or_else(Traffic::default, |api| Traffic {
+            errors: api.telemetry.errors.swap(0, Ordering::Relaxed),
+            append_p99: api.telemetry.append_times.take_p99(),
+        })
     }
 
     /// How many requests are under way.

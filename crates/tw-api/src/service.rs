@@ -32,6 +32,8 @@ pub(crate) struct Api {
     pub(crate) bodies: Bodies,
     /// Places for connections.
     pub(crate) connections: Arc<Semaphore>,
+    /// What live readers follow.
+    pub(crate) hub: endpoints::Hub,
     /// Whether the server is about to end.
     pub(crate) phase: watch::Receiver<Phase>,
     doors: Arc<Doors>,
@@ -68,6 +70,7 @@ impl Api {
             telemetry,
             bodies,
             connections,
+            hub: endpoints::Hub::default(),
             phase,
             doors,
             requests,
@@ -181,14 +184,18 @@ impl Call {
     /// The stream that the path names. Where there are other nodes, one that is not known is looked for in what they have
     /// defined until now.
     pub(crate) async fn stream(&self) -> Result<Arc<StreamDef>, Problem> {
-        let name = self.capture(0)?;
-        if let Ok(stream) = self.streams().get(&name) {
+        self.stream_called(&self.capture(0)?).await
+    }
+
+    /// The stream of a name, likewise.
+    pub(crate) async fn stream_called(&self, name: &str) -> Result<Arc<StreamDef>, Problem> {
+        if let Ok(stream) = self.streams().get(name) {
             return Ok(stream.clone());
         }
         if !self.api.parts.routes.is_alone() {
             self.api.parts.log().refresh(&[CONFIG_PARTITION]).await?;
         }
-        Ok(self.streams().get(&name)?.clone())
+        Ok(self.streams().get(name)?.clone())
     }
 }
 

@@ -1,9 +1,14 @@
 //! What is measured of the interface itself.
 
+mod window;
+
+pub(crate) use window::Window;
+
 use crate::route::Route;
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Unit};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tw_plan::overload::Priority;
 
@@ -24,6 +29,10 @@ pub(crate) struct Telemetry {
     pub(crate) appended: Counter,
     pub(crate) delivered: Counter,
     pub(crate) stalled: Counter,
+    /// Answers that say that the node could not, since the start.
+    pub(crate) errors: AtomicU64,
+    /// How long appends took that have succeeded since somebody looked.
+    pub(crate) append_times: Window,
 }
 
 impl Telemetry {
@@ -39,11 +48,19 @@ impl Telemetry {
             appended: metrics::counter!("tradewind_http_events_appended_total"),
             delivered: metrics::counter!("tradewind_http_events_delivered_total"),
             stalled: metrics::counter!("tradewind_http_connections_stalled_total"),
+            errors: AtomicU64::new(0),
+            append_times: Window::default(),
         }
     }
 
     /// A request was answered; `elapsed` is the time until the answer began.
     pub(crate) fn answered(&self, route: Option<Route>, status: StatusCode, elapsed: Duration) {
+        if status.is_server_error() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        if status.is_success() && matches!(route, Some(Route::AppendEvents | Route::AppendSubject)) {
+            self.append_times.record(elapsed);
+        }
         let slot = route.map_or(Route::ALL.len(), |route| route as usize);
         let name = route.map_or("none", Route::name);
         let place = STATUSES.iter().position(|known| *known == status.as_u16()).unwrap_or(STATUSES.len() - 1);

@@ -46,7 +46,7 @@ pub use stats::Stats;
 pub use verify::{IndexState, Problem, Verification, VerifiedPartition, VerifiedSegment, verify};
 
 use crate::{
-    Ack, Append, Bounds, BoxFuture, Definition, Error, Log, NewStream, Permit, Result, Signal, Streams,
+    Ack, Append, Bounds, BoxFuture, Definition, Error, Held, Log, NewStream, Permit, Result, Signal, Streams,
 };
 use queue::{Reply, Request};
 use shared::Shared;
@@ -138,6 +138,10 @@ impl Log for EmbeddedLog {
 
     fn accepted(&self, at: StreamPartition) -> Result<Option<u64>> {
         Ok(Some(self.shared.partition(at)?.sequence().0))
+    }
+
+    fn held(&self, at: StreamPartition) -> Result<Option<Held>> {
+        Ok(Some(self.shared.partition(at)?.held()))
     }
 
     fn streams(&self) -> Arc<Streams> {

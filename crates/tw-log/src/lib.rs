@@ -26,7 +26,7 @@ pub use embedded::{
 };
 pub use error::Error;
 pub use guarded::spawn_guarded;
-pub use log::{Ack, AckSender, Append, Bounds, Foreign, Log, Placed, fitting_blocks};
+pub use log::{Ack, AckSender, Append, Bounds, Foreign, Held, Log, Placed, fitting_blocks};
 pub use memory::MemoryLog;
 pub use permits::{Permit, Permits};
 pub use signal::Signal;

@@ -39,6 +39,14 @@ pub trait Log: Send + Sync + 'static {
         self.bounds(at).map(|_| None)
     }
 
+    /// What a partition takes on stable storage; None where an engine does not know it without asking others. It does not wait.
+    ///
+    /// # Errors
+    /// [`Error::NoStreamId`], [`Error::NoPartition`].
+    fn held(&self, at: StreamPartition) -> Result<Option<Held>> {
+        self.bounds(at).map(|_| None)
+    }
+
     /// The streams as they are defined now.
     fn streams(&self) -> Arc<Streams>;
 
@@ -149,6 +157,17 @@ pub trait Log: Send + Sync + 'static {
         let _nobody_else_writes = writer;
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+/// What a partition takes on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Bytes of its blocks, after compression, those included that were removed and still take room.
+    pub bytes: u64,
+    /// Bytes of the blocks that were written since the log was opened, after compression. It only rises.
+    pub written_bytes: u64,
+    /// When its last event was accepted; None without events.
+    pub last_hlc: Option<Hlc>,
 }
 
 /// One partition's share of an append.

@@ -5,6 +5,7 @@ mod reference;
 pub use reference::reference;
 
 use crate::cluster::ClusterOptions;
+use crate::meters::MetricsOptions;
 use crate::routing::RoutingOptions;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// The node as a whole.
     pub node: NodeOptions,
+    /// What the node measures of itself over time.
+    pub metrics: MetricsOptions,
     /// The HTTP interface.
     pub http: tw_api::Options,
     /// The embedded log.
@@ -109,6 +112,7 @@ impl Config {
             checked.map_err(|error| InvalidConfig::Value { table, reason: tw_types::chain(&error) })
         }
         self.node.check()?;
+        self.metrics.check()?;
         in_table("http", self.http.check())?;
         in_table("log", self.log.check())?;
         in_table("events", self.events.check())?;

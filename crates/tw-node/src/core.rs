@@ -4,6 +4,7 @@ use crate::cluster::{Cluster, ClusterOptions};
 use crate::definitions::Definitions;
 use crate::folder::Folder;
 use crate::live::Options;
+use crate::meters::Meters;
 use crate::sources::Sources;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) sources: Arc<Sources>,
     pub(crate) regions: Regions,
+    /// What is measured over time.
+    pub(crate) meters: Meters,
     pub(crate) definitions: Arc<Definitions>,
     /// When the node was started, on the clock that only rises.
     pub(crate) started: Duration,
@@ -78,18 +81,6 @@ impl Core {
     /// How long the log has given no sign of life, in milliseconds, if that is too long.
     pub(crate) fn log_silent_ms(&self) -> Option<u64> {
         self.cluster.pulse().silent_ms(self.env.clock.monotonic())
-    }
-
-    /// What keeps the links with other regions from going on, as far as it was looked at last.
-    pub(crate) fn region_problems(&self) -> Vec<String> {
-        let mut problems = self.regions.problems.lock().clone();
-        if self.regions.drain.until().is_some() {
-            problems.push(
-                "this region is drained, and accepts nothing for streams that others have: `tradewind region drain --undo` ends that"
-                    .to_owned(),
-            );
-        }
-        problems
     }
 
     /// Why the log takes no events, if it does not.

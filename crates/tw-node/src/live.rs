@@ -102,6 +102,11 @@ impl Options {
         self.components.http.get().map_or(0, tw_api::Handle::in_flight)
     }
 
+    /// What the interface has done since it was asked last.
+    pub(crate) fn traffic(&self) -> tw_api::Traffic {
+        self.components.http.get().map_or_else(Default::default, tw_api::Handle::traffic)
+    }
+
     fn log(&self) -> &Arc<dyn Log> {
         self.components.events.log()
     }

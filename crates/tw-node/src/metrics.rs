@@ -193,6 +193,7 @@ impl Gauges {
     /// Refreshes every gauge. What is not known, and what is gone, is not a number: no rule of an alarm holds for it.
     pub(crate) async fn refresh(&mut self, core: &Arc<Core>) {
         let sources = status::sources_here(core).await;
+        core.meters.note_sources(&sources);
         let status = status::node(core, &sources);
         self.set("tradewind_uptime_seconds", [], status.uptime_ms as f64 / 1_000.0);
         self.set("tradewind_disk_free_bytes", [], status.disk_free_bytes as f64);

@@ -5,6 +5,7 @@ mod opening;
 
 use crate::core::Core;
 use crate::definitions;
+use crate::meters::{self, NodeMeters};
 use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeRegions, NodeSettings, NodeSql};
 use crate::rights::NodeRights;
 use crate::{Config, Error, live, merged, metrics, regions};
@@ -24,6 +25,9 @@ use tw_log::CONFIG_PARTITION;
 /// How long a change of a definition that is under way has to end when the node ends.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 
+/// What a node is called that is not one of many.
+const ALONE: &str = "node";
+
 /// A running node. [`Node::shutdown`] ends it in order; dropping it is like a crash, after which nothing is lost.
 pub struct Node {
     core: Arc<Core>,
@@ -32,6 +36,8 @@ pub struct Node {
     follower: JoinHandle<()>,
     /// Who tells conflicts.
     teller: JoinHandle<()>,
+    /// Who measures over time.
+    meter: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -46,6 +52,7 @@ impl Node {
         let recorder = metrics::recorder()?;
         let Composed { core, log, identity } = compose(config, env).await?;
         let http = core.options.holds().interface();
+        let name = identity.as_ref().map_or_else(|| ALONE.to_owned(), |identity| identity.node.clone());
         let routes: Arc<dyn Routes> = match identity {
             Some(_) => core.cluster.make_ways(),
             None => Arc::new(Alone),
@@ -73,9 +80,10 @@ impl Node {
         }
         let (stop, stopped) = watch::channel(false);
         let follower = tokio::spawn(follow(core.clone(), stopped.clone()));
-        let teller = tokio::spawn(tell(core.clone(), stopped));
+        let teller = tokio::spawn(tell(core.clone(), stopped.clone()));
+        let meter = tokio::spawn(meters::run(core.clone(), name, stopped));
         tracing::info!(address = %server.address(), folder = %core.folder.path().display(), "the node is ready");
-        Ok(Self { core, log, server, follower, teller, stop })
+        Ok(Self { core, log, server, follower, teller, meter, stop })
     }
 
     /// The address on which it serves.
@@ -104,6 +112,8 @@ impl Node {
         self.server.shutdown().await;
         self.stop.send_replace(true);
         self.core.definitions.close(CHANGE_MAX).await;
+        // What it has not appended is not kept: it may be waiting for a slow log.
+        self.meter.abort();
         let _panic_was_logged = (self.follower.await, self.teller.await);
         end(&self.core, self.log).await
     }
@@ -153,6 +163,7 @@ fn parts(
         rights: Some(Arc::new(NodeRights::new(core.clone()))),
         locks: Arc::new(NodeLocks(core.clone())),
         settings: Arc::new(NodeSettings(core.clone())),
+        meters: Arc::new(NodeMeters(core.clone())),
         metrics,
         env: core.env.clone(),
     }

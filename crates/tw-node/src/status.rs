@@ -2,6 +2,7 @@
 
 mod projections;
 mod sources;
+mod troubles;
 
 pub(crate) use projections::{own_projections, projections, standings_of_projections};
 pub(crate) use sources::{is_well, source, sources, sources_here, standings, streams};
@@ -15,7 +16,7 @@ pub(crate) fn node(core: &Core, sources: &[Source]) -> Status {
     let catalog = core.engine.catalog();
     let projections = projections::here(core, |_| true);
     let free = core.folder.free_bytes();
-    let problems = problems(core, sources, &projections, free);
+    let problems = troubles::all(core, sources, &projections, free);
     Status {
         state: if problems.is_empty() { "ready" } else { "degraded" }.to_owned(),
         problems,
@@ -29,41 +30,6 @@ pub(crate) fn node(core: &Core, sources: &[Source]) -> Status {
         projections: projections.len() as u64,
         parked: parked(&core.workers.status()),
     }
-}
-
-/// Everything that a person should look at.
-fn problems(core: &Core, sources: &[Source], projections: &[Projection], free: Option<u64>) -> Vec<String> {
-    let mut problems = Vec::new();
-    problems.extend(core.log_failure().map(|error| error.to_string()));
-    if let Some(silent_ms) = core.log_silent_ms() {
-        problems.push(format!(
-            "the servers of the log have given no sign of life for {} s: check that they run, and that this node reaches them; nodes \
-             that do take over what it has",
-            silent_ms / 1_000
-        ));
-    }
-    let least = core.options.holds().node.disk_free_bytes_min;
-    if let Some(free) = free.filter(|free| *free < least) {
-        problems.push(format!("{free} bytes are free on the disk of the data folder, fewer than {least}"));
-    }
-    problems.extend(core.region_problems());
-    problems.extend(sources.iter().flat_map(sources::problems));
-    for projection in projections.iter().filter(|projection| projection.state == "failed") {
-        let error = projection.error.as_deref().unwrap_or("it stands still");
-        problems.push(format!("projection `{}`: {error}", projection.name));
-    }
-    for view in core.workers.status().iter().filter(|view| view.name.starts_with(LATEST)) {
-        if let Some(error) = failure(view) {
-            problems.push(format!("the latest rows of `{}`: {error}", view.stream));
-        }
-    }
-    for (view, error) in core.definitions.broken() {
-        problems.push(format!("`{view}` is not as it is defined: {error}"));
-    }
-    problems.extend(core.definitions.disputes().into_values());
-    problems
-        .extend(core.workers.parked().failure().map(|error| format!("`$parked` cannot be written: {error}")));
-    problems
 }
 
 /// What the names of the views of latest rows start with.

@@ -30,11 +30,7 @@ pub(crate) fn run(_: &Options, context: &Context) -> Result<()> {
         let status: Value = client.get("/v1/status").await?;
         let mut out = context.output();
         let state = text(&status, "state").to_owned();
-        let problems: Vec<&str> = status
-            .get("problems")
-            .and_then(Value::as_array)
-            .map(|problems| problems.iter().filter_map(Value::as_str).collect())
-            .unwrap_or_default();
+        let problems = super::troubles(&status);
         let mut lines = vec![("state", out.style.state(&state))];
         for (index, problem) in problems.iter().enumerate() {
             lines.push((if index == 0 { "problems" } else { "" }, out.style.warn(problem)));

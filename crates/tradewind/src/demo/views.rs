@@ -2,7 +2,7 @@
 
 use super::measure::Shared;
 use crate::client::{Client, Request, TOKEN};
-use crate::commands::{list, number};
+use crate::commands::{list, number, troubles};
 use crate::error::Result;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -80,8 +80,7 @@ pub(super) async fn watch(client: &Client, measured: Shared) -> Result<()> {
         let projections = list(client, "projections").await?;
         let lag_events = projections.iter().map(|projection| number(projection, "lag_events")).sum();
         let status: Value = client.get("/v1/status").await?;
-        let problems = status.get("problems").and_then(Value::as_array).cloned().unwrap_or_default();
-        let problems = problems.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let problems = troubles(&status);
         let stored = stored(client).await?;
         measured.borrow_mut().seen = Seen { tables, lag_events, stored, problems };
     }

@@ -18,6 +18,7 @@ mod linearisable;
 mod lines;
 mod local;
 mod lock;
+mod measures;
 mod node;
 mod parked;
 mod regions;

@@ -48,8 +48,8 @@ fn read(log: &Arc<dyn Log>, def: &StreamDef, step: usize, filter: &Filter) -> Ve
         while count < step && !cursor.at_end().unwrap() {
             now(cursor.load()).unwrap();
             cursor
-                .emit(|event, partition, progress| {
-                    all.push((partition.0, event.offset.0, event.event.id.to_owned()));
+                .emit(|event, at, progress| {
+                    all.push((at.partition.0, event.offset.0, event.event.id.to_owned()));
                     last = Some(progress.token());
                     count += 1;
                     count < step

@@ -6,13 +6,13 @@ use crate::forward::carry;
 use crate::headers::HOP;
 use crate::parts::{Action, Control, Extent, ParkedFilter, ParkedId, Target, Way};
 use crate::query::Query;
-use crate::service::Call;
+use crate::service::{Api, Call};
 use crate::{Code, Problem};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
-use serde_json::json as value;
+use serde_json::{Value, json as value};
 use tw_types::{Offset, PartitionId, StreamName};
 use utoipa::ToSchema;
 
@@ -130,16 +130,30 @@ pub(crate) async fn parked(call: &Call) -> Outcome {
     let limit = query.number("limit", 1..=PARKED_MAX)?.unwrap_or(PARKED) as usize;
     let after = query.text("after").map(parked_id).transpose()?;
     let view = query.text("view").map(str::to_owned);
+    json(&parked_page(&call.api, view, after, limit).await?)
+}
+
+/// The first parked events, as they are listed to whoever asks for nothing else.
+pub(super) async fn parked_first(api: &Api) -> Result<Value, Problem> {
+    parked_page(api, None, None, PARKED as usize).await
+}
+
+async fn parked_page(
+    api: &Api,
+    view: Option<String>,
+    after: Option<ParkedId>,
+    limit: usize,
+) -> Result<Value, Problem> {
     // One more than asked for tells whether there are more.
     let filter = ParkedFilter { view, after, limit: limit + 1 };
-    let mut events = call.api.parts.parked.list(filter).await?;
+    let mut events = api.parts.parked.list(filter).await?;
     let more = events.len() > limit;
     events.truncate(limit);
     let next = events
         .last()
         .filter(|_| more)
         .map(|last| format!("{}/{}/{}/{}", last.view, last.stream, last.partition, last.offset));
-    json(&value!({ "parked": events, "next": next }))
+    Ok(value!({ "parked": events, "next": next }))
 }
 
 /// Shows one parked event.

@@ -8,10 +8,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tw_log::NewStream;
-use tw_types::{
-    Column, DataClass, Merge, PartitionId, Schema, StreamDef, StreamKind, StreamName, StreamOptions,
-    StreamPartition,
-};
+use tw_types::{Column, DataClass, Merge, Schema, StreamDef, StreamKind, StreamName, StreamOptions};
 use utoipa::ToSchema;
 
 /// How many partitions a stream has if nobody says.
@@ -22,7 +19,7 @@ const PARTITIONS: u32 = 4;
 pub(crate) struct StreamBody {
     /// Its name.
     #[schema(example = "shop.orders")]
-    name: String,
+    pub(super) name: String,
     /// Its number, as tokens name it.
     #[schema(example = 7)]
     id: u32,
@@ -41,9 +38,26 @@ pub(crate) struct StreamBody {
     /// Its options.
     #[schema(value_type = OptionsBody)]
     options: StreamOptions,
+    /// What is measured of it; not in answers to definitions.
+    #[serde(flatten)]
+    pub(super) numbers: Option<NumbersBody>,
     /// What each partition holds; only when one stream is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    offsets: Option<Vec<OffsetsBody>>,
+    pub(super) offsets: Option<Vec<OffsetsBody>>,
+}
+
+/// What is measured of a stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NumbersBody {
+    /// How many events it takes per second, over the last ten seconds or so; on a node of a cluster as far as it has heard.
+    #[schema(example = 120.5)]
+    pub(super) rate_events_per_second: f64,
+    /// How many bytes it takes on disk, compressed; null on Kafka, where only the brokers know.
+    #[schema(example = 1048576)]
+    pub(super) bytes: Option<u64>,
+    /// When its last event was accepted, RFC 3339; null without events, and in lists of all streams on Kafka.
+    #[schema(example = "2026-01-31T09:30:00Z")]
+    pub(super) last_event_at: Option<String>,
 }
 
 /// The offsets that a partition holds.
@@ -51,13 +65,13 @@ pub(crate) struct StreamBody {
 pub(crate) struct OffsetsBody {
     /// The partition.
     #[schema(example = 0)]
-    partition: u32,
+    pub(super) partition: u32,
     /// The first offset that can be read.
     #[schema(example = 0)]
-    start: u64,
+    pub(super) start: u64,
     /// The offset after the last event.
     #[schema(example = 121)]
-    end: u64,
+    pub(super) end: u64,
 }
 
 /// A declared column.
@@ -147,24 +161,6 @@ pub(crate) struct StreamPatch {
     #[serde(default)]
     #[schema(value_type = Option<OptionsBody>)]
     options: Option<StreamOptions>,
-}
-
-/// Lists all streams.
-pub(crate) fn list(call: &Call) -> Outcome {
-    let streams = call.streams();
-    let bodies: Vec<_> = streams.iter().map(|stream| body(stream)).collect();
-    json(&serde_json::json!({ "streams": bodies }))
-}
-
-/// Shows one stream.
-pub(crate) async fn get(call: &Call) -> Outcome {
-    let stream = call.stream().await?;
-    let mut offsets = Vec::with_capacity(stream.partitions as usize);
-    for partition in 0..stream.partitions {
-        let bounds = call.api.parts.log().bounds(StreamPartition::new(stream.id, PartitionId(partition)))?;
-        offsets.push(OffsetsBody { partition, start: bounds.start.0, end: bounds.end.0 });
-    }
-    json(&StreamBody { offsets: Some(offsets), ..body(&stream) })
 }
 
 /// Defines a stream. One that is defined just so already is fine.
@@ -305,7 +301,8 @@ fn column_body(column: &Column) -> ColumnBody {
     }
 }
 
-fn body(stream: &StreamDef) -> StreamBody {
+/// A stream as it is defined.
+pub(super) fn body(stream: &StreamDef) -> StreamBody {
     StreamBody {
         name: stream.name.to_string(),
         id: stream.id.0,
@@ -317,6 +314,7 @@ fn body(stream: &StreamDef) -> StreamBody {
         columns: stream.schema.as_ref().map(|schema| schema.columns.iter().map(column_body).collect()),
         key: stream.schema.as_ref().map(|schema| schema.key.clone()).unwrap_or_default(),
         options: stream.options.clone(),
+        numbers: None,
         offsets: None,
     }
 }

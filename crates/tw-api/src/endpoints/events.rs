@@ -1,8 +1,8 @@
 //! GET …/events: events out, as a page, as lines, or live.
 
 mod lines;
-mod live;
-mod start;
+pub(super) mod live;
+pub(super) mod start;
 
 use super::{JSON, NDJSON, Outcome, answer};
 use crate::cursor::{Cursor, Filter};
@@ -160,11 +160,11 @@ async fn page(call: &Call, mut cursor: Cursor, request: &Request, batch: bool) -
     let mut count = 0;
     let end = loop {
         cursor.load().await?;
-        let emitted = cursor.emit(|event, partition, _| {
+        let emitted = cursor.emit(|event, at, _| {
             if count > 0 {
                 out.push(b',');
             }
-            write_event(&mut out, event, partition);
+            write_event(&mut out, event, at.partition);
             count += 1;
             count < events_max && out.len() < bytes_max
         })?;

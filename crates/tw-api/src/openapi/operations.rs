@@ -2,6 +2,7 @@
 
 mod cluster;
 mod locks;
+mod numbers;
 mod regions;
 mod settings;
 
@@ -82,6 +83,8 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::DeleteSetting
         | Route::SettingHistory
         | Route::RollbackSetting => settings::describe(route, doc),
+        Route::LiveTopics => numbers::live(doc),
+        Route::MeasuredSeries => numbers::describe(doc),
         Route::Status | Route::OpenApi | Route::Health | Route::Ready | Route::Metrics | Route::Errors => {
             system(route, doc)
         }
@@ -269,7 +272,13 @@ fn sql(doc: Doc<'_>) -> Doc<'_> {
 
 fn definitions(route: Route, doc: Doc<'_>) -> Doc<'_> {
     if route == Route::ListStreams {
-        return doc.about("streams", "List streams").answer::<StreamList>(200, JSON, "All streams.");
+        return doc
+            .about("streams", "List streams")
+            .query("prefix", "Only those whose names start so.", "shop.")
+            .query("after", "Only those after this name.", "shop.orders")
+            .query("limit", "At most so many, 1 to 10,000; then the answer has `next`. Default all.", 100)
+            .answer::<StreamList>(200, JSON, "The streams.")
+            .problems(&[Code::InvalidParameter]);
     }
     let doc = stream(doc);
     match route {

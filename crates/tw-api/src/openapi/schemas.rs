@@ -1,7 +1,7 @@
 //! The forms of what is written by hand rather than by serde.
 
 use crate::endpoints::StreamBody;
-use crate::parts::{Lock, ParkedEvent, Projection, Setting, SettingChange, Source};
+use crate::parts::{Lock, ParkedEvent, Projection, SeriesName, Setting, SettingChange, Source};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -87,6 +87,16 @@ pub(crate) struct Message {
 pub(crate) struct StreamList {
     /// In the order of their names.
     pub(crate) streams: Vec<StreamBody>,
+    /// Of a page: if there are more, pass it as `after`.
+    #[schema(example = "shop.orders")]
+    pub(crate) next: Option<String>,
+}
+
+/// The series that there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SeriesList {
+    /// In the order of their names.
+    pub(crate) series: Vec<SeriesName>,
 }
 
 /// All sources.

@@ -174,11 +174,15 @@ pub struct Build {
 }
 
 /// A projection and its state.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Projection {
     /// Its name.
     #[schema(example = "revenue")]
     pub name: String,
+    /// The stream that it reads.
+    #[serde(default)]
+    #[schema(example = "shop.orders")]
+    pub stream: String,
     /// Its SELECT.
     #[schema(example = "SELECT customer_id, sum(total) FROM shop.orders GROUP BY customer_id")]
     pub sql: String,
@@ -191,6 +195,19 @@ pub struct Projection {
     /// How many events it is behind.
     #[schema(example = 0)]
     pub lag_events: u64,
+    /// How old the last processed event is while there are newer ones, in milliseconds; 0 when there are none. Of the
+    /// partition that is furthest behind.
+    #[serde(default)]
+    #[schema(example = 0)]
+    pub lag_ms: u64,
+    /// How many bytes its state takes, on the nodes that own its partitions.
+    #[serde(default)]
+    #[schema(example = 1048576)]
+    pub state_bytes: u64,
+    /// How many events it processes per second, over the last seconds.
+    #[serde(default)]
+    #[schema(example = 120.5)]
+    pub rate_events_per_second: f64,
     /// The cut that it shows.
     #[schema(example = "tw1;7=0:120,1:88")]
     pub token: String,
@@ -202,14 +219,55 @@ pub struct Projection {
     pub build: Option<Build>,
 }
 
+/// Something that is not as it should be, and that a person should look at.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Trouble {
+    /// What it is, for a program: the code stays, its words may change. `docs/operations.md` lists the codes.
+    #[schema(example = "projection_failed")]
+    pub code: String,
+    /// What it is about.
+    pub about: About,
+    /// What has happened, for a person.
+    #[schema(example = "partition 0 stands still: division by zero")]
+    pub detail: String,
+    /// What to do about it, for a person.
+    #[schema(example = "define it anew with CREATE OR REPLACE PROJECTION, or rebuild it")]
+    pub remedy: String,
+}
+
+/// What something is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct About {
+    /// `node`, `log`, `disk`, `region`, `source`, `table`, `stream`, `projection` or `definition`.
+    #[schema(example = "projection")]
+    pub kind: String,
+    /// Its name; empty for what there is one of.
+    #[schema(example = "revenue")]
+    pub name: String,
+}
+
+impl Trouble {
+    /// What is wrong with something, and what to do.
+    pub fn new(
+        code: &str,
+        kind: &str,
+        name: &str,
+        detail: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let about = About { kind: kind.to_owned(), name: name.to_owned() };
+        Self { code: code.to_owned(), about, detail: detail.into(), remedy: remedy.into() }
+    }
+}
+
 /// The state of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// `ready`, `degraded` or `starting`.
     #[schema(example = "ready")]
     pub state: String,
-    /// What is not as it should be, for a person; empty when all is well.
-    pub problems: Vec<String>,
+    /// What is not as it should be; empty when all is well.
+    pub problems: Vec<Trouble>,
     /// The version of the software.
     #[schema(example = "0.1.0")]
     pub version: String,

@@ -21,3 +21,4 @@ mod shutdown;
 mod sql;
 mod streams;
 mod support;
+mod topics;

@@ -99,6 +99,49 @@ async fn all_streams_are_listed_by_name() {
 }
 
 #[tokio::test]
+async fn streams_are_listed_in_pages_and_by_the_beginning_of_their_names() {
+    let world = World::start().await;
+    for name in ["shop.a", "shop.b", "shop.c", "till"] {
+        world.stream(name, 1).await;
+    }
+    let page = |query: &str| {
+        let call = world.get(&format!("/v1/streams?{query}"));
+        async move {
+            let list = call.send().await.json();
+            let names: Vec<_> =
+                list["streams"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
+            (json!(names), list["next"].clone())
+        }
+    };
+    assert_eq!(page("limit=2&prefix=shop.").await, (json!(["shop.a", "shop.b"]), json!("shop.b")));
+    assert_eq!(page("limit=2&prefix=shop.&after=shop.b").await, (json!(["shop.c"]), json!(null)));
+    assert_eq!(page("after=shop.c").await, (json!(["till"]), json!(null)));
+    assert_eq!(world.get("/v1/streams?limit=0").send().await.code(), "invalid_parameter");
+}
+
+#[tokio::test]
+async fn what_is_measured_of_a_stream_is_told_as_far_as_it_is_known() {
+    let world = World::start().await;
+    world.stream("orders", 2).await;
+    let numbers = |row: &serde_json::Value| {
+        ["rate_events_per_second", "bytes", "last_event_at"].map(|member| row.get(member).cloned())
+    };
+    let unknown = [Some(json!(0.0)), Some(json!(null)), Some(json!(null))];
+    let shown = world.get("/v1/streams/orders").send().await.json();
+    assert_eq!(numbers(&shown), unknown, "a log in memory takes no room on a disk");
+    world.fill("orders", "e", 3).await;
+    let shown = world.get("/v1/streams/orders").send().await.json();
+    let last: tw_types::Timestamp = shown["last_event_at"].as_str().unwrap().parse().unwrap();
+    let events = world.get("/v1/streams/orders/events").send().await.json();
+    let accepted = events["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["twhlc"].as_str().unwrap().split_once('.').unwrap().0.parse::<i64>().unwrap());
+    assert_eq!(Some(last.millis()), accepted.max());
+}
+
+#[tokio::test]
 async fn a_stream_that_is_needed_is_not_dropped() {
     let world = World::start().await;
     world.stream("orders", 1).await;

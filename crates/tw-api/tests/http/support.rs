@@ -72,6 +72,7 @@ impl World {
             rights: None,
             locks: Arc::new(locks::Table::default()),
             settings: Arc::new(settings::Panel::default()),
+            meters: Arc::new(tw_api::parts::Unmeasured),
             metrics: metrics(),
             env: Env::real(),
         };

@@ -1,7 +1,7 @@
 //! A partition, as readers know it: its bounds, its latest blocks, and the segments that hold the others.
 
 use super::segment::Segment;
-use crate::{Bounds, Signal, fitting_blocks};
+use crate::{Bounds, Held, Signal, fitting_blocks};
 use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub(crate) struct Partition {
     start: AtomicU64,
     /// The sequence of the last durable event that this region accepted under its current epoch; 0 before the first.
     sequence: AtomicU64,
+    /// Bytes of the blocks that became durable since the log was opened.
+    written_bytes: AtomicU64,
     /// The offset after the last durable event.
     pub(crate) end: Arc<Signal>,
     /// The latest blocks, without gaps up to the end.
@@ -38,6 +40,7 @@ impl Partition {
             at,
             start: AtomicU64::new(start.0),
             sequence: AtomicU64::new(sequence.0),
+            written_bytes: AtomicU64::new(0),
             end: Arc::new(Signal::new(end.0)),
             tail: Mutex::default(),
             places: RwLock::default(),
@@ -67,7 +70,20 @@ impl Partition {
 
     /// Adds a durable block to the tail.
     pub(crate) fn push_tail(&self, block: Block) {
+        self.written_bytes.fetch_add(u64::from(block.header().length), Ordering::Relaxed);
         self.tail.lock().push_back(block);
+    }
+
+    /// What it takes on the disk, and when its last event was accepted.
+    pub(crate) fn held(&self) -> Held {
+        let bounds = self.bounds();
+        let mut held = Held { written_bytes: self.written_bytes.load(Ordering::Relaxed), ..Held::default() };
+        for summary in self.places.read().iter().filter_map(|place| place.segment.summary(self.at)) {
+            held.bytes += summary.bytes;
+            held.last_hlc = held.last_hlc.max(Some(summary.last_hlc));
+        }
+        held.last_hlc = held.last_hlc.filter(|_| bounds.end > bounds.start);
+        held
     }
 
     /// Drops the oldest block of the tail.

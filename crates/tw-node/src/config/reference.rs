@@ -13,12 +13,18 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 31] = [
+const TABLES: [Table; 32] = [
     Table {
         name: "node",
         about: "The node as a whole.",
         source: include_str!("../config.rs"),
         item: "NodeOptions",
+    },
+    Table {
+        name: "metrics",
+        about: "What the node measures of itself over time, for `GET /v1/metrics`. It is kept in the stream `$metrics`, for 25 hours.",
+        source: include_str!("../meters.rs"),
+        item: "MetricsOptions",
     },
     Table {
         name: "http",

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What can be set while nodes run: each of these is in effect when the next request, statement, turn or connection begins.
-const LIVE: [&str; 81] = [
+const LIVE: [&str; 82] = [
     "cluster.balance.adaptive_choices",
     "cluster.balance.avoid_ms",
     "cluster.balance.capacity_aware",
@@ -65,6 +65,7 @@ const LIVE: [&str; 81] = [
     "locks.names_max",
     "locks.ttl_ms_max",
     "locks.wait_ms_max",
+    "metrics.enabled",
     "node.disk_free_bytes_min",
     "node.refresh_ms",
     "process.commit_ms_max",

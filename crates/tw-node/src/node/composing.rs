@@ -4,7 +4,8 @@ use super::opening::{Engine as LogEngine, Opened, open};
 use crate::cluster::{Balance, Cluster, Identity, NodePeers};
 use crate::core::{Core, Regions};
 use crate::definitions::Definitions;
-use crate::secrets::Passwords;
+use crate::meters::Meters;
+use crate::secrets::{Passwords, Secrets};
 use crate::sources::Sources;
 use crate::{Config, Error, live, merged};
 use std::sync::atomic::AtomicBool;
@@ -45,18 +46,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let balance = identity.is_some().then(|| balance(&config, &cluster, &env)).transpose()?;
     let peers = balance.clone().map(|balance| NodePeers { ways: cluster.make_ways(), balance });
     let engine = engine(&config, shared.clone(), store, &workers, peers)?;
-    let time = Arc::new(SystemTime::new(&env));
-    let (coordination, passwords): (Arc<dyn Coordination>, _) = match identity {
-        Some(_) => {
-            let etcd = Arc::new(EtcdCoordination::new(time, &config.etcd)?);
-            (etcd.clone(), Passwords::Shared(etcd))
-        }
-        None => {
-            let first = Revision(epoch.saturating_mul(CHANGES_PER_RUN));
-            let memory = MemoryCoordination::starting_at(time, &MemoryOptions::default(), first)?;
-            (Arc::new(memory), Passwords::File(secrets))
-        }
-    };
+    let (coordination, passwords) = coordination(&config, &env, secrets, epoch)?;
     let place = Place { store: events.clone(), env: env.clone(), scratch: folder.scratch() };
     let sources = Arc::new(Sources::new(place, passwords));
     if identity.is_some() {
@@ -79,6 +69,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         balance,
         http: OnceLock::new(),
     };
+    let meters = Meters::new(&config.metrics);
     let (keeps_snapshots, cluster_options) = (!config.depot.place.is_empty(), config.cluster.clone());
     let options = live::Options::new(config, env.clone(), components);
     options.follow().await?;
@@ -97,12 +88,30 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         engine,
         sources,
         regions: Regions::default(),
+        meters,
         definitions,
         started,
         closing: AtomicBool::new(false),
         fenced: watch::Sender::new(false),
     });
     Ok(Composed { core, log, identity })
+}
+
+/// What nodes agree on, and where passwords are: those of a cluster share both.
+fn coordination(
+    config: &Config,
+    env: &Env,
+    secrets: Secrets,
+    epoch: u64,
+) -> Result<(Arc<dyn Coordination>, Passwords), Error> {
+    let time = Arc::new(SystemTime::new(env));
+    if config.cluster.enabled {
+        let etcd = Arc::new(EtcdCoordination::new(time, &config.etcd)?);
+        return Ok((etcd.clone(), Passwords::Shared(etcd)));
+    }
+    let first = Revision(epoch.saturating_mul(CHANGES_PER_RUN));
+    let memory = MemoryCoordination::starting_at(time, &MemoryOptions::default(), first)?;
+    Ok((Arc::new(memory), Passwords::File(secrets)))
 }
 
 /// Has snapshots of state stored and taken, if there is a depot.

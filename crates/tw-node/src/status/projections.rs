@@ -34,7 +34,12 @@ pub(crate) async fn projections(core: &Core) -> Vec<Projection> {
         let merged = parts.into_iter().reduce(merge);
         merged.map_or_else(
             || own.clone(),
-            |merged| Projection { name: own.name.clone(), sql: own.sql.clone(), ..merged },
+            |merged| Projection {
+                name: own.name.clone(),
+                stream: own.stream.clone(),
+                sql: own.sql.clone(),
+                ..merged
+            },
         )
     });
     together.collect()
@@ -121,6 +126,9 @@ fn merge(one: Projection, other: Projection) -> Projection {
     Projection {
         error: worse.error.or(better.error),
         lag_events: worse.lag_events + better.lag_events,
+        lag_ms: worse.lag_ms.max(better.lag_ms),
+        state_bytes: worse.state_bytes + better.state_bytes,
+        rate_events_per_second: worse.rate_events_per_second + better.rate_events_per_second,
         token: both.to_string(),
         parked: worse.parked + better.parked,
         build,
@@ -139,6 +147,10 @@ pub(super) fn here(core: &Core, is_meant: impl Fn(StreamPartition) -> bool) -> V
             let name = format!("{PROJECTION}{}", projection.def.name);
             let base = Projection {
                 name: projection.def.name.clone(),
+                stream: catalog
+                    .streams()
+                    .by_id(projection.def.stream)
+                    .map_or_else(|_| String::new(), |stream| stream.name.to_string()),
                 sql: projection.def.query.clone(),
                 state: "failed".to_owned(),
                 error: broken.get(&name).cloned(),
@@ -182,11 +194,20 @@ fn of_view(base: Projection, view: &ViewStatus, stream: StreamId) -> Projection 
         state: state.to_owned(),
         error: base.error.or(failure).or(waiting),
         lag_events: view.partitions.iter().map(|partition| partition.lag_events).sum(),
+        lag_ms: view.partitions.iter().map(|partition| partition.lag_ms).max().unwrap_or_default(),
+        state_bytes: if view.partitions.is_empty() { 0 } else { view.state_bytes },
+        rate_events_per_second: rate(view),
         token: ends.collect::<Token>().to_string(),
         parked: view.partitions.iter().map(|partition| partition.parked).sum(),
         build: view.building.as_ref().map(|building| build(&building.partitions)),
         ..base
     }
+}
+
+/// How many events a view processes per second, to a tenth.
+fn rate(view: &ViewStatus) -> f64 {
+    let rate: f64 = view.partitions.iter().map(|partition| partition.events_per_second).sum();
+    (rate * 10.0).round() / 10.0
 }
 
 fn build(partitions: &[PartitionStatus]) -> Build {
@@ -208,11 +229,27 @@ mod tests {
 
     #[test]
     fn a_projection_is_as_it_is_where_it_is_worst_and_behind_by_the_sum() {
-        let one = Projection { parked: 2, ..part("running", 3, "tw1;7=0:120") };
+        let numbers = |lag_ms, state_bytes, rate_events_per_second| Projection {
+            lag_ms,
+            state_bytes,
+            rate_events_per_second,
+            ..Projection::default()
+        };
+        let part = |state: &str, lag_events, token: &str, numbers: Projection| {
+            let Projection { lag_ms, state_bytes, rate_events_per_second, .. } = numbers;
+            Projection { lag_ms, state_bytes, rate_events_per_second, ..part(state, lag_events, token) }
+        };
+        let one = Projection { parked: 2, ..part("running", 3, "tw1;7=0:120", numbers(40, 100, 1.5)) };
         let build = |done| Some(Build { done, total: 10 });
-        let other = Projection { build: build(4), parked: 1, ..part("building", 5, "tw1;7=1:88") };
+        let other = Projection {
+            build: build(4),
+            parked: 1,
+            ..part("building", 5, "tw1;7=1:88", numbers(90, 20, 2.0))
+        };
         let both = merge(one, other);
-        let expected = Projection { parked: 3, build: build(4), ..part("building", 8, "tw1;7=0:120,1:88") };
+        let sums = numbers(90, 120, 3.5);
+        let expected =
+            Projection { parked: 3, build: build(4), ..part("building", 8, "tw1;7=0:120,1:88", sums) };
         assert_eq!(both, expected);
         let silent = unknown("node `n2` does not answer".into());
         let all = merge(both.clone(), silent);
@@ -220,7 +257,8 @@ mod tests {
             (all.state.as_str(), all.error.as_deref(), all.lag_events),
             ("unknown", Some("node `n2` does not answer"), 8)
         );
-        let failed = Projection { error: Some("no room".into()), ..part("failed", 0, "tw1") };
+        let failed =
+            Projection { error: Some("no room".into()), ..part("failed", 0, "tw1", numbers(0, 0, 0.0)) };
         let all = merge(all, failed);
         assert_eq!((all.state.as_str(), all.error.as_deref()), ("failed", Some("no room")));
         assert_eq!(

@@ -3,7 +3,7 @@
 use crate::core::Core;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
-use tw_api::parts::{Build, Source, SourceSlot, SourceTable};
+use tw_api::parts::{Build, Source, SourceSlot, SourceTable, Trouble};
 use tw_capture::{CapturedName, SlotStatus, SnapshotPhase, SourcePhase, TableStatus};
 use tw_project::{SourceDef, SourceStanding};
 
@@ -52,23 +52,35 @@ pub(crate) async fn standings(core: &Core) -> BTreeMap<String, SourceStanding> {
 }
 
 /// What a person should look at.
-pub(super) fn problems(source: &Source) -> Vec<String> {
-    let name = &source.name;
+pub(super) fn problems(source: &Source) -> Vec<Trouble> {
+    let name = source.name.as_str();
     let mut problems = Vec::new();
-    if matches!(source.state.as_str(), "failed" | "retrying") {
-        let error = source.error.as_deref().unwrap_or("it does not run");
-        problems.push(format!("source `{name}`: {error}"));
+    let error = source.error.as_deref().unwrap_or("it does not run");
+    let show =
+        format!("`tradewind source show {name}` says more; it goes on by itself once the cause is gone");
+    match source.state.as_str() {
+        "failed" => problems.push(Trouble::new("source_failed", "source", name, error, show)),
+        "retrying" => problems.push(Trouble::new("source_retrying", "source", name, error, show)),
+        _ => {}
     }
     if let Some(slot) = source.slot.as_ref().filter(|slot| !is_well(slot)) {
-        problems.push(format!(
-            "source `{name}`: its replication slot `{}` is {}: its database has removed WAL, or is about to; raise \
-             `max_slot_wal_keep_size` there",
+        let detail = format!(
+            "its replication slot `{}` is {}: its database has removed WAL, or is about to",
             slot.name, slot.wal_status
-        ));
+        );
+        let remedy = "raise `max_slot_wal_keep_size` in the database";
+        problems.push(Trouble::new("source_slot_lost", "source", name, detail, remedy));
     }
     for table in source.tables.iter().filter(|table| table.state == "failed") {
         let error = table.error.as_deref().unwrap_or("it is not captured");
-        problems.push(format!("table `{}` of source `{name}`: {error}", table.name));
+        let remedy = format!("put the table right, then `tradewind source resnapshot {name}`");
+        problems.push(Trouble::new(
+            "table_failed",
+            "table",
+            &format!("{name}/{}", table.name),
+            error,
+            remedy,
+        ));
     }
     problems
 }

@@ -60,8 +60,8 @@ impl Lines {
     async fn fill(&mut self, out: &mut Vec<u8>) -> Result<(), crate::Problem> {
         self.cursor.load().await?;
         let left = &mut self.left;
-        let emitted = self.cursor.emit(|event, partition, _| {
-            write_event_on_one_line(out, event, partition);
+        let emitted = self.cursor.emit(|event, at, _| {
+            write_event_on_one_line(out, event, at.partition);
             out.push(b'\n');
             *left -= 1;
             *left > 0 && out.len() < PIECE_BYTES

@@ -23,9 +23,9 @@ use tokio::time::Instant;
 use tw_wire::cloudevents::write_event_on_one_line;
 
 /// About how many bytes are written at once.
-const PIECE_BYTES: usize = 64 << 10;
+pub(in crate::endpoints) const PIECE_BYTES: usize = 64 << 10;
 /// After how long a reader should come back, in milliseconds.
-const RETRY_MS: u32 = 1_000;
+pub(in crate::endpoints) const RETRY_MS: u32 = 1_000;
 
 struct Live {
     api: Arc<Api>,
@@ -59,13 +59,18 @@ pub(super) fn answer(call: &Call, cursor: Cursor, limit: Option<u64>) -> Outcome
         let piece = live.piece().await?;
         Some((Ok::<_, CutOff>(piece), live))
     });
-    let mut response = Response::new(Body::stream(pieces));
+    Ok(sent_as_they_come(Body::stream(pieces)))
+}
+
+/// An answer of server-sent events.
+pub(in crate::endpoints) fn sent_as_they_come(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies that collect answers would hold events back.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 impl Live {
@@ -102,10 +107,10 @@ impl Live {
     async fn fill(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         self.cursor.load().await?;
         let left = &mut self.left;
-        let emitted = self.cursor.emit(|event, partition, progress| {
+        let emitted = self.cursor.emit(|event, at, progress| {
             write_id(out, &progress.token());
             out.extend_from_slice(b"data: ");
-            write_event_on_one_line(out, event, partition);
+            write_event_on_one_line(out, event, at.partition);
             out.extend_from_slice(b"\n\n");
             *left -= 1;
             *left > 0 && out.len() < PIECE_BYTES
@@ -140,7 +145,8 @@ impl Live {
     }
 }
 
-fn write_id(out: &mut Vec<u8>, token: &tw_types::ClientToken) {
+/// Writes the id of an event, or of none.
+pub(in crate::endpoints) fn write_id(out: &mut Vec<u8>, token: &tw_types::ClientToken) {
     // Writing to memory does not fail.
     let _infallible = writeln!(out, "id: {token}");
 }

@@ -7,7 +7,7 @@ use tw_types::{ClientToken, Offset, PartitionId, StreamDef, StreamPartition, Tim
 
 /// What the parameter `from` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum From {
+pub(in crate::endpoints) enum From {
     /// With the first event that is still there.
     Earliest,
     /// With the next event to come.
@@ -21,7 +21,7 @@ pub(super) enum From {
 }
 
 impl From {
-    pub(super) fn read(text: Option<&str>) -> Result<Self, Problem> {
+    pub(in crate::endpoints) fn read(text: Option<&str>) -> Result<Self, Problem> {
         Ok(match text {
             None | Some("" | "earliest") => Self::Earliest,
             Some("latest") => Self::Latest,
@@ -41,7 +41,7 @@ impl From {
 }
 
 /// The offset from which each wanted partition is read.
-pub(super) async fn offsets(
+pub(in crate::endpoints) async fn offsets(
     call: &Call,
     stream: &Arc<StreamDef>,
     from: &From,

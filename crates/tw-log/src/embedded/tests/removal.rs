@@ -365,3 +365,21 @@ fn a_segment_that_is_being_read_is_not_recycled() {
     rig.shared.reclaim();
     assert!(rig.shared.retired.lock().is_empty());
 }
+
+#[test]
+fn what_a_partition_takes_is_told_over_restarts_and_what_was_written_only_rises() {
+    let sim = Sim::new(1);
+    let mut rig = Rig::open(&sim, &small()).unwrap();
+    let (_, at) = create(&mut rig, "orders", StreamOptions::default());
+    let held = |rig: &Rig| rig.shared.partition(at).unwrap().held();
+    assert_eq!(held(&rig), crate::Held::default());
+    fill(&mut rig, at, 100, |_| None);
+    let full = held(&rig);
+    assert!(full.bytes > 100_000 && full.written_bytes == full.bytes, "{full:?}");
+    let last = kept(&rig, at).last().map(|(_, _, hlc, _)| *hlc);
+    assert_eq!(full.last_hlc.map(tw_types::Hlc::as_u64), last);
+    drop(rig);
+    let rig = Rig::open(&sim, &small()).unwrap();
+    let again = rig.shared.partition(at).unwrap().held();
+    assert_eq!((again.bytes, again.last_hlc, again.written_bytes), (full.bytes, full.last_hlc, 0));
+}
