@@ -10,6 +10,7 @@ mod homes;
 mod live;
 mod locks;
 mod metrics;
+mod parked;
 mod regions;
 mod rights;
 mod settings;
@@ -24,6 +25,7 @@ pub(crate) use events::{FORMATS, Format as EventFormat, Page};
 pub(crate) use history::HistoryPage;
 pub(crate) use live::Hub;
 pub(crate) use locks::{LockRequest, MoreLocksRequest};
+pub(crate) use parked::{ParkedDecided, ParkedDecision};
 pub(crate) use settings::{RollbackRequest, SettingRequest};
 pub(crate) use sql::SqlRequest;
 
@@ -82,6 +84,8 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::ResumeProjection => admin::act(call, Target::Projection(&source()?), Action::Resume).await,
         Route::RebuildProjection => admin::act(call, Target::Projection(&source()?), Action::Rebuild).await,
         Route::ListParked => admin::parked(call).await,
+        Route::RetryAllParked => parked::all(call, body, parked::Decision::Retry).await,
+        Route::DropAllParked => parked::all(call, body, parked::Decision::Drop).await,
         Route::GetParked => admin::parked_one(call).await,
         Route::RetryParked => admin::parked_retry(call).await,
         Route::DropParked => admin::parked_drop(call).await,

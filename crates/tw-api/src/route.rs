@@ -66,6 +66,8 @@ routes! {
     ResumeProjection = POST "/v1/projections/{projection}/resume";
     RebuildProjection = POST "/v1/projections/{projection}/rebuild";
     ListParked = GET "/v1/parked";
+    RetryAllParked = POST "/v1/parked/retry";
+    DropAllParked = POST "/v1/parked/drop";
     GetParked = GET "/v1/parked/{view}/{stream}/{partition}/{offset}";
     RetryParked = POST "/v1/parked/{view}/{stream}/{partition}/{offset}/retry";
     DropParked = DELETE "/v1/parked/{view}/{stream}/{partition}/{offset}";

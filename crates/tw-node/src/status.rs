@@ -8,7 +8,7 @@ pub(crate) use projections::{own_projections, projections, standings_of_projecti
 pub(crate) use sources::{is_well, source, sources, sources_here, standings, streams};
 
 use crate::core::Core;
-use tw_api::parts::{Projection, Source, Status};
+use tw_api::parts::{Source, Status};
 use tw_process::{Standing, ViewStatus};
 
 /// The node as a whole, with these sources.

@@ -1,11 +1,11 @@
 //! `tradewind parked`: events that could not be processed, and wait for a person's decision.
 
-use super::{number, text};
+use super::{number, objects, text};
 use crate::cli::{Context, confirm};
 use crate::client::{Client, Request, encode};
 use crate::error::{Error, Result};
-use crate::output::{Align, Cell, Listing, count, record};
-use serde_json::Value;
+use crate::output::{Align, Cell, Listing, count, note, record};
+use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +14,8 @@ Examples:
   tradewind parked show revenue/shop.orders/0/41
   tradewind parked retry revenue/shop.orders/0/41
   tradewind parked drop revenue/shop.orders/0/41
+  tradewind parked retry --all revenue
+  tradewind parked drop --all revenue --reason 'invalid input syntax'
 
 A parked event holds up the later events of its own subject only. `retry` processes it once more,
 `drop` leaves it out for good; then what waits behind it goes on. A definition that can process it
@@ -46,16 +48,33 @@ enum Action {
     /// Process it again, and then what waits behind it
     Retry {
         /// view/stream/partition/offset, as `ls` prints it
-        id: String,
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        #[command(flatten)]
+        many: Many,
     },
     /// Leave it out for good, and go on with what waits behind it
     Drop {
         /// view/stream/partition/offset, as `ls` prints it
-        id: String,
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        #[command(flatten)]
+        many: Many,
         /// Do not ask
         #[arg(short, long)]
         yes: bool,
     },
+}
+
+/// Many events at once.
+#[derive(Debug, clap::Args)]
+struct Many {
+    /// All parked events of this view
+    #[arg(long, value_name = "VIEW")]
+    all: Option<String>,
+    /// Of these, only those whose reason starts so
+    #[arg(long, value_name = "TEXT", requires = "all")]
+    reason: Option<String>,
 }
 
 /// Runs the command.
@@ -68,11 +87,20 @@ pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
         match options.action {
             Action::Ls { view, limit } => ls(&client, view.as_deref(), limit, context).await,
             Action::Show { id } => show(&client, &id, context).await,
-            Action::Retry { id } => {
+            Action::Retry { many: Many { all: Some(view), reason }, .. } => {
+                all(&client, "retry", &view, reason.as_deref(), context).await
+            }
+            Action::Drop { many: Many { all: Some(view), reason }, yes, .. } => {
+                confirm(yes, &format!("leave all parked events of `{view}` that are meant out for good"))?;
+                all(&client, "drop", &view, reason.as_deref(), context).await
+            }
+            Action::Retry { id, .. } => {
+                let id = id.unwrap_or_default();
                 client.send(Request::post(format!("{}/retry", path(&id)?))).await?;
                 context.output().done(&format!("`{id}` is processed again; if it fails, it stays parked"))
             }
-            Action::Drop { id, yes } => {
+            Action::Drop { id, yes, .. } => {
+                let id = id.unwrap_or_default();
                 let path = path(&id)?;
                 let _exists: Value = client.get(&path).await?;
                 confirm(yes, &format!("leave `{id}` out for good"))?;
@@ -137,6 +165,37 @@ async fn ls(client: &Client, view: Option<&str>, limit: u64, context: &Context) 
         }
     }
     listing.print(&mut context.output())
+}
+
+/// Has the same done with all parked events of a view, each once.
+async fn all(client: &Client, what: &str, view: &str, reason: Option<&str>, context: &Context) -> Result<()> {
+    let (mut done, mut failed) = (0, Vec::new());
+    let mut after = Value::Null;
+    loop {
+        let body = json!({ "view": view, "reason_prefix": reason, "limit": 1_000, "after": after });
+        let request = Request::post(format!("/v1/parked/{what}")).json(&body);
+        let mut answer: Value = client.send(request).await?.json().await?;
+        done += answer.get("done").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+        failed.extend(objects(&answer, "failed"));
+        after = answer.get_mut("next").map(Value::take).unwrap_or_default();
+        if after.is_null() {
+            break;
+        }
+    }
+    for one in &failed {
+        note(format_args!("`{}`: {}", text(one, "id"), text(one, "detail")));
+    }
+    let is_done = if what == "retry" { "processed again; those that fail stay parked" } else { "left out" };
+    let told = match done {
+        0 => format!("no parked events of `{view}` were meant"),
+        1 => format!("one parked event of `{view}` is {is_done}"),
+        _ => format!("{} parked events of `{view}` are {is_done}", count(done)),
+    };
+    context.output().done(&told)?;
+    match failed.len() {
+        0 => Ok(()),
+        more => Err(Error::Refused(format!("with {more} parked events it could not be done"))),
+    }
 }
 
 async fn show(client: &Client, name: &str, context: &Context) -> Result<()> {

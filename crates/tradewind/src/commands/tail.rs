@@ -26,6 +26,7 @@ Examples:
   tradewind tail shop.orders --from 10m               what came in the last ten minutes, then live
   tradewind tail shop.orders --subject order-7        one subject only
   tradewind tail shop.orders --type order.pa          types that start so
+  tradewind tail shop.orders shop.payments            several streams, each named in its lines
   tradewind tail shop.orders | jq .data.total         one JSON object a line when piped
 
 It goes on where it was when the node restarts. End it with Ctrl-C.";
@@ -34,8 +35,9 @@ It goes on where it was when the node restarts. End it with Ctrl-C.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The stream
-    stream: String,
+    /// The stream, or several: their events come in the order of their arrival
+    #[arg(required = true, num_args = 1.., value_name = "STREAM")]
+    streams: Vec<String>,
     /// Where to start: earliest, latest, an offset, a token, a time, or how long ago, such as 10m
     #[arg(long, default_value = "latest")]
     from: String,
@@ -76,7 +78,7 @@ impl Filter {
 /// As [`run`].
 pub(crate) fn of(stream: &str, from: String, ty: &str, limit: Option<u64>, context: &Context) -> Result<()> {
     let filter = Filter { partition: None, subject: None, ty: Some(ty.to_owned()) };
-    run(Options { stream: stream.to_owned(), from, filter, limit }, context)
+    run(Options { streams: vec![stream.to_owned()], from, filter, limit }, context)
 }
 
 /// Runs the command.
@@ -86,15 +88,28 @@ pub(crate) fn of(stream: &str, from: String, ty: &str, limit: Option<u64>, conte
 pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
     let client = context.client()?;
     let from = units::point(&options.from, units::now_ms()).map_err(Error::Usage)?;
-    let path = format!("/v1/streams/{}/events", encode(&options.stream));
-    let mut request = options.filter.apply(Request::get(path)).accept("text/event-stream");
-    request = request.query("from", Some(from));
-    let printer = Printer::new(context.output_or(piped_format()));
+    let output = context.output_or(piped_format());
+    let (request, printer) = match options.streams.as_slice() {
+        [stream] => (Request::get(format!("/v1/streams/{}/events", encode(stream))), Printer::new(output)),
+        streams => {
+            if options.filter.partition.is_some() {
+                let why = "`--partition` is of one stream: leave it out, or follow one stream";
+                return Err(Error::Usage(why.to_owned()));
+            }
+            let request = Request::get("/v1/live".to_owned());
+            let request = streams.iter().fold(request, |request, stream| request.query("tail", Some(stream)));
+            (request, Printer::of_streams(output, streams.to_vec()))
+        }
+    };
+    let request = options.filter.apply(request).accept("text/event-stream").query("from", Some(from));
     let mut tail =
         Tail { client: &client, request, last: None, left: options.limit, printer, connected: false };
     context.run(async {
         let outcome = tail.follow().await;
-        let outcome = suggest(&client, &options.stream, outcome).await;
+        let outcome = match options.streams.as_slice() {
+            [stream] => suggest(&client, stream, outcome).await,
+            _ => outcome,
+        };
         tail.printer.end()?;
         outcome
     })
@@ -116,6 +131,14 @@ struct Tail<'a> {
     printer: Printer,
     /// Whether the node has ever answered.
     connected: bool,
+}
+
+/// An event of one of several streams.
+#[derive(serde::Deserialize)]
+struct Of<'a> {
+    stream: String,
+    #[serde(borrow)]
+    event: &'a serde_json::value::RawValue,
 }
 
 /// How a connection ended.
@@ -186,8 +209,15 @@ impl Tail<'_> {
             let value = serde_json::from_str(data).unwrap_or_default();
             return Err(Problem::within(&value).into());
         }
-        if let Some(data) = &message.data {
-            self.printer.event(data)?;
+        // What is said first where several streams are followed is no event.
+        if let Some(data) = message.data.as_ref().filter(|_| message.event != "topics") {
+            if message.event == "tail" {
+                let Of { stream, event } = serde_json::from_str(data)
+                    .map_err(|error| Error::Failed(format!("an event is not understood: {error}")))?;
+                self.printer.event_of(&stream, event.get())?;
+            } else {
+                self.printer.event(data)?;
+            }
             if let Some(left) = &mut self.left {
                 *left = left.saturating_sub(1);
             }

@@ -49,6 +49,13 @@ impl Style {
         self.paint(Color::Red.bold(), text)
     }
 
+    /// One of several things, each in a colour of its own as far as there are some; its name says which it is, too.
+    pub(crate) fn nth(self, index: usize, text: impl Display) -> String {
+        const COLOURS: [Color; 5] = [Color::Cyan, Color::Purple, Color::Green, Color::Yellow, Color::Blue];
+        let colour = COLOURS.get(index % COLOURS.len()).copied().unwrap_or(Color::Cyan);
+        self.paint(colour.normal(), text)
+    }
+
     /// A state, by what it says.
     pub(crate) fn state(self, state: &str) -> String {
         match state {

@@ -1,7 +1,9 @@
 //! The commands against a node: what they do, and the codes with which they end.
 
-use crate::support::{Node, run, said};
+use crate::support::{Node, run, said, tradewind};
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
 /// A command and the code with which it must end.
 type Case<'a> = (&'a [&'a str], i32);
@@ -130,6 +132,41 @@ fn a_tail_from_the_earliest_event_shows_all_and_then_what_comes() {
         .collect();
     assert_eq!(pages.len(), 2);
     assert!(pages.contains(&json!("/cart")), "{pages:?}");
+}
+
+#[test]
+fn a_tail_of_several_streams_names_each_and_goes_on_where_it_was_after_a_restart_of_the_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path());
+    for stream in ["clicks", "orders"] {
+        node.ok(&["stream", "create", stream]);
+    }
+    node.ok(&["append", "clicks", "{\"n\": 1}"]);
+    node.ok(&["append", "orders", "{\"n\": 2}"]);
+    let tail =
+        ["tail", "clicks", "orders", "--from", "earliest", "-o", "ndjson", "-n", "4", "--url", &node.url];
+    let mut child = tradewind()
+        .args(tail)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        (event["stream"].as_str().unwrap().to_owned(), event["data"]["n"].as_u64().unwrap())
+    };
+    assert_eq!([next(), next()], [("clicks".into(), 1), ("orders".into(), 2)]);
+    let port: u16 = node.url.rsplit(':').next().unwrap().parse().unwrap();
+    node.kill();
+    let node = Node::start_on(folder.path(), port);
+    node.ok(&["append", "orders", "{\"n\": 3}"]);
+    node.ok(&["append", "clicks", "{\"n\": 4}"]);
+    assert_eq!([next(), next()], [("orders".into(), 3), ("clicks".into(), 4)]);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(node.cli(&["tail", "clicks", "orders", "--partition", "1"]).status.code(), Some(2));
+    assert_eq!(node.cli(&["tail", "clicks", "nothing", "-n", "1"]).status.code(), Some(3));
 }
 
 #[test]

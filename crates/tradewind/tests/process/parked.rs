@@ -166,3 +166,23 @@ fn a_parked_event_that_is_not_there_is_named_as_it_was_asked_for() {
     }
     assert_eq!(node.ok(&["parked", "ls"]), "no events are parked\n");
 }
+
+#[test]
+fn all_parked_events_of_a_view_are_decided_about_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path());
+    node.ok(&["sql", DEFINITIONS]);
+    append(&node, &[(1, "a", "1.25"), (2, "a", "many"), (3, "b", "few"), (3, "b", "4")]);
+    parked(&node, &["2", "3"]);
+    let told = node.ok(&["parked", "retry", "--all", "revenue"]);
+    assert!(told.starts_with("2 parked events of `revenue` are processed again"), "{told}");
+    // They fail again, and stay.
+    parked(&node, &["2", "3"]);
+    let none = node.ok(&["parked", "drop", "--all", "revenue", "--reason", "another reason", "--yes"]);
+    assert!(none.starts_with("no parked events of `revenue` were meant"), "{none}");
+    node.ok(&["parked", "drop", "--all", "revenue", "--yes"]);
+    assert!(parked(&node, &[]).is_empty());
+    node.eventually(QUESTION, &[row("a", 1, "1.25"), row("b", 1, "4")]);
+    assert_eq!(node.cli(&["parked", "retry"]).status.code(), Some(2));
+    assert_eq!(node.cli(&["parked", "retry", "--all", "revenues"]).status.code(), Some(3));
+}

@@ -181,7 +181,7 @@ fn id_of(call: &Call) -> Result<ParkedId, Problem> {
 }
 
 /// `view/stream/partition/offset`; the view may contain slashes.
-fn parked_id(text: &str) -> Result<ParkedId, Problem> {
+pub(super) fn parked_id(text: &str) -> Result<ParkedId, Problem> {
     let mut parts = text.rsplitn(4, '/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(offset), Some(partition), Some(stream), Some(view)) => {

@@ -10,8 +10,8 @@ use super::doc::Doc;
 use super::schemas::{CloudEvent, Message, ParkedList, ProjectionList, ResultRows, SourceList, StreamList};
 use crate::Code;
 use crate::endpoints::{
-    AppendResult, AppendedSummary, HistoryPage, NewStreamRequest, Page, ResnapshotRequest, SqlRequest,
-    StreamBody, StreamPatch,
+    AppendResult, AppendedSummary, HistoryPage, NewStreamRequest, Page, ParkedDecided, ParkedDecision,
+    ResnapshotRequest, SqlRequest, StreamBody, StreamPatch,
 };
 use crate::parts::{GiveRights, GivenRights, ParkedEvent, Projection, RightsView, Source, Status};
 use crate::route::Route;
@@ -53,6 +53,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::PauseProjection
         | Route::ResumeProjection
         | Route::RebuildProjection => projections(route, doc),
+        Route::RetryAllParked | Route::DropAllParked => parked_all(route, doc),
         Route::ListParked | Route::GetParked | Route::RetryParked | Route::DropParked => parked(route, doc),
         Route::ShowCluster
         | Route::ShowPlan
@@ -373,6 +374,19 @@ fn parked(route: Route, doc: Doc<'_>) -> Doc<'_> {
         Route::DropParked => done(doc.about("parked", "Skip a parked event for good"), 204),
         _ => doc.about("parked", "Show a parked event").answer::<ParkedEvent>(200, JSON, "The parked event."),
     }
+}
+
+fn parked_all(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    let what = if route == Route::RetryAllParked {
+        "Try parked events of a view again"
+    } else {
+        "Skip parked events of a view for good"
+    };
+    doc.about("parked", what)
+        .details("Events that are being tried already are passed over. What could not be done is told of each event, and ends nothing.")
+        .body::<ParkedDecision>(JSON, json!({"view": "revenue", "reason_prefix": "invalid input", "limit": 100}))
+        .answer::<ParkedDecided>(200, JSON, "What was done, what was not, and where to go on.")
+        .problems(&[Code::InvalidBody, Code::InvalidParameter, Code::NoProjection])
 }
 
 fn done(doc: Doc<'_>, status: u16) -> Doc<'_> {

@@ -90,6 +90,35 @@ async fn parked_events_are_listed_in_pages_shown_retried_and_dropped() {
 }
 
 #[tokio::test]
+async fn parked_events_of_a_view_are_decided_about_together_and_each_once() {
+    let log = Arc::new(MemoryLog::new(Env::real()));
+    let other = ParkedEvent { why: "no room".into(), ..parked("revenue", 9) };
+    let tried = ParkedEvent { state: "retrying".into(), ..parked("revenue", 2) };
+    let events =
+        vec![parked("a", 3), parked("revenue", 1), tried, parked("revenue", 4), parked("revenue", 5), other];
+    let world = World::over(options(), log, |parts| World::park(parts, events)).await;
+    let first =
+        world.post("/v1/parked/retry").json(r#"{"view":"revenue","reason_prefix":"`total`","limit":2}"#);
+    let first = first.send().await.json();
+    let id = |offset: u64| format!("revenue/shop.orders/0/{offset}");
+    assert_eq!(first, json!({"done": [id(1), id(4)], "failed": [], "next": id(4)}));
+    let rest = json!({"view": "revenue", "reason_prefix": "`total`", "after": id(4)}).to_string();
+    let rest = world.post("/v1/parked/retry").json(&rest).send().await.json();
+    assert_eq!(rest, json!({"done": [id(5)], "failed": [], "next": null}));
+    let dropped = world.post("/v1/parked/drop").json(r#"{"view":"revenue"}"#).send().await.json();
+    assert_eq!(dropped["done"], json!([id(2), id(9)]), "also one that is tried");
+    for (body, code) in [
+        (r#"{"view":"revenue","limit":0}"#, "invalid_parameter"),
+        (r#"{"limit":1}"#, "invalid_body"),
+        (r#"{"view":"revenue","after":"x"}"#, "invalid_parameter"),
+    ] {
+        assert_eq!(world.post("/v1/parked/drop").json(body).send().await.code(), code, "{body}");
+    }
+    let left = world.get("/v1/parked").send().await.json();
+    assert_eq!(left["parked"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn the_node_tells_how_it_is() {
     let world = World::start().await;
     world.control.add_source("shop");

@@ -233,7 +233,7 @@ impl History {
     /// The steps of a series in a span; those of which nothing is known are left out.
     pub(crate) fn steps(&self, name: &str, span: &Span) -> Vec<Step> {
         let Some(series) = self.series.get(name) else { return Vec::new() };
-        let is_fine = span.step_ms % COARSE_MS != 0 || self.is_within_fine(series, span);
+        let is_fine = !span.step_ms.is_multiple_of(COARSE_MS) || self.is_within_fine(series, span);
         let (ring, base) = if is_fine { (&series.fine, self.step_ms) } else { (&series.coarse, COARSE_MS) };
         let each = (span.step_ms / base).max(1);
         let slots = ring.range(span.from_ms / base..span.to_ms / base);

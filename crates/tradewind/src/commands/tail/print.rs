@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 pub(crate) struct Printer {
     out: Output,
     any: bool,
+    /// The streams that are told apart, in the order in which they were named.
+    streams: Vec<String>,
 }
 
 /// What is shown of an event.
@@ -33,7 +35,39 @@ const CSV_HEAD: &str = "position,version,time,type,subject,id,source,data";
 
 impl Printer {
     pub(crate) fn new(out: Output) -> Self {
-        Self { out, any: false }
+        Self { out, any: false, streams: Vec::new() }
+    }
+
+    /// A printer that says of each event in which of these streams it is.
+    pub(crate) fn of_streams(out: Output, streams: Vec<String>) -> Self {
+        Self { out, any: false, streams }
+    }
+
+    /// Prints an event of one of several streams.
+    ///
+    /// # Errors
+    /// As [`Printer::event`].
+    pub(crate) fn event_of(&mut self, stream: &str, json: &str) -> Result<()> {
+        match self.out.format {
+            Format::Ndjson | Format::Json => {
+                let members = json.trim_start().strip_prefix('{').unwrap_or_default();
+                self.event(&format!("{{\"stream\":{},{members}", serde_json::Value::from(stream)))
+            }
+            Format::Table => {
+                let line = self.human(&shown(json)?);
+                let width = self.streams.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+                let index = self.streams.iter().position(|name| name == stream).unwrap_or_default();
+                let name = self.out.style.nth(index, format!("{stream:width$}"));
+                self.any = true;
+                self.out.line(format!("{name}  {line}"))
+            }
+            Format::Csv => {
+                if !std::mem::replace(&mut self.any, true) {
+                    self.out.line(format!("stream,{CSV_HEAD}"))?;
+                }
+                self.out.line(format!("{},{}", quoted(stream), csv(&shown(json)?)))
+            }
+        }
     }
 
     /// Prints an event, which is one JSON object on one line.
@@ -96,7 +130,8 @@ impl Printer {
         match (self.out.format, self.any) {
             (Format::Json, true) => self.out.line("\n]")?,
             (Format::Json, false) => self.out.line("[]")?,
-            (Format::Csv, false) => self.out.line(CSV_HEAD)?,
+            (Format::Csv, false) if self.streams.is_empty() => self.out.line(CSV_HEAD)?,
+            (Format::Csv, false) => self.out.line(format!("stream,{CSV_HEAD}"))?,
             _ => {}
         }
         self.out.flush()
@@ -158,6 +193,44 @@ mod tests {
         }
         printer.end().unwrap();
         expected.assert_eq(&text());
+    }
+
+    #[test]
+    fn of_several_streams_each_line_says_its_own() {
+        let check = |format: Format, expected: Expect| {
+            let (mut out, text) = captured(None);
+            out.format = format;
+            let mut printer = Printer::of_streams(out, vec!["shop.orders".into(), "till".into()]);
+            for stream in ["till", "shop.orders"] {
+                printer
+                    .event_of(stream, r#"{"id":"a2","source":"shop","type":"bell","twposition":"1:7"}"#)
+                    .unwrap();
+            }
+            printer.end().unwrap();
+            expected.assert_eq(&text());
+        };
+        check(
+            Format::Table,
+            expect![[r#"
+            till          1:7  bell
+            shop.orders   1:7  bell
+        "#]],
+        );
+        check(
+            Format::Ndjson,
+            expect![[r#"
+            {"stream":"till","id":"a2","source":"shop","type":"bell","twposition":"1:7"}
+            {"stream":"shop.orders","id":"a2","source":"shop","type":"bell","twposition":"1:7"}
+        "#]],
+        );
+        check(
+            Format::Csv,
+            expect![[r#"
+            stream,position,version,time,type,subject,id,source,data
+            till,1:7,,,bell,,a2,shop,
+            shop.orders,1:7,,,bell,,a2,shop,
+        "#]],
+        );
     }
 
     #[test]

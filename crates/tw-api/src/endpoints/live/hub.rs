@@ -94,7 +94,7 @@ impl Rows {
         self.gone.extend(before.into_keys().map(|name| (version, name)));
         if let Some(more) = self.gone.len().checked_sub(GONE_MAX).filter(|more| *more > 0) {
             self.known_since =
-                self.gone.drain(..more).last().map_or(self.known_since, |(version, _)| version);
+                self.gone.drain(..more).next_back().map_or(self.known_since, |(version, _)| version);
         }
         has_changed
     }

@@ -57,7 +57,12 @@ impl Reader {
         let place = call.api.reader()?;
         let named = |topics: &[Topic]| topics.iter().map(|topic| topic.name()).collect::<Vec<_>>();
         let hello = json!({ "topics": named(topics), "left_out": named(left_out) });
-        let first = format!("retry: {RETRY_MS}\nevent: topics\ndata: {hello}\n\n");
+        let mut first = format!("retry: {RETRY_MS}\n").into_bytes();
+        if let Some(tail) = &tail {
+            // Who is cut off before the first event knows where to go on.
+            write_id(&mut first, &tail.cursor.token());
+        }
+        first.extend_from_slice(format!("event: topics\ndata: {hello}\n\n").as_bytes());
         let follow =
             |topic: &Topic| Followed { topic: *topic, state: Hub::follow(&call.api, *topic), seen: 0 };
         Ok(Self {
@@ -65,7 +70,7 @@ impl Reader {
             tail,
             phase: call.api.phase.clone(),
             beat: Instant::now() + ms(call.options.heartbeat_ms),
-            first: Some(first.into_bytes()),
+            first: Some(first),
             has_ended: false,
             _place: place,
             api: call.api.clone(),

@@ -145,7 +145,7 @@ proptest! {
     fn any_span_is_told_in_steps_that_fit(from in 0_u64..100_000_000, length in 1_u64..90_000_000, ago in 0_u64..90_000_000, points in 1_u32..2_001) {
         let to = from + length;
         let span = history().span(from, to, to + ago, points);
-        prop_assert!(span.from_ms <= from && span.to_ms >= to && span.from_ms % span.step_ms == 0);
+        prop_assert!(span.from_ms <= from && span.to_ms >= to && span.from_ms.is_multiple_of(span.step_ms));
         let count = (span.to_ms - span.from_ms) / span.step_ms;
         prop_assert!(count <= u64::from(points).max(2), "{} steps", count);
     }
