@@ -30,7 +30,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, event: &StoredRef<'_>) -> bool {
+    pub(crate) fn takes(&self, event: &StoredRef<'_>) -> bool {
         let of_type = self.type_prefix.as_deref().is_none_or(|prefix| event.event.ty.starts_with(prefix));
         of_type && self.subject.as_deref().is_none_or(|subject| event.event.subject == Some(subject))
     }

@@ -249,7 +249,8 @@ fn a_link_that_is_down_is_seen_and_one_that_is_up_is_measured() {
     };
     let said_so = eventually(down, || "the link is still up".to_owned());
     assert!(said_so.contains("region 1 is down"), "{said_so}");
-    let problem = || world.node(1).get("/v1/status").contains("region 1").then_some(());
+    let about = r#""code":"region_link","about":{"kind":"region","name":"1"}"#;
+    let problem = || world.node(1).get("/v1/status").contains(about).then_some(());
     eventually(problem, || world.node(1).get("/v1/status"));
     world.lines[&(1, 0)].mend();
     eventually(in_sync, || said(&world.node(1).cli(&["region", "status"])));

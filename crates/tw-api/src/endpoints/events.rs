@@ -1,5 +1,6 @@
 //! GET …/events: events out, as a page, as lines, or live.
 
+mod backward;
 mod lines;
 pub(super) mod live;
 pub(super) mod start;
@@ -12,11 +13,12 @@ use crate::query::Query;
 use crate::service::Call;
 use crate::tokens;
 use crate::{Code, Problem};
+use backward::Backward;
 use http::HeaderValue;
-use start::From;
+use start::{From, Way};
 use std::sync::Arc;
 use std::time::Duration;
-use tw_types::{ClientToken, StreamDef, StreamPartition};
+use tw_types::{ClientToken, Offset, PartitionId, StreamDef, StreamPartition};
 use tw_wire::cloudevents::{BATCH, LINES, write_event};
 use utoipa::ToSchema;
 
@@ -65,17 +67,28 @@ struct Request {
     limit: Option<u64>,
     filter: Filter,
     timeout: Duration,
+    way: Way,
 }
 
 impl Request {
     fn of(call: &Call) -> Result<Self, Problem> {
-        let known = ["partition", "from", "limit", "subject", "type", "timeout_ms"];
+        let known = ["partition", "from", "limit", "subject", "type", "timeout_ms", "order"];
         let query = Query::read(call.uri.query(), &known)?;
         let options = &call.options;
         let text = |name| query.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let timeout_ms = query.number("timeout_ms", 0..=options.request_timeout_ms.into())?;
+        let way = match query.text("order").unwrap_or("asc") {
+            "asc" => Way::Onwards,
+            "desc" => Way::Back,
+            other => {
+                let detail = format!("parameter `order` is `{other}`: use asc or desc");
+                return Err(Problem::parameter("order", detail));
+            }
+        };
+        let begin = if way == Way::Back { "latest" } else { "earliest" };
         Ok(Self {
-            from: From::read(query.text("from"))?,
+            way,
+            from: From::read(query.text("from").filter(|from| !from.is_empty()).or(Some(begin)))?,
             partition: query.number("partition", 0..=u32::MAX.into())?.map(|number| number as u32),
             limit: query.number("limit", 1..=u64::MAX)?,
             filter: Filter { subject: text("subject"), type_prefix: text("type") },
@@ -89,6 +102,11 @@ pub(crate) async fn read(call: &Call) -> Outcome {
     let stream = call.stream().await?;
     let mut request = Request::of(call)?;
     let format = headers::accept(&call.headers, &FORMATS)?;
+    if request.way == Way::Back && !matches!(format, Format::Json | Format::Batch) {
+        let detail =
+            "the newest events first come in pages: ask for application/json, and read on from `next`";
+        return Err(Problem::parameter("order", detail));
+    }
     if let Some(id) = headers::text(&call.headers, &headers::LAST_EVENT_ID)?.filter(|id| !id.is_empty()) {
         // A reader that comes back says by this where it left off; what it said first does not count any more.
         request.from = From::Token(id.parse()?);
@@ -99,7 +117,10 @@ pub(crate) async fn read(call: &Call) -> Outcome {
     if let Some(token) = headers::token(&call.headers)? {
         see(call, &stream, &token, request.timeout).await?;
     }
-    let starts = start::offsets(call, &stream, &request.from, request.partition).await?;
+    let starts = start::offsets(call, &stream, &request.from, request.partition, request.way).await?;
+    if request.way == Way::Back {
+        return back(call, &stream, starts, &request, format == Format::Batch).await;
+    }
     let came_with = if let From::Token(token) = &request.from { Some(token) } else { None };
     let seen = tokens::begun(call, &stream, came_with);
     let cursor = Cursor::new(call.api.parts.log().clone(), &stream, starts, request.filter.clone(), seen);
@@ -143,16 +164,8 @@ pub(super) fn unseen(timeout: Duration) -> Problem {
 
 /// One page. It ends early when it is large enough, or when looking for events takes too long.
 async fn page(call: &Call, mut cursor: Cursor, request: &Request, batch: bool) -> Outcome {
-    let options = &call.options;
-    let events_max = request.limit.unwrap_or(PAGE_EVENTS);
-    if events_max > u64::from(options.page_events_max) {
-        let detail = format!(
-            "limit is {events_max}, but a page has at most {}: ask for application/x-ndjson, or read on from `next`",
-            options.page_events_max
-        );
-        return Err(Problem::parameter("limit", detail));
-    }
-    let bytes_max = options.page_bytes_max as usize;
+    let events_max = page_events(call, request)?;
+    let bytes_max = call.options.page_bytes_max as usize;
     let clock = &call.api.parts.env.clock;
     let deadline = clock.monotonic() + request.timeout;
     let mut out = Vec::with_capacity(4 << 10);
@@ -175,7 +188,59 @@ async fn page(call: &Call, mut cursor: Cursor, request: &Request, batch: bool) -
         tokio::task::yield_now().await;
     };
     call.api.telemetry.delivered.increment(count);
-    let token = cursor.token().to_string();
+    Ok(end_page(out, &cursor.token(), end, batch))
+}
+
+/// How many events a page may have.
+fn page_events(call: &Call, request: &Request) -> Result<u64, Problem> {
+    let (wanted, most) = (request.limit.unwrap_or(PAGE_EVENTS), call.options.page_events_max);
+    if wanted > u64::from(most) {
+        let detail = format!(
+            "limit is {wanted}, but a page has at most {most}: ask for application/x-ndjson, or read on from `next`"
+        );
+        return Err(Problem::parameter("limit", detail));
+    }
+    Ok(wanted)
+}
+
+/// One page, the newest events first.
+async fn back(
+    call: &Call,
+    stream: &Arc<StreamDef>,
+    places: Vec<(PartitionId, Offset)>,
+    request: &Request,
+    batch: bool,
+) -> Outcome {
+    let events_max = page_events(call, request)?;
+    let bytes_max = call.options.page_bytes_max as usize;
+    let clock = &call.api.parts.env.clock;
+    let deadline = clock.monotonic() + request.timeout;
+    let places = places.into_iter().map(|(partition, end)| (StreamPartition::new(stream.id, partition), end));
+    let mut backward = Backward::new(call.api.parts.log().clone(), places, request.filter.clone())?;
+    let mut out = Vec::with_capacity(4 << 10);
+    out.extend_from_slice(if batch { b"[" } else { br#"{"events":["# });
+    let mut count = 0;
+    while count < events_max && out.len() < bytes_max && clock.monotonic() <= deadline {
+        let Some(event) = backward.next().await? else { break };
+        if count > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&event);
+        count += 1;
+    }
+    call.api.telemetry.delivered.increment(count);
+    let token = tokens::begun(call, stream, None).with_cut(backward.cut());
+    Ok(end_page(out, &token, backward.is_done(), batch))
+}
+
+/// The end of a page: where to read on, and whether there is nothing more for now.
+fn end_page(
+    mut out: Vec<u8>,
+    token: &ClientToken,
+    end: bool,
+    batch: bool,
+) -> http::Response<crate::body::Body> {
+    let token = token.to_string();
     if batch {
         out.push(b']');
     } else {
@@ -185,7 +250,7 @@ async fn page(call: &Call, mut cursor: Cursor, request: &Request, batch: bool) -
     if let Some(token) = headers::token_value(&token) {
         response.headers_mut().insert(TOKEN, token);
     }
-    Ok(response)
+    response
 }
 
 /// The partition `number` of a stream.

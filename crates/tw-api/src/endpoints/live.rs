@@ -10,7 +10,7 @@ mod topic;
 pub(crate) use hub::Hub;
 
 use super::Outcome;
-use super::events::start::{self, From};
+use super::events::start::{self, From, Way};
 use crate::body::Body;
 use crate::body::CutOff;
 use crate::cursor::{Cursor, Filter};
@@ -102,7 +102,7 @@ async fn tail(call: &Call, query: &Query<'_>) -> Result<Option<Tail>, Problem> {
         };
         let came_with = if let From::Token(token) = &begin { Some(token) } else { None };
         seen.merge(&tokens::begun(call, stream, came_with));
-        let offsets = start::offsets(call, stream, &begin, None).await?;
+        let offsets = start::offsets(call, stream, &begin, None, Way::Onwards).await?;
         places.extend(
             offsets
                 .into_iter()

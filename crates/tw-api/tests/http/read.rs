@@ -198,3 +198,61 @@ async fn head_says_what_get_would_without_content() {
     assert_eq!((reply.status, reply.body.len()), (200, 0));
     assert!(!reply.header("tradewind-token").is_empty());
 }
+
+/// The ids of a page, its `next` and its `end`.
+async fn backwards(world: &World, query: &str) -> (Vec<String>, String, bool) {
+    let reply = world.get(&format!("{EVENTS}?order=desc{query}")).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let page = reply.json();
+    let ids = page["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned());
+    (ids.collect(), page["next"].as_str().unwrap().to_owned(), page["end"].as_bool().unwrap())
+}
+
+#[tokio::test]
+async fn pages_backwards_have_all_events_once_and_the_newest_first() {
+    let world = world(3, 0).await;
+    for round in 0..60 {
+        world.fill("orders", &format!("{round}-"), 5).await;
+    }
+    let page = world.get(&format!("{EVENTS}?limit=1000")).send().await.json();
+    let events = page["events"].as_array().unwrap().iter();
+    let mut expected: Vec<_> = events.map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    expected.reverse();
+    for limit in [1_000, 37, 7] {
+        let (mut seen, mut from) = (Vec::new(), String::new());
+        loop {
+            let (ids, next, end) = backwards(&world, &format!("&limit={limit}{from}")).await;
+            assert!(ids.len() <= limit);
+            seen.extend(ids);
+            if end {
+                break;
+            }
+            from = format!("&from={next}");
+        }
+        assert_eq!(seen, expected, "in pages of {limit}");
+    }
+}
+
+#[tokio::test]
+async fn pages_backwards_are_filtered_and_end_where_events_were_removed() {
+    let world = world(1, 0).await;
+    for n in 0..300 {
+        let ty = if n % 100 == 0 { "bell" } else { "order.placed" };
+        let body = format!(r#"{{"specversion":"1.0","id":"{n}","source":"/t","type":"{ty}"}}"#);
+        assert_eq!(world.post(EVENTS).event(&body).send().await.status, 200);
+    }
+    assert_eq!(backwards(&world, "&type=bell").await.0, ["200", "100", "0"]);
+    assert_eq!(backwards(&world, "&from=250&partition=0&limit=2").await.0, ["249", "248"]);
+    let (_, next, _) = backwards(&world, "&limit=150").await;
+    let stream = world.log.streams().get("orders").unwrap().id;
+    world.log.trim(StreamPartition::new(stream, PartitionId(0)), Offset(170)).await.unwrap();
+    let (ids, _, end) = backwards(&world, &format!("&from={next}")).await;
+    assert_eq!((ids.len(), end), (0, true), "all before that is gone");
+    let (ids, _, end) = backwards(&world, "&limit=1000").await;
+    assert_eq!((ids.len(), ids.last().map(String::as_str), end), (130, Some("170"), true));
+    for (accept, order) in [("application/x-ndjson", "desc"), ("text/event-stream", "desc"), ("*/*", "down")]
+    {
+        let call = world.get(&format!("{EVENTS}?order={order}")).header("accept", accept);
+        assert_eq!(call.send().await.code(), "invalid_parameter", "{accept}");
+    }
+}

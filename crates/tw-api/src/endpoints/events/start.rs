@@ -20,6 +20,15 @@ pub(in crate::endpoints) enum From {
     Time(Timestamp),
 }
 
+/// In which direction it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::endpoints) enum Way {
+    /// The oldest first.
+    Onwards,
+    /// The newest first.
+    Back,
+}
+
 impl From {
     pub(in crate::endpoints) fn read(text: Option<&str>) -> Result<Self, Problem> {
         Ok(match text {
@@ -46,6 +55,7 @@ pub(in crate::endpoints) async fn offsets(
     stream: &Arc<StreamDef>,
     from: &From,
     partition: Option<u32>,
+    way: Way,
 ) -> Result<Vec<(PartitionId, Offset)>, Problem> {
     let partitions = match partition {
         Some(number) => {
@@ -64,12 +74,12 @@ pub(in crate::endpoints) async fn offsets(
     let mut offsets = Vec::with_capacity(partitions.len());
     for partition in partitions.map(PartitionId) {
         let at = StreamPartition::new(stream.id, partition);
-        offsets.push((partition, offset(call, at, from).await?));
+        offsets.push((partition, offset(call, at, from, way).await?));
     }
     Ok(offsets)
 }
 
-async fn offset(call: &Call, at: StreamPartition, from: &From) -> Result<Offset, Problem> {
+async fn offset(call: &Call, at: StreamPartition, from: &From, way: Way) -> Result<Offset, Problem> {
     let bounds = call.api.parts.log().bounds(at)?;
     let wanted = match from {
         From::Earliest => return Ok(bounds.start),
@@ -81,7 +91,8 @@ async fn offset(call: &Call, at: StreamPartition, from: &From) -> Result<Offset,
             None => return Ok(bounds.start),
         },
     };
-    if wanted < bounds.start {
+    // Who goes backwards has come to the beginning.
+    if wanted < bounds.start && way == Way::Onwards {
         return Err(tw_log::Error::Trimmed { at, start: bounds.start }.into());
     }
     if wanted > bounds.end {
