@@ -12,10 +12,57 @@ test('a statement is run, explained, kept, shared and exported', async ({ page, 
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export CSV' }).click()]);
   expect(readFileSync(await file.path(), 'utf8')).toBe('state,orders,total\npaid,80,3200.00\nplaced,80,3200.00\nshipped,80,3200.00\n');
   await page.getByRole('button', { name: 'Explain' }).click();
-  await expect(page.getByRole('columnheader', { name: 'plan' })).toBeVisible();
+  await expect(page.getByRole('list', { name: 'The plan as text' })).toContainText('SortExec');
   await page.reload();
-  await expect(page.getByRole('columnheader', { name: 'plan' })).toBeVisible();
+  const picture = page.getByRole('img', { name: /steps; the text beside it says the same/ });
+  await expect(picture.locator('g').filter({ hasText: 'Sort' }).first()).toBeVisible();
+  // Each line of the text is a step of the picture.
+  expect(await picture.locator('g').count()).toBe(await page.getByRole('list', { name: 'The plan as text' }).getByRole('listitem').count());
   await expect(page.getByRole('button', { name: /^SELECT state/ })).toBeVisible();
+});
+
+test('what could come next is offered while a statement is typed, and taken with Tab', async ({ page, at }) => {
+  await at('/sql');
+  const statement = page.getByLabel('Statement');
+  await statement.fill('');
+  const offered = page.getByRole('listbox', { name: 'Suggestions' }).getByRole('option');
+  await statement.pressSequentially('SELECT * FROM ord');
+  await expect(offered.first()).toContainText('shop.orders');
+  await page.keyboard.press('Tab');
+  await expect(statement).toHaveValue('SELECT * FROM shop.orders');
+  await statement.pressSequentially(' o WHERE o.to');
+  await expect(offered).toHaveText([/total\s*numeric/]);
+  await page.keyboard.press('Escape');
+  await expect(offered).toHaveCount(0);
+  // Enter makes a line unless one of the list was gone to.
+  await statement.pressSequentially('t');
+  await page.keyboard.press('Enter');
+  await expect(statement).toHaveValue('SELECT * FROM shop.orders o WHERE o.tot\n');
+  await statement.fill('SELECT st');
+  await statement.press('Control+ ');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await expect(statement).toHaveValue('SELECT strpos(');
+  await expect(statement).toBeFocused();
+  await page.keyboard.press('Control+z');
+  await expect(statement).toHaveValue('SELECT st');
+  await expect(page.locator('.layer .keyword')).toHaveText('SELECT');
+});
+
+test('rows are drawn as lines or bars, and the address keeps how', async ({ page, at }) => {
+  await at('/sql?q=SELECT%20state%2C%20orders%2C%20total%20FROM%20by_state%20ORDER%20BY%20state');
+  await page.getByRole('button', { name: 'Chart' }).click();
+  const chart = page.getByRole('img', { name: /^orders by state: 3 bars between 0 and 80; the rows below say the same/ });
+  await expect(chart.locator('rect.series-0')).toHaveCount(3);
+  await page.getByRole('checkbox', { name: 'total' }).check();
+  await expect(page.locator('main rect.series-1')).toHaveCount(4);
+  await page.getByRole('combobox', { name: 'As' }).selectOption('line');
+  await page.reload();
+  await expect(page.getByRole('img', { name: /^orders, total by state: 3 points between 80 and 3,200/ })).toBeVisible();
+  // Two lines are told apart by their dashes.
+  const dashes = await page.locator('figcaption path').evaluateAll((paths) => paths.map((it) => it.getAttribute('stroke-dasharray')));
+  expect(dashes).toEqual(['', '7 4']);
+  await expect(page.getByRole('row', { name: /paid/ })).toContainText('3200.00');
 });
 
 test('what is refused says why, in the words of the node', async ({ page, at, complaints }) => {

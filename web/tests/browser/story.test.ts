@@ -64,3 +64,45 @@ test('a parked event is left out only after its name was typed, and what waits b
   await expect(page.getByRole('heading', { name: 'No parked event matches' })).toBeVisible();
   await expect.poll(async () => (await node.sql('SELECT amount FROM refunded')).rows).toEqual([[7]]);
 });
+
+test('a parked event is corrected: the right one is appended, the wrong one skipped, and the history has both', async ({ page, node, at, complaints }) => {
+  await node.sql('CREATE STREAM fees WITH (partitions = 1)');
+  await node.sql("CREATE PROJECTION fee_sums AS SELECT data->>'who' AS who, sum((data->>'fee')::numeric(30,2)) AS fee FROM fees GROUP BY 1");
+  await node.append('fees', [
+    { type: 'fee', subject: 'eve', data: '{"who": "eve", "fee": "12,50", "ref": 12345678901234567890}' },
+    { type: 'fee', subject: 'eve', data: { who: 'eve', fee: '1.00' } },
+  ]);
+  await node.parked(1, 'fee_sums');
+
+  await at('/parked?view=fee_sums');
+  await page.getByRole('button', { name: 'fee_sums/fees/0/0' }).click();
+  await page.getByRole('button', { name: 'Correct …' }).click();
+  const form = page.getByRole('region', { name: 'Correct the event' });
+  await expect(form.getByRole('listitem')).toHaveCount(2);
+  await expect(form).toContainText('The first event stays in the history of the stream.');
+  await expect(form.getByLabel('Subject, the same')).toHaveValue('eve');
+  // As it is it would fail again.
+  const send = form.getByRole('button', { name: 'Append it, then drop the parked one' });
+  await expect(send).toBeDisabled();
+  const data = form.getByLabel('Data, JSON');
+  await expect(data).toHaveValue(/"ref": 12345678901234567890/);
+
+  // Nothing is dropped while the first step is refused.
+  await page.route('**/v1/streams/fees/events', (route) => route.fulfill({ status: 503, json: { code: 'overloaded', detail: 'full for a moment' } }), { times: 1 });
+  await data.fill((await data.inputValue()).replace('12,50', '12.50'));
+  await send.click();
+  await expect(form.getByRole('alert')).toContainText('full for a moment');
+  await node.parked(1, 'fee_sums');
+
+  // The second step is refused once: what is stored is not stored again.
+  await page.route('**/v1/parked/**', (route) => (route.request().method() === 'DELETE' ? route.fulfill({ status: 503, json: { code: 'overloaded', detail: 'not now' } }) : route.fallback()), { times: 1 });
+  await send.click();
+  await expect(form.getByRole('alert')).toContainText('The corrected event is stored, and the parked one could not be dropped: not now');
+  await form.getByRole('button', { name: 'Drop the parked event' }).click();
+  await expect(page.locator('.note')).toContainText('Corrected: the new event is at 0:2');
+  await expect.poll(async () => (await node.sql('SELECT who, fee FROM fee_sums')).rows).toEqual([['eve', '13.50']]);
+  await at('/streams/fees?tab=subject&subject=eve');
+  await expect(page.getByText('3 versions')).toBeVisible();
+  await node.parked(0, 'fee_sums');
+  complaints.splice(0, complaints.length, ...complaints.filter((it) => !/status of 503/.test(it)));
+});
