@@ -19,6 +19,7 @@ export const PAGES: PageEntry[] = [
   { name: 'sources', title: 'Sources', load: () => import('../pages/Sources.svelte') },
   { name: 'cluster', title: 'Cluster', load: () => import('../pages/Cluster.svelte'), when: (facts) => facts?.cluster !== undefined },
   { name: 'regions', title: 'Regions', load: () => import('../pages/Regions.svelte'), when: (facts) => facts?.regions !== undefined },
+  { name: 'audit', title: 'Audit', load: () => import('../pages/Audit.svelte') },
   { name: 'locks', title: 'Locks', load: () => import('../pages/Locks.svelte') },
   { name: 'config', title: 'Configuration', load: () => import('../pages/Config.svelte') },
 ];

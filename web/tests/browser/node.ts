@@ -12,7 +12,7 @@ const READY_MS = 60_000;
 
 export type Sent = { id?: string; type: string; subject?: string; data: unknown };
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   const address = server.address();
@@ -21,7 +21,7 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
   const end = Date.now() + READY_MS;
   while (Date.now() < end) {
     if (await holds().catch(() => false)) return;
@@ -48,15 +48,18 @@ export class TestNode {
   #port = 0;
   #sent = 0;
 
+  /** `config` is added to its configuration; relative paths in it are below its folder. */
+  constructor(readonly config = '') {}
+
   async start(): Promise<void> {
     const binary = process.env.TRADEWIND_BIN;
     if (!binary) throw new Error('TRADEWIND_BIN is not set: let it be the path of the built program `tradewind`');
     this.#port ||= await freePort();
     this.api = `http://127.0.0.1:${this.#port}`;
     const config = join(this.folder, 'tradewind.toml');
-    writeFileSync(config, '[process.retry]\nattempts_max = 2\nretry_ms_min = 10\n');
+    writeFileSync(config, '[process.retry]\nattempts_max = 2\nretry_ms_min = 10\n' + this.config);
     const args = ['up', '--config', config, '--data', join(this.folder, 'data'), '--listen', `127.0.0.1:${this.#port}`];
-    this.#node = spawn(binary, args, { stdio: 'ignore' });
+    this.#node = spawn(binary, args, { stdio: 'ignore', cwd: this.folder });
     await until('a node that serves', async () => (await fetch(`${this.api}/readyz`)).ok);
     this.url ||= process.env.CONSOLE_DEV ? await this.#serve() : this.api;
     const page = await fetch(this.url, { headers: { accept: 'text/html' } });

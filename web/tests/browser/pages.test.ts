@@ -1,11 +1,8 @@
 // Every page, in both themes and on a narrow screen: drawn, without a finding that keeps somebody out, and as a picture.
-import { mkdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import AxeBuilder from '@axe-core/playwright';
+import { look, PICTURES } from './look';
 import { expect, test } from './node';
 
-const PICTURES = join(process.env.TRADEWIND_CONSOLE_OUT ?? join(tmpdir(), 'tradewind-console'), 'pictures');
 const PAGES: [string, string, RegExp][] = [
   ['overview', '/', /^busiest/i],
   ['streams', '/streams', /shop\.orders/],
@@ -21,13 +18,13 @@ const PAGES: [string, string, RegExp][] = [
   ['chart', '/sql?view=chart&q=SELECT%20state%2C%20orders%20FROM%20by_state%20ORDER%20BY%20state', /^Along/],
   ['plan', '/sql?q=EXPLAIN%20SELECT%20state%2C%20sum(total)%20FROM%20shop.orders%20GROUP%20BY%20state%20ORDER%20BY%201', /^\s*AggregateExec/],
   ['sources', '/sources', /No sources yet/],
+  ['audit', '/audit', /The projection “by_state” was created/],
   ['locks', '/locks', /Nobody holds a lock/],
   ['configuration', '/config?q=http&key=http.requests_max', /Set on every node/],
   ['nothing', '/no/such/page', /Nothing is here/],
 ];
 
 test.beforeAll(async ({ node }) => {
-  mkdirSync(PICTURES, { recursive: true });
   await node.sql('CREATE STREAM IF NOT EXISTS numbers WITH (partitions = 1)');
   const made = await node.sql('SHOW PROJECTIONS');
   if (made.rows?.some(([name]) => name === 'stuck')) return;
@@ -43,10 +40,7 @@ for (const scheme of ['light', 'dark'] as const) {
       test(`${name} is drawn, and nobody is kept out of it`, async ({ page, at }) => {
         await at(path);
         await expect(page.getByText(shown).filter({ visible: true }).first()).toBeVisible();
-        const found = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']).analyze();
-        const grave = found.violations.filter((it) => it.impact === 'serious' || it.impact === 'critical');
-        expect(grave.map((it) => `${it.id}: ${it.nodes.map((node) => node.html.slice(0, 200)).join(' | ')}`)).toEqual([]);
-        await page.screenshot({ path: join(PICTURES, `${name}-${scheme}.png`) });
+        await look(page, `${name}-${scheme}`);
       });
     }
   });
