@@ -14,10 +14,11 @@ const proxy: Record<string, ProxyOptions> = Object.fromEntries(
   ]),
 );
 
-// The policy with which a node serves the console (crates/tw-api/src/console/serve.rs): what it refuses is seen here already.
+// The policy with which a node serves the console (crates/tw-api/src/console/serve.rs): what it refuses is seen here already. A policy
+// that names `console-worker` says that the node serves the service worker, too.
 const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; " +
-  "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html";
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; " +
+  "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html console-worker";
 
 export default defineConfig({
   plugins: [svelte({ compilerOptions: { runes: true } })],
@@ -29,5 +30,5 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: { proxy },
-  preview: { proxy, headers: { 'content-security-policy': policy } },
+  preview: { proxy, headers: { 'content-security-policy': policy, vary: 'accept, accept-encoding' } },
 });

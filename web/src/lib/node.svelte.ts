@@ -1,8 +1,9 @@
 // The node as a whole, asked while the console is open: what the navigation and the overview show.
 import { Problem, get } from './api';
 import { reasons, sentence } from './health';
-import { Live } from './live.svelte';
+import { Live, link } from './live.svelte';
 import { figures } from './metrics.svelte';
+import { recall, remember } from './offline';
 import type { Cluster, Projection, Regions, Setting, Source, Status } from './types';
 
 export type Facts = {
@@ -44,6 +45,8 @@ function where<T>(option: string, path: string): (signal: AbortSignal) => Promis
 }
 
 class Node {
+  /** What was seen in an earlier visit, while the node has not answered in this one. */
+  #before = $state.raw<Facts | undefined>(undefined);
   readonly #projections = new Part('projections', (signal) => get<{ projections: Projection[] }>('/v1/projections', signal));
   readonly #sources = new Part('sources', (signal) => get<{ sources: Source[] }>('/v1/sources', signal));
   readonly #cluster = new Part('cluster', where<Cluster>('cluster.enabled', '/v1/cluster'));
@@ -59,9 +62,18 @@ class Node {
       this.#regions.read(signal, silent),
     ]);
     return { status, projections: projections?.projections ?? [], sources: sources?.sources ?? [], cluster, regions, silent };
-  });
+  }, 2_000, (facts) => void remember(facts, figures.streams));
 
-  readonly facts = $derived(this.live.data);
+  readonly facts = $derived(this.live.data ?? this.#before);
+
+  /** Shows what was seen last, if the node does not answer when the console is opened. */
+  async recall(): Promise<void> {
+    const kept = await recall();
+    if (!kept || this.live.data) return;
+    this.#before = kept.facts;
+    if (figures.streams.size === 0) figures.streams = new Map(kept.streams);
+    link.lost = kept.at;
+  }
   readonly reasons = $derived(reasons({ ...this.facts, lagSeconds: (name) => figures.views.get(name)?.lagSeconds }));
   readonly health = $derived(sentence(this.facts?.status, this.reasons));
 }

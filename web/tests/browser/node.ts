@@ -46,6 +46,7 @@ export class TestNode {
   #node: ChildProcess | undefined;
   #preview: ChildProcess | undefined;
   #port = 0;
+  #previewPort = 0;
   #sent = 0;
 
   /** `config` is added to its configuration; relative paths in it are below its folder. */
@@ -61,21 +62,22 @@ export class TestNode {
     const args = ['up', '--config', config, '--data', join(this.folder, 'data'), '--listen', `127.0.0.1:${this.#port}`];
     this.#node = spawn(binary, args, { stdio: 'ignore', cwd: this.folder });
     await until('a node that serves', async () => (await fetch(`${this.api}/readyz`)).ok);
-    this.url ||= process.env.CONSOLE_DEV ? await this.#serve() : this.api;
+    if (process.env.CONSOLE_DEV && !this.#preview) await this.#serve();
+    this.url ||= this.api;
     const page = await fetch(this.url, { headers: { accept: 'text/html' } });
     if (!(await page.text()).includes('/assets/')) {
       throw new Error('the program has no console in it: build it with TRADEWIND_CONSOLE=required, or set CONSOLE_DEV=1');
     }
   }
 
-  async #serve(): Promise<string> {
-    const port = await freePort();
+  async #serve(): Promise<void> {
+    this.#previewPort ||= await freePort();
+    const port = this.#previewPort;
     const vite = join(WEB, 'node_modules', 'vite', 'bin', 'vite.js');
     const args = [vite, 'preview', '--host', '127.0.0.1', '--port', String(port), '--strictPort'];
     this.#preview = spawn(process.execPath, args, { cwd: WEB, env: { ...process.env, TRADEWIND_URL: this.api }, stdio: 'ignore' });
-    const url = `http://127.0.0.1:${port}`;
-    await until('a preview that serves', async () => (await fetch(url)).ok);
-    return url;
+    this.url = `http://127.0.0.1:${port}`;
+    await until('a preview that serves', async () => (await fetch(this.url)).ok);
   }
 
   /** Ends the node; the console stays where it is served beside it. */
@@ -83,9 +85,15 @@ export class TestNode {
     if (this.#node) await ended(this.#node);
   }
 
-  async stop(): Promise<void> {
+  /** Ends what serves the console, too: nothing answers any more, but it can be started again on the same address. */
+  async vanish(): Promise<void> {
     await this.halt();
     if (this.#preview) await ended(this.#preview);
+    this.#preview = undefined;
+  }
+
+  async stop(): Promise<void> {
+    await this.vanish();
     rmSync(this.folder, { recursive: true, force: true });
   }
 

@@ -1,0 +1,39 @@
+// The service worker: it keeps the files of the console, so that the console opens when the node does not answer. What the node says,
+// and what is in streams, goes past it and is never kept. The build fills in what the files are.
+const SHELL = 'shell-__VERSION__';
+const FILES = __FILES__;
+
+// Which encoding and which header a file was asked for with is of no matter here.
+const kept = (path) => caches.match(path, { cacheName: SHELL, ignoreVary: true });
+
+self.addEventListener('install', (event) => {
+  event.waitUntil(
+    caches
+      .open(SHELL)
+      // A node gives the shell to those only who ask for a page.
+      .then((cache) => cache.addAll(FILES.map((path) => new Request(path, path === '/' ? { headers: { accept: 'text/html' } } : {}))))
+      .then(() => self.skipWaiting()),
+  );
+});
+
+self.addEventListener('activate', (event) => {
+  const old = (names) => names.filter((name) => name.startsWith('shell-') && name !== SHELL);
+  event.waitUntil(
+    caches
+      .keys()
+      .then((names) => Promise.all(old(names).map((name) => caches.delete(name))))
+      .then(() => self.clients.claim()),
+  );
+});
+
+self.addEventListener('fetch', (event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  if (request.method !== 'GET' || url.origin !== location.origin) return;
+  // Every page is the same file; the address says to the script which page it is.
+  if (request.mode === 'navigate' && !/^\/(v1|docs|metrics|healthz|readyz)(\/|$)/.test(url.pathname)) {
+    event.respondWith(fetch(request).catch(() => kept('/').then((shell) => shell ?? Response.error())));
+  } else if (FILES.includes(url.pathname) && url.pathname !== '/') {
+    event.respondWith(kept(url.pathname).then((file) => file ?? fetch(request)));
+  }
+});

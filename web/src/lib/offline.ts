@@ -1,0 +1,71 @@
+// The console without the node: its files are kept by a service worker, and what the overview showed last is kept here. Names, states and
+// numbers; never an event, nor a text that may quote one.
+import type { Facts } from './node.svelte';
+import type { StreamFigures } from './metrics.svelte';
+
+const CACHE = 'snapshot';
+const PLACE = '/snapshot';
+/** What was seen is kept so often at most. */
+const EVERY_MS = 15_000;
+const STREAMS_MAX = 100;
+
+export type Snapshot = { at: number; facts: Facts; streams: [string, StreamFigures][] };
+
+/** The name of the policy for trusted types under which the worker is registered; the node's policy must name it. */
+const POLICY = 'console-worker';
+type Trusted = { createPolicy(name: string, rules: { createScriptURL(url: string): string }): { createScriptURL(url: string): unknown } };
+
+/** Has the browser keep the console, if the node serves it in a way that allows that, and the browser can. */
+export async function keep(): Promise<void> {
+  if (!isSecureContext || !('serviceWorker' in navigator)) return;
+  try {
+    const head = await fetch('/', { method: 'HEAD', headers: { accept: 'text/html' } });
+    if (!head.headers.get('content-security-policy')?.includes(POLICY)) return;
+    const trusted = (window as unknown as { trustedTypes?: Trusted }).trustedTypes?.createPolicy(POLICY, { createScriptURL: () => '/sw.js' });
+    const manifest = document.createElement('link');
+    manifest.rel = 'manifest';
+    manifest.href = '/manifest.webmanifest';
+    document.head.append(manifest);
+    await navigator.serviceWorker.register((trusted?.createScriptURL('/sw.js') ?? '/sw.js') as string);
+  } catch {
+    // The console works without it; the next load tries again.
+  }
+}
+
+/** What may be kept of what the node says of itself. */
+export function strip(facts: Facts): Facts {
+  return {
+    // What follows the name may quote an event.
+    status: { ...facts.status, problems: facts.status.problems.map((text) => `${text.replace(/: [\s\S]*/, '')}: what it said is not kept`) },
+    projections: facts.projections.map(({ name, state, lag_events, parked }) => ({ name, state, lag_events, parked, sql: '', token: '' })),
+    sources: facts.sources.map(({ name, kind, state, lag_ms, lag_bytes, retained_bytes }) => ({ name, kind, state, lag_ms, lag_bytes, retained_bytes, tables: [] })),
+    cluster: facts.cluster && { ...facts.cluster, units: [] },
+    regions: facts.regions && { ...facts.regions, peers: facts.regions.peers.map((it) => ({ ...it, error: null, notes: [], partitions: [] })) },
+    silent: [],
+  };
+}
+
+let written = 0;
+
+/** Keeps what was seen, every now and then. */
+export async function remember(facts: Facts, streams: Map<string, StreamFigures>): Promise<void> {
+  if (!('caches' in globalThis) || streams.size === 0 || Date.now() - written < EVERY_MS) return;
+  written = Date.now();
+  const busiest = [...streams].sort(([, a], [, b]) => (b.rate ?? 0) - (a.rate ?? 0) || b.events - a.events).slice(0, STREAMS_MAX);
+  const snapshot: Snapshot = { at: written, facts: strip(facts), streams: busiest };
+  try {
+    await (await caches.open(CACHE)).put(PLACE, new Response(JSON.stringify(snapshot), { headers: { 'content-type': 'application/json' } }));
+  } catch {
+    // A browser without room, or one that keeps nothing.
+  }
+}
+
+/** What was seen last, on this address. */
+export async function recall(): Promise<Snapshot | undefined> {
+  try {
+    const kept = await caches.match(PLACE, { cacheName: CACHE });
+    return kept ? ((await kept.json()) as Snapshot) : undefined;
+  } catch {
+    return undefined;
+  }
+}
