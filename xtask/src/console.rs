@@ -8,7 +8,7 @@
 use crate::process::{Cmd, last_lines};
 use crate::product;
 use crate::scratch::Scratch;
-use crate::services::debian;
+use crate::services::{Variable, debian, postgres};
 use crate::workspace::{self, Metadata};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -42,8 +42,12 @@ pub(crate) fn run() -> Result<Outcome> {
         .run()?;
     let scratch = Scratch::new("console")?;
     let mut outcome = Outcome::default();
-    let succeeded = npx("playwright")
-        .args(["test", "--reporter", "dot"])
+    let mut playwright = npx("playwright").args(["test", "--reporter", "dot"]);
+    // One of the tests captures a database.
+    for Variable { name, value } in postgres::provide()? {
+        playwright = playwright.env(name, value);
+    }
+    let succeeded = playwright
         .env("TMPDIR", scratch.path())
         .env("TRADEWIND_BIN", &binary)
         .env(CHROMIUM, &chromium)

@@ -9,7 +9,7 @@ mod dig;
 mod etcd;
 mod kafka;
 mod maven;
-mod postgres;
+pub(crate) mod postgres;
 mod s3proxy;
 mod toolchain;
 

@@ -17,7 +17,7 @@ const NOBODY: u32 = 65534;
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/tradewind-xtask.conf";
 
 /// Finds or installs the programs.
-pub(super) fn provide() -> Result<Vec<Variable>> {
+pub(crate) fn provide() -> Result<Vec<Variable>> {
     let folders = match std::env::var(VARIABLE) {
         Ok(list) if !list.is_empty() => {
             let folders: Vec<PathBuf> = std::env::split_paths(&list).collect();
