@@ -51,11 +51,17 @@ export function png(size, maskable) {
       rows[at + 3] = Math.round((ground / (SAMPLES * SAMPLES)) * 255);
     }
   }
+  return file(size, size, rows);
+}
+
+/** The file of rows that are not filtered: of numbers of colours in a palette, otherwise of four bytes for each pixel. */
+export function file(width, height, rows, palette) {
   const head = Buffer.alloc(13);
-  head.writeUInt32BE(size, 0);
-  head.writeUInt32BE(size, 4);
-  head.set([8, 6, 0, 0, 0], 8);
-  return Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk('IHDR', head), chunk('IDAT', deflateSync(rows, { level: 9 })), chunk('IEND', Buffer.alloc(0))]);
+  head.writeUInt32BE(width, 0);
+  head.writeUInt32BE(height, 4);
+  head.set([8, palette ? 3 : 6, 0, 0, 0], 8);
+  const colours = palette ? [chunk('PLTE', palette)] : [];
+  return Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk('IHDR', head), ...colours, chunk('IDAT', deflateSync(rows, { level: 9 })), chunk('IEND', Buffer.alloc(0))]);
 }
 
 function chunk(type, data) {
