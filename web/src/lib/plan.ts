@@ -1,7 +1,9 @@
-// The plan of a statement as a tree: its lines are indented by two blanks for each step towards where rows come from.
+// The plan of a statement as a tree: its lines are indented by two blanks for each step towards where rows come from. The plan of a
+// projection has several beginnings: these follow one another, from the events down to the rows.
 
-export type Step = { line: number; name: string; detail: string; depth: number; children: Step[]; x: number };
-export type Plan = { roots: Step[]; steps: Step[]; width: number; depth: number };
+/** `x` and `y` count places from the left and from the top; in a row of steps `x` is how far one is indented. */
+export type Step = { line: number; name: string; detail: string; depth: number; children: Step[]; x: number; y: number };
+export type Plan = { steps: Step[]; width: number; height: number; isRow: boolean };
 
 /** Longer plans are shown as text alone. */
 const STEPS_MAX = 200;
@@ -16,12 +18,16 @@ export function readPlan(lines: string[]): Plan | undefined {
     const words = text.trimStart();
     if (words === '') continue;
     const depth = Math.min(Math.floor((text.length - words.length) / 2), open.length);
-    const step: Step = { line, ...split(words), depth, children: [], x: 0 };
+    const step: Step = { line, ...split(words), depth, children: [], x: 0, y: depth };
     open.length = depth;
     const parent = open.at(-1);
     (parent ? parent.children : roots).push(step);
     open.push(step);
     steps.push(step);
+  }
+  if (roots.length > 1) {
+    for (const [n, step] of steps.entries()) [step.x, step.y] = [step.depth, n];
+    return { steps, width: Math.max(...steps.map((it) => it.depth)) + 1, height: steps.length, isRow: true };
   }
   let leaves = 0;
   const lay = (step: Step): void => {
@@ -31,19 +37,24 @@ export function readPlan(lines: string[]): Plan | undefined {
     step.x = first && last ? (first.x + last.x) / 2 : leaves++;
   };
   roots.forEach(lay);
-  return { roots, steps, width: Math.max(leaves, 1), depth: Math.max(...steps.map((it) => it.depth)) + 1 };
+  return { steps, width: Math.max(leaves, 1), height: Math.max(...steps.map((it) => it.depth)) + 1, isRow: false };
 }
 
-/** `AggregateExec: mode=Final` is an Aggregate with a detail; other lines are sentences. */
+/** `AggregateExec: mode=Final` is an Aggregate with a detail; of sentences the verb says what is done, and the rest with what. */
 function split(words: string): { name: string; detail: string } {
-  const match = /^(\w+?)(?:Exec)?(?:: (.*))?$/s.exec(words);
-  if (match && (words.includes('Exec') || match[2] !== undefined)) return { name: spaced(match[1] ?? words), detail: match[2] ?? '' };
-  const at = words.indexOf(' ', words.indexOf(' ') + 1);
-  return at > 0 && words.length > 28 ? { name: words.slice(0, at), detail: words.slice(at + 1) } : { name: words, detail: '' };
+  const operator = /^(\w+)Exec(?:: (.*))?$/s.exec(words);
+  if (operator) return { name: spaced(operator[1] ?? ''), detail: operator[2] ?? '' };
+  const said = /^([^(:]+): (.+)$/s.exec(words) ?? /^(compute|group by|distinct|where|having|keep) (.+)$/s.exec(words);
+  if (said) return { name: upper(said[1] ?? ''), detail: said[2] ?? '' };
+  const called = /^(\w+)\(/.exec(words);
+  return called ? { name: called[1] ?? '', detail: words } : { name: upper(words), detail: '' };
+}
+
+function upper(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** `SortPreservingMerge` as words. */
 function spaced(name: string): string {
-  const words = name.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  return upper(name.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase());
 }

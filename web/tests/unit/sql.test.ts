@@ -50,8 +50,12 @@ test('a plan is a tree by its indentation', () => {
   expect(plan?.steps.map((it) => `${it.depth} ${it.x} ${it.name}|${it.detail}`)).toEqual([
     '0 0.5 Sort|x', '1 0.5 Hash join|on=[a]', '2 0 Streaming table|projection=[a]', '2 1 Filter|b = 1', '3 1 Streaming table|b',
   ]);
-  expect([plan?.width, plan?.depth]).toEqual([2, 4]);
-  expect(readPlan(['read the events of shop.orders: id', 'group by x', '      deeper than it can be'])?.steps.map((it) => it.depth)).toEqual([0, 0, 1]);
+  expect([plan?.width, plan?.height, plan?.isRow]).toEqual([2, 4, false]);
+  expect(readPlan(['read the events of shop.orders: id', 'group by x', '      deeper than it can be'])?.steps.map((it) => [it.x, it.y])).toEqual([[0, 0], [0, 1], [1, 2]]);
+  const projection = readPlan(['read the events of shop.orders: id', 'compute id, a = 1', 'group by shop.orders.id', '  count(*) FILTER (x: 1)', 'when it is read']);
+  expect(projection?.steps.map((it) => `${it.name}|${it.detail}`)).toEqual([
+    'Read the events of shop.orders|id', 'Compute|id, a = 1', 'Group by|shop.orders.id', 'count|count(*) FILTER (x: 1)', 'When it is read|',
+  ]);
   expect(readPlan(Array.from({ length: 201 }, () => 'x'))).toBeUndefined();
 });
 
