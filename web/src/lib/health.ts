@@ -1,6 +1,6 @@
 // How things are, in one sentence, and why: from what the node says of itself, and of everything that it runs.
 import { count, duration, plural } from './format';
-import type { Cluster, Projection, Regions, Source, Status } from './types';
+import type { Cluster, Projection, Regions, Source, Status, Trouble } from './types';
 
 export type Level = 'bad' | 'warn' | 'info';
 export type Reason = {
@@ -23,33 +23,25 @@ export type Facts = {
   cluster?: Cluster | undefined;
   /** What the node would not say, and why. */
   silent?: { what: string; why: string }[] | undefined;
-  /** For how long each projection has been behind, in seconds. */
-  lagSeconds?: (projection: string) => number | undefined;
 };
 
 /** A projection that is behind for longer deserves a look. */
-const LAG_SECONDS = 10;
+const LAG_MS = 10_000;
 const SOURCE_LAG_MS = 60_000;
 
-const PATTERNS: [RegExp, string, (name: string) => string, string][] = [
-  [/^source `([^`]+)`: /, 'source', (name) => `/sources/${encodeURIComponent(name)}`, 'See why, and whether its database answers.'],
-  [/^table `[^`]+` of source `([^`]+)`: /, 'source', (name) => `/sources/${encodeURIComponent(name)}`, 'See which table, and what to do about it.'],
-  [/^projection `([^`]+)`: /, 'projection', (name) => `/projections/${encodeURIComponent(name)}`, 'See why, then define it anew or rebuild it.'],
-  [/^the latest rows of `([^`]+)`: /, 'stream', (name) => `/streams/${encodeURIComponent(name)}`, 'See the event at that place.'],
-  [/^region (\d+): /, 'region', (name) => `/regions?region=${name}`, 'See the link, and what it waits for.'],
-];
-
-function fromNode(text: string): Reason {
-  for (const [pattern, kind, href, remedy] of PATTERNS) {
-    const match = pattern.exec(text);
-    if (match?.[1]) return { level: 'bad', kind, name: match[1], text: text.slice(match[0].length), remedy, href: href(match[1]) };
-  }
-  const disk = text.includes('free on the disk');
-  const remedy = disk ? 'Free space, or give streams a retention.' : 'The log of the server says more.';
-  return { level: 'bad', kind: 'node', name: 'this node', text, remedy, href: disk ? '/streams?sort=events' : '/cluster' };
+/** Where somebody sees more of what a problem is about. */
+function placeOf({ kind, name }: Trouble['about']): string {
+  const item = encodeURIComponent(name);
+  if (kind === 'projection' || kind === 'stream' || kind === 'source') return name ? `/${kind}s/${item}` : `/${kind}s`;
+  if (kind === 'region') return name ? `/regions?region=${item}` : '/regions';
+  return kind === 'disk' ? '/streams?sort=-bytes' : '/cluster';
 }
 
-function ofProjection(it: Projection, seconds: number | undefined): Reason[] {
+function fromNode({ about, detail, remedy }: Trouble): Reason {
+  return { level: 'bad', kind: about.kind, name: about.name || 'this node', text: detail, remedy: `${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`, href: placeOf(about) };
+}
+
+function ofProjection(it: Projection): Reason[] {
   const about = { kind: 'projection', name: it.name, href: `/projections/${encodeURIComponent(it.name)}` };
   const found: Reason[] = [];
   if (it.parked > 0) {
@@ -64,8 +56,8 @@ function ofProjection(it: Projection, seconds: number | undefined): Reason[] {
   if (it.state === 'failed') found.push({ ...about, level: 'bad', text: it.error ?? 'it stands still', remedy: 'See why, then define it anew or rebuild it.' });
   if (it.state === 'unknown') found.push({ ...about, level: 'warn', text: it.error ?? 'a part of it has no owner, or a node does not say', remedy: 'See who has what.', href: '/cluster' });
   if (it.state === 'paused') found.push({ ...about, level: 'warn', text: `paused, ${plural(it.lag_events, 'event')} behind`, remedy: 'Resume it when what it waits for is done.' });
-  if (it.state === 'running' && it.lag_events > 0 && (seconds ?? 0) > LAG_SECONDS) {
-    found.push({ ...about, level: 'warn', text: `${count(it.lag_events)} events and ${duration((seconds ?? 0) * 1_000)} behind`, remedy: 'See whether it catches up.' });
+  if (it.state === 'running' && it.lag_events > 0 && (it.lag_ms ?? 0) > LAG_MS) {
+    found.push({ ...about, level: 'warn', text: `${count(it.lag_events)} events and ${duration(it.lag_ms)} behind`, remedy: 'See whether it catches up.' });
   }
   if (it.state === 'building') found.push({ ...about, level: 'info', text: 'it is being built', remedy: 'See how far it is.' });
   return found;
@@ -85,7 +77,7 @@ function ofSource(it: Source): Reason[] {
 export function reasons(facts: Facts): Reason[] {
   const told = (facts.status?.problems ?? []).map(fromNode);
   const derived = [
-    ...(facts.projections ?? []).flatMap((it) => ofProjection(it, facts.lagSeconds?.(it.name))),
+    ...(facts.projections ?? []).flatMap(ofProjection),
     ...(facts.sources ?? []).flatMap(ofSource),
   ];
   for (const { what, why } of facts.silent ?? []) {

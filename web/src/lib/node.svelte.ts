@@ -1,10 +1,10 @@
-// The node as a whole, asked while the console is open: what the navigation and the overview show.
+// The node as a whole: what the navigation, the overview and the lists show. One stream brings it; where that is not to be had, it is polled.
 import { Problem, get } from './api';
 import { reasons, sentence } from './health';
 import { Live, link } from './live.svelte';
-import { figures } from './metrics.svelte';
 import { recall, remember } from './offline';
-import type { Cluster, Projection, Regions, Setting, Source, Status } from './types';
+import { follow, merge } from './topics';
+import type { Cluster, Projection, Regions, Setting, Source, Status, Stream } from './types';
 
 export type Facts = {
   status: Status;
@@ -16,24 +16,7 @@ export type Facts = {
   silent: { what: string; why: string }[];
 };
 
-/** A part of the answer that may be refused, while its coordination service is away, say: then what was known before stays. */
-class Part<T> {
-  #last: T | undefined;
-  constructor(
-    readonly what: string,
-    readonly load: (signal: AbortSignal) => Promise<T>,
-  ) {}
-
-  async read(signal: AbortSignal, silent: Facts['silent']): Promise<T | undefined> {
-    try {
-      this.#last = await this.load(signal);
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      silent.push({ what: this.what, why: error.message });
-    }
-    return this.#last;
-  }
-}
+type Rows<T, K extends string> = { [key in K]: T[] } | { changed: T[]; gone: string[] };
 
 /** Reads what only some installations have. Whether this one does is an option that is read when the node starts, so it is asked once. */
 function where<T>(option: string, path: string): (signal: AbortSignal) => Promise<T | undefined> {
@@ -43,39 +26,115 @@ function where<T>(option: string, path: string): (signal: AbortSignal) => Promis
     return is ? get<T>(path, signal) : undefined;
   };
 }
+const readCluster = where<Cluster>('cluster.enabled', '/v1/cluster');
+const readRegions = where<Regions>('region.id', '/v1/regions');
 
 class Node {
+  #status = $state.raw<Status | undefined>(undefined);
+  #started = $state(0);
+  #projections = $state.raw<Projection[] | undefined>(undefined);
+  #sources = $state.raw<Source[] | undefined>(undefined);
+  #cluster = $state.raw<Cluster | undefined>(undefined);
+  #regions = $state.raw<Regions | undefined>(undefined);
+  #silent = $state.raw<Facts['silent']>([]);
   /** What was seen in an earlier visit, while the node has not answered in this one. */
   #before = $state.raw<Facts | undefined>(undefined);
-  readonly #projections = new Part('projections', (signal) => get<{ projections: Projection[] }>('/v1/projections', signal));
-  readonly #sources = new Part('sources', (signal) => get<{ sources: Source[] }>('/v1/sources', signal));
-  readonly #cluster = new Part('cluster', where<Cluster>('cluster.enabled', '/v1/cluster'));
-  readonly #regions = new Part('regions', where<Regions>('region.id', '/v1/regions'));
+  #wantsStreams = false;
+  /** All streams; they are followed while a page shows them. */
+  streams = $state.raw<Stream[] | undefined>(undefined);
+  /** Whether the one stream speaks. */
+  speaks = $state(false);
 
-  readonly live = new Live<Facts>(async (signal) => {
+  /** Asks for everything once, or again and again while the stream does not speak. */
+  readonly live = new Live<void>(async (signal) => {
     const silent: Facts['silent'] = [];
-    const [status, projections, sources, cluster, regions] = await Promise.all([
-      get<Status>('/v1/status', signal),
-      this.#projections.read(signal, silent),
-      this.#sources.read(signal, silent),
-      this.#cluster.read(signal, silent),
-      this.#regions.read(signal, silent),
+    // A part that is refused, while its coordination service is away, say, is what it was.
+    const part = async (what: string, read: () => Promise<void>): Promise<void> => {
+      try {
+        await read();
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        silent.push({ what, why: error.message });
+      }
+    };
+    await Promise.all([
+      get<Status>('/v1/status', signal).then((it) => this.#take('status', it)),
+      part('projections', async () => this.#take('projections', await get('/v1/projections', signal))),
+      part('sources', async () => this.#take('sources', await get('/v1/sources', signal))),
+      part('cluster', async () => this.#take('cluster', await readCluster(signal))),
+      part('regions', async () => this.#take('regions', await readRegions(signal))),
+      this.#wantsStreams ? get('/v1/streams', signal).then((it) => this.#take('streams', it)) : undefined,
     ]);
-    return { status, projections: projections?.projections ?? [], sources: sources?.sources ?? [], cluster, regions, silent };
-  }, 2_000, (facts) => void remember(facts, figures.streams));
+    this.#silent = silent;
+  });
 
-  readonly facts = $derived(this.live.data ?? this.#before);
+  readonly facts = $derived.by((): Facts | undefined => {
+    const [status, projections, sources] = [this.#status, this.#projections, this.#sources];
+    if (!status || !projections || !sources) return this.#before;
+    return { status, projections, sources, cluster: this.#cluster, regions: this.#regions, silent: this.#silent };
+  });
+  readonly reasons = $derived(reasons({ ...this.facts }));
+  readonly health = $derived(sentence(this.facts?.status, this.reasons));
+  /** Since when the node runs, in milliseconds since 1970. */
+  readonly since = $derived(this.#started);
+
+  /** Follows the node, and its streams where they are shown. Made for `$effect(() => node.start(…))`. */
+  start(streams: boolean): () => void {
+    this.#wantsStreams = streams;
+    let stop: (() => void) | undefined;
+    const poll = (yes: boolean): void => {
+      if (yes) stop ??= this.live.start();
+      else {
+        stop?.();
+        stop = undefined;
+      }
+    };
+    const end = follow(['status', 'projections', 'sources', 'cluster', 'regions', ...(streams ? ['streams'] : [])], {
+      topic: (name, value) => {
+        this.#silent = this.#silent.filter((it) => it.what !== name);
+        this.#take(name, value);
+      },
+      refused: (what, why) => (this.#silent = [...this.#silent.filter((it) => it.what !== what), { what, why }]),
+      speaks: (yes) => {
+        this.speaks = yes;
+        poll(!yes);
+      },
+    });
+    return () => {
+      end();
+      poll(false);
+    };
+  }
+
+  #take(name: string, value: unknown): void {
+    if (name === 'status') {
+      this.#status = value as Status;
+      this.#started = Date.now() - this.#status.uptime_ms;
+    } else if (name === 'projections') {
+      const it = value as Rows<Projection, 'projections'>;
+      this.#projections = 'changed' in it ? merge(this.#projections ?? [], it.changed, it.gone) : it.projections;
+    } else if (name === 'streams') {
+      const it = value as Rows<Stream, 'streams'>;
+      this.streams = 'changed' in it ? merge(this.streams ?? [], it.changed, it.gone) : it.streams;
+    } else if (name === 'sources') this.#sources = (value as { sources: Source[] }).sources;
+    else if (name === 'cluster') this.#cluster = (value as Cluster | null) ?? undefined;
+    else if (name === 'regions') this.#regions = (value as Regions | null) ?? undefined;
+    if (this.facts && this.facts !== this.#before) void remember(this.facts, this.streams ?? []);
+  }
 
   /** Shows what was seen last, if the node does not answer when the console is opened. */
   async recall(): Promise<void> {
     const kept = await recall();
-    if (!kept || this.live.data) return;
+    if (!kept || this.#status) return;
     this.#before = kept.facts;
-    if (figures.streams.size === 0) figures.streams = new Map(kept.streams);
+    this.streams ??= kept.streams;
     link.lost = kept.at;
   }
-  readonly reasons = $derived(reasons({ ...this.facts, lagSeconds: (name) => figures.views.get(name)?.lagSeconds }));
-  readonly health = $derived(sentence(this.facts?.status, this.reasons));
+
+  /** Whether it has answered since the console was opened. */
+  get known(): boolean {
+    return this.#status !== undefined;
+  }
 }
 
 export const node = new Node();

@@ -1,7 +1,7 @@
 // The console without the node: its files are kept by a service worker, and what the overview showed last is kept here. Names, states and
 // numbers; never an event, nor a text that may quote one.
 import type { Facts } from './node.svelte';
-import type { StreamFigures } from './metrics.svelte';
+import type { Stream } from './types';
 
 const CACHE = 'snapshot';
 const PLACE = '/snapshot';
@@ -9,7 +9,7 @@ const PLACE = '/snapshot';
 const EVERY_MS = 15_000;
 const STREAMS_MAX = 100;
 
-export type Snapshot = { at: number; facts: Facts; streams: [string, StreamFigures][] };
+export type Snapshot = { at: number; facts: Facts; streams: Stream[] };
 
 /** The name of the policy for trusted types under which the worker is registered; the node's policy must name it. */
 const POLICY = 'console-worker';
@@ -35,9 +35,9 @@ export async function keep(): Promise<void> {
 /** What may be kept of what the node says of itself. */
 export function strip(facts: Facts): Facts {
   return {
-    // What follows the name may quote an event.
-    status: { ...facts.status, problems: facts.status.problems.map((text) => `${text.replace(/: [\s\S]*/, '')}: what it said is not kept`) },
-    projections: facts.projections.map(({ name, state, lag_events, parked }) => ({ name, state, lag_events, parked, sql: '', token: '' })),
+    // A detail may quote an event.
+    status: { ...facts.status, problems: facts.status.problems.map((it) => ({ ...it, detail: 'what it said is not kept' })) },
+    projections: facts.projections.map(({ error: _, ...it }) => ({ ...it, sql: '', token: '' })),
     sources: facts.sources.map(({ name, kind, state, lag_ms, lag_bytes, retained_bytes }) => ({ name, kind, state, lag_ms, lag_bytes, retained_bytes, tables: [] })),
     cluster: facts.cluster && { ...facts.cluster, units: [] },
     regions: facts.regions && { ...facts.regions, peers: facts.regions.peers.map((it) => ({ ...it, error: null, notes: [], partitions: [] })) },
@@ -48,10 +48,10 @@ export function strip(facts: Facts): Facts {
 let written = 0;
 
 /** Keeps what was seen, every now and then. */
-export async function remember(facts: Facts, streams: Map<string, StreamFigures>): Promise<void> {
-  if (!('caches' in globalThis) || streams.size === 0 || Date.now() - written < EVERY_MS) return;
+export async function remember(facts: Facts, streams: Stream[]): Promise<void> {
+  if (!('caches' in globalThis) || streams.length === 0 || Date.now() - written < EVERY_MS) return;
   written = Date.now();
-  const busiest = [...streams].sort(([, a], [, b]) => (b.rate ?? 0) - (a.rate ?? 0) || b.events - a.events).slice(0, STREAMS_MAX);
+  const busiest = streams.toSorted((a, b) => (b.rate_events_per_second ?? 0) - (a.rate_events_per_second ?? 0)).slice(0, STREAMS_MAX);
   const snapshot: Snapshot = { at: written, facts: strip(facts), streams: busiest };
   try {
     await (await caches.open(CACHE)).put(PLACE, new Response(JSON.stringify(snapshot), { headers: { 'content-type': 'application/json' } }));

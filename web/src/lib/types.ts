@@ -1,8 +1,10 @@
 // What the interface `/v1` answers, as far as the console reads it. `/v1/openapi.json` is the reference.
 
+/** What a person should look at: its code stays, its texts may change. */
+export type Trouble = { code: string; about: { kind: string; name: string }; detail: string; remedy: string };
 export type Status = {
   state: string;
-  problems: string[];
+  problems: Trouble[];
   version: string;
   uptime_ms: number;
   data_folder: string;
@@ -33,6 +35,10 @@ export type Stream = {
   key?: string[];
   options: StreamOptions;
   offsets?: Extent[] | null;
+  rate_events_per_second?: number | null;
+  /** On disk; not on Kafka. */
+  bytes?: number | null;
+  last_event_at?: string | null;
 };
 
 export type Build = { done: number; total: number };
@@ -40,7 +46,12 @@ export type Projection = {
   name: string;
   sql: string;
   state: string;
+  stream?: string;
   lag_events: number;
+  /** How old what was processed last is, while there is more. */
+  lag_ms?: number | null;
+  rate_events_per_second?: number | null;
+  state_bytes?: number | null;
   parked: number;
   token: string;
   error?: string | null;

@@ -27,11 +27,13 @@ test('each reason leads to what is wrong, the worst first', () => {
 });
 
 test('what the node says of itself leads there, and is not said twice', () => {
-  const problems = ['source `s`: no password', 'projection `a`: broken', 'region 3: there is no link: refused', 'the log is full', 'the latest rows of `shop.x`: no'];
+  const trouble = (kind: string, name: string, detail: string): Status['problems'][number] => ({ code: `${kind}_x`, about: { kind, name }, detail, remedy: 'mend it' });
+  const problems = [trouble('source', 's', 'no password'), trouble('projection', 'a', 'broken'), trouble('region', '3', 'there is no link'), trouble('log', '', 'it is full'), trouble('stream', 'shop.x', 'no'), trouble('disk', '', 'little')];
   const facts = { status: { ...status, problems }, projections: [{ ...view, state: 'failed', error: 'broken' }], sources: [{ ...source, state: 'failed', error: 'no password' }] };
   expect(say(facts)).toBe(
-    '5 things need attention.\nbad source s /sources/s\nbad projection a /projections/a\nbad region 3 /regions?region=3\nbad node this node /cluster\nbad stream shop.x /streams/shop.x',
+    '6 things need attention.\nbad source s /sources/s\nbad projection a /projections/a\nbad region 3 /regions?region=3\nbad log this node /cluster\nbad stream shop.x /streams/shop.x\nbad disk this node /streams?sort=-bytes',
   );
+  expect(reasons(facts)[0]?.remedy).toBe('Mend it.');
 });
 
 test('what the node does not say is a reason too', () => {
@@ -39,7 +41,7 @@ test('what the node does not say is a reason too', () => {
 });
 
 test('a projection that is behind for a moment is no reason, for long it is', () => {
-  const late = { status, projections: [{ ...view, lag_events: 5 }] };
-  expect(say({ ...late, lagSeconds: () => 1 })).toBe('All is well.');
-  expect(say({ ...late, lagSeconds: () => 11 })).toBe('It works, and 1 thing deserves a look.\nwarn projection a /projections/a');
+  const late = (lag_ms: number): Facts => ({ status, projections: [{ ...view, lag_events: 5, lag_ms }] });
+  expect(say(late(1_000))).toBe('All is well.');
+  expect(say(late(11_000))).toBe('It works, and 1 thing deserves a look.\nwarn projection a /projections/a');
 });
