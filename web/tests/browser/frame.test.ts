@@ -54,8 +54,8 @@ test('the theme that is chosen stays', async ({ page, at }) => {
 
 test('a hidden tab asks for nothing', async ({ page, at }) => {
   await page.clock.install();
-  await at('/');
-  await expect(page.getByRole('heading', { level: 1 })).not.toHaveText(/Asking/);
+  await at('/parked');
+  await expect(page.getByRole('heading', { name: 'Parked events' })).toBeVisible();
   const hide = (hidden: boolean): Promise<void> =>
     page.evaluate((value) => {
       Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
@@ -67,7 +67,7 @@ test('a hidden tab asks for nothing', async ({ page, at }) => {
   await page.clock.runFor(60_000);
   expect(asked).toBe(0);
   await hide(false);
-  await expect.poll(() => asked).toBeGreaterThan(3);
+  await expect.poll(() => asked).toBeGreaterThan(1);
 });
 
 test('when the node goes away, what was seen stays, and it comes back by itself', async ({ page, complaints }) => {
@@ -90,7 +90,8 @@ test('when the node goes away, what was seen stays, and it comes back by itself'
   complaints.splice(0, complaints.length, ...others);
 });
 
-test('10,000 streams: few rows are in the page, the end is reached, and a filter finds one', async ({ page, at }) => {
+test('10,000 streams: few rows are in the page, the end is reached, and a filter finds one', async ({ page, at, complaints }) => {
+  await page.route('**/v1/live**', (route) => route.abort());
   // The node's own answer, with its streams again and again under other names.
   await page.route('**/v1/streams', async (route) => {
     const answer = await route.fetch();
@@ -107,4 +108,5 @@ test('10,000 streams: few rows are in the page, the end is reached, and a filter
   await page.getByLabel('Filter streams').fill('07777');
   await expect(page.getByRole('link', { name: 'many.07777' })).toBeVisible();
   await expect(page.getByText('1 of 10,000')).toBeVisible();
+  complaints.splice(0, complaints.length, ...complaints.filter((it) => !/net::ERR_/.test(it)));
 });

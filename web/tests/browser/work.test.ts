@@ -149,7 +149,9 @@ test('what the first page loads is small, and it can be used within a second', a
   expect(took, 'milliseconds until the overview has its names').toBeLessThan(1_000);
 });
 
-test('of 10,000 streams the first row is there within 200 ms of the answer', async ({ page, node, at }) => {
+test('of 10,000 streams the first row is there within 200 ms of the answer', async ({ page, node, at, complaints }) => {
+  // Then the list is polled, and its answer can be this one.
+  await page.route('**/v1/live**', (route) => route.abort());
   const { streams } = (await (await fetch(`${node.api}/v1/streams`)).json()) as { streams: { name: string; id: number }[] };
   const many = JSON.stringify({ streams: Array.from({ length: 10_000 }, (_, n) => ({ ...streams[n % streams.length], id: n, name: `many.${String(n).padStart(5, '0')}` })) });
   await page.route('**/v1/streams', (route) => route.fulfill({ contentType: 'application/json', body: many }));
@@ -172,4 +174,5 @@ test('of 10,000 streams the first row is there within 200 ms of the answer', asy
     });
   });
   expect(took).toBeLessThan(200);
+  complaints.splice(0, complaints.length, ...complaints.filter((it) => !/net::ERR_/.test(it)));
 });
