@@ -13,6 +13,7 @@ const types = {
   '.js': 'text/javascript; charset=utf-8',
   '.png': 'image/png',
   '.svg': 'image/svg+xml',
+  '.txt': 'text/plain; charset=utf-8',
   '.webmanifest': 'application/manifest+json; charset=utf-8',
 };
 const dist = join(import.meta.dirname, '..', 'dist');
@@ -47,7 +48,15 @@ function worker() {
   writeFileSync(join(dist, 'sw.js'), source.replace('__VERSION__', version).replace('__FILES__', JSON.stringify(paths)));
 }
 
+/** What is built in is made smaller, and loses its notices: they are here, as their licences want it. */
+function licences() {
+  const texts = { svelte: 'LICENSE.md', uplot: 'LICENSE' };
+  const read = ([name, file]) => `${name}\n\n${readFileSync(join(dist, '..', 'node_modules', name, file), 'utf8').trim()}\n`;
+  writeFileSync(join(dist, 'assets', 'licences.txt'), Object.entries(texts).map(read).join('\n\n'));
+}
+
 manifest();
+licences();
 worker();
 const lines = [];
 for (const file of list()) {

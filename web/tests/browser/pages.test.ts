@@ -18,7 +18,7 @@ const PAGES: [string, string, RegExp][] = [
   ['chart', '/sql?view=chart&q=SELECT%20state%2C%20orders%20FROM%20by_state%20ORDER%20BY%20state', /^Along/],
   ['plan', '/sql?q=EXPLAIN%20SELECT%20state%2C%20sum(total)%20FROM%20shop.orders%20GROUP%20BY%20state%20ORDER%20BY%201', /^\s*AggregateExec/],
   ['sources', '/sources', /No sources yet/],
-  ['audit', '/audit', /The projection “by_state” was created/],
+  ['audit', '/audit?q=by_state', /The projection “by_state” was created/],
   ['locks', '/locks', /Nobody holds a lock/],
   ['configuration', '/config?q=http&key=http.requests_max', /Set on every node/],
   ['nothing', '/no/such/page', /Nothing is here/],
