@@ -3,6 +3,8 @@ import { heard } from './live.svelte';
 
 /** A stream that the node has closed is asked for again after so long. */
 const AGAIN_MS = 15_000;
+/** So long is waited for the first word; something between the browser and the node may hold it back. */
+const PATIENCE_MS = 5_000;
 
 export type Heard = {
   topic: (name: string, value: unknown) => void;
@@ -24,18 +26,28 @@ export function follow(topics: string[], to: Heard): () => void {
     close();
     const now = new EventSource(`/v1/live?topics=${topics.join(',')}`);
     source = now;
+    let speaks = false;
+    timer = setTimeout(() => to.speaks(false), PATIENCE_MS);
     const on = (name: string, then: (text: string) => void): void =>
       now.addEventListener(name, (message) => {
         heard();
         then(String((message as MessageEvent<string>).data));
       });
-    on('topics', () => to.speaks(true));
+    on('topics', () => {
+      clearTimeout(timer);
+      speaks = true;
+      to.speaks(true);
+    });
     for (const name of topics) on(name, (text) => to.topic(name, JSON.parse(text)));
     on('tradewind.problem', (text) => {
       const problem = JSON.parse(text) as { topic?: string; detail?: string; title?: string };
       if (problem.topic) to.refused(problem.topic, problem.detail ?? problem.title ?? text);
     });
     now.onerror = () => {
+      clearTimeout(timer);
+      // What was said held until now, however long ago that was.
+      if (speaks) heard();
+      speaks = false;
       to.speaks(false);
       // Otherwise the browser connects again by itself.
       if (now.readyState === EventSource.CLOSED) timer = setTimeout(open, AGAIN_MS);
