@@ -89,6 +89,19 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::GetParked => admin::parked_one(call).await,
         Route::RetryParked => admin::parked_retry(call).await,
         Route::DropParked => admin::parked_drop(call).await,
+        Route::Status => system::status(call).await,
+        Route::OpenApi => Ok(system::openapi()),
+        Route::Health => Ok(system::health(call)),
+        Route::Ready => system::ready(call),
+        Route::Metrics => Ok(system::metrics(call)),
+        Route::Errors => Ok(system::errors()),
+        _ => Box::pin(dispatch_control(call, body)).await,
+    }
+}
+
+/// What nodes and regions agree on: the cluster, regions, locks and options.
+async fn dispatch_control(call: &Call, body: Incoming) -> Outcome {
+    match call.route {
         Route::ShowCluster => cluster::view(call).await,
         Route::ShowPlan => cluster::plan(call).await,
         Route::ShowRebalance => cluster::rebalance(call, false).await,
@@ -120,12 +133,8 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::RollbackSetting => settings::rollback(call, body).await,
         Route::LiveTopics => live::answer(call).await,
         Route::MeasuredSeries => metrics::read(call),
-        Route::Status => system::status(call).await,
-        Route::OpenApi => Ok(system::openapi()),
-        Route::Health => Ok(system::health(call)),
-        Route::Ready => system::ready(call),
-        Route::Metrics => Ok(system::metrics(call)),
-        Route::Errors => Ok(system::errors()),
+        // Whoever calls this has taken all others.
+        _ => Err(Problem::new(Code::NoRoute, "nothing is served here")),
     }
 }
 

@@ -15,12 +15,10 @@ export type Snapshot = { at: number; facts: Facts; streams: Stream[] };
 const POLICY = 'console-worker';
 type Trusted = { createPolicy(name: string, rules: { createScriptURL(url: string): string }): { createScriptURL(url: string): unknown } };
 
-/** Has the browser keep the console, if the node serves it in a way that allows that, and the browser can. */
+/** Has the browser keep the console, if it can. */
 export async function keep(): Promise<void> {
   if (!isSecureContext || !('serviceWorker' in navigator)) return;
   try {
-    const head = await fetch('/', { method: 'HEAD', headers: { accept: 'text/html' } });
-    if (!head.headers.get('content-security-policy')?.includes(POLICY)) return;
     const trusted = (window as unknown as { trustedTypes?: Trusted }).trustedTypes?.createPolicy(POLICY, { createScriptURL: () => '/sw.js' });
     const manifest = document.createElement('link');
     manifest.rel = 'manifest';

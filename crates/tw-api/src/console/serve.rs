@@ -19,8 +19,8 @@ use tw_console::{File, SHELL};
 /// What the page may load and who may frame it: itself, and nobody. Svelte makes its templates under the one policy for
 /// trusted types that is named; any other text that became HTML would be refused by the browser.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
-     form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html console-worker",
 );
 const ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (CONTENT_SECURITY_POLICY, POLICY),
@@ -33,6 +33,8 @@ const ALWAYS: [(HeaderName, HeaderValue); 6] = [
 /// What is below these is the interface's, and whoever misspells it is told so, in a browser too.
 const INTERFACE: [&str; 5] = ["/v1", "/docs", "/metrics", "/healthz", "/readyz"];
 const ASSETS: &str = "/assets/";
+/// Files at the root: a service worker reaches no further than its own folder.
+const AT_ROOT: [&str; 2] = ["/sw.js", "/manifest.webmanifest"];
 
 /// Answers a request that no route takes, if it is for the console.
 pub(super) fn answer(options: &Options, head: &Parts) -> Option<Outcome> {
@@ -48,7 +50,7 @@ pub(super) fn answer(options: &Options, head: &Parts) -> Option<Outcome> {
 
 /// The file that a request is for: the shell for every page, because the address says which to the script alone.
 fn find(path: &str, headers: &HeaderMap) -> Option<&'static File> {
-    if path.starts_with(ASSETS) {
+    if path.starts_with(ASSETS) || AT_ROOT.contains(&path) {
         return tw_console::find(path);
     }
     let is_below =

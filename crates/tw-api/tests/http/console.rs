@@ -108,3 +108,20 @@ async fn files_are_sent_as_short_as_the_client_takes_them_and_kept_for_ever() {
         assert_eq!(tags.len(), 3, "each encoding has a tag of its own");
     }
 }
+
+#[tokio::test]
+async fn what_keeps_the_console_is_served_where_it_reaches_all_of_it_and_looked_at_each_time() {
+    let world = World::start().await;
+    for (path, media_type) in [
+        ("/sw.js", "text/javascript; charset=utf-8"),
+        ("/manifest.webmanifest", "application/manifest+json; charset=utf-8"),
+    ] {
+        let reply = world.get(path).send().await;
+        if !tw_console::is_built() {
+            assert_eq!(reply.code(), "no_route", "{path}");
+            continue;
+        }
+        assert_eq!((reply.status, reply.header("content-type")), (200, media_type));
+        assert_eq!(reply.header("cache-control"), "no-cache", "a new version is found");
+    }
+}

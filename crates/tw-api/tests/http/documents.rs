@@ -24,7 +24,7 @@ async fn every_example_of_the_description_is_accepted() {
         }
     }
     requests.sort_by_key(|request| request.0);
-    assert_eq!(requests.len(), 21);
+    assert_eq!(requests.len(), 22);
     for (_, path, method, operation, media_type, example) in requests {
         let mut path = path.clone();
         for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
@@ -45,13 +45,27 @@ async fn every_example_of_the_description_is_accepted() {
             .body(body.clone())
             .send()
             .await;
-        // There are no regions here, which is told only of what was read.
-        let is_of_regions = path.starts_with("/v1/regions") && reply.status == 409;
+        // There are no regions and no rights here, which is told only of what was read.
+        let is_of_regions =
+            (path.starts_with("/v1/regions") || path.ends_with("/rights")) && reply.status == 409;
         assert!(
             reply.status < 300 || is_of_regions && reply.code() == "wrong_state",
             "{method} {path} {media_type} {body}: {}",
             reply.text()
         );
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_described_is_served() {
+    let world = World::start().await;
+    let document = world.get("/v1/openapi.json").send().await.json();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|_| path != "/v1/live") {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let reply = world.call(method.clone(), &path.replace(['{', '}'], "")).send().await;
+            assert!(reply.status != 404 || reply.code() != "no_route", "{method} {path}");
+        }
     }
 }
 

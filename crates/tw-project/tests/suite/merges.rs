@@ -211,7 +211,8 @@ fn a_row_that_its_view_does_not_have_yet_is_made_of_its_changes() {
             owned
         })
         .collect();
-    // The view has it; nobody's view has what another engine has never run.
+    assert_eq!(node.query("SELECT stock FROM goods"), "[7]", "the view has it");
+    // Nobody's view has what another engine has never run.
     let row = node.engine.merged_row(stream, "apple").unwrap();
     assert!(all.iter().all(|change| row.holds(change)));
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
