@@ -49,7 +49,6 @@ pub(crate) struct Core {
 }
 
 /// The links with other regions; empty of an installation that is the only one.
-#[derive(Default)]
 pub(crate) struct Regions {
     /// The links, once they run.
     pub(crate) links: OnceLock<Links>,
@@ -63,6 +62,20 @@ pub(crate) struct Regions {
     pub(crate) problems: Mutex<Vec<String>>,
     /// Held by whoever reads everything to hash it: one at a time, so that memory stays bounded.
     pub(crate) hashing: tokio::sync::Mutex<()>,
+}
+
+impl Regions {
+    /// None yet, of a region that may be drained.
+    pub(crate) fn new(drain: crate::regions::Drain) -> Self {
+        Self {
+            links: OnceLock::new(),
+            wire: crate::regions::Wire::default(),
+            dns: Mutex::default(),
+            drain,
+            problems: Mutex::default(),
+            hashing: tokio::sync::Mutex::default(),
+        }
+    }
 }
 
 impl Core {

@@ -53,6 +53,11 @@ impl Folder {
         self.0.join("epoch")
     }
 
+    /// What is there while the region is drained.
+    pub(crate) fn drained(&self) -> PathBuf {
+        self.0.join("drained")
+    }
+
     /// Where passwords are.
     pub fn secrets(&self) -> PathBuf {
         self.0.join("secrets.toml")

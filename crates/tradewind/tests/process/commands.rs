@@ -226,3 +226,25 @@ fn every_shell_gets_its_completions() {
         assert!(output.status.success() && output.stdout.len() > 1_000, "{shell}");
     }
 }
+
+#[test]
+fn top_is_a_table_where_there_is_no_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path());
+    node.ok(&["stream", "create", "orders", "-p", "2"]);
+    node.ok(&["append", "orders", "{\"id\": 1}", "--subject", "a"]);
+    node.ok(&["sql", "CREATE PROJECTION n AS SELECT count(*) AS n FROM orders"]);
+    node.ok(&["projection", "wait", "n"]);
+    let top: Vec<Value> = serde_json::from_str(&node.ok(&["top", "--sort", "name", "-o", "json"])).unwrap();
+    let lines: Vec<Value> = top.iter().map(|one| json!([one["kind"], one["name"], one["state"]])).collect();
+    assert_eq!(lines, [json!(["stream", "orders", ""]), json!(["projection", "n", "running"])]);
+    assert!(top[0]["bytes"].as_u64().unwrap() > 0 && top[1]["lag_events"] == 0, "{top:?}");
+    let table = node.ok(&["top"]);
+    assert!(table.starts_with("kind ") && table.contains("orders") && table.contains("running"), "{table}");
+    let all = node.ok(&["top", "--all", "-o", "csv"]);
+    assert!(all.contains("stream,$config,"), "{all}");
+    let partitions: Vec<Value> = serde_json::from_str(&node.ok(&["top", "orders", "-o", "json"])).unwrap();
+    let held: u64 = partitions.iter().map(|one| one["held_events"].as_u64().unwrap()).sum();
+    assert_eq!((partitions.len(), held), (2, 1));
+    assert_eq!(node.cli(&["top", "nothing"]).status.code(), Some(3));
+}

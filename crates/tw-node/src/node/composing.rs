@@ -5,6 +5,7 @@ use crate::cluster::{Balance, Cluster, Identity, NodePeers};
 use crate::core::{Core, Regions};
 use crate::definitions::Definitions;
 use crate::meters::Meters;
+use crate::regions::Drain;
 use crate::secrets::{Passwords, Secrets};
 use crate::sources::Sources;
 use crate::{Config, Error, live, merged};
@@ -70,6 +71,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         http: OnceLock::new(),
     };
     let meters = Meters::new(&config.metrics);
+    let regions = Regions::new(Drain::open(folder.drained(), shared.settled()));
     let (keeps_snapshots, cluster_options) = (!config.depot.place.is_empty(), config.cluster.clone());
     let options = live::Options::new(config, env.clone(), components);
     options.follow().await?;
@@ -87,7 +89,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         keeps_snapshots,
         engine,
         sources,
-        regions: Regions::default(),
+        regions,
         meters,
         definitions,
         started,

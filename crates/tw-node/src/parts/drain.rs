@@ -37,7 +37,7 @@ impl NodeRegions {
         let drain = &self.0.regions.drain;
         if !drained {
             if !dry_run {
-                drain.end();
+                drain.end().map_err(unmarked)?;
             }
             return Ok(Drained { done: !dry_run, moved: Vec::new() });
         }
@@ -61,7 +61,7 @@ impl NodeRegions {
             }
         };
         if !dry_run {
-            drain.begin(|| self.0.log.settled()).await;
+            drain.begin(|| self.0.log.settled()).await.map_err(unmarked)?;
             tracing::warn!("this region is drained: it accepts nothing for streams that other regions have");
         }
         Ok(Drained { done: !dry_run, moved })
@@ -74,4 +74,12 @@ impl NodeRegions {
         let lacking = self.links()?.lack_of_this(until).await.map_err(ended)?;
         Ok(Some(DrainView { lacking: lacking.into_iter().map(|region| region.0).collect() }))
     }
+}
+
+/// The file that marks a drained region cannot be written or removed.
+fn unmarked(error: std::io::Error) -> Problem {
+    let detail = format!(
+        "whether the region is drained cannot be noted in the data folder ({error}): nothing was changed"
+    );
+    Problem::new(Code::Internal, detail)
 }

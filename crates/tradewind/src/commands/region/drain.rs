@@ -18,8 +18,8 @@ Examples:
   tradewind region drain --to 2 --timeout 10m
   tradewind region drain --undo
 
-When it has ended, stop the region, and take it out of the configuration of the others. It is drained as long
-as its process runs: one that is started again accepts again.";
+When it has ended, stop the region, and take it out of the configuration of the others. It stays drained
+when it is started again, until `--undo`.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

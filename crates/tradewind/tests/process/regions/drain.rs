@@ -52,6 +52,15 @@ fn a_region_is_drained_when_every_other_one_has_all_of_it() {
             "region {region} lacks something of a drained one"
         );
     }
+    // It stays drained over a restart.
+    world.nodes[0].take().unwrap().kill();
+    world.start(0);
+    let order = r#"{"customer": "x", "total": 1}"#;
+    let refused = || {
+        let output = world.node(0).cli_with(&["append", "orders", "--subject", "x"], order);
+        said(&output).contains("this region is drained").then_some(())
+    };
+    eventually(refused, || world.node(0).get("/v1/status"));
     world.node(0).ok(&["region", "drain", "--undo"]);
     (0..3).for_each(|region| world.write(region, 10));
     world.converge();

@@ -28,7 +28,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .about("regions", "Drain this region, so that it can be ended")
             .details(
                 "It accepts nothing more for streams that other regions have, and `drain` of `GET /v1/regions` names those that lack something of \
-                 it. Streams of which it is the home go to another region first. It counts as long as the process runs.",
+                 it. Streams of which it is the home go to another region first. It stays so when the region is started again.",
             )
             .body::<DrainRequest>(JSON, json!({"drained": true, "to": 2}))
             .answer::<Drained>(200, JSON, "What was done.")
