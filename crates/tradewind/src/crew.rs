@@ -7,10 +7,12 @@ use crate::output::{note, stderr_style};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::ops::Range;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -33,12 +35,24 @@ pub(crate) fn own_program() -> Result<Command> {
     Ok(command)
 }
 
-/// A port of 127.0.0.1 that nobody listens on now.
+/// The ports that are given out: below those that systems give to connections (32768 on Linux), which take any that is free, also
+/// before the process that is to have it has started.
+const PORTS: Range<u32> = 20_000..32_000;
+
+/// A port of 127.0.0.1 that nobody listens on now. Each is given once; where it begins depends on the id of this process.
 ///
 /// # Errors
 /// When there is none.
 pub(crate) fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let (start, count) = (std::process::id().wrapping_mul(64), PORTS.end - PORTS.start);
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let next = || PORTS.start + start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count;
+    let found = (0..count).map(|_| next() as u16).find(free);
+    found.ok_or_else(|| {
+        let text = format!("all ports of 127.0.0.1 from {} to {} are in use", PORTS.start, PORTS.end - 1);
+        io::Error::new(io::ErrorKind::AddrInUse, text).into()
+    })
 }
 
 /// The processes that run.

@@ -176,9 +176,12 @@ impl Cursor {
     /// `events_removed`, `beyond_end`, or whatever reading the log gives.
     pub(crate) async fn load(&mut self) -> Result<(), Problem> {
         let bytes_max = (AHEAD_BYTES / self.lanes.len().max(1)).max(AHEAD_BYTES_MIN);
-        for lane in self.lanes.iter_mut().filter(|lane| lane.loaded.is_empty()) {
-            lane.stop = lane.stop_now(&*self.log)?;
-            if lane.next >= lane.stop {
+        for lane in &mut self.lanes {
+            // What is loaded may go on behind what was the end just before it was read: it counts from now on.
+            if lane.loaded.is_empty() || lane.next >= lane.stop {
+                lane.stop = lane.stop_now(&*self.log)?;
+            }
+            if !lane.loaded.is_empty() || lane.next >= lane.stop {
                 continue;
             }
             for block in self.log.read(lane.at, lane.next, bytes_max).await? {

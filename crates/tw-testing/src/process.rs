@@ -5,21 +5,30 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 /// How long a server may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port of 127.0.0.1 that nobody listens on now.
+/// The ports that are given out: below those that systems give to connections (32768 on Linux), which take any that is free, also
+/// between its choice and the start of the server that is to have it.
+const PORTS: Range<u32> = 12_000..32_000;
+
+/// A port of 127.0.0.1 that nobody listens on now. This process gives each once, before it begins again; where it begins depends on its id.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("address").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let (start, count) = (std::process::id().wrapping_mul(64), PORTS.end - PORTS.start);
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let next = || PORTS.start + start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count;
+    (0..count).map(|_| next() as u16).find(free).expect("a free port")
 }
 
 /// The one server of all tests of this program that use it at the same time, which `start` makes for the first of them. It ends

@@ -75,6 +75,27 @@ fn one_writer_is_read_in_the_order_of_its_appends() {
 }
 
 #[test]
+fn what_was_read_behind_the_end_of_a_moment_ago_is_not_waited_for() {
+    let (log, def) = log(2, &[(0, 3), (1, 2)]);
+    let mut cursor = cursor(&log, &def, &Token::new(), Filter::default());
+    now(cursor.load()).unwrap();
+    // As if two events had been appended between the look at the end and the read, which brought them, too.
+    cursor.lanes[0].stop = Offset(1);
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        now(cursor.load()).unwrap();
+        let each = |event: &StoredRef<'_>, _, _: &Progress<'_>| {
+            ids.push(event.event.id.to_owned());
+            true
+        };
+        cursor.emit(each).unwrap();
+    }
+    ids.sort();
+    assert_eq!(ids, ["0", "1", "2", "3", "4"]);
+    assert!(cursor.at_end().unwrap());
+}
+
+#[test]
 fn what_comes_later_is_not_in_a_reading_until_now() {
     let (log, def) = log(1, &[(0, 2)]);
     let mut cursor = cursor(&log, &def, &Token::new(), Filter::default());
