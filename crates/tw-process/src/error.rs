@@ -37,6 +37,17 @@ pub enum Error {
         /// How much of what was there when it began has been processed.
         percent: u64,
     },
+    /// Nothing is built anew that could be read.
+    #[error("no new version of view `{0}` is being built")]
+    NotBuilding(String),
+    /// Two generations of a view cannot be read at the same offsets.
+    #[error("view `{view}` cannot be compared with its new version: {reason}")]
+    NotComparable {
+        /// The view.
+        view: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// A partition stands still until someone acts.
     #[error("view `{view}` stands still at partition {at}: {reason}")]
     Stopped {

@@ -6,7 +6,7 @@ use crate::pipeline::Deps;
 use crate::record::Cursor;
 use crate::schedule::Scheduler;
 use crate::snapshot::{self, Counts, Exported, Keeper, Keeping};
-use crate::views::{Assigned, Reading, Steward, ViewStatus, Views, Warmth};
+use crate::views::{Aligned, Assigned, Reading, Steward, ViewStatus, Views, Warmth};
 use crate::{Error, Options, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -246,6 +246,45 @@ impl Handle {
     /// [`Error::NoView`].
     pub fn resume(&self, name: &str) -> Result<(), Error> {
         self.0.views.pause(name, false)
+    }
+
+    /// Has what is built anew of a view wait when it has caught up, until [`Handle::release`]. This is not remembered over a restart.
+    ///
+    /// # Errors
+    /// [`Error::NoView`].
+    pub fn hold(&self, name: &str) -> Result<(), Error> {
+        self.0.views.hold(name, true)
+    }
+
+    /// Lets what is built anew of a view take over as soon as it has caught up.
+    ///
+    /// # Errors
+    /// [`Error::NoView`].
+    pub fn release(&self, name: &str) -> Result<(), Error> {
+        self.0.views.hold(name, false)
+    }
+
+    /// Where the state of what is built anew of a view is to be read now, however far it is. As [`Handle::reading`] otherwise.
+    ///
+    /// # Errors
+    /// [`Error::NoView`], [`Error::NotBuilding`].
+    pub fn reading_next(&self, name: &str) -> Result<Reading, Error> {
+        self.0.views.reading_next(name)
+    }
+
+    /// Brings these partitions of a view, as it is read and as it is built anew, to the same offsets, and holds them there until what
+    /// is returned is dropped; not for long, because nothing is processed meanwhile. Call it in a task of a tokio runtime that has timers.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilding`], [`Error::NotBuilt`] when the new one is far behind, [`Error::NotComparable`], [`Error::NotAssigned`],
+    /// [`Error::NoView`], [`Error::NoPartition`], [`Error::Closed`].
+    pub async fn align(
+        &self,
+        name: &str,
+        partitions: &[PartitionId],
+        timeout: Duration,
+    ) -> Result<Aligned, Error> {
+        self.0.views.align(name, partitions, timeout).await
     }
 
     /// The names of all views that have state, also of those that were not added since the start.

@@ -34,7 +34,7 @@ pub use parked::{
 };
 pub use processor::{ApplyError, Processor, View, WORKER_KEY};
 pub use progress::Standing;
-pub use views::{Assigned, BuildStatus, PartitionStatus, Reading, ViewStatus, Warmth};
+pub use views::{Aligned, Assigned, BuildStatus, PartitionStatus, Reading, ViewStatus, Warmth};
 
 #[cfg(test)]
 extern crate self as tw_process;

@@ -43,8 +43,7 @@ use std::time::Duration;
 use tw_env::{Env, Live};
 use tw_log::{Log, Signal};
 use tw_state::{Keyspace, Store};
-use tw_types::StreamPartition;
-use tw_types::chain;
+use tw_types::{Offset, StreamPartition, chain};
 
 /// How often a new view looks whether an earlier one of its name has been ended.
 const LOOK: Duration = Duration::from_millis(10);
@@ -156,25 +155,35 @@ impl Pipeline {
 
     /// Works for a while. Whatever it waits for wakes the waker of `cx`.
     pub(crate) fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
-        match self.progress.control() {
-            Control::Run => {}
+        let until = match self.progress.control() {
+            Control::Run => None,
+            Control::RunTo(until) if self.is_at(until) => return self.hold(),
+            Control::RunTo(until) => Some(until),
             Control::Hold => return self.hold(),
             Control::Drain => return self.drain(),
             Control::Abandon => {
                 self.state = State::Stopped;
                 return Turn::Done;
             }
-        }
+        };
         if self.progress.take_restart() {
             (self.state, self.failures) = (State::Closed { at: Duration::ZERO }, 0);
         }
-        match self.work(cx) {
+        match self.work(cx, until) {
             Ok(turn) => turn,
             Err(fault) => self.fail(fault),
         }
     }
 
-    fn work(&mut self, cx: &mut Context<'_>) -> Result<Turn, Fault> {
+    /// Whether everything before an offset was processed, or waits for a person; what does not run stays where it is.
+    fn is_at(&self, until: Offset) -> bool {
+        match &self.state {
+            State::Open(open) => open.work.cursor.position >= until,
+            State::Closed { .. } | State::Stopped => until == Offset::ZERO,
+        }
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>, until: Option<Offset>) -> Result<Turn, Fault> {
         let now = self.deps.env.clock.monotonic();
         if let State::Closed { at } = self.state {
             if now < at {
@@ -200,7 +209,7 @@ impl Pipeline {
         let State::Open(open) = &mut self.state else { return Ok(Turn::Wait(None)) };
         let deadline = now + Duration::from_millis(self.deps.options.get().turn_ms_max);
         let commits = open.work.commits;
-        let turn = open.turn(cx, deadline)?;
+        let turn = open.turn(cx, deadline, until)?;
         if open.work.commits > commits {
             self.failures = 0;
         }
@@ -301,7 +310,13 @@ impl Fault {
 }
 
 impl Open {
-    fn turn(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Result<Turn, Fault> {
+    /// Works until `deadline`, and on events before `until` alone.
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Duration,
+        until: Option<Offset>,
+    ) -> Result<Turn, Fault> {
         let mut again = self.decide()?;
         again |= self.try_lanes(deadline)?;
         again |= self.sweep()?;
@@ -311,13 +326,24 @@ impl Open {
         again |= undecided && self.work.gate.room() > 0 && !self.work.progress.is_stale();
         if !self.work.gate.is_walled() && !undecided {
             loop {
+                if until.is_some_and(|until| self.work.cursor.position >= until) {
+                    (again, idle) = (true, false);
+                    break;
+                }
                 match self.reader.poll(self.work.cursor.position, cx)? {
-                    Reading::Ready => self.process(deadline)?,
+                    Reading::Ready => self.process(deadline, until)?,
                     Reading::Pending => {
                         idle = false;
                         break;
                     }
-                    Reading::AtEnd => break,
+                    Reading::AtEnd => {
+                        // The log goes on to there, as another generation has seen: of what was before, nothing is left.
+                        if let Some(until) = until {
+                            self.work.pass(until);
+                            again = true;
+                        }
+                        break;
+                    }
                 }
                 self.commit_if_full()?;
                 let walled = self.work.gate.is_walled();

@@ -4,7 +4,7 @@ use crate::record::Cursor;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 use tw_log::Signal;
 use tw_types::{Offset, StreamPartition};
@@ -14,6 +14,8 @@ use tw_types::{Offset, StreamPartition};
 pub(crate) enum Control {
     /// Its work.
     Run,
+    /// Its work, as far as to this offset; then nothing.
+    RunTo(Offset),
     /// Nothing, once what was processed is committed.
     Hold,
     /// Commit what was processed, and end.
@@ -32,6 +34,8 @@ pub(crate) enum Wish {
     Switch = 2,
     Drain = 4,
     Abandon = 8,
+    /// Two generations of the view are to be at the same offset.
+    Align = 16,
 }
 
 /// What a partition of a view is doing.
@@ -60,6 +64,8 @@ pub(crate) struct Progress {
     /// Rises with every commit of any partition, and with whatever else a partition does.
     moved: Arc<Signal>,
     wishes: AtomicU8,
+    /// Where it is held for [`Wish::Align`].
+    until: AtomicU64,
     held: AtomicBool,
     drained: AtomicBool,
     restart: AtomicBool,
@@ -127,6 +133,7 @@ impl Progress {
             changed,
             moved,
             wishes: AtomicU8::new(0),
+            until: AtomicU64::new(0),
             held: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             restart: AtomicBool::new(false),
@@ -151,6 +158,7 @@ impl Progress {
             0 => Control::Run,
             _ if wishes & Wish::Abandon as u8 != 0 => Control::Abandon,
             _ if wishes & Wish::Drain as u8 != 0 => Control::Drain,
+            _ if wishes == Wish::Align as u8 => Control::RunTo(Offset(self.until.load(Ordering::Acquire))),
             _ => Control::Hold,
         }
     }
@@ -162,6 +170,13 @@ impl Progress {
             self.held.store(false, Ordering::Release);
         }
         self.wishes.fetch_or(wish as u8, Ordering::AcqRel);
+    }
+
+    /// Lets it go on to an offset and no further, until [`Wish::Align`] is taken back; the pipeline must be woken.
+    pub(crate) fn align(&self, until: Offset) {
+        self.held.store(false, Ordering::Release);
+        self.until.store(until.0, Ordering::Release);
+        self.wish(Wish::Align);
     }
 
     /// Takes a wish back; the pipeline must be woken.

@@ -5,7 +5,9 @@
 //! over in one commit ([`steward`]) and the old keyspace is dropped when nobody reads it any more. What is the case is in
 //! the store ([`meta`]), so a restart goes on where it was.
 
+mod align;
 mod assigned;
+mod building;
 mod forgetting;
 mod generation;
 mod meta;
@@ -13,6 +15,7 @@ mod status;
 mod steward;
 mod waiting;
 
+pub use align::Aligned;
 pub use assigned::{Assigned, Warmth};
 pub use generation::Reading;
 pub use status::{BuildStatus, PartitionStatus, ViewStatus};
@@ -28,7 +31,7 @@ use generation::{Generation, Start};
 use meta::{GenerationRecord, Meta, ViewRecord};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tw_log::{Log, Signal};
 use tw_state::Snapshot;
@@ -63,6 +66,10 @@ struct Entry {
     /// A half-built generation of a definition that has not come yet.
     orphan: Option<GenerationRecord>,
     paused: bool,
+    /// Whether what is built anew must not take over yet.
+    on_hold: bool,
+    /// Held by whoever has both generations at the same offsets.
+    aligned: Weak<()>,
     /// Rises when something changed that is not a commit.
     changed: Arc<Signal>,
 }
@@ -121,7 +128,16 @@ impl Views {
         self.store_record(&mut state, &name, &record, retired)?;
         let changed = Arc::new(Signal::default());
         let active = self.start(&read, &record.active, &changed, Start::of(&state.assigned))?;
-        let mut entry = Entry { view: read, active, building: None, orphan: None, paused: false, changed };
+        let mut entry = Entry {
+            view: read,
+            active,
+            building: None,
+            orphan: None,
+            paused: false,
+            on_hold: false,
+            aligned: Weak::new(),
+            changed,
+        };
         match record.building {
             Some(building) if building.fits(view.as_ref()) => {
                 entry.building =
@@ -170,46 +186,6 @@ impl Views {
         new.readable_from =
             new.partitions().map(|at| Ok(self.deps.log.bounds(at)?.end)).collect::<Result<_, Error>>()?;
         Ok(Added { record: ViewRecord::new(new), retired, read: view.clone() })
-    }
-
-    /// Builds a view anew beside the running generation, of this definition or of another one.
-    pub(crate) fn rebuild(&self, name: &str, new: Option<Arc<dyn View>>) -> Result<(), Error> {
-        let mut state = self.open_state()?;
-        self.rebuild_in(&mut state, name, new)?;
-        drop(state);
-        self.rouse_steward();
-        Ok(())
-    }
-
-    fn rebuild_in(&self, state: &mut State, name: &str, new: Option<Arc<dyn View>>) -> Result<(), Error> {
-        let State { meta, views, assigned, .. } = state;
-        let entry = views.get_mut(name).ok_or_else(|| Error::NoView(name.to_owned()))?;
-        let view = new.unwrap_or_else(|| entry.view.clone());
-        let stream = self.deps.log.streams().by_id(view.stream())?.clone();
-        let mut retired = Vec::new();
-        let record = match entry.orphan.take() {
-            Some(record) if record.fits(view.as_ref()) => record,
-            other => {
-                retired.extend(other);
-                meta.allocate(view.as_ref(), &stream, entry.active.record.life)?
-            }
-        };
-        let aborted = entry.building.take().map(|building| building.generation);
-        retired.extend(aborted.as_ref().map(|generation| generation.record.clone()));
-        let view_record = ViewRecord { active: entry.active.record.clone(), building: Some(record.clone()) };
-        let rows = meta.put_view(name, &view_record, &retired, assigned)?;
-        entry.building = Some(self.build(
-            &view,
-            &record,
-            &entry.changed,
-            Start { paused: entry.paused, ..Start::anew(assigned) },
-        )?);
-        entry.changed.increment();
-        self.hand_over(state, rows)?;
-        if let Some(generation) = aborted {
-            leave(state, generation);
-        }
-        Ok(())
     }
 
     /// Forgets a view and its state, also one that is only stored.
@@ -401,18 +377,6 @@ impl Views {
         how: Start<'_>,
     ) -> Result<Generation, Error> {
         Generation::start(&self.deps, &self.scheduler, view, record, changed, how)
-    }
-
-    fn build(
-        &self,
-        view: &Arc<dyn View>,
-        record: &GenerationRecord,
-        changed: &Arc<Signal>,
-        how: Start<'_>,
-    ) -> Result<Building, Error> {
-        self.deps.outboxes.build(self.deps.store.keyspace(&record.keyspace())?);
-        let generation = self.start(view, record, changed, how)?;
-        Ok(Building { generation, holding_since: None, not_before: Duration::ZERO })
     }
 
     fn rouse_steward(&self) {

@@ -27,11 +27,11 @@ pub(super) fn recycle<'b>(mut buffer: Vec<StoredRef<'_>>) -> Vec<StoredRef<'b>> 
 }
 
 impl Open {
-    /// Applies the events of the next blocks, until `deadline` if they are many.
-    pub(super) fn process(&mut self, deadline: Duration) -> Result<(), Fault> {
+    /// Applies the events of the next blocks, until `deadline` if they are many, and none at or after `until`.
+    pub(super) fn process(&mut self, deadline: Duration, until: Option<Offset>) -> Result<(), Fault> {
         let mut records = self.reader.take(CHUNK as u32)?;
         let mut events = recycle(std::mem::take(&mut self.spare));
-        let mut done = 0;
+        let (mut done, mut passed) = (0, None);
         let mut outcome = Ok(Flow::On);
         'blocks: for block in &records {
             let mut iter = match block.iter() {
@@ -48,6 +48,10 @@ impl Open {
                 match iter.next() {
                     None => break,
                     Some(Ok(event)) if event.offset < position => continue,
+                    Some(Ok(event)) if until.is_some_and(|until| event.offset >= until) => {
+                        passed = until;
+                        break 'blocks;
+                    }
                     Some(Ok(event)) => events.push(event),
                     Some(Err(error)) => {
                         outcome = self.flush_chunk(&mut events).and_then(|_| Err(error.into()));
@@ -70,8 +74,11 @@ impl Open {
         self.spare = recycle(events);
         if outcome? == Flow::Walled {
             self.reader.rest();
-        } else {
-            self.reader.put_back(records.drain(done..));
+            return Ok(());
+        }
+        self.reader.put_back(records.drain(done..));
+        if let Some(until) = passed {
+            self.work.pass(until);
         }
         Ok(())
     }

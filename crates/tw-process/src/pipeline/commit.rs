@@ -130,6 +130,14 @@ impl Work {
         }
     }
 
+    /// Notes that there is nothing left to process before an offset.
+    pub(super) fn pass(&mut self, until: Offset) {
+        if self.cursor.position < until {
+            self.touch();
+            self.cursor.position = until;
+        }
+    }
+
     /// Lets decisions wake the pipeline, if there is room for them: otherwise it wakes for the lanes that take it.
     pub(super) fn listen(&mut self, cx: &mut Context<'_>) {
         if self.gate.room() == 0 || self.progress.is_stale() {

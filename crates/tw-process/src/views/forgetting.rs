@@ -45,7 +45,7 @@ impl Forgetting {
 impl Job for Forgetting {
     fn turn(&mut self, _cx: &mut Context<'_>) -> Turn {
         match self.progress.control() {
-            Control::Run | Control::Hold => {}
+            Control::Run | Control::RunTo(_) | Control::Hold => {}
             Control::Drain | Control::Abandon => {
                 self.progress.set_drained();
                 return Turn::Done;

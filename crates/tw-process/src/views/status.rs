@@ -1,6 +1,7 @@
 //! What can be told of views.
 
 use super::generation::{Generation, Part};
+use super::steward::is_near;
 use super::{Entry, Views};
 use crate::Error;
 use crate::pipeline::Deps;
@@ -19,6 +20,8 @@ pub struct ViewStatus {
     pub generation: u64,
     /// Whether a person has paused it.
     pub paused: bool,
+    /// Whether what is built anew must not take over yet.
+    pub on_hold: bool,
     /// How much room its state takes, in bytes, all generations together.
     pub state_bytes: u64,
     /// Those of its partitions that are assigned to this node, in their order.
@@ -35,6 +38,8 @@ pub struct BuildStatus {
     pub generation: u64,
     /// How much of the stream it has processed: 0 to 1.
     pub progress: f64,
+    /// Whether it is so near to the generation that is read that it can take over.
+    pub ready: bool,
     /// When it will have caught up, in milliseconds from now, if that can be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_ms: Option<u64>,
@@ -99,6 +104,7 @@ fn view(deps: &Deps, name: &str, entry: &Entry) -> ViewStatus {
         BuildStatus {
             generation: building.generation.record.number,
             progress: if total > 0.0 { ((total - left) / total).clamp(0.0, 1.0) } else { 1.0 },
+            ready: is_near(deps, &entry.active, &building.generation),
             remaining_ms: (rate >= 1.0).then(|| (left / rate * 1_000.0) as u64),
             partitions,
         }
@@ -108,6 +114,7 @@ fn view(deps: &Deps, name: &str, entry: &Entry) -> ViewStatus {
         stream: entry.active.record.stream.clone(),
         generation: entry.active.record.number,
         paused: entry.paused,
+        on_hold: entry.on_hold,
         state_bytes: entry.generations().map(|generation| deps.store.disk_bytes(generation.keyspace)).sum(),
         partitions: partitions(&entry.active),
         building,

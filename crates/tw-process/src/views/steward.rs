@@ -19,6 +19,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(10);
 /// How often it looks whether an old generation is still being read.
 const LOOK_OLD: Duration = Duration::from_millis(100);
+/// How often it looks at what is built and must not take over yet: whether it has to be built anew.
+const LOOK_HELD: Duration = Duration::from_millis(500);
 /// How long it waits after a switch that did not come off.
 const REST: Duration = Duration::from_secs(1);
 
@@ -62,10 +64,10 @@ impl Views {
             return Ok(None);
         }
         let names: Vec<String> = state.views.keys().cloned().collect();
-        let mut busy = false;
+        let mut looks = Vec::new();
         for name in names {
-            busy |= self.consider_switch(&mut state, &name, now)?;
-            busy |= settle(&mut state, &name)?;
+            looks.extend(self.consider_switch(&mut state, &name, now)?);
+            looks.extend(settle(&mut state, &name)?.then_some(LOOK));
         }
         for number in self.desk.take_done() {
             if let Some(leaving) = state.leaving.iter_mut().find(|leaving| leaving.number == number) {
@@ -82,15 +84,20 @@ impl Views {
             outcome.is_err()
         });
         outcome?;
-        let old = (!state.leaving.is_empty()).then_some(LOOK_OLD);
-        Ok(if busy { Some(LOOK) } else { old })
+        looks.extend((!state.leaving.is_empty()).then_some(LOOK_OLD));
+        Ok(looks.into_iter().min())
     }
 
-    /// Moves a switch on by a step; says whether one is to come.
-    fn consider_switch(&self, state: &mut State, name: &str, now: Duration) -> Result<bool, Error> {
-        let Some(entry) = state.views.get_mut(name) else { return Ok(false) };
-        let Entry { active, building, paused, .. } = entry;
-        let Some(Building { generation, holding_since, not_before }) = building else { return Ok(false) };
+    /// Moves a switch on by a step; says when to look again, if one is to come.
+    fn consider_switch(
+        &self,
+        state: &mut State,
+        name: &str,
+        now: Duration,
+    ) -> Result<Option<Duration>, Error> {
+        let Some(entry) = state.views.get_mut(name) else { return Ok(None) };
+        let Entry { active, building, paused, on_hold, .. } = entry;
+        let Some(Building { generation, holding_since, not_before }) = building else { return Ok(None) };
         if generation.parts().any(|part| part.progress.is_stale()) {
             tracing::info!(
                 view = name,
@@ -100,26 +107,29 @@ impl Views {
                 active.wish(Wish::Switch, false);
             }
             let view = generation.view.clone();
-            return self.rebuild_in(state, name, Some(view)).map(|()| true);
+            return self.rebuild_in(state, name, Some(view)).map(|()| Some(LOOK));
+        }
+        if *on_hold {
+            if holding_since.take().is_some() {
+                active.wish(Wish::Switch, false);
+            }
+            return Ok(Some(LOOK_HELD));
         }
         if *paused || now < *not_before {
-            return Ok(true);
+            return Ok(Some(LOOK));
         }
         let deps = &self.deps;
         let pairs = || active.parts().zip(generation.parts());
         match *holding_since {
             None => {
-                let near = deps.options.get().switch_events_max;
-                if has_same_parts(active, generation)
-                    && pairs().all(|(old, new)| distance(deps, old, new).is_some_and(|events| events <= near))
-                {
-                    active.wish(Wish::Switch, true);
-                    *holding_since = Some(now);
-                } else if !has_same_parts(active, generation)
-                    && generation.parts().all(|new| distance(deps, new, new) == Some(0))
-                {
-                    return self.switch(state, name).map(|()| true);
+                if !is_near(deps, active, generation) {
+                    return Ok(Some(LOOK));
                 }
+                if !has_same_parts(active, generation) {
+                    return self.switch(state, name).map(|()| Some(LOOK));
+                }
+                active.wish(Wish::Switch, true);
+                *holding_since = Some(now);
             }
             Some(since) => {
                 let still = active.parts().all(|old| old.progress.is_held() || !runs(old));
@@ -127,7 +137,7 @@ impl Views {
                     && pairs().all(|(old, new)| distance(deps, old, new) == Some(0))
                     && self.desk.is_agreed(active.keyspace, generation.view.name(), generation.cursors())?
                 {
-                    return self.switch(state, name).map(|()| true);
+                    return self.switch(state, name).map(|()| Some(LOOK));
                 }
                 if now.saturating_sub(since) > Duration::from_millis(deps.options.get().switch_ms_max) {
                     active.wish(Wish::Switch, false);
@@ -135,7 +145,7 @@ impl Views {
                 }
             }
         }
-        Ok(true)
+        Ok(Some(LOOK))
     }
 
     fn switch(&self, state: &mut State, name: &str) -> Result<(), Error> {
@@ -188,8 +198,18 @@ fn settle(state: &mut State, name: &str) -> Result<bool, Error> {
 }
 
 /// Another definition may read another stream; then there is nothing to compare.
-fn has_same_parts(old: &Generation, new: &Generation) -> bool {
+pub(super) fn has_same_parts(old: &Generation, new: &Generation) -> bool {
     old.record.stream_id == new.record.stream_id && old.partitions() == new.partitions()
+}
+
+/// Whether what is built anew is so near to what is read that it can take over.
+pub(super) fn is_near(deps: &Deps, active: &Generation, new: &Generation) -> bool {
+    if !has_same_parts(active, new) {
+        return new.parts().all(|part| distance(deps, part, part) == Some(0));
+    }
+    let near = deps.options.get().switch_events_max;
+    let mut pairs = active.parts().zip(new.parts());
+    pairs.all(|(old, new)| distance(deps, old, new).is_some_and(|events| events <= near))
 }
 
 /// Whether a partition goes on by itself.
@@ -198,7 +218,7 @@ fn runs(part: &Part) -> bool {
 }
 
 /// How many offsets the new generation's partition is behind where it must be; None while it is not at work.
-fn distance(deps: &Deps, old: &Part, new: &Part) -> Option<u64> {
+pub(super) fn distance(deps: &Deps, old: &Part, new: &Part) -> Option<u64> {
     let report = new.progress.report();
     if !report.opened || report.standing != Standing::Running {
         return None;

@@ -2,6 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, unreachable_pub, reason = "these are tests")]
 
 mod assigned;
+mod hold;
 mod nodes;
 mod parked;
 mod rebuild;
