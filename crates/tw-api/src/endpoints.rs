@@ -3,6 +3,7 @@
 mod admin;
 mod append;
 mod cluster;
+pub(crate) mod compare;
 mod definitions;
 mod events;
 mod history;
@@ -83,6 +84,9 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::PauseProjection => admin::act(call, Target::Projection(&source()?), Action::Pause).await,
         Route::ResumeProjection => admin::act(call, Target::Projection(&source()?), Action::Resume).await,
         Route::RebuildProjection => admin::act(call, Target::Projection(&source()?), Action::Rebuild).await,
+        Route::HoldProjection => admin::act(call, Target::Projection(&source()?), Action::Hold).await,
+        Route::ReleaseProjection => admin::act(call, Target::Projection(&source()?), Action::Release).await,
+        Route::CompareProjection => compare::compare(call).await,
         Route::ListParked => admin::parked(call).await,
         Route::RetryAllParked => parked::all(call, body, parked::Decision::Retry).await,
         Route::DropAllParked => parked::all(call, body, parked::Decision::Drop).await,

@@ -41,7 +41,7 @@ pub use rights::{
 pub use routes::{Alone, Held, Pass, Reply, Routes, Unanswered, Way};
 pub use routing::{ExcludedRegion, RankedRegion, RouteQuery, RouteView};
 pub use settings::{Setting, SettingChange, Settings};
-pub use sql::{Answer, FIELD_TYPE, Param, Rows, Sql, Statement};
+pub use sql::{Answer, Comparison, FIELD_TYPE, Param, Rows, Sql, Statement};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;

@@ -65,6 +65,9 @@ routes! {
     PauseProjection = POST "/v1/projections/{projection}/pause";
     ResumeProjection = POST "/v1/projections/{projection}/resume";
     RebuildProjection = POST "/v1/projections/{projection}/rebuild";
+    HoldProjection = POST "/v1/projections/{projection}/hold";
+    ReleaseProjection = POST "/v1/projections/{projection}/release";
+    CompareProjection = GET "/v1/projections/{projection}/compare";
     ListParked = GET "/v1/parked";
     RetryAllParked = POST "/v1/parked/retry";
     DropAllParked = POST "/v1/parked/drop";

@@ -21,7 +21,7 @@ use tw_api::{Code, Problem};
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{CONFIG_PARTITION, CONFIG_STREAM, Log, NewStream};
-use tw_project::{Action, Catalog, Change, Engine, Follower, Secret, Statement};
+use tw_project::{Action, Catalog, Change, Engine, Follower, Secret, Statement, quoted};
 use tw_region::definitions::Agreed;
 use tw_types::chain;
 use tw_types::{ExpectedVersion, StreamDef, StreamName, Version};
@@ -421,11 +421,6 @@ impl Definitions {
 
 fn closing() -> Problem {
     Problem::new(Code::ShuttingDown, "the node is shutting down")
-}
-
-/// A name as an identifier of a statement.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Tells the log of the process why definitions cannot be followed.

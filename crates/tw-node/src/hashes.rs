@@ -13,7 +13,6 @@ mod event;
 mod sum;
 
 use crate::core::Core;
-use crate::definitions::quoted;
 use crate::parts::problem::of_project;
 use futures_util::StreamExt as _;
 use std::collections::BTreeMap;
@@ -170,7 +169,7 @@ async fn projections(core: &Core, stream: &StreamDef, cut: &Token) -> Vec<Projec
 
 /// Hashes the rows of a projection as clients are sent them.
 async fn rows(core: &Core, name: &str, cut: &Token) -> Result<Sum, Problem> {
-    let statement = tw_project::parse(&format!("SELECT * FROM {}", quoted(name)));
+    let statement = tw_project::parse(&format!("SELECT * FROM {}", tw_project::quoted(name)));
     let statement = statement.map_err(|error| of_project(error.into()))?;
     let now = Timestamp::from_millis(i64::try_from(core.env.clock.now_ms()).unwrap_or(i64::MAX));
     let request = tw_project::Request { token: Some(cut.clone()), ..tw_project::Request::new(now) };

@@ -291,7 +291,7 @@ fn tables_of(def: &SourceDef, wanted: &[String]) -> Result<Vec<String>, Problem>
 
 /// What somebody has to remove by hand, and why.
 fn what_is_left(left: &Left) -> String {
-    let quoted = crate::definitions::quoted;
+    let quoted = tw_project::quoted;
     let publications: Vec<_> = left.publications.iter().map(|name| quoted(name)).collect();
     let mut commands = Vec::new();
     let mut what = Vec::new();

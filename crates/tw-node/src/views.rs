@@ -25,6 +25,7 @@ struct Known {
 struct Running {
     definition: u64,
     paused: bool,
+    on_hold: bool,
 }
 
 /// What the engine says of one view.
@@ -98,28 +99,32 @@ fn run(
     running: &mut BTreeMap<String, Running>,
     wanted: WantedView,
 ) -> Result<(), tw_process::Error> {
-    let WantedView { view, earlier, paused } = wanted;
+    let WantedView { view, earlier, paused, on_hold } = wanted;
     let name = view.name().to_owned();
     let definition = view.definition();
     let known = running.get(&name).copied();
+    // What must not take over is told so before it is built.
+    if known.is_some_and(|known| known.on_hold != on_hold) {
+        if on_hold { workers.hold(&name)? } else { workers.release(&name)? }
+    }
     match known {
         None => {
             let earlier: Vec<Arc<dyn View>> =
                 earlier.into_iter().map(|view| -> Arc<dyn View> { view }).collect();
-            workers.add_after(view, &earlier)?;
+            workers.add_after(view, &earlier, on_hold)?;
         }
         Some(known) if known.definition != definition => workers.replace(view)?,
         Some(_) => {}
     }
     let was_paused = known.is_some_and(|known| known.paused);
-    running.insert(name.clone(), Running { definition, paused: was_paused });
+    running.insert(name.clone(), Running { definition, paused: was_paused, on_hold });
     if paused != was_paused {
         if paused {
             workers.pause(&name)?;
         } else {
             workers.resume(&name)?;
         }
-        running.insert(name, Running { definition, paused });
+        running.insert(name, Running { definition, paused, on_hold });
     }
     Ok(())
 }

@@ -98,17 +98,22 @@ impl Handle {
     /// # Errors
     /// [`Error::ViewExists`], [`Error::InvalidName`], [`Error::LaterVersion`], an unknown stream, those of the store.
     pub fn add(&self, view: Arc<dyn View>) -> Result<(), Error> {
-        self.add_after(view, &[])
+        self.add_after(view, &[], false)
     }
 
     /// Starts processing a view that had the definitions `earlier`, in any order. If one of these has built the state that was
     /// read last, it is read on, and the new definition is built beside it until it has caught up, from where an earlier
-    /// process has come with that. Otherwise as [`Handle::add`].
+    /// process has come with that, and waits before it takes over if it is `on_hold` ([`Handle::hold`]). Otherwise as [`Handle::add`].
     ///
     /// # Errors
     /// As [`Handle::add`].
-    pub fn add_after(&self, view: Arc<dyn View>, earlier: &[Arc<dyn View>]) -> Result<(), Error> {
-        self.0.views.add(view, earlier)
+    pub fn add_after(
+        &self,
+        view: Arc<dyn View>,
+        earlier: &[Arc<dyn View>],
+        on_hold: bool,
+    ) -> Result<(), Error> {
+        self.0.views.add(view, earlier, on_hold)
     }
 
     /// Puts other options into effect. The number of threads stays as it is; `read_bytes_max` and what is said about retries

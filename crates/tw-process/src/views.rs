@@ -114,7 +114,12 @@ impl Views {
     }
 
     /// Starts processing a view; see [`crate::Handle::add_after`].
-    pub(crate) fn add(&self, view: Arc<dyn View>, earlier: &[Arc<dyn View>]) -> Result<(), Error> {
+    pub(crate) fn add(
+        &self,
+        view: Arc<dyn View>,
+        earlier: &[Arc<dyn View>],
+        on_hold: bool,
+    ) -> Result<(), Error> {
         let name = view.name().to_owned();
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('/') || name.ends_with('/') {
             return Err(Error::InvalidName(name));
@@ -134,7 +139,7 @@ impl Views {
             building: None,
             orphan: None,
             paused: false,
-            on_hold: false,
+            on_hold,
             aligned: Weak::new(),
             changed,
         };

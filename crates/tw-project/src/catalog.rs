@@ -34,6 +34,8 @@ pub struct Projection {
     pub earlier: Vec<Arc<ProjectionDef>>,
     /// Whether it is paused.
     pub paused: bool,
+    /// Whether what is built anew must not take over yet.
+    pub on_hold: bool,
 }
 
 /// A source, and whether it rests.
@@ -109,7 +111,8 @@ impl Catalog {
         *Arc::make_mut(&mut self.versions).entry(change.subject()).or_default() += 1;
         match change {
             Change::ProjectionCreated(def) => {
-                let projection = Projection { def: Arc::new(def), earlier: Vec::new(), paused: false };
+                let def = Arc::new(def);
+                let projection = Projection { def, earlier: Vec::new(), paused: false, on_hold: false };
                 Arc::make_mut(&mut self.projections).insert(projection.def.name.clone(), projection);
             }
             Change::ProjectionAltered(def) => {
@@ -124,6 +127,8 @@ impl Catalog {
             }
             Change::ProjectionPaused(name) => self.set_paused(&name, true),
             Change::ProjectionResumed(name) => self.set_paused(&name, false),
+            Change::ProjectionHeld(name) => self.set_on_hold(&name, true),
+            Change::ProjectionReleased(name) => self.set_on_hold(&name, false),
             Change::SourceCreated(def) => {
                 let source = Source { def: Arc::new(def), paused: false };
                 Arc::make_mut(&mut self.sources).insert(source.def.name.clone(), source);
@@ -139,6 +144,12 @@ impl Catalog {
     fn set_paused(&mut self, name: &str, paused: bool) {
         if let Some(projection) = Arc::make_mut(&mut self.projections).get_mut(name) {
             projection.paused = paused;
+        }
+    }
+
+    fn set_on_hold(&mut self, name: &str, on_hold: bool) {
+        if let Some(projection) = Arc::make_mut(&mut self.projections).get_mut(name) {
+            projection.on_hold = on_hold;
         }
     }
 

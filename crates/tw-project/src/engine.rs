@@ -1,5 +1,6 @@
 //! The engine of SQL: carries statements out over the log and the views, and says which views there must be.
 
+mod compare;
 mod conflicts;
 mod decide;
 mod describe;
@@ -15,11 +16,12 @@ mod sources;
 mod views;
 mod workers;
 
+pub use compare::Comparison;
 pub use conflicts::WaitingConflict;
 pub use decide::Action;
 pub use run::Request;
 pub use sources::SourceStanding;
-pub use views::{Committed, ViewReading, ViewStanding, Views};
+pub use views::{Committed, Held, ViewReading, ViewStanding, Views};
 
 use crate::answers::{Answers, KeptAnswers};
 use crate::catalog::{Projection, ProjectionDef};
@@ -38,10 +40,14 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tw_log::Log;
 use tw_state::Store;
 use tw_types::StreamDef;
+
+/// How long two generations of a view may take to come to the same events.
+const ALIGN_MAX: Duration = Duration::from_secs(5);
 
 /// The engine of SQL of a node. Cheap to clone.
 #[derive(Clone)]
@@ -102,6 +108,8 @@ pub struct WantedView {
     pub earlier: Vec<Arc<StateView>>,
     /// Whether it rests.
     pub paused: bool,
+    /// Whether what is built anew must not take over yet.
+    pub on_hold: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -219,6 +227,11 @@ impl Engine {
         })
     }
 
+    /// What is to be read of a view for a statement, as it is or as it is built anew.
+    fn reading_for(&self, view: &str, next: bool) -> Result<ViewReading, Error> {
+        if next { self.0.views.reading_next(view) } else { self.reading(view) }
+    }
+
     /// The catalogue as it was set last.
     pub fn catalog(&self) -> Catalog {
         self.0.catalog.read().clone()
@@ -249,7 +262,12 @@ impl Engine {
             match self.compiled(&catalog, known, projection) {
                 Ok(one) => {
                     let (view, earlier) = (one.view.clone(), one.earlier.clone());
-                    wanted.push(Ok(WantedView { view, earlier, paused: projection.paused }));
+                    wanted.push(Ok(WantedView {
+                        view,
+                        earlier,
+                        paused: projection.paused,
+                        on_hold: projection.on_hold,
+                    }));
                     compiled.insert(name, one);
                 }
                 Err(error) => wanted.push(Err((name, error))),
@@ -266,7 +284,12 @@ impl Engine {
                 view: Arc::new(StateView::latest(stream, self.options().cache_bytes_max, self.knowledge())),
                 earlier: Vec::new(),
             });
-            wanted.push(Ok(WantedView { view: one.view.clone(), earlier: Vec::new(), paused: false }));
+            wanted.push(Ok(WantedView {
+                view: one.view.clone(),
+                earlier: Vec::new(),
+                paused: false,
+                on_hold: false,
+            }));
             compiled.insert(name, one);
         }
         *before = compiled;

@@ -29,8 +29,8 @@ pub use answers::KeptAnswers;
 pub use catalog::{Catalog, Change, Follower, Projection, ProjectionDef, Source, SourceDef};
 pub use datafusion::arrow;
 pub use engine::{
-    Action, Committed, Engine, Request, SourceStanding, ViewReading, ViewStanding, Views, WaitingConflict,
-    WantedView,
+    Action, Committed, Comparison, Engine, Held, Request, SourceStanding, ViewReading, ViewStanding, Views,
+    WaitingConflict, WantedView,
 };
 pub use error::Error;
 pub use functions::ValueError;
@@ -41,7 +41,7 @@ pub use query::{Answer, text};
 pub use rows::{RowCheck, RowError};
 pub use sql::{
     Kind, Listing, Name, Param, Secret, Statement, StatementOptions, SyntaxError, bad_option, parse,
-    parse_all,
+    parse_all, quoted,
 };
 pub use types::field_name as type_name;
 pub use view::StateView;

@@ -14,6 +14,7 @@ mod tokens;
 pub(crate) use casts::OPERAND as CAST_OPERAND;
 pub(crate) use lower::{Lowered, lower};
 pub(crate) use names::normal;
+pub use names::quoted;
 pub use options::bad_option;
 pub use params::Param;
 pub(crate) use parser::parse_query;

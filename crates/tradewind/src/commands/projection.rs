@@ -1,5 +1,7 @@
 //! `tradewind projection`: live views, how far they are, and what can be done with them.
 
+mod compare;
+
 use super::{list, number, suggest, text};
 use crate::cli::{Context, confirm};
 use crate::client::{Client, Request, encode};
@@ -17,6 +19,9 @@ Examples:
   tradewind projection pause revenue
   tradewind projection resume revenue
   tradewind projection rebuild revenue --wait
+  tradewind projection rebuild revenue --hold --wait
+  tradewind projection compare revenue
+  tradewind projection release revenue
   tradewind projection drop revenue
 
 Projections are defined in SQL: tradewind sql \"CREATE PROJECTION name AS SELECT …\"";
@@ -63,10 +68,26 @@ enum Action {
     Rebuild {
         /// The projection
         name: String,
-        /// Wait until it has switched
+        /// Wait until it has switched, or until it is ready to, if it is held
         #[arg(short, long)]
         wait: bool,
+        /// Do not switch before it is released
+        #[arg(long)]
+        hold: bool,
     },
+    /// Have what is built anew wait when it has caught up, until it is released
+    Hold {
+        /// The projection
+        name: String,
+    },
+    /// Let what is built anew take over as soon as it has caught up
+    Release {
+        /// The projection
+        name: String,
+    },
+    /// Compare what it answers with what is built anew of it
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::Options),
     /// Remove it; the events that it is made of stay
     Drop {
         /// The projection
@@ -98,7 +119,21 @@ pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
             }
             Action::Pause { name } => act(&client, &name, "pause", "is paused", context).await,
             Action::Resume { name } => act(&client, &name, "resume", "goes on", context).await,
-            Action::Rebuild { name, wait } => rebuild(&client, &name, wait, context).await,
+            Action::Rebuild { name, wait, hold } => {
+                if hold {
+                    hold_first(&client, &name).await?;
+                }
+                rebuild(&client, &name, wait, context).await
+            }
+            Action::Hold { name } => {
+                act(&client, &name, "hold", "waits for its release before a new version takes over", context)
+                    .await
+            }
+            Action::Release { name } => {
+                let said = "lets its new version take over as soon as that has caught up";
+                act(&client, &name, "release", said, context).await
+            }
+            Action::Compare(options) => compare::run(&client, options, context).await,
             Action::Drop { name, yes } => {
                 get(&client, &name).await?;
                 confirm(yes, &format!("drop projection `{name}`"))?;
@@ -122,6 +157,18 @@ async fn act(client: &Client, name: &str, action: &str, said: &str, context: &Co
     let outcome = client.send(Request::post(format!("{}/{action}", path(name)))).await;
     suggest(client, name, outcome).await?;
     context.output().done(&format!("projection `{name}` {said}"))
+}
+
+/// Has what is going to be built wait before it takes over.
+async fn hold_first(client: &Client, name: &str) -> Result<()> {
+    let outcome = client.send(Request::post(format!("{}/hold", path(name)))).await;
+    suggest(client, name, outcome).await.map(drop)
+}
+
+/// Whether what is built anew has caught up, and waits to be released.
+fn is_ready(projection: &Value) -> bool {
+    let build = projection.get("build").and_then(|build| build.get("ready"));
+    projection.get("held") == Some(&Value::Bool(true)) && build == Some(&Value::Bool(true))
 }
 
 async fn ls(client: &Client, context: &Context) -> Result<()> {
@@ -154,6 +201,9 @@ async fn ls(client: &Client, context: &Context) -> Result<()> {
 
 /// How far a new build is, in words.
 fn building(projection: &Value) -> Option<String> {
+    if is_ready(projection) {
+        return Some("a new version waits: compare it, then release it".to_owned());
+    }
     let (done, total) = super::replay::of_build(projection)?;
     let percent = if total == 0 { 100.0 } else { done as f64 * 100.0 / total as f64 };
     Some(format!("builds: {percent:.0} % of {}", count(total)))
@@ -199,7 +249,9 @@ pub(crate) async fn wait(client: &Client, name: &str, timeout: Duration) -> Resu
                     "projection `{name}` is paused: `tradewind projection resume {name}` lets it go on"
                 )));
             }
-            "running" if behind == 0 && building.is_none() => return Ok(number(&projection, "parked")),
+            "running" if behind == 0 && (building.is_none() || is_ready(&projection)) => {
+                return Ok(number(&projection, "parked"));
+            }
             _ => {}
         }
         match building {
@@ -236,5 +288,10 @@ pub(crate) async fn rebuild(client: &Client, name: &str, wait: bool, context: &C
     let started = Instant::now();
     self::wait(client, name, Duration::from_secs(7 * 24 * 3_600)).await?;
     let ms = duration_ms(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-    context.output().done(&format!("projection `{name}` is built anew, in {ms}"))
+    let held = is_ready(&get(client, name).await?);
+    let next = format!(
+        " and waits: `tradewind projection compare {name}` shows what differs, `tradewind projection release {name}` lets it take over"
+    );
+    let next = if held { next } else { String::new() };
+    context.output().done(&format!("projection `{name}` is built anew, in {ms}{next}"))
 }

@@ -64,6 +64,8 @@ pub(super) const KEYWORDS: &[&str] = &[
     "PROJECTION",
     "PROJECTIONS",
     "REBUILD",
+    "HOLD",
+    "RELEASE",
     "RESUME",
     "SELECT",
     "SHOW",

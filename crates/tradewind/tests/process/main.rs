@@ -26,3 +26,4 @@ mod shell;
 mod sources;
 mod standbys;
 mod support;
+mod versions;

@@ -9,6 +9,7 @@ mod settings;
 use super::doc::Doc;
 use super::schemas::{CloudEvent, Message, ParkedList, ProjectionList, ResultRows, SourceList, StreamList};
 use crate::Code;
+use crate::endpoints::compare::ComparisonView;
 use crate::endpoints::{
     AppendResult, AppendedSummary, HistoryPage, NewStreamRequest, Page, ParkedDecided, ParkedDecision,
     ResnapshotRequest, SqlRequest, StreamBody, StreamPatch,
@@ -21,14 +22,17 @@ use tw_wire::cloudevents::{BATCH, EVENT, LINES};
 pub(super) const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 
+/// Whether it is refused when more of it comes than is worked on in time.
+fn is_admitted(route: Route) -> bool {
+    matches!(
+        route,
+        Route::AppendEvents | Route::AppendSubject | Route::ReadEvents | Route::ReadSubject | Route::Sql
+    )
+}
+
 /// Describes a route.
 pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
-    let doc = match route {
-        Route::AppendEvents | Route::AppendSubject | Route::ReadEvents | Route::ReadSubject | Route::Sql => {
-            counted(doc)
-        }
-        _ => doc,
-    };
+    let doc = if is_admitted(route) { counted(doc) } else { doc };
     match route {
         Route::AppendEvents => append(stream(doc).about("events", "Append events")),
         Route::AppendSubject => append_subject(doc),
@@ -52,7 +56,10 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::DeleteProjection
         | Route::PauseProjection
         | Route::ResumeProjection
-        | Route::RebuildProjection => projections(route, doc),
+        | Route::RebuildProjection
+        | Route::HoldProjection
+        | Route::ReleaseProjection
+        | Route::CompareProjection => projections(route, doc),
         Route::RetryAllParked | Route::DropAllParked => parked_all(route, doc),
         Route::ListParked | Route::GetParked | Route::RetryParked | Route::DropParked => parked(route, doc),
         Route::ShowCluster
@@ -346,6 +353,17 @@ fn projections(route: Route, doc: Doc<'_>) -> Doc<'_> {
         Route::RebuildProjection => {
             done(doc.about("projections", "Build a projection anew, beside the one that answers"), 202)
         }
+        Route::HoldProjection => {
+            done(doc.about("projections", "Have what is built anew wait before it takes over"), 204)
+        }
+        Route::ReleaseProjection => done(doc.about("projections", "Let what is built anew take over"), 204),
+        Route::CompareProjection => doc
+            .about("projections", "Compare what answers with what is built anew")
+            .query("limit", "How many rows that differ are shown, up to 1,000. Default 20.", 20)
+            .query("where", "Only rows of which this condition is true.", "total > 10")
+            .query("timeout_ms", "How long it may take, in milliseconds.", 10000)
+            .answer::<ComparisonView>(200, JSON, "How many rows differ, and some of them.")
+            .problems(&[Code::InvalidParameter, Code::InvalidStatement, Code::WrongState, Code::Timeout]),
         _ => doc.about("projections", "Show a projection").answer::<Projection>(
             200,
             JSON,

@@ -82,6 +82,10 @@ pub enum Action {
     Resume,
     /// A projection: build it anew from the log, beside the one that answers, and switch when it has caught up.
     Rebuild,
+    /// A projection: have what is built anew wait when it has caught up.
+    Hold,
+    /// A projection: let it take over.
+    Release,
     /// A source: copy these tables again while capture goes on; empty: all of them.
     Resnapshot(Vec<String>),
     /// Remove it.
@@ -171,6 +175,9 @@ pub struct Build {
     /// How many there are, about.
     #[schema(example = 500000)]
     pub total: u64,
+    /// Of a projection: whether it is so near to the events that it can take over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready: bool,
 }
 
 /// A projection and its state.
@@ -214,6 +221,10 @@ pub struct Projection {
     /// How many events are parked.
     #[schema(example = 0)]
     pub parked: u64,
+    /// Whether what is built anew waits when it has caught up, until it is released.
+    #[serde(default)]
+    #[schema(example = false)]
+    pub held: bool,
     /// How much of a new build is done, while one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,

@@ -2,7 +2,6 @@
 
 use super::problem::of_project;
 use crate::core::Core;
-use crate::definitions::quoted;
 use crate::status;
 use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use tw_api::parts::{Action, Control, Extent, Projection, Source, Status, Target};
 use tw_api::{Code, Problem};
 use tw_log::NewStream;
-use tw_project::RowCheck;
+use tw_project::{RowCheck, quoted};
 use tw_types::{Data, EventRef, Schema, StreamDef, StreamId, StreamKind, StreamName};
 
 /// Whoever looks after definitions in a node.
@@ -140,6 +139,8 @@ impl Control for NodeControl {
                 (Target::Projection(name), Action::Pause) => ("PAUSE", "PROJECTION", name),
                 (Target::Projection(name), Action::Resume) => ("RESUME", "PROJECTION", name),
                 (Target::Projection(name), Action::Rebuild) => ("REBUILD", "PROJECTION", name),
+                (Target::Projection(name), Action::Hold) => ("HOLD", "PROJECTION", name),
+                (Target::Projection(name), Action::Release) => ("RELEASE", "PROJECTION", name),
                 (Target::Projection(name), Action::Drop) => ("DROP", "PROJECTION", name),
                 (Target::Source(name), Action::Pause) => ("PAUSE", "SOURCE", name),
                 (Target::Source(name), Action::Resume) => ("RESUME", "SOURCE", name),
@@ -189,6 +190,8 @@ fn impossible(target: Target<'_>, action: &Action) -> Problem {
         Action::Pause => "paused",
         Action::Resume => "resumed",
         Action::Rebuild => "rebuilt",
+        Action::Hold => "held",
+        Action::Release => "released",
         Action::Resnapshot(_) => "copied again",
         Action::Drop => "dropped",
     };

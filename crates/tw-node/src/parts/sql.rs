@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use tw_api::Problem;
-use tw_api::parts::{Answer, Param, Rows, Sql, Statement};
+use tw_api::parts::{Answer, Comparison, Param, Rows, Sql, Statement};
 use tw_project::Request;
 use tw_types::{ClientToken, StreamDef, Timestamp};
 
@@ -19,6 +19,24 @@ pub(crate) struct NodeSql(pub(crate) Arc<Core>);
 impl Sql for NodeSql {
     fn streams(&self, sql: &str) -> Result<Vec<Arc<StreamDef>>, Problem> {
         self.0.engine.streams(sql).map_err(of_project)
+    }
+
+    fn comparison(
+        &self,
+        projection: &str,
+        condition: Option<&str>,
+        rows_max: u64,
+    ) -> Result<Comparison, Problem> {
+        let made = self.0.engine.comparison(projection, condition, rows_max).map_err(of_project)?;
+        Ok(Comparison {
+            sql: made.sql,
+            old: made.old,
+            new: made.new,
+            keys: made.keys,
+            columns: made.columns,
+            only_old_columns: made.only_old_columns,
+            only_new_columns: made.only_new_columns,
+        })
     }
 
     fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Answer, Problem>> {

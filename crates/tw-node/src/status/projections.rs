@@ -120,7 +120,9 @@ fn merge(one: Projection, other: Projection) -> Projection {
     both.merge(&token(&other));
     let (worse, better) = if rank(&other) < rank(&one) { (other, one) } else { (one, other) };
     let build = match (worse.build, better.build) {
-        (Some(a), Some(b)) => Some(Build { done: a.done + b.done, total: a.total + b.total }),
+        (Some(a), Some(b)) => {
+            Some(Build { done: a.done + b.done, total: a.total + b.total, ready: a.ready && b.ready })
+        }
         (a, b) => a.or(b),
     };
     Projection {
@@ -131,6 +133,7 @@ fn merge(one: Projection, other: Projection) -> Projection {
         rate_events_per_second: worse.rate_events_per_second + better.rate_events_per_second,
         token: both.to_string(),
         parked: worse.parked + better.parked,
+        held: worse.held || better.held,
         build,
         ..worse
     }
@@ -182,7 +185,11 @@ fn of_view(base: Projection, view: &ViewStatus, stream: StreamId) -> Projection 
     let state = match () {
         () if failure.is_some() => "failed",
         () if view.paused => "paused",
-        () if starting || view.building.is_some() => "building",
+        () if starting
+            || view.building.as_ref().is_some_and(|building| !(view.on_hold && building.ready)) =>
+        {
+            "building"
+        }
         () => "running",
     };
     let ends = view.partitions.iter().map(|at| (StreamPartition::new(stream, at.partition), at.offset));
@@ -199,7 +206,11 @@ fn of_view(base: Projection, view: &ViewStatus, stream: StreamId) -> Projection 
         rate_events_per_second: rate(view),
         token: ends.collect::<Token>().to_string(),
         parked: view.partitions.iter().map(|partition| partition.parked).sum(),
-        build: view.building.as_ref().map(|building| build(&building.partitions)),
+        held: view.on_hold,
+        build: view
+            .building
+            .as_ref()
+            .map(|building| Build { ready: building.ready, ..build(&building.partitions) }),
         ..base
     }
 }
@@ -215,6 +226,7 @@ fn build(partitions: &[PartitionStatus]) -> Build {
     Build {
         done: sum(|at| at.offset.0.saturating_sub(at.start.0)),
         total: sum(|at| at.end.0.saturating_sub(at.start.0)),
+        ready: false,
     }
 }
 
@@ -240,7 +252,7 @@ mod tests {
             Projection { lag_ms, state_bytes, rate_events_per_second, ..part(state, lag_events, token) }
         };
         let one = Projection { parked: 2, ..part("running", 3, "tw1;7=0:120", numbers(40, 100, 1.5)) };
-        let build = |done| Some(Build { done, total: 10 });
+        let build = |done| Some(Build { done, total: 10, ready: false });
         let other = Projection {
             build: build(4),
             parked: 1,
@@ -263,7 +275,7 @@ mod tests {
         assert_eq!((all.state.as_str(), all.error.as_deref()), ("failed", Some("no room")));
         assert_eq!(
             merge(both.clone(), Projection { build: build(6), ..both }).build,
-            Some(Build { done: 10, total: 20 })
+            Some(Build { done: 10, total: 20, ready: false })
         );
     }
 }

@@ -158,6 +158,7 @@ fn table(table: TableStatus) -> SourceTable {
     let snapshot = (table.snapshot == SnapshotPhase::Running).then(|| Build {
         done: table.snapshot_rows,
         total: table.rows_estimate.unwrap_or_default().max(table.snapshot_rows),
+        ready: false,
     });
     SourceTable {
         name: table.table,

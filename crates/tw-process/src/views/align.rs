@@ -19,7 +19,8 @@ use tw_types::{Offset, PartitionId};
 pub struct Aligned {
     pairs: Vec<[Held; 2]>,
     moved: Arc<Signal>,
-    _alone: Arc<()>,
+    /// Held by one at a time.
+    alone: Option<Arc<()>>,
 }
 
 /// A partition of a generation that is held.
@@ -56,6 +57,9 @@ impl Drop for Aligned {
             held.progress.unwish(Wish::Align);
             held.task.rouse();
         }
+        // Whoever waits for it looks again.
+        self.alone = None;
+        self.moved.increment();
     }
 }
 
@@ -96,17 +100,27 @@ impl Views {
         partitions: &[PartitionId],
         timeout: Duration,
     ) -> Result<Aligned, Error> {
-        let aligned = self.begin_to_align(name, partitions)?;
-        aligned.pairs.iter().flatten().for_each(|held| held.go_to(Offset::ZERO));
-        if tokio::time::timeout(timeout, aligned.meet()).await.is_err() {
-            let reason =
-                format!("they were not at the same events within {} ms: try again", timeout.as_millis());
-            return Err(Error::NotComparable { view: name.to_owned(), reason });
-        }
-        Ok(aligned)
+        let aligning = async {
+            let aligned = loop {
+                let seen = self.deps.moved.get();
+                match self.begin_to_align(name, partitions)? {
+                    Some(aligned) => break aligned,
+                    None => self.deps.moved.over(seen).await,
+                };
+            };
+            aligned.pairs.iter().flatten().for_each(|held| held.go_to(Offset::ZERO));
+            aligned.meet().await;
+            Ok(aligned)
+        };
+        tokio::time::timeout(timeout, aligning).await.unwrap_or_else(|_| {
+            let ms = timeout.as_millis();
+            let reason = format!("they were not at the same events within {ms} ms: try again");
+            Err(Error::NotComparable { view: name.to_owned(), reason })
+        })
     }
 
-    fn begin_to_align(&self, name: &str, partitions: &[PartitionId]) -> Result<Aligned, Error> {
+    /// None while somebody else has them at the same offsets.
+    fn begin_to_align(&self, name: &str, partitions: &[PartitionId]) -> Result<Option<Aligned>, Error> {
         let mut state = self.open_state()?;
         let entry = state.views.get_mut(name).ok_or_else(|| Error::NoView(name.to_owned()))?;
         let Entry { active, building, aligned, .. } = entry;
@@ -118,7 +132,7 @@ impl Views {
             return Err(refused("it reads another stream now".to_owned()));
         }
         if aligned.strong_count() > 0 {
-            return Err(refused("somebody compares them now: try again".to_owned()));
+            return Ok(None);
         }
         let mut pairs = Vec::with_capacity(partitions.len());
         for &partition in partitions {
@@ -128,7 +142,7 @@ impl Views {
         }
         let alone = Arc::new(());
         *aligned = Arc::downgrade(&alone);
-        Ok(Aligned { pairs, moved: self.deps.moved.clone(), _alone: alone })
+        Ok(Some(Aligned { pairs, moved: self.deps.moved.clone(), alone: Some(alone) }))
     }
 
     /// Whether the partitions of both are at work, and near each other.

@@ -49,6 +49,20 @@ fn what_is_built_anew_takes_over_when_it_is_released() {
 }
 
 #[test]
+fn what_is_on_hold_stays_so_over_a_restart() {
+    let mut node = held();
+    let generation = node.handle().reading_next("v").unwrap().generation;
+    node.restart(true);
+    node.handle().add_after(defined(&node, 2), &[defined(&node, 1)], true).unwrap();
+    poll(|| node.handle().status_of("v").unwrap().building.unwrap().ready);
+    node.append(0, &["a"]);
+    node.wait("v").unwrap();
+    assert_eq!(node.handle().reading("v").unwrap().view.definition(), 1);
+    assert_eq!(node.handle().reading_next("v").unwrap().generation, generation);
+    node.health.check();
+}
+
+#[test]
 fn a_definition_that_is_read_already_ends_the_build_of_another_one() {
     let node = held();
     let before = node.handle().reading("v").unwrap().generation;
@@ -100,9 +114,14 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     let node = held();
     let align = || block_on(node.handle().align("v", &BOTH, LONG));
     let first = align().unwrap();
-    let refused = align().unwrap_err().to_string();
-    assert!(refused.ends_with("somebody compares them now: try again"), "{refused}");
-    drop(first);
+    let soon = Duration::from_millis(20);
+    let refused = block_on(node.handle().align("v", &BOTH, soon)).unwrap_err().to_string();
+    assert!(refused.ends_with("they were not at the same events within 20 ms: try again"), "{refused}");
+    std::thread::scope(|scope| {
+        let second = scope.spawn(align);
+        drop(first);
+        drop(second.join().unwrap().unwrap());
+    });
     node.handle().pause("v").unwrap();
     let refused = align().unwrap_err().to_string();
     assert!(

@@ -150,7 +150,7 @@ fn prj_1_a_half_built_view_is_not_read_after_a_restart() {
     // What was built is not what is defined; it was altered again before it was built.
     let health = node.health.clone();
     let at_work = health.sick.lock();
-    node.handle().add_after(defined(&node, 3), &[defined(&node, 2), defined(&node, 1)]).unwrap();
+    node.handle().add_after(defined(&node, 3), &[defined(&node, 2), defined(&node, 1)], false).unwrap();
     let reading = node.handle().reading("v").unwrap();
     assert_eq!(reading.view.definition(), 1);
     assert_eq!(node.applied("v", 0), [0, 1].into(), "the complete one is read");

@@ -49,6 +49,10 @@ pub enum Change {
     ProjectionPaused(String),
     /// `tradewind.projection.resumed`
     ProjectionResumed(String),
+    /// `tradewind.projection.held`
+    ProjectionHeld(String),
+    /// `tradewind.projection.released`
+    ProjectionReleased(String),
     /// `tradewind.source.created`
     SourceCreated(SourceDef),
     /// `tradewind.source.dropped`
@@ -70,6 +74,8 @@ const PROJECTION_ALTERED: &str = "tradewind.projection.altered";
 const PROJECTION_DROPPED: &str = "tradewind.projection.dropped";
 const PROJECTION_PAUSED: &str = "tradewind.projection.paused";
 const PROJECTION_RESUMED: &str = "tradewind.projection.resumed";
+const PROJECTION_HELD: &str = "tradewind.projection.held";
+const PROJECTION_RELEASED: &str = "tradewind.projection.released";
 const SOURCE_CREATED: &str = "tradewind.source.created";
 const SOURCE_DROPPED: &str = "tradewind.source.dropped";
 const SOURCE_PAUSED: &str = "tradewind.source.paused";
@@ -84,6 +90,8 @@ impl Change {
             Self::ProjectionDropped(_) => PROJECTION_DROPPED,
             Self::ProjectionPaused(_) => PROJECTION_PAUSED,
             Self::ProjectionResumed(_) => PROJECTION_RESUMED,
+            Self::ProjectionHeld(_) => PROJECTION_HELD,
+            Self::ProjectionReleased(_) => PROJECTION_RELEASED,
             Self::SourceCreated(_) => SOURCE_CREATED,
             Self::SourceDropped(_) => SOURCE_DROPPED,
             Self::SourcePaused(_) => SOURCE_PAUSED,
@@ -95,9 +103,11 @@ impl Change {
     pub fn subject(&self) -> String {
         match self {
             Self::ProjectionCreated(def) | Self::ProjectionAltered(def) => format!("projection/{}", def.name),
-            Self::ProjectionDropped(name) | Self::ProjectionPaused(name) | Self::ProjectionResumed(name) => {
-                format!("projection/{name}")
-            }
+            Self::ProjectionDropped(name)
+            | Self::ProjectionPaused(name)
+            | Self::ProjectionResumed(name)
+            | Self::ProjectionHeld(name)
+            | Self::ProjectionReleased(name) => format!("projection/{name}"),
             Self::SourceCreated(def) => format!("source/{}", def.name),
             Self::SourceDropped(name) | Self::SourcePaused(name) | Self::SourceResumed(name) => {
                 format!("source/{name}")
@@ -113,6 +123,8 @@ impl Change {
             Self::ProjectionDropped(name)
             | Self::ProjectionPaused(name)
             | Self::ProjectionResumed(name)
+            | Self::ProjectionHeld(name)
+            | Self::ProjectionReleased(name)
             | Self::SourceDropped(name)
             | Self::SourcePaused(name)
             | Self::SourceResumed(name) => serde_json::to_vec(&Named { name: name.clone() }),
@@ -140,6 +152,8 @@ impl Change {
             PROJECTION_DROPPED => Self::ProjectionDropped(name()?),
             PROJECTION_PAUSED => Self::ProjectionPaused(name()?),
             PROJECTION_RESUMED => Self::ProjectionResumed(name()?),
+            PROJECTION_HELD => Self::ProjectionHeld(name()?),
+            PROJECTION_RELEASED => Self::ProjectionReleased(name()?),
             SOURCE_CREATED => Self::SourceCreated(serde_json::from_slice(data)?),
             SOURCE_DROPPED => Self::SourceDropped(name()?),
             SOURCE_PAUSED => Self::SourcePaused(name()?),
@@ -176,6 +190,8 @@ mod tests {
             Change::ProjectionDropped("revenue".into()),
             Change::ProjectionPaused("revenue".into()),
             Change::ProjectionResumed("revenue".into()),
+            Change::ProjectionHeld("revenue".into()),
+            Change::ProjectionReleased("revenue".into()),
             Change::SourceCreated(source),
             Change::SourceDropped("shop".into()),
             Change::SourcePaused("shop".into()),
@@ -194,6 +210,8 @@ mod tests {
             tradewind.projection.dropped projection/revenue {"name":"revenue"}
             tradewind.projection.paused projection/revenue {"name":"revenue"}
             tradewind.projection.resumed projection/revenue {"name":"revenue"}
+            tradewind.projection.held projection/revenue {"name":"revenue"}
+            tradewind.projection.released projection/revenue {"name":"revenue"}
             tradewind.source.created source/shop {"name":"shop","kind":"postgres","url":"postgres://user@host/db","tables":["public.orders"],"options":{"slot":"tw"}}
             tradewind.source.dropped source/shop {"name":"shop"}
             tradewind.source.paused source/shop {"name":"shop"}

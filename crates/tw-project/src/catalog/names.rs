@@ -8,14 +8,18 @@ use tw_types::{StreamDef, StreamKind, StreamName};
 
 /// The schema of histories: `events."shop.orders"`.
 pub(crate) const EVENTS: &str = "events";
+/// The schema of what is built anew of projections: `next.revenue`.
+pub(crate) const NEXT: &str = "next";
 /// Schemas that statements of PostgreSQL's tools look for; nothing else may be called so.
-const RESERVED: [&str; 4] = [EVENTS, "public", "pg_catalog", "information_schema"];
+const RESERVED: [&str; 5] = [EVENTS, NEXT, "public", "pg_catalog", "information_schema"];
 
 /// A table of the catalogue.
 #[derive(Debug, Clone)]
 pub(crate) enum Table {
     /// The result of a projection.
     Projection(Arc<ProjectionDef>),
+    /// The result of what is built anew of a projection.
+    Next(Arc<ProjectionDef>),
     /// The latest rows of a captured table.
     Latest(Arc<StreamDef>),
     /// The events of a stream as rows.
@@ -28,7 +32,7 @@ impl Table {
     /// The stream that it is made of, if it is not made of a projection's state.
     pub(crate) fn stream(&self) -> Option<&Arc<StreamDef>> {
         match self {
-            Self::Projection(_) => None,
+            Self::Projection(_) | Self::Next(_) => None,
             Self::Latest(stream) | Self::Rows(stream) | Self::History(stream) => Some(stream),
         }
     }
@@ -36,7 +40,7 @@ impl Table {
 
 impl Catalog {
     /// The table that a name in a statement means: `revenue`, `clicks`, `shop.orders`, `shop."sales.orders"`,
-    /// `events."shop.orders"`.
+    /// `events."shop.orders"`, `next.revenue`.
     ///
     /// # Errors
     /// [`Error::NotFound`], with a suggestion.
@@ -58,6 +62,9 @@ impl Catalog {
         match self.streams.get(&full) {
             Ok(stream) if stream.is_table() => Ok(Table::Latest(stream.clone())),
             Ok(stream) => Ok(Table::Rows(stream.clone())),
+            Err(_) if schema == Some(NEXT) && self.projections.contains_key(name) => {
+                self.projection(name).map(|projection| Table::Next(projection.def.clone()))
+            }
             Err(_) => {
                 let known: Vec<String> = self.table_names().collect();
                 let hint = match suggest::did_you_mean(&full, known.iter().map(String::as_str)) {

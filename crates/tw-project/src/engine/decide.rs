@@ -95,6 +95,11 @@ impl Engine {
                         "there is no option `{option}`: projections take none"
                     )));
                 }
+                if *or_replace && let Some(def) = self.read_before(&catalog, name, query) {
+                    let done =
+                        format!("projection `{name}` stays as it answers, what is built anew is given up");
+                    return Ok(change(Change::ProjectionAltered(def.as_ref().clone()), done));
+                }
                 create_projection(&catalog, name, *if_not_exists, *or_replace, query)
             }
             Statement::SetOptions { name, options } => set_options(&catalog, name, options),
@@ -104,6 +109,8 @@ impl Engine {
             Statement::Drop { kind, name, if_exists } => drop_one(&catalog, *kind, name, *if_exists),
             Statement::Pause { kind, name } => set_paused(&catalog, *kind, name, true),
             Statement::Resume { kind, name } => set_paused(&catalog, *kind, name, false),
+            Statement::Hold(name) => set_on_hold(&catalog, name, true),
+            Statement::Release(name) => set_on_hold(&catalog, name, false),
             Statement::Rebuild(name) => {
                 let def = catalog.projection(name)?.def.as_ref().clone();
                 let def = ProjectionDef { version: def.version + 1, ..def };
@@ -148,6 +155,24 @@ fn set_paused(catalog: &Catalog, kind: Kind, name: &str, paused: bool) -> Result
         (Kind::Source, false) => change(Change::SourceResumed(name), done),
         (_, true) => change(Change::ProjectionPaused(name), done),
         (_, false) => change(Change::ProjectionResumed(name), done),
+    })
+}
+
+/// Has what is built anew of a projection wait before it takes over, or lets it.
+fn set_on_hold(catalog: &Catalog, name: &str, on_hold: bool) -> Result<Action, Error> {
+    let is_on_hold = catalog.projection(name)?.on_hold;
+    if is_on_hold == on_hold {
+        let state = if on_hold { "held already" } else { "not held" };
+        return Ok(Action::Nothing { done: format!("projection `{name}` is {state}") });
+    }
+    let name = name.to_owned();
+    Ok(if on_hold {
+        let done = format!("what is built anew of projection `{name}` will wait until it is released");
+        change(Change::ProjectionHeld(name), done)
+    } else {
+        let done =
+            format!("what is built anew of projection `{name}` takes over as soon as it has caught up");
+        change(Change::ProjectionReleased(name), done)
     })
 }
 

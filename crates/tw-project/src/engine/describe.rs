@@ -112,11 +112,10 @@ pub(super) fn describe(engine: &Engine, catalog: &Catalog, name: &Name) -> Resul
         table => table?,
     };
     Ok(match table {
-        Table::Projection(def) => {
+        Table::Projection(ref def) | Table::Next(ref def) => {
             // What is read may still be an older definition; without any, it is what will be.
             let view = engine
-                .views_seam()
-                .reading(&view_name_of_projection(&def.name))
+                .reading_for(&view_name_of_projection(&def.name), matches!(table, Table::Next(_)))
                 .and_then(|reading| reading.state_view());
             let plan = view
                 .map(|view| view.plan().clone())

@@ -4,7 +4,7 @@ mod candidates;
 mod hunt;
 
 use self::hunt::{Hunt, Why};
-use super::{Engine, ViewReading};
+use super::{ALIGN_MAX, Engine, Held, ViewReading};
 use crate::gather::choice::Choice;
 use crate::gather::fetch::{Asking, Lease, Refusal, being_changed};
 use crate::gather::gathering::{Fixed, Gathering, RemotePart};
@@ -83,6 +83,39 @@ impl Engine {
         }
     }
 
+    /// What is built anew of a view. Of a view of which nothing is here, it is the latest definition.
+    pub(super) fn find_next(&self, name: &str, stream: &StreamDef) -> Result<Arc<StateView>, Error> {
+        if !self.0.joined || self.is_any_here(stream) {
+            return self.0.views.reading_next(name)?.state_view();
+        }
+        let latest = self.definitions(name).into_iter().next();
+        latest.map_or_else(|| self.0.views.reading_next(name)?.state_view(), Ok)
+    }
+
+    /// Brings what is here of both generations of a view to the same offsets, for a statement that reads both.
+    async fn align_here(
+        &self,
+        views: &[Arc<Gathering>],
+        here: &Wanted,
+        deadline: Instant,
+    ) -> Result<Vec<Held>, Error> {
+        let of = |number: usize| here.iter().filter(move |(of, _)| *of == number).flat_map(|(_, of)| of);
+        let mut held = Vec::new();
+        for (number, next) in views.iter().enumerate().filter(|(_, view)| view.next) {
+            let name = next.view.name();
+            let Some(now) = views.iter().position(|view| !view.next && view.view.name() == name) else {
+                continue;
+            };
+            let partitions: Vec<PartitionId> =
+                of(number).filter(|partition| of(now).any(|other| other == *partition)).copied().collect();
+            if !partitions.is_empty() {
+                let left = deadline.saturating_duration_since(Instant::now()).min(ALIGN_MAX);
+                held.push(self.0.views.align(name, &partitions, left).await?);
+            }
+        }
+        Ok(held)
+    }
+
     fn is_any_here(&self, stream: &StreamDef) -> bool {
         let mut partitions = (0..stream.partitions).map(PartitionId);
         partitions
@@ -134,6 +167,7 @@ impl Engine {
             let Some(mut why) = self.missing(views, found.why, asking.bounds)? else { return Ok(None) };
             let here = merged(found.here.iter().flat_map(|(wanted, _)| wanted.clone()));
             if found.refused.is_empty() {
+                let _aligned = self.align_here(views, &here, asking.bounds.deadline).await?;
                 match self.own_part(views, &here, &found.here)? {
                     Own::Read(snapshot, here, end, state) => {
                         cut.merge(&end);
@@ -226,7 +260,7 @@ impl Engine {
         for (number, partitions) in here {
             let (Some(view), Some(of)) = (views.get(*number), readings.get_mut(*number)) else { continue };
             // It may be another generation by now than when the statement was planned, of the same definition or of another one.
-            let reading = self.reading(view.view.name())?;
+            let reading = self.reading_for(view.view.name(), view.next)?;
             if reading.view.definition() != view.view.definition() {
                 return Ok(Own::Changed);
             }

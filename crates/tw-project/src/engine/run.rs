@@ -3,6 +3,7 @@
 use super::scope::{self, Moment, Scope};
 use super::{Engine, Known, explain};
 use crate::answers::{Collecting, Making, Question, collected};
+use crate::catalog::Table;
 use crate::dialect::{Dialect, plan_query, varies};
 use crate::gather::fetch::being_changed;
 use crate::query::point::PointRead;
@@ -250,7 +251,7 @@ impl Engine {
         let mut could_be_read = true;
         let catalog = self.catalog();
         let point = PointRead::recognise(statement, &catalog, |table| {
-            let name = scope::view_name(table)?;
+            let name = scope::view_name(table).filter(|_| !matches!(table, Table::Next(_)))?;
             let view = scope::stream_of(&catalog, table).and_then(|stream| self.find_view(&name, stream));
             could_be_read = view.is_ok();
             Some(view.ok()?.plan().clone())

@@ -52,7 +52,7 @@ pub(super) struct Moment {
 /// The view in which the rows of a table are, if it is one.
 pub(super) fn view_name(table: &Table) -> Option<String> {
     match table {
-        Table::Projection(def) => Some(view_name_of_projection(&def.name)),
+        Table::Projection(def) | Table::Next(def) => Some(view_name_of_projection(&def.name)),
         Table::Latest(stream) => Some(view_name_of_latest(stream)),
         Table::Rows(_) | Table::History(_) => None,
     }
@@ -131,14 +131,18 @@ impl Scope {
     ) -> Result<Option<Arc<dyn TableProvider>>, Error> {
         let (stream, columns) = match (table, view_name(table)) {
             (_, Some(view)) => {
-                let view = engine.find_view(&view, stream_of(&self.catalog, table)?)?;
+                let next = matches!(table, Table::Next(_));
+                let stream = stream_of(&self.catalog, table)?;
+                let view =
+                    if next { engine.find_next(&view, stream)? } else { engine.find_view(&view, stream)? };
                 self.sources.push(Source::View {
                     table: name.to_owned(),
                     view: view.name().to_owned(),
                     definition: view.definition(),
                     partitions: view.plan().stream.partitions,
                 });
-                let gathering = Arc::new(Gathering::new(name.to_owned(), view, engine.0.joined));
+                let gathering = Gathering::new(name.to_owned(), view, engine.0.joined);
+                let gathering = Arc::new(if next { gathering.of_next() } else { gathering });
                 self.views.push(gathering.clone());
                 return Ok(Some(Arc::new(StateTable { gathering })));
             }
@@ -218,7 +222,7 @@ fn keeps_all(stream: &StreamDef) -> bool {
 /// The stream that a table is made of.
 pub(super) fn stream_of<'a>(catalog: &'a Catalog, table: &'a Table) -> Result<&'a StreamDef, Error> {
     match table {
-        Table::Projection(def) => Ok(catalog.streams().by_id(def.stream)?),
+        Table::Projection(def) | Table::Next(def) => Ok(catalog.streams().by_id(def.stream)?),
         Table::Latest(stream) | Table::Rows(stream) | Table::History(stream) => Ok(stream),
     }
 }
@@ -231,6 +235,10 @@ pub(super) async fn wait(
     deadline: Instant,
 ) -> Result<(), Error> {
     let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(()) };
+    if matches!(table, Table::Next(_)) {
+        // It is read as far as it is.
+        return Ok(());
+    }
     let left = deadline.saturating_duration_since(Instant::now());
     if let Some(view) = view_name(table) {
         let waited = engine.0.views.wait_for(&view, token, left).await;

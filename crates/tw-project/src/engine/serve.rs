@@ -1,6 +1,7 @@
 //! Answering the queries of other nodes.
 
-use super::{Engine, ViewReading};
+use super::workers::table_of;
+use super::{ALIGN_MAX, Engine, Held, ViewReading};
 use crate::Error;
 use crate::gather::hold::{HeldView, Moment};
 use crate::gather::request::{Ask, PeerRequest, Read, ViewPart};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tw_process::View as _;
 use tw_state::Snapshot;
-use tw_types::{StreamPartition, Token};
+use tw_types::{PartitionId, StreamPartition, Token};
 
 impl Engine {
     /// Answers a request that another node's [`crate::Peers::read`] has brought. The answer is computed as it is taken, and says itself
@@ -76,7 +77,7 @@ impl Engine {
         standby: bool,
         deadline: Instant,
     ) -> Result<(Moment, Token, Option<u64>), Failure> {
-        for part in parts {
+        for part in parts.iter().filter(|part| !part.next) {
             let (_, reading) = self.held_view(part)?;
             self.check_here(part, &reading, standby)?;
             let is_asked =
@@ -95,6 +96,7 @@ impl Engine {
                 }
             }
         }
+        let _aligned = self.align_parts(parts, deadline).await?;
         let found = parts.iter().map(|part| self.held_view(part)).collect::<Result<Vec<_>, _>>()?;
         let snapshot: Arc<dyn Snapshot> = Arc::from(self.0.store.snapshot());
         let (mut views, mut cut) = (Vec::with_capacity(found.len()), Token::new());
@@ -113,6 +115,23 @@ impl Engine {
         Ok((Moment { snapshot, views }, cut, state.finish()))
     }
 
+    /// Brings what is asked of both generations of a view to the same offsets.
+    async fn align_parts(&self, parts: &[ViewPart], deadline: Instant) -> Result<Vec<Held>, Failure> {
+        let mut held = Vec::new();
+        for next in parts.iter().filter(|part| part.next) {
+            let both = |of: &&PartitionId| {
+                parts.iter().any(|part| part.name == next.name && !part.next && part.partitions.contains(of))
+            };
+            let partitions: Vec<PartitionId> = next.partitions.iter().filter(both).copied().collect();
+            if !partitions.is_empty() {
+                let left = deadline.saturating_duration_since(Instant::now()).min(ALIGN_MAX);
+                let aligned = self.0.views.align(&next.name, &partitions, left).await;
+                held.push(aligned.map_err(Failure::of)?);
+            }
+        }
+        Ok(held)
+    }
+
     fn check_here(&self, part: &ViewPart, reading: &ViewReading, standby: bool) -> Result<(), Failure> {
         for &partition in &part.partitions {
             let told =
@@ -126,11 +145,15 @@ impl Engine {
 
     /// Where the state of a view is, if it is the definition that is asked for.
     fn held_view(&self, part: &ViewPart) -> Result<(HeldView, ViewReading), Failure> {
-        let reading = self.reading(&part.name).map_err(|error| {
+        let reading = self.reading_for(&part.name, part.next).map_err(|error| {
             // What was just defined elsewhere is not known here yet.
             if self.definitions(&part.name).is_empty() { Failure::NotHere } else { Failure::of(error) }
         })?;
         let view = reading.state_view().map_err(Failure::of)?;
+        if part.next && view.definition() != part.definition {
+            let reason = format!("another version of `{}` is being built: try again", table_of(&part.name));
+            return Err(Failure::NotReadable { reason });
+        }
         if view.definition() != part.definition || view.plan().stream.id != part.stream {
             return Err(Failure::OtherDefinition { view: part.name.clone(), reads: view.definition() });
         }

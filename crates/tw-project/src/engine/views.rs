@@ -17,6 +17,29 @@ pub trait Views: Send + Sync + 'static {
     /// [`Error::NotReadable`] when there is no such view, or none of its state yet.
     fn reading(&self, view: &str) -> Result<ViewReading, Error>;
 
+    /// What is to be read now of what is built anew of a view, however far it is.
+    ///
+    /// # Errors
+    /// [`Error::NotReadable`] when nothing is built anew.
+    fn reading_next(&self, view: &str) -> Result<ViewReading, Error> {
+        Err(nothing_built(view))
+    }
+
+    /// Brings partitions of a view, as it is read and as it is built anew, to the same offsets, and holds them there until what is
+    /// returned is dropped.
+    ///
+    /// # Errors
+    /// [`Error::NotReadable`] when that cannot be, with the reason.
+    fn align<'a>(
+        &'a self,
+        view: &'a str,
+        partitions: &'a [PartitionId],
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Held, Error>> {
+        let _all = (partitions, timeout);
+        Box::pin(async move { Err(nothing_built(view)) })
+    }
+
     /// Whether a partition of what is to be read is this node's business; what is stored of others may be old.
     ///
     /// # Errors
@@ -51,6 +74,15 @@ pub trait Views: Send + Sync + 'static {
     /// How a view is, for SHOW PROJECTIONS; None if it does not run.
     fn standing(&self, view: &str) -> Option<ViewStanding>;
 }
+
+/// That nothing is built anew of a view.
+pub(super) fn nothing_built(view: &str) -> Error {
+    let name = super::workers::table_of(view).to_owned();
+    Error::NotReadable { name, reason: "no new version of it is being built".into() }
+}
+
+/// Whatever is held until this is dropped.
+pub type Held = Box<dyn Any + Send + Sync>;
 
 /// How far the state of a partition is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

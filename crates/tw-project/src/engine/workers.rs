@@ -1,5 +1,6 @@
 //! The workers of `tw-process` as what the engine needs of them.
 
+use super::views::{Held, nothing_built};
 use super::{Committed, ViewReading, ViewStanding, Views};
 use crate::Error;
 use futures_util::future::BoxFuture;
@@ -13,6 +14,23 @@ impl Views for Handle {
     fn reading(&self, view: &str) -> Result<ViewReading, Error> {
         let reading = Handle::reading(self, view).map_err(|error| of_workers(view, error))?;
         Ok(ViewReading { view: reading.view.clone(), keyspace: reading.keyspace, held: Arc::new(reading) })
+    }
+
+    fn reading_next(&self, view: &str) -> Result<ViewReading, Error> {
+        let reading = Handle::reading_next(self, view).map_err(|error| of_workers(view, error))?;
+        Ok(ViewReading { view: reading.view.clone(), keyspace: reading.keyspace, held: Arc::new(reading) })
+    }
+
+    fn align<'a>(
+        &'a self,
+        view: &'a str,
+        partitions: &'a [PartitionId],
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Held, Error>> {
+        Box::pin(async move {
+            let aligned = Handle::align(self, view, partitions, timeout).await;
+            aligned.map(|held| -> Held { Box::new(held) }).map_err(|error| of_workers(view, error))
+        })
     }
 
     fn is_here(&self, reading: &ViewReading, partition: PartitionId) -> Result<bool, Error> {
@@ -85,6 +103,11 @@ fn of_workers(view: &str, error: tw_process::Error) -> Error {
             Error::NotReadable { name, reason: format!("it is being built, {percent} %: try again later") }
         }
         tw_process::Error::Stopped { reason, .. } => Error::NotReadable { name, reason },
+        tw_process::Error::NotBuilding(_) => nothing_built(view),
+        tw_process::Error::NotComparable { reason, .. } => Error::NotReadable {
+            name,
+            reason: format!("it cannot be compared with its new version: {reason}"),
+        },
         tw_process::Error::NotAssigned { at, .. } => {
             let reason =
                 format!("partition {} is not kept on this node at the moment: try again", at.partition);

@@ -30,6 +30,8 @@ pub(crate) struct Gathering {
     /// The name of the table, as statements know it.
     pub(crate) table: String,
     pub(crate) view: Arc<StateView>,
+    /// Whether it is what is built anew of the view.
+    pub(crate) next: bool,
     /// Whether other nodes may have partitions.
     pub(crate) joined: bool,
     needs: Mutex<BTreeSet<PartitionId>>,
@@ -63,7 +65,12 @@ pub(crate) fn external(error: Error) -> DataFusionError {
 
 impl Gathering {
     pub(crate) fn new(table: String, view: Arc<StateView>, joined: bool) -> Self {
-        Self { table, view, joined, needs: Mutex::default(), fixed: OnceLock::new() }
+        Self { table, view, next: false, joined, needs: Mutex::default(), fixed: OnceLock::new() }
+    }
+
+    /// The same of what is built anew of the view.
+    pub(crate) fn of_next(self) -> Self {
+        Self { next: true, ..self }
     }
 
     pub(crate) fn plan(&self) -> &Arc<ProjectionPlan> {
@@ -104,7 +111,7 @@ impl Gathering {
     /// The view as another node is asked for it.
     pub(crate) fn part(&self, partitions: Vec<PartitionId>) -> ViewPart {
         let (name, definition) = (self.view.name().to_owned(), self.view.definition());
-        ViewPart { name, stream: self.plan().stream.id, definition, partitions }
+        ViewPart { name, stream: self.plan().stream.id, definition, next: self.next, partitions }
     }
 
     fn error(&self, refusal: Refusal, asking: &Asking) -> DataFusionError {

@@ -4,7 +4,7 @@
 //! {"version":1,"timeout_ms":…,"token":"tw1;…","ask":{"hold":[view…]}}
 //! {"version":1,"timeout_ms":…,"token":"tw1;…","ask":{"read":{"held":…,"view":view,"get":{"rows":…}}}}, or "groups", or "partials"
 //! {"version":1,"timeout_ms":…,"token":"tw1;…","standby":true,"ask":…}: what owners are asked does not have it, as in earlier versions
-//! view = {"name":…,"stream":…,"definition":…,"partitions":[…]}
+//! view = {"name":…,"stream":…,"definition":…,"partitions":[…]}, and "next":true for what is built anew
 //! ```
 //!
 //! Bytes are in hexadecimal: the start of the stored keys of groups (`state::key`), and values (`state::value`). Columns are numbers
@@ -58,6 +58,9 @@ pub(crate) struct ViewPart {
     pub(crate) stream: StreamId,
     /// The number of its definition.
     pub(crate) definition: u64,
+    /// Whether it is what is built anew, and does not answer yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) next: bool,
     pub(crate) partitions: Vec<PartitionId>,
 }
 

@@ -64,6 +64,22 @@ impl ProjectionPlan {
         }
     }
 
+    /// The columns of the result that tell its rows apart, if it has such.
+    pub(crate) fn key_names(&self) -> Option<Vec<&str>> {
+        let key: Vec<&str> = match (&self.grouping, &self.stream.schema) {
+            (Some(_), _) => {
+                let name = |output: &Option<usize>| {
+                    let field = self.output.fields().get((*output)?)?;
+                    Some(field.name().as_str())
+                };
+                self.key_outputs.iter().map(name).collect::<Option<_>>()?
+            }
+            (None, Some(schema)) if self.before.is_empty() => schema.key.iter().map(String::as_str).collect(),
+            _ => return None,
+        };
+        Some(key).filter(|key| !key.is_empty())
+    }
+
     /// A number that is another one for another definition, for other types of the columns that are used, for another mode of the
     /// stream, or for another layout of the state: state that one has built is of no use to the other.
     pub(crate) fn fingerprint(&self, query: &str, version: u64) -> u64 {
@@ -229,7 +245,7 @@ impl Tables for OneTable<'_> {
         let external = |error: Error| datafusion::common::DataFusionError::External(Box::new(error));
         let table = self.catalog.table(name.schema(), name.table()).map_err(external)?;
         let (stream, columns) = match table {
-            Table::Projection(projection) => {
+            Table::Projection(projection) | Table::Next(projection) => {
                 let reason = format!(
                     "not supported in a projection: reading the projection `{}`: read its stream",
                     projection.name

@@ -77,25 +77,9 @@ impl PointRead {
     /// Whether the conditions are exactly those of a whole key.
     fn is_by_key(&self) -> bool {
         let names: Vec<&str> = self.conditions.iter().map(|(name, _, _)| name.as_str()).collect();
-        let key: Option<Vec<&str>> = match (&self.plan.grouping, &self.plan.stream.schema) {
-            (Some(_), _) => self
-                .plan
-                .key_outputs
-                .iter()
-                .map(|output| {
-                    output
-                        .and_then(|output| self.plan.output.fields().get(output))
-                        .map(|field| field.name().as_str())
-                })
-                .collect(),
-            (None, Some(schema)) if self.plan.before.is_empty() => {
-                Some(schema.key.iter().map(String::as_str).collect())
-            }
-            _ => None,
-        };
-        key.is_some_and(|key| {
-            !key.is_empty() && key.len() == names.len() && key.iter().all(|name| names.contains(name))
-        })
+        self.plan
+            .key_names()
+            .is_some_and(|key| key.len() == names.len() && key.iter().all(|name| names.contains(name)))
     }
 
     /// The names of the columns by which it reads.

@@ -165,3 +165,8 @@ fn type_name(ty: &DataType) -> String {
         }
     }
 }
+
+/// A name in quotes, which means exactly this name in a statement.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

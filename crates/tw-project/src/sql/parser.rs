@@ -49,9 +49,9 @@ pub(crate) fn parse_query(sql: &str) -> Result<Query, SyntaxError> {
     }
 }
 
-const FIRST_WORDS: [&str; 12] = [
-    "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "PAUSE", "RESUME", "REBUILD", "SELECT", "WITH",
-    "VALUES",
+const FIRST_WORDS: [&str; 14] = [
+    "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "PAUSE", "RESUME", "REBUILD", "HOLD",
+    "RELEASE", "SELECT", "WITH", "VALUES",
 ];
 
 /// A name as an identifier of SQL: in quotes, unless it means the same without.
@@ -91,6 +91,8 @@ impl StatementParser<'_> {
             "PAUSE" => self.what_runs("what to pause").map(|(kind, name)| Statement::Pause { kind, name }),
             "RESUME" => self.what_runs("what to resume").map(|(kind, name)| Statement::Resume { kind, name }),
             "REBUILD" => self.projection_name().map(Statement::Rebuild),
+            "HOLD" => self.projection_name().map(Statement::Hold),
+            "RELEASE" => self.projection_name().map(Statement::Release),
             verb @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "TRUNCATE") => {
                 self.tokens.back();
                 Err(SyntaxError::new(

@@ -142,6 +142,10 @@ pub enum Statement {
     },
     /// `REBUILD PROJECTION`
     Rebuild(String),
+    /// `HOLD PROJECTION`: what is built anew does not take over yet.
+    Hold(String),
+    /// `RELEASE PROJECTION`: it may.
+    Release(String),
     /// `SELECT`, `WITH … SELECT`, `VALUES`
     Query(Box<Query>),
 }

@@ -10,6 +10,7 @@ mod documentation;
 mod gather;
 mod latest;
 mod merges;
+mod next;
 mod projections;
 mod queries;
 mod regions;

@@ -89,7 +89,7 @@ fn whatever_makes_no_sense_is_refused_with_the_reason() {
         there is no table `row`: did you mean `raw`?
         operator does not exist: bigint + text: add a cast
         the condition `raw._offset` is neither true nor false: compare it with something
-        expected a statement: CREATE, ALTER, DROP, SHOW, DESCRIBE, EXPLAIN, PAUSE, RESUME, REBUILD, SELECT, WITH or VALUES, found `SELEC`: did you mean `SELECT`? (line 1, column 1)
+        expected a statement: CREATE, ALTER, DROP, SHOW, DESCRIBE, EXPLAIN, PAUSE, RESUME, REBUILD, HOLD, RELEASE, SELECT, WITH or VALUES, found `SELEC`: did you mean `SELECT`? (line 1, column 1)
         division by zero
         there is no parameter `$1`: none has a value (line 1, column 8)
         expected what to create: STREAM, SOURCE or PROJECTION, found `TABLE` (line 1, column 8)

@@ -333,6 +333,8 @@ impl Outbound {
                 cursor.found.push_back(block);
                 cursor.is_at_end = end == Some(cursor.end_of_found());
             }
+            // It grew by events of others: to look through those would cost more than it costs to take them.
+            None if end == Some(cursor.end_of_found()) => {}
             None => {
                 cursor.is_at_end = false;
                 cursor.has_grown = cursor.looking.is_some();

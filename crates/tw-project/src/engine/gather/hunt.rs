@@ -205,6 +205,13 @@ where
         let engine = self.engine;
         for (number, partitions) in wanted {
             let Some(view) = self.views.get(*number) else { continue };
+            if view.next {
+                // It is read as far as it is, and by its owner.
+                if owns {
+                    continue;
+                }
+                return Err(Refusal::Unreachable(moving(view)));
+            }
             let demanded = demanded(self.token, self.views, &vec![(*number, partitions.clone())]);
             if !owns {
                 let reading = engine.reading(view.view.name()).map_err(Refusal::Here)?;

@@ -7,7 +7,13 @@ use proptest::prelude::*;
 
 fn view() -> ViewPart {
     let partitions = vec![PartitionId(0), PartitionId(3)];
-    ViewPart { name: "projection/revenue".into(), stream: StreamId(7), definition: u64::MAX, partitions }
+    ViewPart {
+        name: "projection/revenue".into(),
+        stream: StreamId(7),
+        definition: u64::MAX,
+        next: false,
+        partitions,
+    }
 }
 
 fn rows() -> Get {

@@ -60,10 +60,15 @@ pub fn drive(engine: &Engine, handle: &Handle, running: &mut BTreeMap<String, u6
         match running.get(&name) {
             None => {
                 let earlier = view.earlier.into_iter().map(|view| -> Arc<dyn View> { view });
-                handle.add_after(view.view, &earlier.collect::<Vec<_>>()).unwrap();
+                handle.add_after(view.view, &earlier.collect::<Vec<_>>(), view.on_hold).unwrap();
             }
             Some(known) if *known != definition => handle.replace(view.view).unwrap(),
             Some(_) => {}
+        }
+        if view.on_hold {
+            handle.hold(&name).unwrap();
+        } else {
+            handle.release(&name).unwrap();
         }
         if view.paused || rests {
             handle.pause(&name).unwrap();

@@ -203,6 +203,23 @@ fn what_was_just_accepted_is_sent_without_a_look() {
 }
 
 #[test]
+fn what_others_have_accepted_is_not_looked_through() {
+    let mut end = End::new(&[(0, block(EPOCH, 1, 2, 10))], &[(0, vec![(EPOCH, mark(2, 20))])]);
+    end.step(Input::Credit(1_000));
+    end.pull(&[(0, EPOCH, Mark::default())]);
+    end.answers = false;
+    let grew =
+        |sequence, first| Input::Grew { at: at(0), ends: vec![(EPOCH, mark(sequence, first))], block: None };
+    assert_eq!(end.step(grew(2, 20)), []);
+    // An own event is looked for, until it is found.
+    for _ in 0..2 {
+        let actions = end.step(grew(3, 30));
+        let [Action::Look { at, look, after: Sequence(2), .. }] = actions[..] else { panic!("{actions:?}") };
+        assert_eq!(end.step(Input::Found { at, look, found: None, named_hlc: None }), []);
+    }
+}
+
+#[test]
 fn what_is_gone_is_passed_also_from_epoch_to_epoch_and_at_the_end() {
     let ends = vec![(EPOCH, mark(5, 50)), (NEXT, mark(9, 99))];
     let mut end = End::new(&[(0, block(EPOCH, 3, 1, 30)), (0, block(NEXT, 4, 2, 80))], &[(0, ends)]);
