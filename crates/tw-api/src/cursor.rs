@@ -4,6 +4,10 @@
 //! timestamps, as far as they are loaded: an event that is not yet durable does not hold up one that is. Blocks are kept
 //! as they were read, and events are decoded only while they are written out, so nothing is copied twice.
 
+pub(crate) mod filter;
+
+pub(crate) use filter::Filter;
+
 use crate::{Code, Problem};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque, vec_deque};
@@ -19,22 +23,6 @@ use tw_wire::{Records, RecordsIter};
 const AHEAD_BYTES: usize = 4 << 20;
 /// How many bytes are read ahead for one partition at least.
 const AHEAD_BYTES_MIN: usize = 64 << 10;
-
-/// Which events are wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Filter {
-    /// Only events about this subject.
-    pub(crate) subject: Option<String>,
-    /// Only events whose type starts with this.
-    pub(crate) type_prefix: Option<String>,
-}
-
-impl Filter {
-    pub(crate) fn takes(&self, event: &StoredRef<'_>) -> bool {
-        let of_type = self.type_prefix.as_deref().is_none_or(|prefix| event.event.ty.starts_with(prefix));
-        of_type && self.subject.as_deref().is_none_or(|subject| event.event.subject == Some(subject))
-    }
-}
 
 /// A place in a stream from which events are read.
 pub(crate) struct Cursor {

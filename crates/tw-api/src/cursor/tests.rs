@@ -167,7 +167,7 @@ proptest! {
     ) {
         let (log, def) = log(partitions, &appends);
         let type_prefix = filtered.then(|| "thr".to_owned());
-        let events = read(&log, &def, step, &Filter { subject: None, type_prefix });
+        let events = read(&log, &def, step, &Filter { type_prefix, ..Filter::default() });
         let total: usize = appends.iter().map(|(_, count)| count).sum();
         let mut numbers: Vec<usize> = events.iter().map(|(_, _, id)| id.parse().unwrap()).collect();
         for partition in 0..partitions {

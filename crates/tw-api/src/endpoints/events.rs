@@ -6,7 +6,7 @@ pub(super) mod live;
 pub(super) mod start;
 
 use super::{JSON, NDJSON, Outcome, answer};
-use crate::cursor::{Cursor, Filter};
+use crate::cursor::{Cursor, Filter, filter};
 use crate::headers::{self, TOKEN};
 use crate::options::ms;
 use crate::query::Query;
@@ -72,10 +72,10 @@ struct Request {
 
 impl Request {
     fn of(call: &Call) -> Result<Self, Problem> {
-        let known = ["partition", "from", "limit", "subject", "type", "timeout_ms", "order"];
-        let query = Query::read(call.uri.query(), &known)?;
+        let known =
+            [&["partition", "from", "limit", "timeout_ms", "order"][..], &filter::PARAMETERS].concat();
+        let query = Query::with_lists(call.uri.query(), &known, &filter::LISTS)?;
         let options = &call.options;
-        let text = |name| query.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let timeout_ms = query.number("timeout_ms", 0..=options.request_timeout_ms.into())?;
         let way = match query.text("order").unwrap_or("asc") {
             "asc" => Way::Onwards,
@@ -91,7 +91,7 @@ impl Request {
             from: From::read(query.text("from").filter(|from| !from.is_empty()).or(Some(begin)))?,
             partition: query.number("partition", 0..=u32::MAX.into())?.map(|number| number as u32),
             limit: query.number("limit", 1..=u64::MAX)?,
-            filter: Filter { subject: text("subject"), type_prefix: text("type") },
+            filter: Filter::read(&query)?,
             timeout: timeout_ms.map_or(ms(options.request_timeout_ms), Duration::from_millis),
         })
     }

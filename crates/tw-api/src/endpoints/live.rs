@@ -13,7 +13,7 @@ use super::Outcome;
 use super::events::start::{self, From, Way};
 use crate::body::Body;
 use crate::body::CutOff;
-use crate::cursor::{Cursor, Filter};
+use crate::cursor::{Cursor, Filter, filter};
 use crate::headers;
 use crate::query::Query;
 use crate::service::Call;
@@ -30,8 +30,9 @@ const TAILS_MAX: usize = 16;
 
 /// Follows topics and streams.
 pub(crate) async fn answer(call: &Call) -> Outcome {
-    let known = ["topics", "tail", "from", "type", "subject"];
-    let query = Query::with_lists(call.uri.query(), &known, &["tail"])?;
+    let known = [&["topics", "tail", "from"][..], &filter::PARAMETERS].concat();
+    let lists = [&["tail"][..], &filter::LISTS].concat();
+    let query = Query::with_lists(call.uri.query(), &known, &lists)?;
     let (topics, left_out) = topics(call, query.text("topics").unwrap_or_default())?;
     let tail = tail(call, &query).await?;
     if topics.is_empty() && left_out.is_empty() && tail.is_none() {
@@ -109,8 +110,7 @@ async fn tail(call: &Call, query: &Query<'_>) -> Result<Option<Tail>, Problem> {
                 .map(|(partition, offset)| (StreamPartition::new(stream.id, partition), offset)),
         );
     }
-    let text = |name| query.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
-    let filter = Filter { subject: text("subject"), type_prefix: text("type") };
+    let filter = Filter::read(query)?;
     let names: BTreeMap<StreamId, String> =
         streams.values().map(|stream| (stream.id, stream.name.to_string())).collect();
     Ok(Some(Tail { cursor: Cursor::over(log.clone(), places, filter, seen), names }))

@@ -191,6 +191,9 @@ fn read_events(doc: Doc<'_>) -> Doc<'_> {
         .query("limit", "At most so many events. Default 100 for a page, otherwise none.", 100)
         .query("subject", "Only events about this subject.", "order-7")
         .query("type", "Only events whose type starts with this.", "order.")
+        .query("attribute", "Only events with this attribute: NAME=VALUE. Up to 16.", "source=/shop")
+        .query("json", "Only events in whose data a path of JSONPath (RFC 9535) finds something, or finds a value: PATH, or PATH=VALUE. Up to 16.", "$.total=40")
+        .query("text", "Only events whose id, subject, type or data have this text; ASCII letters of either case.", "bern")
         .query("order", "`asc` (the default), or `desc`: the newest first, in pages, from `latest` if `from` does not say otherwise; `next` goes on backwards.", "asc")
         .header("Last-Event-ID", "The last id that a reader of text/event-stream has seen; counts instead of `from`.", "tw1;7=0:121");
     token(timeout(doc))
