@@ -26,6 +26,7 @@ Examples:
   tradewind tail shop.orders --from 10m               what came in the last ten minutes, then live
   tradewind tail shop.orders --subject order-7        one subject only
   tradewind tail shop.orders --type order.pa          types that start so
+  tradewind tail shop.orders --json-path '$.total=40' what is in the data
   tradewind tail shop.orders shop.payments            several streams, each named in its lines
   tradewind tail shop.orders | jq .data.total         one JSON object a line when piped
 
@@ -49,7 +50,7 @@ pub(crate) struct Options {
 }
 
 /// Which events.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Filter {
     /// Only this partition
     #[arg(short, long)]
@@ -60,15 +61,29 @@ pub(crate) struct Filter {
     /// Only events whose type starts with this
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) ty: Option<String>,
+    /// Only events with this attribute; several must all be true
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) attribute: Vec<String>,
+    /// Only events in whose data this path of JSONPath finds something, or this value; several must all be true
+    #[arg(long, value_name = "PATH[=VALUE]")]
+    pub(crate) json_path: Vec<String>,
+    /// Only events whose id, subject, type or data have this text
+    #[arg(long)]
+    pub(crate) text: Option<String>,
 }
 
 impl Filter {
     /// Puts it into a request for events.
     pub(crate) fn apply(&self, request: Request) -> Request {
-        request
+        let request = request
             .query("partition", self.partition)
             .query("subject", self.subject.as_deref())
             .query("type", self.ty.as_deref())
+            .query("text", self.text.as_deref());
+        let several = |name, request: Request, values: &[String]| {
+            values.iter().fold(request, |request, value| request.query(name, Some(value.as_str())))
+        };
+        several("json", several("attribute", request, &self.attribute), &self.json_path)
     }
 }
 
@@ -77,7 +92,7 @@ impl Filter {
 /// # Errors
 /// As [`run`].
 pub(crate) fn of(stream: &str, from: String, ty: &str, limit: Option<u64>, context: &Context) -> Result<()> {
-    let filter = Filter { partition: None, subject: None, ty: Some(ty.to_owned()) };
+    let filter = Filter { ty: Some(ty.to_owned()), ..Filter::default() };
     run(Options { streams: vec![stream.to_owned()], from, filter, limit }, context)
 }
 

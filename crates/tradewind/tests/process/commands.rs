@@ -132,6 +132,15 @@ fn a_tail_from_the_earliest_event_shows_all_and_then_what_comes() {
         .collect();
     assert_eq!(pages.len(), 2);
     assert!(pages.contains(&json!("/cart")), "{pages:?}");
+    let filters = ["--json-path", "$.page=/cart", "--text", "CART"];
+    for command in [vec!["tail", "clicks", "--from", "earliest", "-n", "1"], vec!["replay", "clicks"]] {
+        let found = node.ok(&[&command[..], &filters, &["-o", "ndjson"]].concat());
+        let found: Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(found["data"]["page"], "/cart", "{command:?}");
+    }
+    let refused = node.cli(&["replay", "clicks", "--json-path", "page"]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(said(&refused).contains("write a path of JSONPath"), "{}", said(&refused));
 }
 
 #[test]
