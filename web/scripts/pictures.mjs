@@ -1,12 +1,13 @@
 // Copies the light pictures that the tests have taken into docs/console, each with at most 256 colours, so that they stay small:
 // node scripts/pictures.mjs ../target/console/pictures
+// Names after the folder copy these alone.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import { file } from './icons.mjs';
 
 const BYTES_MAX = 100_000;
-const PAGES = ['overview', 'streams', 'stream', 'history', 'definition', 'produce', 'projections', 'projection', 'parked', 'correct', 'sql', 'chart', 'plan', 'sources-captured', 'source', 'regions', 'move', 'audit', 'locks', 'configuration'];
+const PAGES = ['overview', 'streams', 'stream', 'history', 'definition', 'produce', 'projections', 'projection', 'parked', 'correct', 'sql', 'chart', 'plan', 'sources-captured', 'source', 'cluster', 'regions', 'move', 'audit', 'locks', 'configuration'];
 
 /** The pixels of a PNG with eight bits a colour that is not interlaced, as browsers write them. */
 function pixels(png) {
@@ -54,11 +55,11 @@ function reduce({ width, height, deep, out }) {
   return file(width, height, rows, Buffer.from(palette.flatMap(parts)));
 }
 
-const from = process.argv[2];
+const [from, ...some] = process.argv.slice(2);
 if (!from) throw new Error('say where the pictures are: node scripts/pictures.mjs ../target/console/pictures');
 const to = join(import.meta.dirname, '..', '..', 'docs', 'console');
 mkdirSync(to, { recursive: true });
-for (const page of PAGES) {
+for (const page of some.length > 0 ? some : PAGES) {
   const small = reduce(pixels(readFileSync(join(from, `${page}-light.png`))));
   if (small.length > BYTES_MAX) throw new Error(`${page} has ${small.length} bytes, over the limit of ${BYTES_MAX}: show less on it`);
   writeFileSync(join(to, `${page}-light.png`), small);

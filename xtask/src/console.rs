@@ -8,7 +8,7 @@
 use crate::process::{Cmd, last_lines};
 use crate::product;
 use crate::scratch::Scratch;
-use crate::services::{Variable, debian, postgres};
+use crate::services::{self, Variable, debian};
 use crate::workspace::{self, Metadata};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -43,8 +43,8 @@ pub(crate) fn run() -> Result<Outcome> {
     let scratch = Scratch::new("console")?;
     let mut outcome = Outcome::default();
     let mut playwright = npx("playwright").args(["test", "--reporter", "dot"]);
-    // One of the tests captures a database.
-    for Variable { name, value } in postgres::provide()? {
+    // One test captures a database, and others have a cluster, with its Kafka and its etcd.
+    for Variable { name, value } in services::provide()? {
         playwright = playwright.env(name, value);
     }
     let succeeded = playwright

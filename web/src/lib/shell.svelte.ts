@@ -2,12 +2,19 @@
 import { Gone, say } from './api';
 import { missed } from './live.svelte';
 
+/** What something would do: rows under heads, of which those of numbers begin with `#`. */
+export type Would = { note?: string; heads: string[]; rows: string[][] };
+
 export type Question = {
   title: string;
   text: string;
+  /** What it would do, asked of the node before: a line, and rows. */
+  would?: Would | undefined;
   /** What has to be typed; nothing for what can be undone. */
   name?: string | undefined;
   action: string;
+  /** The same as a command, to copy. */
+  cli?: string | undefined;
   run: () => Promise<unknown>;
 };
 

@@ -2,82 +2,50 @@
 // when the browser complains.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test as base, expect } from '@playwright/test';
+import { Api } from './api';
+import { Preview } from './preview';
+import { ended, freePort, until } from './process';
 
-const WEB = join(import.meta.dirname, '..', '..');
-const READY_MS = 60_000;
-
-export type Sent = { id?: string; type: string; subject?: string; data: unknown };
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (address === null || typeof address === 'string') throw new Error('no port is free');
-  return address.port;
-}
-
-export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + READY_MS;
-  while (Date.now() < end) {
-    if (await holds().catch(() => false)) return;
-    await new Promise((later) => setTimeout(later, 100));
+/** Fails where the console is not what it should be. */
+export async function servesConsole(url: string): Promise<void> {
+  const page = await fetch(url, { headers: { accept: 'text/html' } });
+  if (!(await page.text()).includes('/assets/')) {
+    throw new Error('the program has no console in it: build it with TRADEWIND_CONSOLE=required, or set CONSOLE_DEV=1');
   }
-  throw new Error(`${what} did not come about within ${READY_MS} ms`);
 }
 
-function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  const end = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  child.kill('SIGTERM');
-  return end;
+export function binary(): string {
+  const path = process.env.TRADEWIND_BIN;
+  if (!path) throw new Error('TRADEWIND_BIN is not set: let it be the path of the built program `tradewind`');
+  return path;
 }
 
-export class TestNode {
+export class TestNode extends Api {
   readonly folder = mkdtempSync(join(tmpdir(), 'tradewind-console-'));
   /** Where the console is. */
   url = '';
-  /** Where the node is; the same, unless the console is served beside it (CONSOLE_DEV=1). */
-  api = '';
   #node: ChildProcess | undefined;
-  #preview: ChildProcess | undefined;
+  readonly #preview = new Preview();
   #port = 0;
-  #previewPort = 0;
-  #sent = 0;
 
   /** `config` is added to its configuration; relative paths in it are below its folder. */
-  constructor(readonly config = '') {}
+  constructor(readonly config = '') {
+    super();
+  }
 
   async start(): Promise<void> {
-    const binary = process.env.TRADEWIND_BIN;
-    if (!binary) throw new Error('TRADEWIND_BIN is not set: let it be the path of the built program `tradewind`');
     this.#port ||= await freePort();
     this.api = `http://127.0.0.1:${this.#port}`;
     const config = join(this.folder, 'tradewind.toml');
     writeFileSync(config, '[process.retry]\nattempts_max = 2\nretry_ms_min = 10\n' + this.config);
     const args = ['up', '--config', config, '--data', join(this.folder, 'data'), '--listen', `127.0.0.1:${this.#port}`];
-    this.#node = spawn(binary, args, { stdio: 'ignore', cwd: this.folder });
+    this.#node = spawn(binary(), args, { stdio: 'ignore', cwd: this.folder });
     await until('a node that serves', async () => (await fetch(`${this.api}/readyz`)).ok);
-    if (process.env.CONSOLE_DEV && !this.#preview) await this.#serve();
-    this.url ||= this.api;
-    const page = await fetch(this.url, { headers: { accept: 'text/html' } });
-    if (!(await page.text()).includes('/assets/')) {
-      throw new Error('the program has no console in it: build it with TRADEWIND_CONSOLE=required, or set CONSOLE_DEV=1');
-    }
-  }
-
-  async #serve(): Promise<void> {
-    this.#previewPort ||= await freePort();
-    const port = this.#previewPort;
-    const vite = join(WEB, 'node_modules', 'vite', 'bin', 'vite.js');
-    const args = [vite, 'preview', '--host', '127.0.0.1', '--port', String(port), '--strictPort'];
-    this.#preview = spawn(process.execPath, args, { cwd: WEB, env: { ...process.env, TRADEWIND_URL: this.api }, stdio: 'ignore' });
-    this.url = `http://127.0.0.1:${port}`;
-    await until('a preview that serves', async () => (await fetch(this.url)).ok);
+    this.url = process.env.CONSOLE_DEV ? await this.#preview.start(this.api) : this.api;
+    await servesConsole(this.url);
   }
 
   /** Ends the node; the console stays where it is served beside it. */
@@ -88,38 +56,12 @@ export class TestNode {
   /** Ends what serves the console, too: nothing answers any more, but it can be started again on the same address. */
   async vanish(): Promise<void> {
     await this.halt();
-    if (this.#preview) await ended(this.#preview);
-    this.#preview = undefined;
+    await this.#preview.stop();
   }
 
   async stop(): Promise<void> {
     await this.vanish();
     rmSync(this.folder, { recursive: true, force: true });
-  }
-
-  async sql(statement: string): Promise<{ rows?: unknown[][]; message?: string }> {
-    const answer = await fetch(`${this.api}/v1/sql`, { method: 'POST', headers: { 'content-type': 'text/plain' }, body: statement });
-    if (!answer.ok) throw new Error(`${statement}: ${await answer.text()}`);
-    return (await answer.json()) as { rows?: unknown[][]; message?: string };
-  }
-
-  /** Appends events; data that is a text is taken for JSON as it is. */
-  async append(stream: string, events: Sent[]): Promise<void> {
-    const lines = events.map((event) => {
-      const { data, ...rest } = event;
-      const head = JSON.stringify({ specversion: '1.0', source: '/tests', id: `e-${this.#sent++}`, ...rest });
-      return `${head.slice(0, -1)},"data":${typeof data === 'string' ? data : JSON.stringify(data)}}\n`;
-    });
-    const path = `${this.api}/v1/streams/${encodeURIComponent(stream)}/events`;
-    const answer = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/x-ndjson' }, body: lines.join('') });
-    if (!answer.ok) throw new Error(await answer.text());
-  }
-
-  async parked(count: number, view: string): Promise<void> {
-    await until(`${count} parked events of ${view}`, async () => {
-      const answer = await fetch(`${this.api}/v1/parked?view=${view}`);
-      return ((await answer.json()) as { parked: unknown[] }).parked.length === count;
-    });
   }
 }
 
@@ -183,4 +125,4 @@ export const test = base.extend<Fixtures, { node: TestNode; own: string }>({
   },
 });
 
-export { expect };
+export { expect, freePort, until };

@@ -4,7 +4,7 @@ import { chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, until } from './node';
+import { freePort, until } from './process';
 
 /** PostgreSQL refuses to run as root: then it runs as its own user, or as nobody. */
 function user(): { uid?: number; gid?: number } {
