@@ -1,7 +1,7 @@
 // What the platform has done: the events of its own streams, whose names begin with $, merged by the time of their acceptance, each as
 // a sentence where its form is known.
 import { get, getExact, query, seg } from './api';
-import { place, read } from './events';
+import { NEWEST, place, read } from './events';
 import { accepted, plural } from './format';
 import { brief, isObject, visible } from './json';
 import { field } from './share';
@@ -24,7 +24,7 @@ export async function readAudit(span: Span, signal: AbortSignal): Promise<Audit>
   const names = streams.map((it) => it.name).filter((name) => name.startsWith('$') && !SILENT.test(name));
   const more: string[] = [];
   const one = async (stream: string, type: string): Promise<Entry[]> => {
-    const events = span.since ? await from(stream, type, span.since, signal) : (await read(stream, { from: 'newest', partition: '', subject: '', type }, signal)).events;
+    const events = span.since ? await from(stream, type, span.since, signal) : (await read(stream, { ...NEWEST, type }, signal)).events;
     if (events.length >= (span.since ? EVENTS_MAX : 100)) more.push(stream);
     return events.map((event) => ({ stream, event, at: accepted(event.twhlc), text: sentence(stream, event) }));
   };

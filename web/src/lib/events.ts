@@ -1,62 +1,43 @@
-// Reading events: pages from a place on, and the newest of a stream, which the interface reads forwards only.
-import { get, getExact, query, seg } from './api';
-import { accepted } from './format';
+// Reading events: pages from a place on, or backwards from the newest or from before a place.
+import { getExact, query, seg } from './api';
 import { plain } from './json';
 import { field } from './share';
-import type { CloudEvent, Extent, Page, Stream } from './types';
+import type { CloudEvent, Page } from './types';
 
 export type Wanted = {
   /** `newest`, or what the parameter `from` takes. */
   from: string;
+  /** Whether it is read backwards, the newest first. */
+  back: boolean;
   partition: string;
   subject: string;
   type: string;
 };
+/** The newest of a stream, all of them. */
+export const NEWEST: Wanted = { from: 'newest', back: true, partition: '', subject: '', type: '' };
 
 export const PAGE_EVENTS = 100;
-/** With a filter, the newest are looked for among so many of each partition. */
-const WINDOW_EVENTS = 2_000;
-/** So many partitions are asked for their newest events. */
-const PARTITIONS_MAX = 64;
+/** A page that is read backwards ends after some megabytes: for what is rare so many of them are put together. */
+const PARTS_MAX = 8;
 
 export function eventsPath(stream: string, wanted: Wanted, more: Record<string, string | number> = {}): string {
-  const { from, partition, subject, type } = wanted;
-  return `/v1/streams/${seg(stream)}/events${query({ from: from === 'newest' ? '' : from, partition, subject, type, ...more })}`;
+  const { from, back, partition, subject, type } = wanted;
+  return `/v1/streams/${seg(stream)}/events${query({ from: from === 'newest' ? '' : from, order: back ? 'desc' : '', partition, subject, type, ...more })}`;
 }
 
-export type Read = { events: CloudEvent[]; next?: string; end: boolean; note?: string };
+export type Read = { events: CloudEvent[]; next?: string; end: boolean };
 
 /** Reads one page. */
 export async function read(name: string, wanted: Wanted, signal: AbortSignal): Promise<Read> {
-  if (wanted.from === 'newest') return newest(name, wanted, signal);
-  return getExact<Page>(eventsPath(name, wanted, { limit: PAGE_EVENTS }), signal);
-}
-
-async function newest(name: string, wanted: Wanted, signal: AbortSignal): Promise<Read> {
-  const stream = await get<Stream>(`/v1/streams/${seg(name)}`, signal);
-  const all = (stream.offsets ?? []).filter((it) => wanted.partition === '' || String(it.partition) === wanted.partition);
-  const some = all.slice(0, PARTITIONS_MAX);
-  const filtered = wanted.subject !== '' || wanted.type !== '';
-  const back = filtered ? WINDOW_EVENTS : PAGE_EVENTS;
-  const one = async (extent: Extent): Promise<CloudEvent[]> => {
-    if (extent.end <= extent.start) return [];
-    const from = String(Math.max(extent.start, extent.end - back));
-    const path = eventsPath(name, { ...wanted, from, partition: String(extent.partition) }, { limit: back });
-    return (await getExact<Page>(path, signal)).events;
-  };
-  const found = (await Promise.all(some.map(one))).flat();
-  found.sort((a, b) => accepted(b.twhlc) - accepted(a.twhlc) || compareHlc(b.twhlc, a.twhlc));
-  const older = some.some((it) => it.end - back > it.start);
-  const notes = [
-    filtered && older ? `looked for among the newest ${WINDOW_EVENTS.toLocaleString('en')} events of each partition: start at a time to look further back` : '',
-    all.length > some.length ? `of the first ${PARTITIONS_MAX} partitions` : '',
-  ].filter(Boolean);
-  return { events: found.slice(0, PAGE_EVENTS), end: true, ...(notes.length > 0 ? { note: notes.join('; ') } : {}) };
-}
-
-/** Compares what stands behind the point of two timestamps of the hybrid logical clock. */
-function compareHlc(a: string | undefined, b: string | undefined): number {
-  return Number((a ?? '').split('.')[1] ?? 0) - Number((b ?? '').split('.')[1] ?? 0);
+  const first = await getExact<Page>(eventsPath(name, wanted, { limit: PAGE_EVENTS }), signal);
+  if (!wanted.back) return first;
+  const got: Read = first;
+  for (let parts = 1; parts < PARTS_MAX && !got.end && got.events.length < PAGE_EVENTS; parts++) {
+    const page = await getExact<Page>(eventsPath(name, { ...wanted, from: got.next ?? '' }, { limit: PAGE_EVENTS - got.events.length }), signal);
+    got.events = [...got.events, ...page.events];
+    [got.next, got.end] = [page.next, page.end];
+  }
+  return got;
 }
 
 /** What identifies an event in its stream. */

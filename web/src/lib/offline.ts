@@ -30,6 +30,16 @@ export async function keep(): Promise<void> {
   }
 }
 
+/** Has the browser write what a path answers into a file, while it comes; false where nothing can do that. */
+export function save(path: string, file: string, failed: (why: string) => void): boolean {
+  const worker = isSecureContext ? navigator.serviceWorker : undefined;
+  if (!worker?.controller) return false;
+  worker.onmessage = (message: MessageEvent<{ export?: string }>) => message.data.export && failed(message.data.export);
+  // The answer is a file, so that the page stays.
+  location.assign(`/export?${new URLSearchParams({ path, file }).toString()}`);
+  return true;
+}
+
 /** What may be kept of what the node says of itself. */
 export function strip(facts: Facts): Facts {
   return {

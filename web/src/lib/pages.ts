@@ -6,6 +6,8 @@ export type PageEntry = {
   name: string;
   title: string;
   load: () => Promise<{ default: Component }>;
+  /** The page of which it is a part: it is reached from there, and with `:`. */
+  beside?: string;
   /** Whether it has anything to show here. */
   when?: (facts: Facts | undefined) => boolean;
 };
@@ -21,6 +23,7 @@ export const PAGES: PageEntry[] = [
   { name: 'regions', title: 'Regions', load: () => import('../pages/Regions.svelte'), when: (facts) => facts?.regions !== undefined },
   { name: 'audit', title: 'Audit', load: () => import('../pages/Audit.svelte') },
   { name: 'locks', title: 'Locks', load: () => import('../pages/Locks.svelte') },
+  { name: 'watch', title: 'Streams, live', load: () => import('../pages/Watch.svelte'), beside: 'streams' },
   { name: 'config', title: 'Configuration', load: () => import('../pages/Config.svelte') },
 ];
 

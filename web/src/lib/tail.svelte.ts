@@ -1,16 +1,23 @@
 // Events as they come. What is held is bounded, what is drawn is drawn a few times in a second, and a hidden tab reads nothing.
-import { eventsPath, type Wanted } from './events';
 import { parse } from './json';
 import { missed, heard } from './live.svelte';
 import type { CloudEvent } from './types';
 
+/** So many streams the node brings over one connection. */
+export const WATCHED_MAX = 16;
 const HELD_MAX = 500;
 /** Events of more than this are not held whole: 500 of them would fill the memory. */
 const TEXT_MAX = 1_000_000;
 const DRAW_MS = 250;
 
-export class Tail {
-  events = $state.raw<CloudEvent[]>([]);
+/** An event as it came, unless it is too large to be held. */
+export function held(event: CloudEvent, text: string): CloudEvent {
+  if (text.length > TEXT_MAX) event.data = `(${text.length} bytes: open it by its place)`;
+  return event;
+}
+
+export class Tail<T> {
+  events = $state.raw<T[]>([]);
   paused = $state(false);
   /** How many came while it was paused. */
   waiting = $state(0);
@@ -18,13 +25,16 @@ export class Tail {
   state = $state<'connecting' | 'live' | 'broken'>('connecting');
   problem = $state('');
   #source: EventSource | undefined;
-  #buffer: CloudEvent[] = [];
+  #buffer: T[] = [];
   #last = '';
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
-    readonly stream: string,
-    readonly wanted: Wanted,
+    /** Where it is read, after what came last; at first after nothing. */
+    readonly path: (after: string) => string,
+    /** The name of what is an event there. */
+    readonly name: string,
+    readonly read: (json: unknown, text: string) => T,
   ) {}
 
   start(): () => void {
@@ -42,20 +52,27 @@ export class Tail {
     this.#draw();
   }
 
+  /** After the end of a stream that cannot go on where it was: begins with what comes now. */
+  anew(): void {
+    this.#last = '';
+    this.#open();
+  }
+
   #open(): void {
     this.#close();
     this.state = 'connecting';
     // Where it left off when the tab was hidden, exactly.
-    const source = new EventSource(eventsPath(this.stream, { ...this.wanted, from: this.#last || 'latest' }));
+    const source = new EventSource(this.path(this.#last));
     source.onopen = () => {
       heard();
       this.state = 'live';
       this.problem = '';
     };
-    source.onmessage = (message: MessageEvent<string>) => {
-      this.#last = message.lastEventId;
-      this.#take(message.data);
-    };
+    source.addEventListener(this.name, (message) => {
+      const { lastEventId, data } = message as MessageEvent<string>;
+      this.#last = lastEventId;
+      this.#take(data);
+    });
     source.addEventListener('tradewind.problem', (message) => {
       this.problem = String((message as MessageEvent<string>).data).slice(0, 500);
     });
@@ -76,9 +93,7 @@ export class Tail {
   #take(text: string): void {
     this.total += 1;
     try {
-      const event = parse(text) as CloudEvent;
-      if (text.length > TEXT_MAX) event.data = `(${text.length} bytes: open it by its place)`;
-      this.#buffer.push(event);
+      this.#buffer.push(this.read(parse(text), text));
     } catch {
       return;
     }

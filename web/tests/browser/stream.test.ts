@@ -1,5 +1,6 @@
 // The browser of events: filters, places, histories, live reading, a new event, and what others wrote.
 import { readFileSync } from 'node:fs';
+import { lookTwice } from './look';
 import { expect, HOSTILE, test } from './node';
 
 test('the server filters, the address says what is shown, and shows it again', async ({ page, at }) => {
@@ -30,6 +31,51 @@ test('reading goes on page by page from the earliest, and back', async ({ page, 
   await expect(page.getByRole('button', { name: 'Show the event 1:4' })).toHaveCount(0);
 });
 
+test('reading goes back page by page from the newest to the beginning, and a reload shows the same page', async ({ page, at }) => {
+  await at('/streams/shop.orders');
+  await expect(page.getByText('100 events, the newest first')).toBeVisible();
+  await page.getByRole('button', { name: 'Older ones' }).click();
+  await expect(page).toHaveURL(/from=tw1.*order=desc/);
+  await page.getByRole('button', { name: 'Older ones' }).click();
+  await expect(page.getByText('40 events, the newest first')).toBeVisible();
+  await expect(page.getByText('This is the beginning.')).toBeVisible();
+  // The last row is the first event of its partition.
+  const list = page.getByRole('region', { name: 'Events' });
+  await list.evaluate((it) => (it.scrollTop = it.scrollHeight));
+  await expect(list.getByRole('button').last()).toHaveText(/^\d:0$/);
+  await page.reload();
+  await expect(page.getByText('40 events, the newest first')).toBeVisible();
+  await page.getByRole('combobox', { name: 'Start' }).selectOption('earliest');
+  await expect(page.getByText('100 events', { exact: true })).toBeVisible();
+});
+
+test('several streams are watched in one list, and the address says which', async ({ page, node, at }) => {
+  for (const name of ['left', 'right']) await node.sql(`CREATE STREAM IF NOT EXISTS ${name} WITH (partitions = 1)`);
+  await at('/streams?q=left');
+  await page.getByRole('link', { name: 'Watch them live' }).click();
+  await page.getByLabel('Another stream').fill('right');
+  await page.getByRole('button', { name: 'Add' }).click();
+  await expect(page).toHaveURL(/streams=left%2Cright/);
+  await expect(page.getByText('0 events so far')).toBeVisible();
+  await node.append('left', [{ type: 'l', subject: 'one', data: { n: 1 } }]);
+  await node.append('right', [{ type: 'r', subject: 'two', data: { n: 2 } }]);
+  await expect(page.getByText('2 events so far')).toBeVisible();
+  await expect(page.getByRole('row', { name: /left/ })).toContainText('{n: 1}');
+  await page.getByRole('button', { name: 'Show the event right 0:0' }).click();
+  await expect(page.getByRole('region', { name: 'Event 0:0' }).locator('pre')).toContainText('"n": 2');
+  await lookTwice(page, 'watch');
+  await page.keyboard.press('Escape');
+  await page.getByLabel('Only types that start with').fill('r');
+  await page.getByLabel('Only types that start with').press('Enter');
+  await expect(page.getByText('0 events so far')).toBeVisible();
+  await node.append('left', [{ type: 'l', data: { n: 3 } }]);
+  await node.append('right', [{ type: 'r', data: { n: 4 } }]);
+  await expect(page.getByText('{n: 4}')).toBeVisible();
+  await expect(page.getByText('{n: 3}')).toHaveCount(0);
+  await page.getByRole('button', { name: 'Leave out right' }).click();
+  await expect(page).toHaveURL(/streams=left(&|$)/);
+});
+
 test('keys move in the list and open an event', async ({ page, at }) => {
   await at('/streams/shop.orders?from=earliest&partition=0');
   await expect(page.getByRole('button', { name: 'Show the event 0:0' })).toBeVisible();
@@ -51,6 +97,28 @@ test('numbers keep their digits, on the screen and in an export', async ({ page,
   await page.getByText('Export', { exact: true }).click();
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'These, as NDJSON' }).click()]);
   expect(readFileSync(await file.path(), 'utf8')).toContain('"data":{"big":12345678901234567890,"exact":1.10,"tiny":1e-30}');
+});
+
+test('all that match are written into a file while they come, without a bound, and a refusal is told', async ({ page, node, at, complaints }) => {
+  await node.sql('CREATE STREAM IF NOT EXISTS exported WITH (partitions = 1)');
+  const some = Array.from({ length: 60_000 }, (_, n) => ({ type: n % 2 ? 'odd' : 'even', data: `{"n":${n}}` }));
+  for (const part of [some.slice(0, 30_000), some.slice(30_000)]) await node.append('exported', part);
+  await at('/streams/exported?type=odd');
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  await expect.poll(() => page.evaluate(() => navigator.serviceWorker.controller !== null)).toBe(true);
+  await page.getByText('Export', { exact: true }).click();
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'All that match, as NDJSON' }).click()]);
+  expect(file.suggestedFilename()).toBe('exported.ndjson');
+  const lines = readFileSync(await file.path(), 'utf8').trim().split('\n');
+  expect(lines.length).toBe(30_000);
+  expect((JSON.parse(lines[0] ?? '') as { data: unknown }).data).toEqual({ n: 1 });
+  // The page is still there, and says so if there is nothing to be had.
+  await expect(page.locator('.note')).toContainText('The browser writes the file');
+  await node.sql('DROP STREAM exported');
+  await page.getByRole('button', { name: 'All that match, as NDJSON' }).click();
+  await expect(page.locator('.note')).toContainText('`exported`');
+  await expect(page).toHaveURL(/streams\/exported/);
+  complaints.splice(0, complaints.length, ...complaints.filter((it) => !/status of 404/.test(it)));
 });
 
 test('what others wrote is text: it does not run, and shows what it hides', async ({ page, at }) => {
