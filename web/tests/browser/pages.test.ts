@@ -7,6 +7,7 @@ const PAGES: [string, string, RegExp][] = [
   ['overview', '/', /^busiest/i],
   ['streams', '/streams', /shop\.orders/],
   ['stream', '/streams/shop.orders?partition=0&from=5&at=0%3A5', /specversion/],
+  ['events', '/streams/shop.orders', /100 events, the newest first/],
   ['history', '/streams/shop.orders?tab=subject&subject=order-7', /3 versions/],
   ['definition', '/streams/shop.orders?tab=definition', /numeric\(12,2\)/],
   ['produce', '/streams/shop.orders?tab=produce', /Data, JSON/],
@@ -57,6 +58,17 @@ test.describe('on a narrow screen', () => {
       await page.screenshot({ path: join(PICTURES, `${name}-narrow.png`) });
     });
   }
+
+  test('the columns of a long list take its whole width, whatever is left out', async ({ page, at }) => {
+    await at('/config');
+    const list = page.getByRole('region', { name: 'Options' });
+    await expect(list.getByRole('columnheader', { name: /Option/ })).toBeVisible();
+    const free = (): Promise<number> =>
+      list.evaluate((it) => it.clientWidth - [...it.querySelectorAll('th')].reduce((sum, head) => sum + head.getBoundingClientRect().width, 0));
+    await expect.poll(free).toBeLessThan(2);
+    await list.evaluate((it) => (it.scrollTop = it.scrollHeight / 2));
+    await expect.poll(free).toBeLessThan(2);
+  });
 
   test('the menu opens and leads on', async ({ page, at }) => {
     await at('/');
