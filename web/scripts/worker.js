@@ -46,11 +46,11 @@ self.addEventListener('fetch', (event) => {
 // is told if there is nothing to be had.
 async function exported(params, client) {
   const page = await self.clients.get(client);
-  const [path, name] = [params.get('path') ?? '', (params.get('file') ?? '').replace(/[^\w.-]+/g, '_')];
+  const [from, name] = [new URL(params.get('path') ?? '', location.origin), (params.get('file') ?? '').replace(/[^\w.-]+/g, '_')];
   const nothing = new Response(null, { status: 204 });
-  if (!page || !path.startsWith('/v1/streams/')) return nothing;
+  if (!page || from.origin !== location.origin || !from.pathname.startsWith('/v1/streams/')) return nothing;
   try {
-    const answer = await fetch(path, { headers: { accept: 'application/x-ndjson' }, cache: 'no-store' });
+    const answer = await fetch(from, { headers: { accept: 'application/x-ndjson' }, cache: 'no-store' });
     if (!answer.ok) throw new Error((await answer.json()).detail);
     return new Response(answer.body, { headers: { 'content-type': 'application/octet-stream', 'content-disposition': `attachment; filename="${name}"` } });
   } catch (error) {

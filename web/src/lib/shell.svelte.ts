@@ -32,12 +32,12 @@ class Shell {
     this.#timer = setTimeout(() => (this.note = undefined), bad ? 12_000 : 4_000);
   }
 
-  /** Does something, and tells how it went. */
+  /** Does something, and tells how it went; what went well is not told if nothing is said of it. */
   async act(done: string, run: () => Promise<unknown>): Promise<boolean> {
     try {
       const answer = await run();
       const message = (answer as { message?: string } | undefined)?.message;
-      this.tell(message ?? done);
+      if (message ?? done) this.tell(message ?? done);
       return true;
     } catch (error) {
       if (error instanceof Gone) missed();
