@@ -19,6 +19,8 @@
 //!
 //! Source: CloudEvents 1.0.2, Kafka protocol binding, section 3.2.
 
+pub mod assignment;
+
 use std::fmt::Display;
 use std::io::Write as _;
 use std::iter::Peekable;
