@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tw_log::Error;
 
+/// How long the coordinator of a group may take to answer at most, in milliseconds.
+const GROUP_MS_MAX: u64 = 6_000;
+
 /// What every client needs.
 fn base(options: &Options) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -71,6 +74,21 @@ pub(crate) fn prober(options: &Options, isolation: Isolation) -> Result<BaseCons
     let mut config = base(options);
     watched(&mut config);
     read_by(config, options, isolation, 5)
+}
+
+/// A client that sees and sets the offsets of a group of others, and never joins it.
+pub(crate) fn of_group(options: &Options, group: &str) -> Result<BaseConsumer<Quiet>, KafkaError> {
+    // Neither a coordinator nor an answer is waited for longer than a request may take.
+    let limit_ms = options.request_ms_max.min(GROUP_MS_MAX);
+    let mut config = base(options);
+    config
+        .set("session.timeout.ms", limit_ms.to_string())
+        .set("socket.timeout.ms", limit_ms.to_string())
+        // What a transaction of the group is about to commit does not count yet, and is not waited for.
+        .set("isolation.level", "read_uncommitted");
+    let mut config = with_settings(config, options);
+    config.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    config.create_with_context(Quiet::default())
 }
 
 fn read_by(

@@ -256,7 +256,7 @@ impl Definitions {
                 return Ok(());
             }
             if before < bounds.end {
-                break self.locate(&partition, before)?;
+                break pollster::block_on(self.shared.locate(&partition, before))?;
             }
             match self.empty(at, before) {
                 // That was the end: somebody has written since.
@@ -282,17 +282,6 @@ impl Definitions {
         let (reply, outcome) = oneshot::channel();
         self.shared.queue.push(Request::Empty { at, expected_end: Some(end), reply });
         pollster::block_on(outcome).unwrap_or_else(|_| Err(self.shared.gone()))
-    }
-
-    /// The record of an event, or of the first one after it.
-    fn locate(&self, partition: &Arc<crate::partition::Partition>, offset: Offset) -> Result<u64> {
-        if let Some(record) = partition.record_of(offset.0) {
-            return Ok(record);
-        }
-        let (end, record) = partition.whereabouts(offset);
-        let blocks = pollster::block_on(self.shared.ask(partition, offset, end, record, 1))?;
-        let found = blocks.first().map_or(offset, |block| block.header().base_offset);
-        partition.record_of(found.0).ok_or(Error::Trimmed { at: partition.at, start: found })
     }
 }
 

@@ -6,12 +6,15 @@
 //!                       └─▶ tail in memory        └── watch: what other processes have written
 //! ```
 //!
+//! Beside the log there are `groups`: who else reads its topics, as consumer groups of Kafka.
+//!
 //! It decides nothing about events and subjects, which is the event store's business, nor about who writes what, which is
 //! the cluster's: it makes sure that who was shut out cannot write. The reasons are in `docs/adr/0009-log-on-kafka.md`.
 
 mod blocks;
 mod client;
 mod definitions;
+mod groups;
 mod log;
 mod options;
 mod partition;
@@ -26,5 +29,9 @@ mod topics;
 mod watch;
 mod writer;
 
+pub use groups::{
+    Group, GroupError, GroupFilter, GroupPage, GroupPartition, GroupRow, Groups, Member, Reset,
+    ResetPartition, Resets, Target,
+};
 pub use log::KafkaLog;
 pub use options::Options;

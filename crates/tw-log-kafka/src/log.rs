@@ -96,6 +96,11 @@ impl KafkaLog {
         Ok(log)
     }
 
+    /// What the threads of the log share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Writes down where partitions end of which nothing in them says it, so that all processes count on from the same
     /// offset.
     fn settle(&self) -> Result<()> {

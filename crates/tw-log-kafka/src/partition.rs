@@ -245,6 +245,11 @@ impl Partition {
         self.state.lock().records.get(&offset).copied()
     }
 
+    /// The first event at a record or after it, or the end if there is none, as far as what is known of the partition says it.
+    pub(crate) fn offset_of(&self, record: u64) -> Option<u64> {
+        self.state.lock().offset_of(record)
+    }
+
     /// The events before `start` are gone.
     pub(crate) fn trimmed(&self, start: u64) {
         let mut state = self.state.lock();
@@ -321,6 +326,27 @@ impl State {
         self.tip = Tip { end, sequence, record: loaded.next_record };
     }
 
+    /// See [`Partition::offset_of`]. Between two places that are as far apart in events as in records there is nothing but
+    /// events; a place that is not where the record really is, but before it, is never so near to another one.
+    fn offset_of(&self, record: u64) -> Option<u64> {
+        if record >= self.tip.record {
+            return Some(self.tip.end);
+        }
+        let after = self.records.iter().find(|(_, known)| **known >= record);
+        let before = self.records.iter().rfind(|(_, known)| **known < record);
+        let (offset, known) = before.map_or((0, 0), |(offset, known)| (*offset, *known));
+        let reached = offset + (record - known);
+        match after {
+            Some((offset, known)) if *known == record => Some(*offset),
+            Some((next, at)) => (at - known == next.saturating_sub(offset)).then_some(reached),
+            // The last thing that is known is the marker of the transaction with the last event.
+            None => {
+                let (records, events) = (self.tip.record - known, self.tip.end.saturating_sub(offset));
+                (records <= events + 1).then_some(reached.min(self.tip.end))
+            }
+        }
+    }
+
     fn record_before(&self, offset: Offset) -> u64 {
         let known = self.records.range(..=offset.0).next_back();
         // Between two events there is a record for each event in between, and perhaps more.
@@ -342,6 +368,8 @@ fn thin(records: &mut BTreeMap<u64, u64>, places_max: usize) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use tw_types::{Epoch, Hlc, Origin, PartitionId, RegionId, Sequence, StreamId};
 
     fn partition() -> Partition {
@@ -400,5 +428,38 @@ pub(crate) mod tests {
         assert_eq!(partition.learn(&written), Learned::Same);
         assert!(!partition.is_guess());
         assert_eq!(partition.bounds(), Bounds { start: Offset(10), end: Offset(11) });
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_of_a_record_without_reading_is_so(
+            // Of each transaction: its events, whether it was committed, and whether this process knows where it begins.
+            transactions in vec((1u64..6, any::<bool>(), any::<bool>()), 1..12),
+        ) {
+            let known = partition();
+            let (mut record, mut events) = (0, Vec::new());
+            for (count, is_committed, is_known) in transactions {
+                if is_committed {
+                    let offset = events.len() as u64;
+                    events.extend(record..record + count);
+                    let last = (record + count - 1, LastRecord::Event(place(offset + count - 1)));
+                    let loaded = Loaded { first_record: 0, next_record: record + count + 1, first: None, last: Some(last) };
+                    known.learn(&loaded);
+                    if is_known {
+                        known.remember(offset, record, 16);
+                    }
+                }
+                record += count + 1;
+                known.passed(record - 2);
+            }
+            for wanted in 0..record + 2 {
+                let offset = events.partition_point(|at| *at < wanted) as u64;
+                let told = known.offset_of(wanted);
+                prop_assert!(told.is_none_or(|told| told == offset), "{wanted}: {told:?}, not {offset}: {events:?}");
+                prop_assert!(told.is_some() || wanted < record);
+            }
+            // Who has read everything is known to have.
+            prop_assert_eq!(known.offset_of(record), Some(events.len() as u64));
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Probe {
 }
 
 /// The records of Kafka that a partition has, by their offsets: from, to.
-type Range = (u64, u64);
+pub(crate) type Range = (u64, u64);
 
 /// What Kafka says of partitions.
 type Loads = BTreeMap<StreamPartition, Loaded>;
@@ -71,6 +71,23 @@ impl Probe {
     pub(crate) fn ends(&self, partitions: &[Arc<Partition>]) -> Result<HashMap<(Arc<str>, i32), u64>> {
         self.listen();
         self.offsets(partitions, At::End)
+    }
+
+    /// The first records that Kafka has, per partition, as [`Probe::ends`].
+    pub(crate) fn starts(&self, partitions: &[Arc<Partition>]) -> Result<HashMap<(Arc<str>, i32), u64>> {
+        self.listen();
+        self.offsets(partitions, At::Beginning)
+    }
+
+    /// The first records that are of this time or later, in milliseconds since 1970, per partition; those that have none are
+    /// left out.
+    pub(crate) fn since(
+        &self,
+        partitions: &[Arc<Partition>],
+        time_ms: i64,
+    ) -> Result<HashMap<(Arc<str>, i32), u64>> {
+        self.listen();
+        self.offsets(partitions, At::Offset(time_ms.max(0)))
     }
 
     fn offsets(&self, partitions: &[Arc<Partition>], which: At) -> Result<HashMap<(Arc<str>, i32), u64>> {
@@ -246,6 +263,17 @@ impl Probe {
         let found = self.find(&partition.topic, &[(partition, (record, end))], Wanted::First)?;
         let found = found.get(&partition.number()).map(|(record, last)| (*record, last.place()));
         found.ok_or_else(|| self.unsettled())
+    }
+
+    /// The first record that is committed in a range of each partition of a topic, and its place; those that have none are left
+    /// out.
+    pub(crate) fn firsts(
+        &self,
+        topic: &str,
+        ranges: &[(&Arc<Partition>, Range)],
+    ) -> Result<HashMap<i32, (u64, Place)>> {
+        let found = self.find(topic, ranges, Wanted::First)?;
+        Ok(found.into_iter().map(|(number, (record, last))| (number, (record, last.place()))).collect())
     }
 
     /// Finds a record of each partition of a topic; none where none is committed.

@@ -166,6 +166,17 @@ impl Shared {
         outcome.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
+    /// The record of an event before the end, or of the first one after it.
+    pub(crate) async fn locate(&self, partition: &Arc<Partition>, offset: Offset) -> Result<u64> {
+        if let Some(record) = partition.record_of(offset.0) {
+            return Ok(record);
+        }
+        let (end, record) = partition.whereabouts(offset);
+        let blocks = self.ask(partition, offset, end, record, 1).await?;
+        let found = blocks.first().map_or(offset, |block| block.header().base_offset);
+        partition.record_of(found.0).ok_or(Error::Trimmed { at: partition.at, start: found })
+    }
+
     /// Why a partition is not there.
     pub(crate) fn missing(&self, at: StreamPartition) -> Error {
         self.streams().of_partition(at).err().unwrap_or(Error::NoStreamId(at.stream))

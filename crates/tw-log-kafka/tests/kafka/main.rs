@@ -4,6 +4,7 @@
 mod conformance;
 mod event_store;
 mod fencing;
+mod groups;
 mod outages;
 mod sharing;
 mod shown;
