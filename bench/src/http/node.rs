@@ -49,6 +49,7 @@ impl Node {
             cluster: None,
             regions: None,
             rights: None,
+            groups: None,
             locks: Arc::new(Nothing),
             settings: Arc::new(Nothing),
             meters: Arc::new(tw_api::parts::Unmeasured),

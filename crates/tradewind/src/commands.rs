@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod conflicts;
+pub(crate) mod group;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod parked;

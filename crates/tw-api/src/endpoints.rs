@@ -6,6 +6,7 @@ mod cluster;
 pub(crate) mod compare;
 mod definitions;
 mod events;
+mod groups;
 mod history;
 mod homes;
 mod live;
@@ -93,6 +94,9 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::GetParked => admin::parked_one(call).await,
         Route::RetryParked => admin::parked_retry(call).await,
         Route::DropParked => admin::parked_drop(call).await,
+        Route::ListGroups => groups::list(call).await,
+        Route::GetGroup => groups::show(call).await,
+        Route::ResetGroup => groups::reset(call, body).await,
         Route::Status => system::status(call).await,
         Route::OpenApi => Ok(system::openapi()),
         Route::Health => Ok(system::health(call)),

@@ -52,6 +52,7 @@ fn document() -> OpenApi {
         ("parked", "Events that could not be processed"),
         ("cluster", "The nodes of a cluster, who has what, and who is to have it"),
         ("regions", "The links of this region with others"),
+        ("groups", "Consumer groups of Kafka: other programs that read streams from the brokers"),
         ("locks", "Locks with fencing tokens, held by sessions that their clients renew"),
         ("config", "Options that change while nodes run"),
         ("system", "The node and the interface itself"),

@@ -4,6 +4,7 @@
 mod cluster;
 mod control;
 mod drain;
+mod groups;
 mod hashes;
 mod homes;
 mod locks;
@@ -26,6 +27,10 @@ pub use control::{
     Trouble,
 };
 pub use drain::{DrainRequest, DrainView, Drained};
+pub use groups::{
+    EventTime, GroupFilter, GroupLine, GroupMember, GroupPage, GroupPlace, GroupReset, GroupShare, GroupStep,
+    GroupView, Groups, ResetGroup, ResetTo,
+};
 pub use hashes::{OriginCount, ProjectionHash, RegionHashes, StreamHash};
 pub use homes::{
     FailoverRequest, FailoverStreamView, FailoverView, HomeView, HomesView, MoveHomes, MovedHome, MovedHomes,
@@ -68,6 +73,8 @@ pub struct Parts {
     pub regions: Option<Arc<dyn Regions>>,
     /// Who gets what changes of rows need before they are accepted; None if no stream has such rows.
     pub rights: Option<Arc<dyn Rights>>,
+    /// Consumer groups of other programs, if the log is on Kafka.
+    pub groups: Option<Arc<dyn Groups>>,
     /// Locks for clients.
     pub locks: Arc<dyn Locks>,
     /// Options that change while nodes run.

@@ -90,6 +90,9 @@ routes! {
     DrainRegion = POST "/v1/regions/drain";
     GoOnRestoring = POST "/v1/regions/restore";
     RegionHashes = GET "/v1/regions/hashes";
+    ListGroups = GET "/v1/groups";
+    GetGroup = GET "/v1/groups/{group}";
+    ResetGroup = POST "/v1/groups/{group}/reset";
     ListLocks = GET "/v1/locks";
     GetLock = GET "/v1/locks/{lock}";
     OpenLockSession = POST "/v1/lock-sessions";

@@ -6,7 +6,9 @@ mod opening;
 use crate::core::Core;
 use crate::definitions;
 use crate::meters::{self, NodeMeters};
-use crate::parts::{NodeCluster, NodeControl, NodeLocks, NodeParked, NodeRegions, NodeSettings, NodeSql};
+use crate::parts::{
+    NodeCluster, NodeControl, NodeGroups, NodeLocks, NodeParked, NodeRegions, NodeSettings, NodeSql,
+};
 use crate::rights::NodeRights;
 use crate::{Config, Error, live, merged, metrics, regions};
 use composing::{Composed, compose};
@@ -57,7 +59,7 @@ impl Node {
             Some(_) => core.cluster.make_ways(),
             None => Arc::new(Alone),
         };
-        let server = match Server::start(http, parts(&core, routes, recorder)).await {
+        let server = match Server::start(http, parts(&core, &log, routes, recorder)).await {
             Ok(server) => server,
             Err(error) => {
                 end(&core, log).await?;
@@ -145,6 +147,7 @@ async fn end(core: &Arc<Core>, log: LogEngine) -> Result<(), Error> {
 
 fn parts(
     core: &Arc<Core>,
+    log: &LogEngine,
     routes: Arc<dyn Routes>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> Parts {
@@ -161,6 +164,7 @@ fn parts(
             .then(|| -> Arc<dyn tw_api::parts::Regions> { Arc::new(NodeRegions(core.clone())) }),
         routes,
         rights: Some(Arc::new(NodeRights::new(core.clone()))),
+        groups: log.groups().map(|groups| -> Arc<dyn tw_api::parts::Groups> { Arc::new(NodeGroups(groups)) }),
         locks: Arc::new(NodeLocks(core.clone())),
         settings: Arc::new(NodeSettings(core.clone())),
         meters: Arc::new(NodeMeters(core.clone())),

@@ -3,6 +3,7 @@
 mod cluster;
 mod control;
 mod drain;
+mod groups;
 mod homes;
 mod locks;
 mod parked;
@@ -13,6 +14,7 @@ mod sql;
 
 pub(crate) use cluster::NodeCluster;
 pub(crate) use control::{Doors, NodeControl};
+pub(crate) use groups::NodeGroups;
 pub(crate) use locks::NodeLocks;
 pub(crate) use parked::NodeParked;
 pub(crate) use regions::NodeRegions;

@@ -12,6 +12,7 @@ mod demo_regions;
 mod deploy;
 mod depots;
 mod docs;
+mod groups;
 mod hashes;
 mod homes;
 mod linearisable;

@@ -1,6 +1,7 @@
 //! What each route does, takes and answers.
 
 mod cluster;
+mod groups;
 mod locks;
 mod numbers;
 mod regions;
@@ -78,6 +79,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::GoOnRestoring
         | Route::ChooseRegion
         | Route::RegionHashes => regions::describe(route, doc),
+        Route::ListGroups | Route::GetGroup | Route::ResetGroup => groups::describe(route, doc),
         Route::ListLocks
         | Route::GetLock
         | Route::OpenLockSession

@@ -1,7 +1,7 @@
 //! The forms of what is written by hand rather than by serde.
 
 use crate::endpoints::StreamBody;
-use crate::parts::{Lock, ParkedEvent, Projection, SeriesName, Setting, SettingChange, Source};
+use crate::parts::{GroupLine, Lock, ParkedEvent, Projection, SeriesName, Setting, SettingChange, Source};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -125,6 +125,18 @@ pub(crate) struct SettingList {
 pub(crate) struct SettingHistory {
     /// The last one first.
     pub(crate) history: Vec<SettingChange>,
+}
+
+/// Consumer groups.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct GroupList {
+    /// Whether the log is on Kafka, and can have any.
+    pub(crate) kafka: bool,
+    /// In the order of their names.
+    pub(crate) groups: Vec<GroupLine>,
+    /// Of a page: if there may be more, pass it as `after`.
+    #[schema(example = "billing")]
+    pub(crate) next: Option<String>,
 }
 
 /// Locks.

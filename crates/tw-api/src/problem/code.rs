@@ -78,6 +78,8 @@ codes! {
     NoOption = "no_option", NOT_FOUND, "there is no such option";
     /// No such version of an option.
     NoOptionVersion = "no_option_version", NOT_FOUND, "there is no such version of the option";
+    /// No such consumer group.
+    NoGroup = "no_group", NOT_FOUND, "there is no such consumer group";
     /// No such lock session.
     NoLockSession = "no_lock_session", NOT_FOUND, "there is no such lock session";
     /// The path exists, but not for this method.
@@ -144,6 +146,8 @@ codes! {
     LogStopped = "log_stopped", SERVICE_UNAVAILABLE, "the log accepts no events";
     /// What the nodes agree on cannot be reached.
     CoordinationUnavailable = "coordination_unavailable", SERVICE_UNAVAILABLE, "coordination does not answer";
+    /// What the brokers of Kafka are asked for does not come.
+    KafkaUnavailable = "kafka_unavailable", SERVICE_UNAVAILABLE, "Kafka does not answer";
     /// The server ends.
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, "the server is shutting down";
     /// The node is not ready.
@@ -172,7 +176,8 @@ impl Code {
             | Self::Busy
             | Self::NoOwner
             | Self::HomeMoving
-            | Self::CoordinationUnavailable => Some(1),
+            | Self::CoordinationUnavailable
+            | Self::KafkaUnavailable => Some(1),
             Self::TooManyReaders | Self::ShuttingDown | Self::NotReady => Some(5),
             Self::LogStopped | Self::DiskFull => Some(30),
             _ => None,

@@ -8,6 +8,7 @@ mod conditions;
 mod console;
 mod documents;
 mod forward;
+mod groups;
 mod history;
 mod limits;
 mod live;

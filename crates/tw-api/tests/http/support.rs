@@ -3,6 +3,7 @@
 pub(crate) mod client;
 mod control;
 pub(crate) mod floor;
+pub(crate) mod groups;
 mod locks;
 mod parked;
 mod settings;
@@ -70,6 +71,7 @@ impl World {
             cluster: None,
             regions: None,
             rights: None,
+            groups: None,
             locks: Arc::new(locks::Table::default()),
             settings: Arc::new(settings::Panel::default()),
             meters: Arc::new(tw_api::parts::Unmeasured),

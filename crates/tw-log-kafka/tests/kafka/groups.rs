@@ -230,23 +230,28 @@ async fn a_group_of_the_newer_protocol_shows_its_offsets_and_is_reset_without_me
     assert_eq!(read(&[&program(&kafka, &name, "consumer", &topic)], 4).len(), 4);
 }
 
+/// Makes two topics of others, of which the stream `shown` shows the first.
+async fn show_topic(kafka: &Kafka, log: &KafkaLog, shown: &str, other: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.bootstrap());
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    for name in [shown, other] {
+        let new = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+        admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    }
+    let shows = StreamOptions { topic: Some(shown.to_owned()), ..StreamOptions::default() };
+    let plain = NewStream::plain(StreamName::new("shown").unwrap(), 1);
+    log.create_stream(NewStream { options: shows, ..plain }).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_are_listed_in_pages_with_the_streams_that_they_read() {
     let kafka = Kafka::shared();
     let options = options(&kafka);
     let (log, groups) = log_of(&options);
     filled(&log, "listed", &["a", "b", "c"]).await;
-    let theirs = format!("theirs-{}", options.prefix);
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", kafka.bootstrap());
-    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
-    for name in [&theirs, &format!("not-shown-{}", options.prefix)] {
-        let new = NewTopic::new(name, 1, TopicReplication::Fixed(1));
-        admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
-    }
-    let shows = StreamOptions { topic: Some(theirs.clone()), ..StreamOptions::default() };
-    let plain = NewStream::plain(StreamName::new("shown").unwrap(), 1);
-    log.create_stream(NewStream { options: shows, ..plain }).await.unwrap();
+    let elsewhere = format!("not-shown-{}", options.prefix);
+    show_topic(&kafka, &log, &format!("theirs-{}", options.prefix), &elsewhere).await;
     let name = |number: u32| format!("{}-{number}", options.prefix);
     // A group is there from its first commit on, which a reset is.
     for (number, stream, to) in [
@@ -258,7 +263,7 @@ async fn groups_are_listed_in_pages_with_the_streams_that_they_read() {
         assert!(!groups.reset(&name(number), reset(stream, to)).await.unwrap().exists);
     }
     groups.reset(&name(4), reset("listed", Target::Offset(Offset(2)))).await.unwrap();
-    let elsewhere = program(&kafka, &name(5), "classic", &format!("not-shown-{}", options.prefix));
+    let elsewhere = program(&kafka, &name(5), "classic", &elsewhere);
     elsewhere.poll(Duration::from_millis(10));
     let filter = GroupFilter { prefix: format!("{}-", options.prefix), ..GroupFilter::default() };
     let mut page = groups.list(filter.clone()).await.unwrap();

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_log::{EmbeddedLog, Log};
-use tw_log_kafka::KafkaLog;
+use tw_log_kafka::{Groups, KafkaLog};
 use tw_process::{Assigned, Workers};
 use tw_state::{DiskStore, Store};
 
@@ -25,6 +25,14 @@ impl Engine {
         match self {
             Self::Embedded(log) => log.clone(),
             Self::Kafka(log) => log.clone(),
+        }
+    }
+
+    /// The consumer groups of whoever reads the log's topics, if it has any.
+    pub(super) fn groups(&self) -> Option<Groups> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Kafka(log) => Some(Groups::new(log.clone())),
         }
     }
 
