@@ -12,6 +12,8 @@ export type Facts = {
   sources: Source[];
   cluster: Cluster | undefined;
   regions: Regions | undefined;
+  /** Whether consumer groups of Kafka can be seen. */
+  kafka: boolean;
   /** What the node would not say, and why. */
   silent: { what: string; why: string }[];
 };
@@ -36,6 +38,8 @@ class Node {
   #sources = $state.raw<Source[] | undefined>(undefined);
   #cluster = $state.raw<Cluster | undefined>(undefined);
   #regions = $state.raw<Regions | undefined>(undefined);
+  #kafka = $state(false);
+  #asksKafka = true;
   #silent = $state.raw<Facts['silent']>([]);
   /** What was seen in an earlier visit, while the node has not answered in this one. */
   #before = $state.raw<Facts | undefined>(undefined);
@@ -71,7 +75,7 @@ class Node {
   readonly facts = $derived.by((): Facts | undefined => {
     const [status, projections, sources] = [this.#status, this.#projections, this.#sources];
     if (!status || !projections || !sources) return this.#before;
-    return { status, projections, sources, cluster: this.#cluster, regions: this.#regions, silent: this.#silent };
+    return { status, projections, sources, cluster: this.#cluster, regions: this.#regions, kafka: this.#kafka, silent: this.#silent };
   });
   readonly reasons = $derived(reasons({ ...this.facts }));
   readonly health = $derived(sentence(this.facts?.status, this.reasons));
@@ -117,9 +121,24 @@ class Node {
       const it = value as Rows<Stream, 'streams'>;
       this.streams = 'changed' in it ? merge(this.streams ?? [], it.changed, it.gone) : it.streams;
     } else if (name === 'sources') this.#sources = (value as { sources: Source[] }).sources;
-    else if (name === 'cluster') this.#cluster = (value as Cluster | null) ?? undefined;
+    else if (name === 'cluster') {
+      this.#cluster = (value as Cluster | null) ?? undefined;
+      if (this.#cluster) void this.#askKafka();
+    }
     else if (name === 'regions') this.#regions = (value as Regions | null) ?? undefined;
     if (this.facts && this.facts !== this.#before) void remember(this.facts, this.streams ?? []);
+  }
+
+  /** Only a cluster has Kafka. Whether it shows groups is asked once; a node that does not say is asked again with the next change. */
+  async #askKafka(): Promise<void> {
+    if (!this.#asksKafka) return;
+    this.#asksKafka = false;
+    try {
+      this.#kafka = (await get<{ kafka: boolean }>('/v1/groups?limit=1')).kafka;
+    } catch (error) {
+      // An older node knows nothing of groups.
+      this.#asksKafka = !(error instanceof Problem && error.status === 404);
+    }
   }
 
   /** Shows what was seen last, if the node does not answer when the console is opened. */

@@ -49,6 +49,7 @@ export function strip(facts: Facts): Facts {
     sources: facts.sources.map(({ name, kind, state, lag_ms, lag_bytes, retained_bytes }) => ({ name, kind, state, lag_ms, lag_bytes, retained_bytes, tables: [] })),
     cluster: facts.cluster && { ...facts.cluster, units: [] },
     regions: facts.regions && { ...facts.regions, peers: facts.regions.peers.map((it) => ({ ...it, error: null, notes: [], partitions: [] })) },
+    kafka: facts.kafka,
     silent: [],
   };
 }

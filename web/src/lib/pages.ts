@@ -19,6 +19,7 @@ export const PAGES: PageEntry[] = [
   { name: 'parked', title: 'Parked', load: () => import('../pages/Parked.svelte') },
   { name: 'sql', title: 'SQL', load: () => import('../pages/Sql.svelte') },
   { name: 'sources', title: 'Sources', load: () => import('../pages/Sources.svelte') },
+  { name: 'groups', title: 'Groups', load: () => import('../pages/Groups.svelte'), when: (facts) => facts?.kafka ?? false },
   { name: 'cluster', title: 'Cluster', load: () => import('../pages/Cluster.svelte'), when: (facts) => facts?.cluster !== undefined },
   { name: 'regions', title: 'Regions', load: () => import('../pages/Regions.svelte'), when: (facts) => facts?.regions !== undefined },
   { name: 'audit', title: 'Audit', load: () => import('../pages/Audit.svelte') },
@@ -32,6 +33,7 @@ const ITEMS: Record<string, () => Promise<{ default: Component }>> = {
   streams: () => import('../pages/Stream.svelte'),
   projections: () => import('../pages/Projection.svelte'),
   sources: () => import('../pages/Source.svelte'),
+  groups: () => import('../pages/Group.svelte'),
 };
 
 /** What shows an address. */

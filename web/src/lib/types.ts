@@ -202,3 +202,20 @@ export type Restore = {
   waits_for?: string;
 };
 export type Home = { stream: string; home: number; open: boolean; planned: boolean; term: number; from?: number | null };
+
+/** A consumer group of Kafka; what the brokers do not say is null. */
+export type Group = { group: string; state: string; protocol: string | null; members: number | null; streams: string[]; lag_events: number | null };
+export type GroupMember = { id: string; client: string; host: string; partitions: { stream: string; partition: number }[] };
+export type GroupPartition = {
+  stream: string;
+  partition: number;
+  /** The event that it reads next; null when it has committed nothing. */
+  committed: number | null;
+  start: number;
+  end: number;
+  /** What it has not committed; null when it has committed nothing. */
+  lag_events: number | null;
+  /** The id of the member that reads it. */
+  member: string | null;
+};
+export type GroupDetail = { group: string; state: string; protocol: string | null; members: GroupMember[] | null; partitions: GroupPartition[] };

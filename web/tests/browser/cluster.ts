@@ -87,6 +87,12 @@ export class TestCluster extends Api {
     });
   }
 
+  /** Makes a stream, and waits until every partition of it has an owner. */
+  async create(stream: string, columns: string, partitions: number): Promise<void> {
+    await this.sql(`CREATE STREAM ${stream} ${columns} WITH (partitions = ${partitions})`);
+    await until(`owners of ${stream}`, async () => (await this.view()).units.filter((unit) => unit.name.startsWith(`${stream}/`) && unit.owner).length === partitions);
+  }
+
   /** Has a node hand over everything, and take its share again. */
   async cycle(node: string): Promise<void> {
     await this.post(`/v1/cluster/nodes/${node}/drain`);
@@ -105,7 +111,7 @@ export class TestCluster extends Api {
 
 /** A shop on the cluster: a stream over both nodes, and a projection of it. */
 async function fill(cluster: TestCluster): Promise<void> {
-  await cluster.sql('CREATE STREAM shop.orders (id bigint NOT NULL, state text NOT NULL) WITH (partitions = 6)');
+  await cluster.create('shop.orders', '(id bigint NOT NULL, state text NOT NULL)', 6);
   await cluster.sql('CREATE PROJECTION by_state AS SELECT state, count(*) AS orders FROM shop.orders GROUP BY state');
   await cluster.append('shop.orders', Array.from({ length: 60 }, (_, id) => ({ type: 'order.placed', subject: `order-${id}`, data: { id, state: 'placed' } })));
   // What the cluster measures has a stream, too, which comes a little later than the others.
