@@ -7,7 +7,7 @@ import { inflateSync } from 'node:zlib';
 import { file } from './icons.mjs';
 
 const BYTES_MAX = 100_000;
-const PAGES = ['overview', 'streams', 'stream', 'history', 'definition', 'produce', 'projections', 'projection', 'parked', 'correct', 'sql', 'chart', 'plan', 'sources-captured', 'source', 'cluster', 'group', 'regions', 'move', 'audit', 'locks', 'configuration'];
+const PAGES = ['overview', 'streams', 'stream', 'history', 'definition', 'produce', 'projections', 'projection', 'compare', 'parked', 'correct', 'sql', 'chart', 'plan', 'sources-captured', 'source', 'cluster', 'group', 'regions', 'move', 'audit', 'locks', 'configuration'];
 
 /** The pixels of a PNG with eight bits a colour that is not interlaced, as browsers write them. */
 function pixels(png) {

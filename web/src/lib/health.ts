@@ -59,6 +59,7 @@ function ofProjection(it: Projection): Reason[] {
   if (it.state === 'running' && it.lag_events > 0 && (it.lag_ms ?? 0) > LAG_MS) {
     found.push({ ...about, level: 'warn', text: `${count(it.lag_events)} events and ${duration(it.lag_ms)} behind`, remedy: 'See whether it catches up.' });
   }
+  if (it.held && it.build?.ready) found.push({ ...about, level: 'info', text: 'a new version is ready, and held', remedy: 'Compare it with the old one, then release it or go back.' });
   if (it.state === 'building') found.push({ ...about, level: 'info', text: 'it is being built', remedy: 'See how far it is.' });
   return found;
 }

@@ -41,7 +41,7 @@ export type Stream = {
   last_event_at?: string | null;
 };
 
-export type Build = { done: number; total: number };
+export type Build = { done: number; total: number; /** Of a projection: whether it has caught up. */ ready?: boolean };
 export type Projection = {
   name: string;
   sql: string;
@@ -56,6 +56,8 @@ export type Projection = {
   token: string;
   error?: string | null;
   build?: Build | null;
+  /** Whether what is built anew waits to be released. */
+  held?: boolean;
 };
 
 export type SourceTable = { name: string; stream: string; state: string; error?: string | null; snapshot?: Build | null };

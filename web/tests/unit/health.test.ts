@@ -45,3 +45,9 @@ test('a projection that is behind for a moment is no reason, for long it is', ()
   expect(say(late(1_000))).toBe('All is well.');
   expect(say(late(11_000))).toBe('It works, and 1 thing deserves a look.\nwarn projection a /projections/a');
 });
+
+test('a new version that is held is a note once it is ready', () => {
+  const held = (ready: boolean): Facts => ({ status, projections: [{ ...view, held: true, build: { done: 1, total: 1, ready } }] });
+  expect(say(held(false))).toBe('All is well.');
+  expect(say(held(true))).toBe('All is well.\ninfo projection a /projections/a');
+});
