@@ -6,6 +6,8 @@ import { defineConfig } from '@playwright/test';
 
 const out = process.env.TRADEWIND_CONSOLE_OUT ?? join(tmpdir(), 'tradewind-console');
 
+const CLUSTER = ['browser/cluster.test.ts', 'browser/groups.test.ts'];
+
 export default defineConfig({
   testDir: './tests',
   outputDir: join(out, 'results'),
@@ -17,7 +19,9 @@ export default defineConfig({
   reporter: [['line']],
   projects: [
     { name: 'unit', testMatch: 'unit/*.test.ts' },
-    { name: 'browser', testMatch: 'browser/*.test.ts' },
+    { name: 'browser', testMatch: 'browser/*.test.ts', testIgnore: CLUSTER },
+    // One worker, so that there is one cluster: with its Kafka it takes some memory, and some seconds to start.
+    { name: 'cluster', testMatch: CLUSTER, workers: 1 },
   ],
   use: {
     viewport: { width: 1280, height: 800 },

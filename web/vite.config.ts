@@ -20,6 +20,16 @@ const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; " +
   "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types svelte-trusted-html console-worker";
 
+// What it says beside that.
+const headers = {
+  'content-security-policy': policy,
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  vary: 'accept, accept-encoding',
+};
+
 export default defineConfig({
   plugins: [svelte({ compilerOptions: { runes: true } })],
   build: {
@@ -30,5 +40,5 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: { proxy },
-  preview: { proxy, headers: { 'content-security-policy': policy, vary: 'accept, accept-encoding' } },
+  preview: { proxy, headers },
 });
