@@ -183,22 +183,38 @@ fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
+/// Whether what the library says is that it cannot speak with one of the brokers that there are, or not any more.
+fn is_unreachable(facility: &str, message: &str) -> bool {
+    facility == "REQTMOUT" || facility == "FAIL" && !message.contains("/bootstrap: ")
+}
+
 /// A context that tells the log what the library says, and counts the signs of trouble. They are counted when the client is
 /// polled.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Quiet(Arc<AtomicU64>);
+pub(crate) struct Quiet {
+    troubles: Arc<AtomicU64>,
+    unreachable: Arc<AtomicU64>,
+}
 
 impl Quiet {
     /// How many signs of trouble there were.
     pub(crate) fn troubles(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.troubles.load(Ordering::Acquire)
+    }
+
+    /// How often a broker could not be spoken with, of those that there are. The library says so once in 30 s.
+    pub(crate) fn unreachable(&self) -> u64 {
+        self.unreachable.load(Ordering::Acquire)
     }
 }
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if is_trouble(facility, message) {
-            self.0.fetch_add(1, Ordering::AcqRel);
+            self.troubles.fetch_add(1, Ordering::AcqRel);
+        }
+        if is_unreachable(facility, message) {
+            self.unreachable.fetch_add(1, Ordering::AcqRel);
         }
         log(level, facility, message);
     }
@@ -346,6 +362,9 @@ mod tests {
         assert!(is_trouble("FAIL", lost));
         assert!(!is_trouble("FAIL", found));
         assert!(!is_trouble("FAIL", absent));
+        // Who lists what all brokers have misses something of it.
+        assert!(is_unreachable("FAIL", absent));
+        assert!(!is_unreachable("FAIL", found));
         assert!(is_trouble("REQTMOUT", "Timed out 1 in-flight request"));
         assert!(!is_trouble("STATE", "Broker changed state UP -> DOWN"));
     }

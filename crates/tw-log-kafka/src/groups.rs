@@ -78,8 +78,8 @@ pub enum GroupError {
     /// The commit was sent, and its answer did not come.
     #[error("it is unknown whether the offsets of group `{0}` were changed: look at it, then try again")]
     Unknown(String),
-    /// Enough requests about groups are under way.
-    #[error("{REQUESTS_MAX} requests about groups are under way already: try again when one is done")]
+    /// As many requests about groups are under way as are served at once, and none of them was done in time.
+    #[error("{REQUESTS_MAX} requests about groups are under way, and none was done in time: try again later")]
     Busy,
     /// There are more groups than were asked about in time.
     #[error("of {groups} groups only {told} were told in time: ask for them in pages, with a limit")]
@@ -316,9 +316,11 @@ impl Groups {
         commits_for: Option<&str>,
         run: impl FnOnce(&work::Work) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = self.permits.clone().try_acquire_owned().map_err(|_| GroupError::Busy)?;
         let shared = self.log.shared().clone();
         let limit = Duration::from_millis(shared.options.request_ms_max);
+        let permit = tokio::time::timeout(limit, self.permits.clone().acquire_owned()).await;
+        // Nobody closes the semaphore.
+        let permit = permit.ok().and_then(std::result::Result::ok).ok_or(GroupError::Busy)?;
         let deadline = Deadline::new(limit);
         let work = work::Work {
             shared: shared.clone(),

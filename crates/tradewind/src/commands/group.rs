@@ -23,9 +23,9 @@ Examples:
   tradewind group reset billing --stream shop.orders --to 2026-01-31T09:30:00Z
   tradewind group reset billing --stream shop.orders --to -100 --partition 0 --partition 3
 
-A program that reads a stream's topic from Kafka does so as a member of a consumer group, which commits
-how far it has come. Only a group without members is reset: end its programs first. There are groups
-only where the log is on Kafka (docs/getting-started-cluster.md).";
+A program that reads a stream's topic from Kafka does so as a member of a consumer group, which
+commits how far it has come. Only a group without members is reset: end its programs first. There
+are groups only where the log is on Kafka (docs/getting-started-cluster.md).";
 
 /// List, show and reset consumer groups of Kafka that read streams
 #[derive(Debug, clap::Args)]

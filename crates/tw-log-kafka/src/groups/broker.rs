@@ -16,8 +16,8 @@ use std::time::Duration;
 use tw_types::{PartitionId, StreamPartition, chain};
 use tw_wire::kafka::assignment;
 
-/// How long to wait before brokers are asked again that have just started.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How long to wait before brokers are asked again that have just started, or gone. Each time the library says so in its log.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A group as the brokers describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,9 @@ pub(super) struct DescribedMember {
 /// What a group has committed, in records.
 pub(super) type Committed = BTreeMap<StreamPartition, u64>;
 
-/// The groups of the consumer protocol, in the order of their names: all, or the one of this name. A broker that has just
-/// become a coordinator may not be ready to say.
+/// The groups of the consumer protocol, in the order of their names: all, or the one of this name. Each broker tells those that
+/// it coordinates, so that all brokers must be there: what one that has just died has coordinated is told once another one has
+/// taken over. While that one reads what it takes over, it may be missing.
 pub(super) fn groups(
     shared: &Shared,
     deadline: &Deadline,
@@ -51,23 +52,17 @@ pub(super) fn groups(
     only: Option<&str>,
 ) -> Result<Vec<Described>> {
     let failed = |cause| GroupError::from(client::unavailable(&shared.options, action, cause));
-    let name = only.unwrap_or(&shared.options.prefix);
-    let consumer = client::of_group(&shared.options, name).map_err(failed)?;
-    // The library knows no broker to ask before it has heard of a topic, and finds out by itself only after a second.
-    if let Some(left) = deadline.left() {
-        let known = consumer.fetch_metadata(Some(&topics::of_writers(&shared.options)), left);
-        known.map_err(failed)?;
-    }
     let mut cause = KafkaError::GroupListFetch(RDKafkaErrorCode::OperationTimedOut);
     while let Some(left) = deadline.left() {
-        match consumer.fetch_group_list(only, left) {
-            Ok(list) => {
-                let mut groups: Vec<_> = list.groups().iter().filter_map(describe).collect();
-                groups.sort_by(|a, b| a.name.cmp(&b.name));
-                // One that moves between brokers may be told by both.
-                groups.dedup_by(|a, b| a.name == b.name);
-                return Ok(groups);
-            }
+        // Each time another one, which says anew what it cannot reach.
+        let consumer =
+            client::of_group(&shared.options, only.unwrap_or(&shared.options.prefix)).map_err(failed)?;
+        let told = list(shared, &consumer, deadline, only);
+        // The library forgets the error of one broker when another one answers after it.
+        while consumer.poll(Duration::from_millis(1)).is_some() {}
+        match told {
+            Ok(groups) if consumer.context().unreachable() == 0 => return Ok(groups),
+            Ok(_) => cause = KafkaError::GroupListFetch(RDKafkaErrorCode::BrokerTransportFailure),
             Err(error) if is_refused(&error) => {
                 return Err(GroupError::Refused {
                     group: only.unwrap_or("*").to_owned(),
@@ -81,12 +76,33 @@ pub(super) fn groups(
     Err(failed(cause))
 }
 
-/// A group as the library shows it; None of another protocol, such as the one of Kafka Connect's workers.
+/// What the brokers tell that there are now.
+fn list(
+    shared: &Shared,
+    consumer: &BaseConsumer<Quiet>,
+    deadline: &Deadline,
+    only: Option<&str>,
+) -> std::result::Result<Vec<Described>, KafkaError> {
+    // A broker that has just gone may keep the library waiting: then there is time left for who takes over.
+    let most = Duration::from_millis(shared.options.request_ms_max / 3);
+    let left = || deadline.left().unwrap_or(AGAIN).min(most);
+    // The library finds out by itself which brokers there are, but only after a second.
+    consumer.fetch_metadata(Some(&topics::of_writers(&shared.options)), left())?;
+    let list = consumer.fetch_group_list(only, left())?;
+    let mut groups: Vec<_> = list.groups().iter().filter_map(describe).collect();
+    // One that moves between brokers may be told by both, of which one knows it.
+    groups.sort_by(|a, b| (&a.name, a.members.is_none()).cmp(&(&b.name, b.members.is_none())));
+    groups.dedup_by(|a, b| a.name == b.name);
+    Ok(groups)
+}
+
+/// A group as the library shows it; None of another protocol, such as the one of Kafka Connect's workers, and of one without a
+/// name, which old programs may have made and nobody can ask for.
 ///
 /// Of a group of the newer protocol (KIP-848) the library learns its name alone: what it asks for does not cover it, and the
 /// broker says that such a group is dead.
 fn describe(group: &GroupInfo) -> Option<Described> {
-    if !["consumer", ""].contains(&group.protocol_type()) {
+    if !["consumer", ""].contains(&group.protocol_type()) || group.name().is_empty() {
         return None;
     }
     let (name, told) = (group.name().to_owned(), group.state());

@@ -184,9 +184,10 @@ impl Work {
     /// See [`super::Groups::show`].
     pub(super) fn show(&self, group: &str) -> Result<Group> {
         let shown = Shown::new(&self.shared);
-        let group = self.find(group)?.ok_or_else(|| GroupError::NoGroup(group.to_owned()))?;
-        let client = Client::new(&self.shared, &self.deadline, self.action, &group.name)?;
+        let client = Client::new(&self.shared, &self.deadline, self.action, group)?;
+        // First of all: this waits until the group's coordinator knows what it has.
         let committed = client.committed(&shown.partitions)?;
+        let group = self.find(group)?.ok_or_else(|| GroupError::NoGroup(group.to_owned()))?;
         let places = Places::new(&self.shared, &self.known)?;
         let events = places.events(committed.iter().map(|(at, record)| (*at, *record)))?;
         let mut owners: HashMap<StreamPartition, String> = HashMap::new();
@@ -238,15 +239,15 @@ impl Work {
         to: Target,
         dry_run: bool,
     ) -> Result<Resets> {
+        let partitions: tw_log::Result<Vec<_>> = at.iter().map(|at| self.shared.partition(*at)).collect();
+        let partitions = partitions?;
+        let client = Client::new(&self.shared, &self.deadline, self.action, group)?;
+        let committed = client.committed(&partitions)?;
         let described = self.find(group)?;
         let members = described.as_ref().and_then(|group| group.members.as_ref());
         if members.is_some_and(|members| !members.is_empty()) {
             return Err(GroupError::HasMembers(group.to_owned()));
         }
-        let partitions: tw_log::Result<Vec<_>> = at.iter().map(|at| self.shared.partition(*at)).collect();
-        let partitions = partitions?;
-        let client = Client::new(&self.shared, &self.deadline, self.action, group)?;
-        let committed = client.committed(&partitions)?;
         let resets = self.plan(group, &partitions, &committed, stream, to)?;
         if !dry_run {
             let records: Vec<_> =

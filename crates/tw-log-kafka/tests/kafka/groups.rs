@@ -351,3 +351,33 @@ async fn brokers_that_are_away_are_told_in_time() {
         assert!(matches!(outcome, Err(GroupError::Log(Error::Unavailable { .. }))), "{outcome:?}");
     }
 }
+
+/// Each group has one of the brokers as its coordinator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_of_all_brokers_are_told_also_when_one_of_three_has_gone() {
+    let mut kafka = Kafka::builder().brokers(3).start();
+    let options = Options { replicas: 3, ..options(&kafka) };
+    let (log, groups) = log_of(&options);
+    filled(&log, "spread", &["a"]).await;
+    let names: Vec<String> = (0..6).map(|number| format!("{}-{number}", options.prefix)).collect();
+    for name in &names {
+        groups.reset(name, reset("spread", Target::Start)).await.unwrap();
+    }
+    let expected: Vec<_> = names.iter().map(|name| (name.clone(), Some(2))).collect();
+    let told = async || -> Vec<_> {
+        let page = groups.list(GroupFilter::default()).await.unwrap();
+        page.groups.into_iter().map(|row| (row.group, row.lag_events)).collect()
+    };
+    assert_eq!(told().await, expected);
+    // What it coordinated is another one's then, which may still be reading it.
+    kafka.broker(0).kill();
+    let since = Instant::now();
+    while told().await != expected {
+        assert!(since.elapsed() < PATIENCE);
+    }
+    for name in &names {
+        assert_eq!(places(&groups.show(name).await.unwrap()), [(0, Some(0), Some(1)), (1, Some(0), Some(1))]);
+    }
+    // Before its brokers go, for which it would wait.
+    drop((groups, log));
+}

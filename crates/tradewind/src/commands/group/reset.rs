@@ -11,9 +11,9 @@ use tw_types::Timestamp;
 
 const HELP: &str = "\
 Places are those of the stream, as `group show` prints them, and hold for each partition. What is
-before the first event or after the last becomes the start or the end, and is marked. `--to -N` goes
-back from what the group has committed, so it needs a commit. A group that the brokers do not know is
-made, so that a program that is yet to start begins there.";
+before the first event or after the last becomes the start or the end, and is marked. `--to -N`
+goes back from what the group has committed, so it needs a commit. A group that the brokers do not
+know is made, so that a program that is yet to start begins there.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
