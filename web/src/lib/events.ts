@@ -12,17 +12,22 @@ export type Wanted = {
   partition: string;
   subject: string;
   type: string;
+  /** `name=value` of an attribute. */
+  attribute: string;
+  /** A path of JSONPath that finds something in the data, or a path, `=` and what it finds. */
+  json: string;
+  text: string;
 };
 /** The newest of a stream, all of them. */
-export const NEWEST: Wanted = { from: 'newest', back: true, partition: '', subject: '', type: '' };
+export const NEWEST: Wanted = { from: 'newest', back: true, partition: '', subject: '', type: '', attribute: '', json: '', text: '' };
 
 export const PAGE_EVENTS = 100;
 /** A page that is read backwards ends after some megabytes: for what is rare so many of them are put together. */
 const PARTS_MAX = 8;
 
 export function eventsPath(stream: string, wanted: Wanted, more: Record<string, string | number> = {}): string {
-  const { from, back, partition, subject, type } = wanted;
-  return `/v1/streams/${seg(stream)}/events${query({ from: from === 'newest' ? '' : from, order: back ? 'desc' : '', partition, subject, type, ...more })}`;
+  const { from, back, partition, subject, type, attribute, json, text } = wanted;
+  return `/v1/streams/${seg(stream)}/events${query({ from: from === 'newest' ? '' : from, order: back ? 'desc' : '', partition, subject, type, attribute, json, text, ...more })}`;
 }
 
 export type Read = { events: CloudEvent[]; next?: string; end: boolean };

@@ -17,6 +17,25 @@ test('the server filters, the address says what is shown, and shows it again', a
   await expect(page.getByText('1 event, the newest first')).toBeVisible();
 });
 
+test('what is in the data is found by the server, by text, by path and by attribute', async ({ page, at }) => {
+  await at('/streams/shop.orders');
+  await page.getByLabel('Only with this text').fill('SHIPPED');
+  await page.getByLabel('Only with this text').press('Enter');
+  await expect(page.getByText('80 events, the newest first')).toBeVisible();
+  await page.getByText('More filters').click();
+  await page.getByLabel('In the data').fill('$.id=7');
+  await page.getByLabel('In the data').press('Enter');
+  await expect(page.getByText('1 event, the newest first')).toBeVisible();
+  await expect(page.getByText('More filters (1)')).toBeVisible();
+  await page.getByLabel('An attribute and its value').fill('subject=order-8');
+  await page.getByLabel('An attribute and its value').press('Enter');
+  await expect(page.getByText('No event matches')).toBeVisible();
+  await page.getByRole('button', { name: 'Show all' }).click();
+  await expect(page.getByText('100 events, the newest first')).toBeVisible();
+  await at('/streams/shop.orders?json=id');
+  await expect(page.getByText('write a path of JSONPath')).toBeVisible();
+});
+
 test('reading goes on page by page from the earliest, and back', async ({ page, at }) => {
   await at('/streams/shop.orders');
   await page.getByRole('combobox', { name: 'Start' }).selectOption('earliest');
