@@ -12,7 +12,7 @@ export type Span = { since: string; until: string };
 export type Audit = { entries: Entry[]; streams: string[]; more: string[] };
 
 /** What the platform notes for itself, many times in a second. */
-const SILENT = /^\$(seen\.|cursors$)/;
+const SILENT = /^\$(seen\.|cursors$|metrics$)/;
 /** Of `$sources` the cursors move with every batch: only what somebody asks for is read. */
 const TYPES: Record<string, string[]> = { $sources: ['source.gap', 'source.table'] };
 /** From a time on, so many events of a stream are read. */
@@ -33,6 +33,13 @@ export async function readAudit(span: Span, signal: AbortSignal): Promise<Audit>
   const entries = (await Promise.all(read_)).flat().filter((it) => it.at <= until);
   entries.sort((a, b) => b.at - a.at || (a.stream < b.stream ? -1 : 1) || offset(b) - offset(a));
   return { entries, streams: names, more };
+}
+
+/** What was defined and changed last. */
+export async function readLately(count: number, signal: AbortSignal): Promise<Entry[]> {
+  const stream = '$config';
+  const { events } = await getExact<Page>(`/v1/streams/${seg(stream)}/events${query({ order: 'desc', limit: count })}`, signal);
+  return events.map((event) => ({ stream, event, at: accepted(event.twhlc), text: sentence(stream, event) }));
 }
 
 async function from(stream: string, type: string, since: string, signal: AbortSignal): Promise<CloudEvent[]> {
@@ -64,6 +71,8 @@ const FORMS: Record<string, (data: Data, event: CloudEvent) => string> = {
   'tradewind.projection.defined': (it) => `The projection ${quoted(it.name)} was defined: ${short(it.query)}`,
   'tradewind.projection.dropped': (it) => `The projection ${quoted(it.name)} was dropped.`,
   'tradewind.projection.paused': (it) => `The projection ${quoted(it.name)} was paused.`,
+  'tradewind.projection.held': (it) => `The next version of the projection ${quoted(it.name)} waits for its release.`,
+  'tradewind.projection.released': (it) => `The next version of the projection ${quoted(it.name)} may take over.`,
   'tradewind.projection.resumed': (it) => `The projection ${quoted(it.name)} was resumed.`,
   'tradewind.source.created': (it) => `The source ${quoted(it.name)} was created, with ${Array.isArray(it.tables) ? plural(it.tables.length, 'table') : 'tables'}.`,
   'tradewind.source.dropped': (it) => `The source ${quoted(it.name)} was dropped.`,
