@@ -80,6 +80,6 @@ now      bob       -3
     let rows = node.rows("SELECT * FROM revenue ORDER BY customer", None);
     assert_eq!(
         rows,
-        [json!({"customer": "ann", "total": 40, "n": 1}), json!({"customer": "cid", "total": 5, "n": 1})]
+        [json!({"customer": "ann", "total": "40", "n": 1}), json!({"customer": "cid", "total": "5", "n": 1})]
     );
 }
