@@ -81,12 +81,6 @@ impl Definitions {
         Ok(())
     }
 
-    /// Takes them over, and says whether that were all.
-    pub(crate) fn is_followed(&self) -> Result<bool> {
-        self.follow()?;
-        Ok(self.followed.lock().next >= self.shared.partition(CONFIG_PARTITION)?.bounds().end)
-    }
-
     fn define(&self, definition: &Definition) -> Result<Arc<StreamDef>> {
         loop {
             self.follow()?;

@@ -168,9 +168,7 @@ impl Watch {
         let is_idle = |p: &Arc<Partition>| p.written().is_none_or(|when| when.elapsed() > every);
         let mut partitions = self.shared().all();
         partitions.retain(|partition| everything && is_idle(partition) || is_wanted(partition));
-        self.learn(&partitions)?;
-        // What could not be read when it was learned of is read again.
-        if everything { self.definitions.follow() } else { Ok(()) }
+        self.learn(&partitions)
     }
 
     /// Learns what is new in partitions.
@@ -199,10 +197,7 @@ impl Watch {
         let now = Instant::now();
         for waiting in std::mem::take(&mut self.waiting) {
             let is_gone = |goal: &Goal| self.shared().partition(goal.partition.at).is_err();
-            let is_there = waiting.goals.iter().all(|goal| goal.is_reached() || is_gone(goal));
-            // Whoever asks for definitions is to find them carried out, also if they could not be read when they were learned of.
-            let of_config = waiting.goals.iter().any(|goal| goal.partition.at == CONFIG_PARTITION);
-            if is_there && (!of_config || self.definitions.is_followed().is_ok_and(|followed| followed)) {
+            if waiting.goals.iter().all(|goal| goal.is_reached() || is_gone(goal)) {
                 let _nobody_listens = waiting.reply.send(Ok(()));
             } else if now > waiting.deadline {
                 let _nobody_listens = waiting.reply.send(Err(self.late()));

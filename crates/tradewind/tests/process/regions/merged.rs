@@ -114,6 +114,8 @@ fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_
             json!({"_subject": "cid", "name": "Cid", "best": 30, "visits": 1, "tags": []}),
         ]
     );
+    // Rows are merged first, and conflicts are told then.
+    eventually(|| (conflicts(&world, 0).len() >= 2).then_some(()), || format!("{:?}", conflicts(&world, 0)));
     let told: Vec<Value> =
         conflicts(&world, 0).iter().map(|one| serde_json::from_str(one).unwrap()).collect();
     assert_eq!(told.len(), 2, "{told:#?}");
