@@ -19,6 +19,9 @@ use utoipa::ToSchema;
 const LIMIT: u64 = 20;
 const LIMIT_MAX: u64 = 1_000;
 
+/// With how many columns each row of the statement begins that say what all come to.
+const TOTALS: usize = 6;
+
 /// A row, value by value as it is written.
 type Row = BTreeMap<String, Box<RawValue>>;
 
@@ -138,7 +141,7 @@ impl Compared {
         let [old_rows, new_rows, same, different, only_old, only_new] = [0, 1, 2, 3, 4, 5].map(total);
         let mut rows = Vec::new();
         for row in self.rows {
-            let mut values = row.into_iter().skip(6);
+            let mut values = row.into_iter().skip(TOTALS);
             let (o, n) = (values.next(), values.next());
             let [o, n] = [o, n].map(|value| count(value.as_deref()));
             // Without any that differ, the totals stand alone.

@@ -1,7 +1,7 @@
 //! The two generations of a view at the same offsets, so that what they hold can be compared.
 //!
-//! Each is held where it is; whichever is behind goes on to where the other one is, and is held there. Readers of the view wait no
-//! longer for new events than they do at a switch.
+//! Each is held where it is; whichever is behind goes on to where the other one is, and is held there. Meanwhile nothing else is
+//! processed of these partitions, as at a switch, so whoever asks for it says how long that may take.
 
 use super::generation::{Generation, Part};
 use super::steward::{distance, has_same_parts};

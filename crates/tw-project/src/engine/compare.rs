@@ -18,7 +18,7 @@ use tw_types::StreamId;
 /// How a comparison is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The statement. Its first row, and every other one, begins with [`Comparison::TOTALS`] columns: the rows that answer, the new rows, rows
+    /// The statement. Every row of its answer begins with six columns that say what all come to: the rows that answer, the new rows, rows
     /// that are the same, keys whose rows differ, rows that only the old version has, rows that only the new one has. Then come, if there
     /// are rows that differ, how often the old and the new version have the row, and its columns, ordered by the key.
     pub sql: String,
@@ -34,11 +34,6 @@ pub struct Comparison {
     pub only_old_columns: Vec<String>,
     /// Columns that only the new version has, or that have another type there.
     pub only_new_columns: Vec<String>,
-}
-
-impl Comparison {
-    /// With how many columns each row begins that say what all come to.
-    pub const TOTALS: usize = 6;
 }
 
 impl Engine {
