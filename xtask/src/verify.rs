@@ -6,6 +6,7 @@
 
 mod counts;
 mod steps;
+mod testing;
 
 use crate::process;
 use crate::services::{self, Variable};
@@ -85,6 +86,12 @@ impl Gate {
 
     fn count(&self, counts: Counts) {
         self.counts.set(self.counts.get() + counts);
+    }
+
+    /// So many tests that had failed have passed.
+    fn recovered(&self, tests: u64) {
+        let Counts { passed, failed, ignored } = self.counts.get();
+        self.counts.set(Counts { passed: passed + tests, failed: failed.saturating_sub(tests), ignored });
     }
 }
 

@@ -40,6 +40,11 @@ impl Counts {
     }
 }
 
+/// The name of the test of which a line of libtest's output says that it failed.
+pub(super) fn failed(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
 /// Whether a line of libtest's output says only that all is well.
 pub(super) fn is_routine(line: &str) -> bool {
     let single = line.starts_with("test ") && line.ends_with(" ... ok");

@@ -1,12 +1,10 @@
 //! What must hold, in order.
 
-use super::counts::{self, Counts};
-use super::{Gate, Outcome, Step};
-use crate::process::Cmd;
-use crate::scratch::Scratch;
+use super::counts::Counts;
+use super::{Gate, Outcome, Step, testing};
 use crate::workspace::{Metadata, cargo};
 use crate::{codegen, console, deploy, fuzz, house, layers, product, tools};
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 pub(super) const STEPS: &[Step] = &[
     Step {
@@ -67,7 +65,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "tests",
         title: "all tests",
-        check: tests,
+        check: all_tests,
         remedy: "`eval \"$(cargo xtask services)\"; cargo test -p CRATE NAME` runs one",
     },
     Step {
@@ -159,42 +157,12 @@ fn unused(_: &Gate) -> Result<Outcome> {
     Ok(nothing_to_add())
 }
 
-fn tests(gate: &Gate) -> Result<Outcome> {
-    test(gate, &["--all-targets"])
+fn all_tests(gate: &Gate) -> Result<Outcome> {
+    testing::test(gate, &["--all-targets"])
 }
 
 fn doc_tests(gate: &Gate) -> Result<Outcome> {
-    test(gate, &["--doc"])
-}
-
-/// Runs tests and counts them. Their temporary files are in a folder of ours, which is removed even when they are killed.
-fn test(gate: &Gate, which: &[&str]) -> Result<Outcome> {
-    let scratch = Scratch::new("tests")?;
-    let command =
-        cargo("test").args(["--workspace", "--all-features", "--locked", "--no-fail-fast"]).args(which);
-    let command = command.env("TMPDIR", scratch.path());
-    let variables = gate.services()?.iter();
-    let command =
-        variables.fold(command, |command: Cmd, variable| command.env(variable.name, &variable.value));
-    let mut counts = Counts::default();
-    let succeeded = command.each_line(|line| {
-        counts = counts + Counts::parse(line).unwrap_or_default();
-        if !counts::is_routine(line) {
-            println!("{line}");
-        }
-    })?;
-    gate.count(counts);
-    if counts.ignored > 0 {
-        bail!("{} tests are ignored: a test runs or it goes", counts.ignored);
-    }
-    if !succeeded {
-        bail!(
-            "{} of {} failed, or a test program ended before its time",
-            counts.failed,
-            counts.passed + counts.failed
-        );
-    }
-    Ok(Outcome::Holds(format!("{} passed", counts.passed)))
+    testing::test(gate, &["--doc"])
 }
 
 fn docs(_: &Gate) -> Result<Outcome> {
