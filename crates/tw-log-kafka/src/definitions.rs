@@ -59,8 +59,9 @@ impl Definitions {
         }
     }
 
-    /// Takes over the changes that `$config` has and nobody here knows of.
-    pub(crate) fn follow(&self) -> Result<()> {
+    /// Takes over the changes that `$config` has and nobody here knows of. Says whether that was all: Kafka may not show yet
+    /// what it has committed.
+    pub(crate) fn follow(&self) -> Result<bool> {
         let mut followed = self.followed.lock();
         let end = self.shared.partition(CONFIG_PARTITION)?.bounds().end;
         let mut changed = false;
@@ -78,7 +79,7 @@ impl Definitions {
         if changed {
             self.shared.set_streams(Arc::new(followed.streams.clone()));
         }
-        Ok(())
+        Ok(followed.next >= end)
     }
 
     fn define(&self, definition: &Definition) -> Result<Arc<StreamDef>> {

@@ -7,6 +7,7 @@ use crate::probe::Probe;
 use crate::shared::Shared;
 use crate::{Options, client};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -52,13 +53,15 @@ pub(crate) struct Watch {
     /// What is written, and may be committed without being readable as such.
     written: Probe,
     waiting: Vec<Waiting>,
+    /// Whether there are definitions that were not taken over yet.
+    is_behind: Cell<bool>,
 }
 
 impl Watch {
     pub(crate) fn new(options: &Options, definitions: Arc<Definitions>) -> Result<Self> {
         let probe = Probe::new(options, Isolation::Committed)?;
         let written = Probe::new(options, Isolation::Uncommitted)?;
-        Ok(Self { definitions, probe, written, waiting: Vec::new() })
+        Ok(Self { definitions, probe, written, waiting: Vec::new(), is_behind: Cell::new(false) })
     }
 
     fn shared(&self) -> &Shared {
@@ -143,8 +146,8 @@ impl Watch {
         loop {
             self.set_goals(goals.iter_mut())?;
             self.learn(&config)?;
-            if goals.iter().all(Goal::is_reached) {
-                return self.definitions.follow();
+            if goals.iter().all(Goal::is_reached) && self.definitions.follow()? {
+                return Ok(());
             }
             if Instant::now() > deadline {
                 return Err(self.late());
@@ -171,23 +174,25 @@ impl Watch {
         self.learn(&partitions)
     }
 
-    /// Learns what is new in partitions.
+    /// Learns what is new in partitions. Definitions that cannot be read now are read at the next look, whatever is new then.
     fn learn(&self, partitions: &[Arc<Partition>]) -> Result<()> {
         let ends = self.probe.ends(partitions)?;
         let has_moved = |p: &&Arc<Partition>| {
             ends.get(&(p.topic.clone(), p.number())).is_some_and(|end| *end > p.tip().0.record)
         };
         let moved: Vec<_> = partitions.iter().filter(has_moved).cloned().collect();
-        if moved.is_empty() {
-            return Ok(());
-        }
-        let moved = self.probe.load(&moved)?.moved;
         if !moved.is_empty() {
-            self.shared().observe();
-            self.shared().commits.increment();
+            let moved = self.probe.load(&moved)?.moved;
+            if !moved.is_empty() {
+                self.shared().observe();
+                self.shared().commits.increment();
+            }
+            if moved.iter().any(|partition| partition.at == CONFIG_PARTITION) {
+                self.is_behind.set(true);
+            }
         }
-        if moved.iter().any(|partition| partition.at == CONFIG_PARTITION) {
-            self.definitions.follow()?;
+        if self.is_behind.get() {
+            self.is_behind.set(!self.definitions.follow()?);
         }
         Ok(())
     }
@@ -197,7 +202,10 @@ impl Watch {
         let now = Instant::now();
         for waiting in std::mem::take(&mut self.waiting) {
             let is_gone = |goal: &Goal| self.shared().partition(goal.partition.at).is_err();
-            if waiting.goals.iter().all(|goal| goal.is_reached() || is_gone(goal)) {
+            // Whoever asks for definitions finds them carried out.
+            let is_carried_out = |goal: &Goal| goal.partition.at != CONFIG_PARTITION || !self.is_behind.get();
+            let is_reached = |goal: &Goal| goal.is_reached() && is_carried_out(goal);
+            if waiting.goals.iter().all(|goal| is_reached(goal) || is_gone(goal)) {
                 let _nobody_listens = waiting.reply.send(Ok(()));
             } else if now > waiting.deadline {
                 let _nobody_listens = waiting.reply.send(Err(self.late()));
