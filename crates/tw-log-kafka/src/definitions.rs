@@ -11,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceS
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -29,6 +30,8 @@ pub(crate) enum Order {
 pub(crate) struct Followed {
     next: Offset,
     streams: Streams,
+    /// Whether something was folded that nobody else was shown: what follows it may not be readable now.
+    has_changed: bool,
 }
 
 /// Manages definitions and topics.
@@ -36,11 +39,12 @@ pub(crate) struct Definitions {
     pub(crate) shared: Arc<Shared>,
     pub(crate) admin: AdminClient<client::Quiet>,
     pub(crate) followed: Mutex<Followed>,
+    pub(crate) is_behind: AtomicBool,
 }
 
 impl Followed {
     pub(crate) fn new() -> Self {
-        Self { next: Offset::ZERO, streams: Streams::new() }
+        Self { next: Offset::ZERO, streams: Streams::new(), has_changed: false }
     }
 }
 
@@ -50,7 +54,12 @@ impl Definitions {
         for order in orders {
             match order {
                 Order::Define(definition, reply) => {
-                    let _nobody_listens = reply.send(self.define(&definition));
+                    let outcome = self.define(&definition);
+                    if outcome.is_err() {
+                        // It may have been committed all the same, or what others have defined.
+                        self.is_behind.store(true, Ordering::Release);
+                    }
+                    let _nobody_listens = reply.send(outcome);
                 }
                 Order::Trim(at, before, reply) => {
                     let _nobody_listens = reply.send(self.trim(at, before));
@@ -59,27 +68,37 @@ impl Definitions {
         }
     }
 
-    /// Takes over the changes that `$config` has and nobody here knows of. Says whether that was all: Kafka may not show yet
-    /// what it has committed.
-    pub(crate) fn follow(&self) -> Result<bool> {
+    /// Takes over the changes that `$config` has and nobody here knows of, as far as Kafka shows them.
+    pub(crate) fn follow(&self) -> Result<()> {
         let mut followed = self.followed.lock();
+        let outcome = self.read_on(&mut followed);
+        if followed.has_changed {
+            self.shared.set_streams(Arc::new(followed.streams.clone()));
+            followed.has_changed = false;
+        }
+        self.is_behind.store(!matches!(outcome, Ok(true)), Ordering::Release);
+        outcome.map(drop)
+    }
+
+    /// Whether there may be changes that could not be taken over when they were learned of.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Acquire)
+    }
+
+    /// Reads what is new; says whether that was all.
+    fn read_on(&self, followed: &mut Followed) -> Result<bool> {
         let end = self.shared.partition(CONFIG_PARTITION)?.bounds().end;
-        let mut changed = false;
         while followed.next < end {
             let blocks = pollster::block_on(self.shared.read(CONFIG_PARTITION, followed.next, 1 << 20))?;
             if blocks.is_empty() {
-                break;
+                return Ok(false);
             }
             for block in blocks {
-                let next = followed.next;
-                changed |= followed.streams.fold(&block, next)?;
+                followed.has_changed |= followed.streams.fold(&block, followed.next)?;
                 followed.next = block.header().end_offset();
             }
         }
-        if changed {
-            self.shared.set_streams(Arc::new(followed.streams.clone()));
-        }
-        Ok(followed.next >= end)
+        Ok(true)
     }
 
     fn define(&self, definition: &Definition) -> Result<Arc<StreamDef>> {

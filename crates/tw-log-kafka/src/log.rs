@@ -13,6 +13,7 @@ use crate::writer::Writer;
 use crate::{Options, topics};
 use parking_lot::Mutex;
 use rdkafka::admin::AdminClient;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -55,7 +56,12 @@ impl KafkaLog {
         let shared = Arc::new(Shared::new(options, env));
         let admin = admin(&shared.options)?;
         let followed = Mutex::new(Followed::new());
-        let definitions = Arc::new(Definitions { shared: shared.clone(), admin, followed });
+        let definitions = Arc::new(Definitions {
+            shared: shared.clone(),
+            admin,
+            followed,
+            is_behind: AtomicBool::new(false),
+        });
         let config = shared.partition(CONFIG_PARTITION)?;
         let def = shared.streams().get("$config")?.clone();
         definitions.create(&config.topic, 1, topics::settings(&def))?;

@@ -7,7 +7,6 @@ use crate::probe::Probe;
 use crate::shared::Shared;
 use crate::{Options, client};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -53,15 +52,13 @@ pub(crate) struct Watch {
     /// What is written, and may be committed without being readable as such.
     written: Probe,
     waiting: Vec<Waiting>,
-    /// Whether there are definitions that were not taken over yet.
-    is_behind: Cell<bool>,
 }
 
 impl Watch {
     pub(crate) fn new(options: &Options, definitions: Arc<Definitions>) -> Result<Self> {
         let probe = Probe::new(options, Isolation::Committed)?;
         let written = Probe::new(options, Isolation::Uncommitted)?;
-        Ok(Self { definitions, probe, written, waiting: Vec::new(), is_behind: Cell::new(false) })
+        Ok(Self { definitions, probe, written, waiting: Vec::new() })
     }
 
     fn shared(&self) -> &Shared {
@@ -146,8 +143,11 @@ impl Watch {
         loop {
             self.set_goals(goals.iter_mut())?;
             self.learn(&config)?;
-            if goals.iter().all(Goal::is_reached) && self.definitions.follow()? {
-                return Ok(());
+            if goals.iter().all(Goal::is_reached) {
+                self.definitions.follow()?;
+                if !self.definitions.is_behind() {
+                    return Ok(());
+                }
             }
             if Instant::now() > deadline {
                 return Err(self.late());
@@ -181,20 +181,16 @@ impl Watch {
             ends.get(&(p.topic.clone(), p.number())).is_some_and(|end| *end > p.tip().0.record)
         };
         let moved: Vec<_> = partitions.iter().filter(has_moved).cloned().collect();
+        let mut follows = self.definitions.is_behind();
         if !moved.is_empty() {
             let moved = self.probe.load(&moved)?.moved;
             if !moved.is_empty() {
                 self.shared().observe();
                 self.shared().commits.increment();
             }
-            if moved.iter().any(|partition| partition.at == CONFIG_PARTITION) {
-                self.is_behind.set(true);
-            }
+            follows |= moved.iter().any(|partition| partition.at == CONFIG_PARTITION);
         }
-        if self.is_behind.get() {
-            self.is_behind.set(!self.definitions.follow()?);
-        }
-        Ok(())
+        if follows { self.definitions.follow() } else { Ok(()) }
     }
 
     /// Tells those who wait that they need not any more.
@@ -203,7 +199,8 @@ impl Watch {
         for waiting in std::mem::take(&mut self.waiting) {
             let is_gone = |goal: &Goal| self.shared().partition(goal.partition.at).is_err();
             // Whoever asks for definitions finds them carried out.
-            let is_carried_out = |goal: &Goal| goal.partition.at != CONFIG_PARTITION || !self.is_behind.get();
+            let is_carried_out =
+                |goal: &Goal| goal.partition.at != CONFIG_PARTITION || !self.definitions.is_behind();
             let is_reached = |goal: &Goal| goal.is_reached() && is_carried_out(goal);
             if waiting.goals.iter().all(|goal| is_reached(goal) || is_gone(goal)) {
                 let _nobody_listens = waiting.reply.send(Ok(()));
