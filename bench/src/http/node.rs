@@ -49,6 +49,7 @@ impl Node {
             cluster: None,
             regions: None,
             rights: None,
+            claims: None,
             groups: None,
             locks: Arc::new(Nothing),
             settings: Arc::new(Nothing),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod append;
+mod claims;
 mod cluster;
 pub(crate) mod compare;
 mod definitions;
@@ -67,6 +68,9 @@ async fn dispatch_other(call: &Call, body: Incoming) -> Outcome {
         Route::ReadSubject => history::read(call).await,
         Route::ShowRights => rights::view(call).await,
         Route::GiveRights => rights::give(call, body).await,
+        Route::ShowClaim => claims::view(call).await,
+        Route::Claim => claims::claim(call, body).await,
+        Route::SettleClaims => claims::settled(call, body).await,
         Route::Sql => sql::execute(call, body).await,
         Route::ListStreams => streams::list(call),
         Route::GetStream => streams::get(call).await,

@@ -1,6 +1,7 @@
 //! What the interface needs of the rest of the platform, as traits. Whoever implements one says no with a
 //! [`Problem`](crate::Problem), whose code is a part of the interface.
 
+mod claims;
 mod cluster;
 mod control;
 mod drain;
@@ -19,6 +20,7 @@ mod settings;
 mod sql;
 
 pub use crate::headers::{HOP, LOG_SILENT};
+pub use claims::{ClaimQuery, ClaimRequest, ClaimView, Claimed, Claims, Settled};
 pub use cluster::{
     Cluster, ClusterView, MoveView, NodeView, PlanNodeView, PlanView, RebalanceView, UnitView,
 };
@@ -73,6 +75,8 @@ pub struct Parts {
     pub regions: Option<Arc<dyn Regions>>,
     /// Who gets what changes of rows need before they are accepted; None if no stream has such rows.
     pub rights: Option<Arc<dyn Rights>>,
+    /// Who knows which row has a unique value; None if no stream has such columns.
+    pub claims: Option<Arc<dyn Claims>>,
     /// Consumer groups of other programs, if the log is on Kafka.
     pub groups: Option<Arc<dyn Groups>>,
     /// Locks for clients.

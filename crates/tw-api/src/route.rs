@@ -48,6 +48,9 @@ routes! {
     ReadEvents = GET "/v1/streams/{stream}/events";
     ShowRights = GET "/v1/streams/{stream}/subjects/{subject}/rights";
     GiveRights = POST "/v1/streams/{stream}/subjects/{subject}/rights";
+    ShowClaim = GET "/v1/streams/{stream}/claims";
+    Claim = POST "/v1/streams/{stream}/claims";
+    SettleClaims = POST "/v1/streams/{stream}/subjects/{subject}/settled";
     ListStreams = GET "/v1/streams";
     GetStream = GET "/v1/streams/{stream}";
     PutStream = PUT "/v1/streams/{stream}";

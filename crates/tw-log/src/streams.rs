@@ -393,7 +393,8 @@ const OF_ALL_REGIONS: [&str; 3] = ["$definitions", "$homes", "$at_risk"];
 const SEEN_BY: &str = "$seen.";
 
 fn is_of_all_regions(name: &StreamName) -> bool {
-    OF_ALL_REGIONS.contains(&name.as_str()) || name.as_str().starts_with(SEEN_BY)
+    let is_of_each = [SEEN_BY, StreamName::OF_CLAIMS].iter().any(|start| name.as_str().starts_with(start));
+    is_of_each || OF_ALL_REGIONS.contains(&name.as_str())
 }
 
 /// Why a stream cannot be in several regions, if it is to be and cannot.

@@ -2,8 +2,7 @@
 //!
 //! A class is a fold over the changes that survive, in the order of their stamps. [`crate::subject`] keeps the changes, applies
 //! deletes, and sees to it that the fold is the same whatever order they arrive in; a class says only what one operation does.
-//! [`UniqueRegistry`] is the exception: it stands at a key's home and is asked before there is a change. `class/README.md` has
-//! an example of each.
+//! `class/README.md` has an example of each.
 //!
 //! Nothing here knows of streams, links or regions that are down.
 
@@ -14,7 +13,6 @@ mod lww;
 mod reserve;
 mod set;
 mod state;
-mod unique;
 
 pub use counter::Counter;
 pub use custom::{Custom, Fold};
@@ -24,7 +22,6 @@ pub use reserve::{Consumption, Deletion, Reserve, ReserveOp};
 pub use set::Set;
 pub(crate) use state::{Arrival, State};
 pub use tw_types::{FunctionId, Merge, UnknownMerge};
-pub use unique::{Answer, Error as UniqueError, Handover, Homes, UniqueRegistry};
 
 use crate::FieldOp;
 use std::sync::Arc;
@@ -44,7 +41,7 @@ pub enum Class<V> {
     Set,
     /// A quantity that does not go below zero.
     Reserve,
-    /// Written like [`Class::Lww`], with a value that the key's home has granted.
+    /// Written like [`Class::Lww`], with a value that was claimed before.
     Unique,
     /// The caller's function.
     Custom(Arc<dyn Fold<V>>),

@@ -126,11 +126,17 @@ fn type_rule(field: &Field<'_>) -> Option<Broken> {
         Merge::Set => (!field.not_null)
             .then_some(("a set is empty without a change, and never null", "declare it not null")),
         Merge::Unique => match field.ty {
-            ColumnType::Float4 | ColumnType::Float8 | ColumnType::Json | ColumnType::Interval => Some((
-                "one value can be written in several ways, and each would be a key of its own",
-                "use an exact type, such as text, bigint or uuid",
+            ColumnType::Int2
+            | ColumnType::Int4
+            | ColumnType::Int8
+            | ColumnType::Numeric(_)
+            | ColumnType::Text
+            | ColumnType::Date
+            | ColumnType::Uuid => None,
+            _ => Some((
+                "a value of this type may be written in several ways, and each would be a value of its own",
+                "use text, a whole number, numeric, date or uuid",
             )),
-            _ => None,
         },
         Merge::Lww | Merge::Custom(_) => None,
     }

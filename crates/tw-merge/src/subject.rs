@@ -14,6 +14,7 @@ mod admit;
 mod conflict;
 mod log;
 mod saved;
+mod shows;
 #[cfg(test)]
 mod tests;
 

@@ -160,7 +160,7 @@ impl Definitions {
     /// Does what is defined, here and in all regions.
     async fn catch_up(&self, state: &mut State) -> Result<(), tw_project::Error> {
         self.catch_up_here(state).await?;
-        while self.share(state).await {
+        while self.share(state).await || self.keep_claims().await {
             self.catch_up_here(state).await?;
         }
         Ok(())

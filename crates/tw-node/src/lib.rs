@@ -10,6 +10,7 @@
 //! `tw-process`. It starts things in their order, keeps what runs equal to what is defined, and ends things in the opposite
 //! order.
 
+mod claims;
 mod cluster;
 mod config;
 mod core;

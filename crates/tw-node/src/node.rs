@@ -3,6 +3,7 @@
 mod composing;
 mod opening;
 
+use crate::claims::NodeClaims;
 use crate::core::Core;
 use crate::definitions;
 use crate::meters::{self, NodeMeters};
@@ -153,6 +154,7 @@ fn parts(
 ) -> Parts {
     let is_one_of_many = core.cluster_options.enabled;
     let is_region = core.options.holds().region.is_region();
+    let claims = Arc::new(NodeClaims::new(core.clone()));
     Parts {
         events: core.events.clone(),
         sql: Arc::new(NodeSql(core.clone())),
@@ -163,7 +165,8 @@ fn parts(
         regions: is_region
             .then(|| -> Arc<dyn tw_api::parts::Regions> { Arc::new(NodeRegions(core.clone())) }),
         routes,
-        rights: Some(Arc::new(NodeRights::new(core.clone()))),
+        rights: Some(Arc::new(NodeRights::new(core.clone(), claims.clone()))),
+        claims: Some(claims),
         groups: log.groups().map(|groups| -> Arc<dyn tw_api::parts::Groups> { Arc::new(NodeGroups(groups)) }),
         locks: Arc::new(NodeLocks(core.clone())),
         settings: Arc::new(NodeSettings(core.clone())),

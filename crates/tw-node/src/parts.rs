@@ -1,5 +1,6 @@
 //! The parts of the interface, by what a node has: translation between crates, and nothing else.
 
+pub(crate) mod asked;
 mod cluster;
 mod control;
 mod drain;

@@ -1,4 +1,5 @@
-//! What changes of merged rows need before they are accepted: rights to columns of the class `reserve`.
+//! What changes of merged rows need before they are accepted: rights to columns of the class `reserve`, and unique values, which
+//! [`crate::claims`] gets.
 //!
 //! A row is held while a change of it is decided and stored, and the change is stored only if the row has the version that it had then; so nothing comes
 //! between. Nobody holds a row while another region is asked: two that ask each other would wait for each other.
@@ -7,6 +8,9 @@
 mod ask;
 mod row;
 
+pub(crate) use row::with as row;
+
+use crate::claims::{self, NodeClaims, Writing};
 use crate::core::Core;
 use crate::parts::Doors;
 use futures_util::future::BoxFuture;
@@ -34,6 +38,7 @@ type Changes = Vec<Option<Vec<u8>>>;
 /// Whoever gets what changes need.
 pub(crate) struct NodeRights {
     core: Arc<Core>,
+    claims: Arc<NodeClaims>,
     doors: Doors,
     locks: Box<[Arc<Mutex<()>>]>,
     hasher: std::hash::RandomState,
@@ -42,12 +47,18 @@ pub(crate) struct NodeRights {
 /// Rows that are held.
 struct Rows(#[expect(dead_code, reason = "they are held until this is dropped")] Vec<OwnedMutexGuard<()>>);
 
-impl Held for Rows {}
+/// What changes that are accepted keep from others until they are stored.
+struct Kept {
+    _rows: Rows,
+    _values: Option<Writing>,
+}
+
+impl Held for Kept {}
 
 impl NodeRights {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, claims: Arc<NodeClaims>) -> Self {
         let locks = std::iter::repeat_with(Arc::default).take(LOCKS).collect();
-        Self { core, doors: Doors::default(), locks, hasher: std::hash::RandomState::new() }
+        Self { core, claims, doors: Doors::default(), locks, hasher: std::hash::RandomState::new() }
     }
 
     /// Holds rows, always in the same order.
@@ -106,6 +117,8 @@ impl NodeRights {
     ) -> Result<Obtained, Problem> {
         let clock = &self.core.env.clock;
         let deadline = clock.monotonic() + timeout;
+        // Before any row is held, because that may ask other regions.
+        let values = self.claims.obtain(stream, changes, timeout).await?;
         let rows = self.needing(stream, changes)?;
         'again: loop {
             let held = self.hold(stream.id, rows.keys().copied()).await;
@@ -133,7 +146,8 @@ impl NodeRights {
                     }
                 }
             }
-            return Ok(Obtained { versions, held: Some(Pass::new(held)) });
+            let kept = Kept { _rows: held, _values: values };
+            return Ok(Obtained { versions, held: Some(Pass::new(kept)) });
         }
     }
 }
@@ -141,7 +155,8 @@ impl NodeRights {
 impl Rights for NodeRights {
     fn asks(&self, stream: &StreamDef) -> bool {
         let Some(schema) = stream.schema.as_ref() else { return false };
-        schema.columns.iter().any(|column| column.merge == Some(Merge::Reserve))
+        let has_reserve = schema.columns.iter().any(|column| column.merge == Some(Merge::Reserve));
+        has_reserve || claims::has_unique(stream)
     }
 
     fn obtain<'a>(

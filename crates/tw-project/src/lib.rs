@@ -35,7 +35,9 @@ pub use engine::{
 pub use error::Error;
 pub use functions::ValueError;
 pub use gather::{Candidate, Heard, PeerAnswer, PeerRequest, Peers, Place};
-pub use merged::{CONFLICTS_STREAM, ColumnRights, Knowledge, Lack, MergedRow, ToldConflict, Verdict};
+pub use merged::{
+    CONFLICTS_STREAM, ColumnRights, Knowledge, Lack, MergedRow, ToldConflict, UniqueValue, Verdict,
+};
 pub use options::{Options, ReadFrom};
 pub use query::{Answer, text};
 pub use rows::{RowCheck, RowError};

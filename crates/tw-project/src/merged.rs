@@ -2,15 +2,17 @@
 //!
 //! An event of such a stream is a change of the row of its subject, and a table of the stream is what the rows are after all changes, the same in every
 //! region that has the same events, in whatever order they came (REG-1). `tw-merge` decides what a row is; here is how a change is read
-//! ([`change`]), what values are ([`value`]), what is asked before a change is accepted ([`row`]), and what has to be known of the regions ([`Knowledge`]). `docs/adr/0021-merged-rows.md` says why it is so.
+//! ([`change`]), what values are ([`value`]), what is asked before a change is accepted ([`row`], [`unique`]), and what has to be known of the regions ([`Knowledge`]). `docs/adr/0021-merged-rows.md` says why it is so.
 
 pub(crate) mod change;
 pub(crate) mod conflict;
 mod row;
+pub(crate) mod unique;
 pub(crate) mod value;
 
 pub use conflict::{CONFLICTS_STREAM, ToldConflict};
 pub use row::{ColumnRights, Lack, MergedRow, Verdict};
+pub use unique::UniqueValue;
 
 use std::fmt;
 use std::sync::Arc;

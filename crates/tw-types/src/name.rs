@@ -47,6 +47,17 @@ impl StreamName {
         Ok(Self(Arc::from(name)))
     }
 
+    /// How the names of streams begin in which unique values of another stream are claimed; the name of that one follows.
+    pub const OF_CLAIMS: &str = "$claims.";
+
+    /// The name of the stream in which unique values of the stream of this name are claimed.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn of_claims(&self) -> Result<Self, InvalidName> {
+        Self::new(&format!("{}{self}", Self::OF_CLAIMS))
+    }
+
     /// Whether it is one of the platform's own streams.
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')

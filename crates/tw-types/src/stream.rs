@@ -87,7 +87,8 @@ pub struct StreamOptions {
     /// Where it is written, where several regions belong together.
     #[serde(skip_serializing_if = "StreamMode::is_local")]
     pub mode: StreamMode,
-    /// The region in which a stream with the mode `home-region` is written first, the same in all regions. Moving it is not a matter of options.
+    /// The region in which a stream with the mode `home-region` is written first, the same in all regions. Moving it is not a matter of options. With
+    /// the mode `active-active` it is where values of unique columns are claimed first; without such columns it means nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub home: Option<RegionId>,
     /// Set by the platform where several regions belong together: the timestamp, as an integer, of the event that dropped the stream that had
@@ -136,7 +137,11 @@ impl StreamOptions {
         let topic_length = if topic.chars().all(allowed) { topic.len() as u64 } else { 0 };
         // 0 stands for what is not there, and is of no region.
         let home = u64::from(self.home.map_or(0, |home| home.0));
-        let homes = if self.mode == StreamMode::HomeRegion { 1..=u64::from(u16::MAX) } else { 0..=0 };
+        let homes = match self.mode {
+            StreamMode::HomeRegion => 1..=u64::from(u16::MAX),
+            StreamMode::ActiveActive if self.home.is_some() => 1..=u64::from(u16::MAX),
+            StreamMode::ActiveActive | StreamMode::Local => 0..=0,
+        };
         let checks = [
             ("retention_ms", self.retention_ms.unwrap_or(1_000), 1_000..=u64::MAX, "1000 ms and more"),
             (
@@ -151,7 +156,7 @@ impl StreamOptions {
                 "home",
                 home,
                 homes,
-                "1 to 65535, the number of a region, with the mode `home-region`; without that mode it is left out",
+                "1 to 65535, the number of a region, with the mode `home-region`, or `active-active` with unique columns; with the mode `local` it is left out",
             ),
         ];
         for (option, value, range, bounds) in checks {
@@ -214,12 +219,19 @@ mod tests {
         let everywhere: StreamOptions = serde_json::from_str(r#"{"mode":"active-active"}"#).unwrap();
         assert_eq!(everywhere.mode.as_str(), "active-active");
         assert_eq!(serde_json::to_value(&everywhere).unwrap()["mode"], "active-active");
-        for wrong in [r#"{"mode":"home-region"}"#, r#"{"mode":"home-region","home":0}"#, r#"{"home":1}"#] {
+        for wrong in [
+            r#"{"mode":"home-region"}"#,
+            r#"{"mode":"home-region","home":0}"#,
+            r#"{"mode":"active-active","home":0}"#,
+            r#"{"home":1}"#,
+        ] {
             let options: StreamOptions = serde_json::from_str(wrong).unwrap();
             assert_eq!(options.check().unwrap_err().option, "home", "{wrong}");
         }
         let at_home: StreamOptions = serde_json::from_str(r#"{"mode":"home-region","home":2}"#).unwrap();
         at_home.check().unwrap();
+        let everywhere: StreamOptions = serde_json::from_str(r#"{"mode":"active-active","home":2}"#).unwrap();
+        everywhere.check().unwrap();
         let options: StreamOptions = serde_json::from_str(r#"{"topic":"two words"}"#).unwrap();
         assert_eq!(options.check().unwrap_err().option, "topic");
     }

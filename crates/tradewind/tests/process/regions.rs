@@ -8,6 +8,7 @@ mod restore;
 mod rights;
 mod route;
 mod tokens;
+mod unique;
 
 use crate::support::{Node, define_in_all, run, said, tradewind};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use crate::service::Call;
 use crate::{Code, Problem};
 use hyper::body::Incoming;
 use std::sync::Arc;
-use tw_types::StreamDef;
+use tw_types::{Merge, StreamDef};
 
 /// Shows who may use how much.
 pub(crate) async fn view(call: &Call) -> Outcome {
@@ -24,7 +24,9 @@ pub(crate) async fn give(call: &Call, body: Incoming) -> Outcome {
 
 async fn part(call: &Call) -> Result<(&dyn Rights, Arc<StreamDef>), Problem> {
     let stream = call.stream().await?;
-    let rights = call.api.parts.rights.as_deref().filter(|rights| rights.asks(&stream));
+    let mut columns = stream.schema.iter().flat_map(|schema| &schema.columns);
+    let has_any = columns.any(|column| column.merge == Some(Merge::Reserve));
+    let rights = call.api.parts.rights.as_deref().filter(|_| has_any);
     let rights = rights.ok_or_else(|| {
         let detail = format!("stream `{}` has no column of the class `reserve`", stream.name);
         Problem::new(Code::WrongState, detail)

@@ -15,7 +15,10 @@ use crate::endpoints::{
     AppendResult, AppendedSummary, HistoryPage, NewStreamRequest, Page, ParkedDecided, ParkedDecision,
     ResnapshotRequest, SqlRequest, StreamBody, StreamPatch,
 };
-use crate::parts::{GiveRights, GivenRights, ParkedEvent, Projection, RightsView, Source, Status};
+use crate::parts::{
+    ClaimQuery, ClaimRequest, ClaimView, Claimed, GiveRights, GivenRights, ParkedEvent, Projection,
+    RightsView, Settled, Source, Status,
+};
 use crate::route::Route;
 use serde_json::{Value, json};
 use tw_wire::cloudevents::{BATCH, EVENT, LINES};
@@ -40,6 +43,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         Route::ReadEvents => read_events(doc),
         Route::ReadSubject => read_subject(doc),
         Route::ShowRights | Route::GiveRights => rights(route, doc),
+        Route::ShowClaim | Route::Claim | Route::SettleClaims => claims(route, doc),
         Route::Sql => sql(doc),
         Route::ListStreams
         | Route::GetStream
@@ -233,6 +237,33 @@ fn rights(route: Route, doc: Doc<'_>) -> Doc<'_> {
         .body::<GiveRights>(JSON, json!({"column": "stock", "to": 2, "amount": 3}))
         .answer::<GivenRights>(200, JSON, "They are the other region's, which can use them when it has heard of it.")
         .problems(&[Code::NoRights, Code::NoRegion, Code::Busy])
+}
+
+fn claims(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    let doc = stream(doc).problems(&[Code::WrongState, Code::InvalidParameter]);
+    let value = json!({"column": "email", "value": "ann@example.org"});
+    match route {
+        Route::ShowClaim => doc
+            .about("events", "Show which row has a value of a unique column")
+            .query("column", "A column of the class `unique`.", "email")
+            .query("value", "The value as text.", "ann@example.org")
+            .answer::<ClaimView>(200, JSON, "Who claimed it last, as far as the region that is asked knows."),
+        Route::Claim => doc
+            .about("events", "Claim a value of a unique column for a row")
+            .details(
+                "Changes claim by themselves what they need. The region that decides answers; others say that they do not.",
+            )
+            .body::<ClaimRequest>(JSON, json!({"column": "email", "value": "ann@example.org", "subject": "ann"}))
+            .answer::<Claimed>(200, JSON, "It is the row's.")
+            .problems(&[Code::NotUnique, Code::NotHome, Code::HomeMoving, Code::NotReady, Code::Timeout]),
+        _ => doc
+            .about("events", "Wait for changes that have claimed a value")
+            .details("A region that decides asks so before it gives a value to another row.")
+            .path("subject", "The subject, percent-encoded.", "ann")
+            .body::<ClaimQuery>(JSON, value)
+            .answer::<Settled>(200, JSON, "None of them is under way in this region any more.")
+            .problems(&[Code::Timeout]),
+    }
 }
 
 fn read_subject(doc: Doc<'_>) -> Doc<'_> {

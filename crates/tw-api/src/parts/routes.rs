@@ -45,6 +45,15 @@ pub trait Held: Send + 'static {
     }
 }
 
+/// Two passes as one.
+struct Both(Pass, Pass);
+
+impl Held for Both {
+    fn check(&self) -> Result<(), Problem> {
+        self.0.check().and_then(|()| self.1.check())
+    }
+}
+
 impl Pass {
     /// A pass that gives back `held` when it is dropped.
     pub fn new(held: impl Held) -> Self {
@@ -54,6 +63,14 @@ impl Pass {
     /// A pass that gives back nothing.
     pub const fn free() -> Self {
         Self(None)
+    }
+
+    /// What gives back both, if there is any.
+    pub fn both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(Self::new(Both(one, other))),
+            (one, other) => one.or(other),
+        }
     }
 
     /// See [`Held::check`].

@@ -102,6 +102,8 @@ codes! {
     OtherRegion = "other_region", CONFLICT, "the token is of another region";
     /// A quantity of which this region may not take so much.
     NoRights = "no_rights", CONFLICT, "this region may not use so much";
+    /// A value of a unique column that another row has.
+    NotUnique = "not_unique", CONFLICT, "another row has the value";
     /// The option takes effect when a node starts.
     NotLive = "not_live", CONFLICT, "the option takes effect when a node starts";
     /// Retention or trim has removed the events.

@@ -71,6 +71,7 @@ impl World {
             cluster: None,
             regions: None,
             rights: None,
+            claims: None,
             groups: None,
             locks: Arc::new(locks::Table::default()),
             settings: Arc::new(settings::Panel::default()),

@@ -2,13 +2,16 @@
 
 mod examples;
 mod reserve;
+mod shows;
 
 use super::*;
 use crate::class::{Fold, Merge, ReserveOp};
-use crate::testing::{Broken, Horner, Region, Step, World, classes, config, conflicts, runner, steps};
+use crate::testing::{
+    Broken, Horner, Region, Step, World, classes, config, conflicts, context, runner, steps,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every field, by its place in [`classes`].
 const ALL: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7];

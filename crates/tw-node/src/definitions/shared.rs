@@ -4,6 +4,7 @@
 //! process ends. What cannot be done here, because something else has the name, is a dispute: it is shown, and tried again.
 
 use super::{Definitions, State};
+use crate::claims;
 use crate::parts::problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +53,26 @@ impl Definitions {
                 tracing::warn!(name, why, "what all regions have is not so here");
             }
             self.tell_untold(state).await;
+        }
+        has_done
+    }
+
+    /// Makes the streams in which unique values are claimed, and removes those of streams that are gone. Whether there was anything to be done.
+    pub(super) async fn keep_claims(&self) -> bool {
+        let mut has_done = false;
+        for step in claims::steps(&self.log.streams()) {
+            let done = match &step {
+                claims::Step::Create(new) => self.log.create_stream(new.clone()).await.map(drop),
+                claims::Step::Drop(name) => self.log.drop_stream(name).await.map(drop),
+            };
+            match done {
+                Ok(()) => has_done = true,
+                Err(error) => tracing::warn!(
+                    error = chain(&error),
+                    ?step,
+                    "where unique values are claimed cannot be defined now; it is tried again"
+                ),
+            }
         }
         has_done
     }

@@ -1,25 +1,18 @@
 //! Rights that go from one region to another: asking for them, and giving them.
 
 use super::{NodeRights, row};
-use crate::parts::NodeRegions;
+use crate::parts::{NodeRegions, asked};
 use crate::tokens;
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 use std::time::Duration;
-use tw_api::parts::{GiveRights, GivenRights, Regions as _, Reply};
+use tw_api::parts::{GiveRights, GivenRights, Regions as _};
 use tw_api::{Code, Problem};
 use tw_project::Lack;
 use tw_types::{ClientToken, Data, Event, ExpectedVersion, RegionId, StreamDef, Token, Version};
 
 /// How long a region may take to answer.
 const ANSWER_MS_MAX: u64 = 5_000;
-/// How large an answer may be.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// How often something else may come before a change that gives rights.
 const TRIES_MAX: u32 = 100;
 /// The type of changes that give rights.
@@ -77,23 +70,10 @@ impl NodeRights {
         body: &serde_json::Value,
         wait: Duration,
     ) -> Result<ClientToken, String> {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let path =
-            format!("/v1/streams/{}/subjects/{}/rights", encoded(stream.name.as_str()), encoded(subject));
-        let request = post(&path, body).map_err(|error| error.to_string())?;
-        let answered = async {
-            let sent = NodeRegions(self.core.clone()).send(region.0, request).await;
-            let (head, body) = sent.map_err(|unanswered| unanswered.to_string())?.into_parts();
-            Ok::<_, String>((head.status, whole(body).await?))
-        };
-        let timed_out = |_| format!("no answer within {} ms", wait.as_millis());
-        let (status, body) = tokio::time::timeout(wait, answered).await.map_err(timed_out)??;
-        if !status.is_success() {
-            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            let detail = problem.get("detail").and_then(|detail| detail.as_str());
-            return Err(detail.map_or_else(|| format!("it answered {status}"), str::to_owned));
-        }
-        let given: GivenRights = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let [stream, row] = [stream.name.as_str(), subject].map(asked::encoded);
+        let path = format!("/v1/streams/{stream}/subjects/{row}/rights");
+        let given: GivenRights =
+            asked::ask(&self.core, region, &path, body, wait).await.map_err(|unasked| unasked.to_string())?;
         given.token.parse().map_err(|_| "its token does not read".to_owned())
     }
 
@@ -176,25 +156,4 @@ impl NodeRights {
         write.push(stream, &event.as_ref())?;
         Ok(self.core.events.append(write).await?.token)
     }
-}
-
-/// A request with a JSON body.
-fn post(path: &str, body: &serde_json::Value) -> http::Result<Request<Bytes>> {
-    let mut request =
-        Request::builder().method(Method::POST).uri(path).body(Bytes::from(body.to_string()))?;
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(request)
-}
-
-/// The whole of an answer.
-async fn whole(mut body: Reply) -> Result<Vec<u8>, String> {
-    let mut all = Vec::new();
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| error.to_string())?;
-        if all.len() + piece.len() > ANSWER_BYTES_MAX {
-            return Err(format!("its answer has over {ANSWER_BYTES_MAX} bytes"));
-        }
-        all.extend_from_slice(&piece);
-    }
-    Ok(all)
 }

@@ -16,7 +16,7 @@ const BEHIND_MAX: u64 = 65_536;
 ///
 /// # Errors
 /// The row cannot be read; a change of it is not one; its view is far behind.
-pub(super) async fn with<T: Send + 'static>(
+pub(crate) async fn with<T: Send + 'static>(
     core: &Arc<Core>,
     stream: &Arc<StreamDef>,
     subject: &str,

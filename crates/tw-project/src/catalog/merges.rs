@@ -26,13 +26,20 @@ pub(crate) fn check_merges(new: &NewStream) -> Result<(), Error> {
         .collect();
     for field in &fields {
         match field.merge {
-            Merge::Unique | Merge::Custom(_) => {
+            Merge::Custom(_) => {
                 return refuse(format!(
-                    "the column `{}` cannot be `{}`: that class is not offered yet: use lww, max, min, counter, set or reserve",
+                    "the column `{}` cannot be `{}`: that class is not offered yet: use lww, max, min, counter, set, reserve or unique",
                     field.name, field.merge
                 ));
             }
-            Merge::Lww | Merge::Max | Merge::Min if field.not_null => {
+            Merge::Unique if new.options.home.is_none() => {
+                return refuse(format!(
+                    "the column `{}` is `unique`, and it is not said which region decides who has a value: create the stream WITH (home = 1), which may be \
+                     any region and can be moved later",
+                    field.name
+                ));
+            }
+            Merge::Lww | Merge::Max | Merge::Min | Merge::Unique if field.not_null => {
                 return refuse(format!(
                     "the column `{}` cannot be NOT NULL: a change may leave it out, and a delete that another region has seen may take it away: leave \
                      NOT NULL out",
@@ -41,6 +48,12 @@ pub(crate) fn check_merges(new: &NewStream) -> Result<(), Error> {
             }
             _ => {}
         }
+    }
+    let has_unique = fields.iter().any(|field| *field.merge == Merge::Unique);
+    if has_unique && let Err(error) = new.name.of_claims() {
+        return refuse(format!(
+            "its unique values need a stream of their own, and {error}: take a shorter name"
+        ));
     }
     let mode = match new.options.mode {
         StreamMode::ActiveActive => Mode::ActiveActive,

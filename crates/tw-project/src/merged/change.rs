@@ -7,6 +7,7 @@
 //! {"tags": {"add": ["a"], "remove": []}}   set      texts and whole numbers
 //! {"stock": -3}                            reserve  so much more, or less, which is asked for before: `merged::row`
 //! {"stock": {"transfer": 3, "to": 2}}      reserve  so much of this region's rights are region 2's
+//! {"email": "ann@x.org"}                   unique   as lww, with a value that is claimed before: `merged::unique`
 //! (no data)                                         the row is deleted, as far as it was seen
 //! ```
 //!
@@ -42,7 +43,7 @@ fn wrong(name: &str, problem: &str) -> RowError {
 }
 
 impl ChangeOps {
-    /// A reader of `columns`, in this order. Those of classes that are not offered are `lww`: no stream is made with them.
+    /// A reader of `columns`, in this order. One of a class that is not offered is `lww`: no stream is made with it.
     pub(crate) fn new<'a>(columns: impl IntoIterator<Item = &'a Column>) -> Self {
         let columns: Vec<(Column, SlotReader)> = columns
             .into_iter()
@@ -54,7 +55,8 @@ impl ChangeOps {
             Some(Merge::Counter) => Class::Counter,
             Some(Merge::Set) => Class::Set,
             Some(Merge::Reserve) => Class::Reserve,
-            Some(Merge::Lww | Merge::Unique | Merge::Custom(_)) | None => Class::Lww,
+            Some(Merge::Unique) => Class::Unique,
+            Some(Merge::Lww | Merge::Custom(_)) | None => Class::Lww,
         };
         let classes = columns.iter().map(class).collect();
         Self { columns, classes }

@@ -69,6 +69,14 @@ impl MergedRow {
         Self { ops, log, knowledge, row }
     }
 
+    pub(super) fn ops(&self) -> &ChangeOps {
+        &self.ops
+    }
+
+    pub(super) fn state(&self) -> &Subject<Value> {
+        &self.row
+    }
+
     /// Whether the view had this change. Then it had those of earlier versions, too.
     pub fn holds(&self, stored: &Stored) -> bool {
         self.row.holds(&Stamp { hlc: stored.hlc, origin: stored.origin })

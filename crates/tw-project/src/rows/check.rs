@@ -4,6 +4,7 @@ use super::reader::{RowError, RowReader};
 use super::slot::{Form, Slot};
 use crate::dialect::suggest;
 use crate::merged::change::ChangeOps;
+use crate::merged::unique::UniqueValue;
 use tw_merge::class::ReserveOp;
 use tw_merge::{FieldOp, Kind};
 use tw_types::{Data, Merge, Schema};
@@ -62,6 +63,26 @@ impl RowCheck {
                 .iter()
                 .any(|(_, op)| matches!(op, FieldOp::Reserve(op) if !matches!(op, ReserveOp::Produce(_)))),
         })
+    }
+
+    /// The values of unique columns that a row has by a change with these data: they are claimed before it is accepted.
+    ///
+    /// # Errors
+    /// Those of [`RowCheck::check`]; a value is too long.
+    pub fn unique(&self, data: &Data<&[u8]>) -> Result<Vec<UniqueValue>, RowError> {
+        let Check::Change(ops) = &self.0 else { return Ok(Vec::new()) };
+        ops.unique(&ops.read(data, true)?)
+    }
+
+    /// The value of a unique column that a text means, as changes name it.
+    ///
+    /// # Errors
+    /// There is no such column, or the text is no value of it.
+    pub fn unique_named(&self, column: &str, text: &str) -> Result<UniqueValue, String> {
+        match &self.0 {
+            Check::Change(ops) => ops.unique_named(column, text),
+            Check::Row { .. } => Err("rows of this stream are not merged".to_owned()),
+        }
     }
 
     /// Checks the JSON data of one event: an object whose members are declared, with values of their types, none missing

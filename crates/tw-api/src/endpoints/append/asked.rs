@@ -3,7 +3,7 @@
 use super::{Request, store};
 use crate::endpoints::homes;
 use crate::options::ms;
-use crate::parts::{Closed, Obtained, Rights, RowChange};
+use crate::parts::{Closed, Obtained, Pass, Rights, RowChange};
 use crate::{Code, Problem};
 use std::time::Duration;
 use tw_log::store::{Appended, Write};
@@ -57,8 +57,8 @@ pub(super) async fn append(
             };
             write.expect(request.stream, &subject, expected);
         }
-        let stored = store(request.call, pass, write).await;
-        drop(held);
+        // Others that want these rows or values wait until the write has an end, also if nobody waits for that any more.
+        let stored = store(request.call, Pass::both(pass, held), write).await;
         match stored {
             Err(problem) if problem.code() == Code::VersionConflict && request.expected.is_none() => {}
             stored => return Ok(stored?),
