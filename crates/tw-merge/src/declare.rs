@@ -102,8 +102,8 @@ fn mode_rule(field: &Field<'_>, mode: Mode) -> Option<Broken> {
             "use `lww`, or make the stream active-active",
         )),
         (Mode::HomeRegion | Mode::Local, Merge::Unique) => Some((
-            "one region writes this stream and can see itself whether the value is in use",
-            "use `lww` with a unique constraint, or make the stream active-active",
+            "values are claimed in streams that regions share",
+            "create the stream WITH (mode = 'active-active', home = 1), which works in one region, too",
         )),
         (Mode::ActiveActive, merge) if field.unique && *merge != Merge::Unique => Some((
             "its values must be unique, and two regions can write the same one at the same time",
@@ -255,7 +255,9 @@ mod tests {
                 mode,
                 "one region writes this stream and can check the quantity by itself; use `lww`, or make the stream active-active",
             );
-            assert!(declare("text unique", "unique", mode).unwrap_err().contains("unique constraint"));
+            assert!(
+                declare("text unique", "unique", mode).unwrap_err().contains("streams that regions share")
+            );
         }
     }
 

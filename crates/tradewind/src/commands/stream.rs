@@ -17,6 +17,7 @@ Examples:
   tradewind stream create clicks --retention 7d
   tradewind stream alter clicks --retention 30d
   tradewind stream history shop.orders order-7
+  tradewind stream holder users email ann@example.org   whose is this value
   tradewind stream drop clicks";
 
 /// List, show and define streams
@@ -52,6 +53,15 @@ enum Action {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Show which row has a value of a unique column
+    Holder {
+        /// The stream
+        stream: String,
+        /// The column, of the class `unique`
+        column: String,
+        /// The value
+        value: String,
+    },
     /// Show all events of one subject, in the order of their versions
     History {
         /// The stream
@@ -77,6 +87,9 @@ struct Create {
     /// A column that identifies a row; several times for several
     #[arg(long)]
     key: Vec<String>,
+    /// The region that takes its writes first, or decides who has a unique value; it can be moved later
+    #[arg(long, value_name = "REGION", value_parser = clap::value_parser!(u16).range(1..))]
+    home: Option<u16>,
     #[command(flatten)]
     definition: Definition,
 }
@@ -110,7 +123,7 @@ struct Definition {
     #[arg(long, value_parser = units::bytes)]
     event_bytes_max: Option<u64>,
     /// Where it is written, where several regions belong together: `active-active` is in each of them
-    #[arg(long, value_parser = ["local", "active-active"])]
+    #[arg(long, value_parser = ["local", "active-active", "home-region"])]
     mode: Option<String>,
 }
 
@@ -201,11 +214,32 @@ pub(crate) fn run(options: Options, context: &Context) -> Result<()> {
             Action::Create(options) => create(&client, options, context).await,
             Action::Alter(options) => alter(&client, options, context).await,
             Action::Drop { stream, yes } => drop(&client, &stream, yes, context).await,
+            Action::Holder { stream, column, value } => {
+                holder(&client, &stream, &column, &value, context).await
+            }
             Action::History { stream, subject, from_version, limit } => {
                 super::tail::history(&client, &stream, &subject, from_version, limit, context).await
             }
         }
     })
+}
+
+async fn holder(client: &Client, stream: &str, column: &str, value: &str, context: &Context) -> Result<()> {
+    let path = format!("{}/claims?column={}&value={}", path(stream), encode(column), encode(value));
+    let claim: Value = suggest(client, stream, client.get(&path).await).await?;
+    let (subject, in_use) = (text(&claim, "subject"), claim.get("in_use").and_then(Value::as_bool));
+    let state = match (subject, in_use) {
+        ("", _) => "never claimed",
+        (_, Some(true)) => "in use",
+        _ => "free: whoever asks next gets it",
+    };
+    let lines = [
+        ("column", text(&claim, "column").to_owned()),
+        ("value", text(&claim, "value").to_owned()),
+        ("claimed by", if subject.is_empty() { "nobody" } else { subject }.to_owned()),
+        ("state", state.to_owned()),
+    ];
+    record(&lines, &claim, &mut context.output())
 }
 
 /// The object of a stream, with what its partitions hold.
@@ -344,6 +378,9 @@ async fn create(client: &Client, options: Create, context: &Context) -> Result<(
     }
     if !options.key.is_empty() {
         members.insert("key".to_owned(), json!(options.key));
+    }
+    if let Some(home) = options.home {
+        members.insert("home".to_owned(), json!(home));
     }
     let request = Request::put(path(&options.stream)).json(&Value::Object(members));
     let answer = client.send(request).await?;

@@ -124,7 +124,8 @@ pub(crate) struct OptionsBody {
     /// `local`; `active-active`: written in every region; `home-region`: written in one region at a time.
     #[schema(example = "local")]
     mode: Option<String>,
-    /// The region in which a stream with the mode `home-region` is written first. It cannot be changed here.
+    /// The region in which a stream with the mode `home-region` is written first, or which decides about unique values of one that is
+    /// `active-active`. It cannot be changed here.
     #[schema(example = 1)]
     home: Option<u16>,
 }

@@ -5,3 +5,4 @@ mod door;
 mod sql;
 mod streams;
 mod support;
+mod unique;

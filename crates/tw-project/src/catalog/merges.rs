@@ -32,7 +32,7 @@ pub(crate) fn check_merges(new: &NewStream) -> Result<(), Error> {
                     field.name, field.merge
                 ));
             }
-            Merge::Unique if new.options.home.is_none() => {
+            Merge::Unique if new.options.mode == StreamMode::ActiveActive && new.options.home.is_none() => {
                 return refuse(format!(
                     "the column `{}` is `unique`, and it is not said which region decides who has a value: create the stream WITH (home = 1), which may be \
                      any region and can be moved later",

@@ -193,7 +193,12 @@ impl StatementParser<'_> {
     fn merge(&mut self) -> Result<Merge, SyntaxError> {
         let place = self.tokens.span();
         let word = self.tokens.identifier("a class of conflicts")?;
-        word.parse().map_err(|unknown: tw_types::UnknownMerge| SyntaxError::new(unknown.to_string(), place))
+        // One that is the caller's function cannot be said here: it is not offered yet.
+        let unknown = |unknown: tw_types::UnknownMerge| {
+            let known = "use lww, max, min, counter, set, reserve or unique";
+            SyntaxError::new(format!("unknown class `{}`: {known}", unknown.0), place)
+        };
+        word.parse().map_err(unknown)
     }
 
     fn create_source(&mut self) -> Result<Statement, SyntaxError> {

@@ -105,6 +105,9 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
         "CREATE STREAM s (a text NOT NULL MERGE set)",
         "CREATE STREAM s (a numeric(9,2) NOT NULL MERGE reserve)",
         "CREATE STREAM s (a text MERGE unique)",
+        "CREATE STREAM s (a text MERGE unique) WITH (mode = 'active-active')",
+        "CREATE STREAM s (a json MERGE unique) WITH (mode = 'active-active', home = 1)",
+        "CREATE STREAM s (a text MERGE custom(f@1)) WITH (mode = 'active-active')",
         "CREATE STREAM s (a bigint MERGE max) WITH (retention_ms = 10000)",
         "CREATE STREAM s (a bigint MERGE max) WITH (cleanup = 'compact')",
     ]
@@ -112,7 +115,7 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
     .map(|sql| node.refused(sql))
     .collect();
     expect![[r#"
-        unknown class `newest`: use lww, max, min, counter, set, reserve, unique or custom(name@version), with a name of up to 64 letters, digits, `_` and `-` and a version from 1 (line 1, column 31)
+        unknown class `newest`: use lww, max, min, counter, set, reserve or unique (line 1, column 31)
         the column `a` cannot be NOT NULL: a change may leave it out, and a delete that another region has seen may take it away: leave NOT NULL out
         the column `b` cannot be NOT NULL: a change may leave it out, and a delete that another region has seen may take it away: leave NOT NULL out
         field `a` cannot be `max`: the order of texts depends on the language and on the version of its rules; use a number, a date or bytea, or the class `lww`
@@ -121,7 +124,10 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
         unknown column type `TEXT[]`: use boolean, smallint, integer, bigint, real, double precision, numeric(p,s), text, bytea, date, time, timestamp, timestamptz, interval, uuid or json (line 1, column 20)
         field `a` cannot be `set`: a set is an array of texts or whole numbers; declare the field as json
         field `a` cannot be `reserve`: one region writes this stream and can check the quantity by itself; use `lww`, or make the stream active-active
-        the column `a` cannot be `unique`: that class is not offered yet: use lww, max, min, counter, set or reserve
+        field `a` cannot be `unique`: values are claimed in streams that regions share; create the stream WITH (mode = 'active-active', home = 1), which works in one region, too
+        the column `a` is `unique`, and it is not said which region decides who has a value: create the stream WITH (home = 1), which may be any region and can be moved later
+        field `a` cannot be `unique`: a value of this type may be written in several ways, and each would be a value of its own; use text, a whole number, numeric, date or uuid
+        unknown class `custom`: use lww, max, min, counter, set, reserve or unique (line 1, column 31)
         rows that are merged need all changes: leave retention out
         rows that are merged need all changes: use the cleanup `delete` instead of `compact`"#]].assert_eq(&all.join("\n"));
     node.run("CREATE STREAM plain (a integer)");
