@@ -4,6 +4,7 @@ mod definitions;
 mod dns;
 mod drain;
 mod merged;
+mod order;
 mod restore;
 mod rights;
 mod route;
