@@ -65,6 +65,13 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
+    /// Does what holds now of what can be set while nodes run.
+    pub(crate) fn follow(&self, config: &crate::Config) {
+        if let Some(links) = self.links.get() {
+            links.limit_sending(config.region.send_bytes_per_second_max);
+        }
+    }
+
     /// None yet, of a region that may be drained.
     pub(crate) fn new(drain: crate::regions::Drain) -> Self {
         Self {

@@ -197,6 +197,7 @@ async fn follow(core: Arc<Core>, mut stopped: watch::Receiver<bool>) {
         core.look_for_fence();
         core.cluster.look_for_units();
         live::report(core.options.follow().await);
+        core.regions.follow(&core.options.holds());
         let refresh = Duration::from_millis(core.options.holds().node.refresh_ms);
         gauges.refresh(&core).await;
         tokio::select! {

@@ -129,7 +129,9 @@ pub(crate) struct Shared {
     pub(crate) restore: restore::Restore,
     /// Who answers the requests of other regions.
     pub(crate) door: OnceLock<Door>,
-    /// What is sent to each region that pulls, if that is limited.
+    /// How many bytes per second are sent to each region that pulls; 0: as many as the line takes.
+    send_limit: watch::Sender<u64>,
+    /// The same of each such region.
     paces: Mutex<BTreeMap<RegionId, Arc<Pace>>>,
     /// Of each region to which there was a connection its incarnation, and the streams that come from it: for who relays it.
     pub(crate) exchanged: watch::Sender<BTreeMap<RegionId, Exchanged>>,
@@ -176,6 +178,7 @@ impl Links {
         let homes = Homes::start(events.clone(), env.clone(), arbiter, restore.watch()).await?;
         let homes = Arc::new(homes);
         let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));
+        let send_limit = watch::Sender::new(options.send_bytes_per_second_max);
         let shared = Arc::new(Shared {
             options,
             env,
@@ -189,6 +192,7 @@ impl Links {
             homes,
             restore,
             door: OnceLock::new(),
+            send_limit,
             paces: Mutex::default(),
             exchanged: watch::Sender::default(),
         });
@@ -215,6 +219,15 @@ impl Links {
     /// The homes of streams.
     pub fn homes(&self) -> &Arc<Homes> {
         &self.shared.homes
+    }
+
+    /// Limits from now on what is sent to each region, in bytes per second over all its connections together; 0: as much as the line takes.
+    pub fn limit_sending(&self, bytes_per_second: u64) {
+        self.shared.send_limit.send_if_modified(|limit| {
+            let has_changed = *limit != bytes_per_second;
+            *limit = bytes_per_second;
+            has_changed
+        });
     }
 
     /// Where it listens.
@@ -285,10 +298,15 @@ impl Shared {
         self.env.clock.now_ms()
     }
 
-    /// The limit of what is sent to a region, of all its connections together; None: there is none.
-    pub(crate) fn pace(&self, to: RegionId) -> Option<Arc<Pace>> {
-        let limit = self.options.send_bytes_per_second_max;
-        (limit > 0).then(|| self.paces.lock().entry(to).or_insert_with(|| Arc::new(Pace::new(limit))).clone())
+    /// The limit of what is sent to a region, of all its connections together.
+    pub(crate) fn pace(&self, to: RegionId) -> Arc<Pace> {
+        let new = || Arc::new(Pace::new(self.send_limit.subscribe()));
+        self.paces.lock().entry(to).or_insert_with(new).clone()
+    }
+
+    /// How many bytes per second are sent to each region now; None: as many as the line takes.
+    pub(crate) fn send_limit(&self) -> Option<u64> {
+        Some(*self.send_limit.borrow()).filter(|limit| *limit > 0)
     }
 }
 

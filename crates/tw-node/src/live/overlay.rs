@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What can be set while nodes run: each of these is in effect when the next request, statement, turn or connection begins.
-const LIVE: [&str; 82] = [
+const LIVE: [&str; 83] = [
     "cluster.balance.adaptive_choices",
     "cluster.balance.avoid_ms",
     "cluster.balance.capacity_aware",
@@ -88,6 +88,7 @@ const LIVE: [&str; 82] = [
     "query.read_from",
     "query.standby_lag_events_max",
     "query.stream_partitions",
+    "region.send_bytes_per_second_max",
 ];
 
 /// Whether an option can be set while nodes run; all others take effect when a node starts.

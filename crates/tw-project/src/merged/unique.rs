@@ -98,7 +98,7 @@ impl MergedRow {
     /// Whether the row has a value, or may have it again without another change that says so.
     ///
     /// # Errors
-    /// Those of [`ChangeOps::unique_of_text`].
+    /// The column is of another class, or the text is no value of it.
     pub fn may_show(&self, of: &UniqueValue) -> Result<bool, String> {
         let (field, value) = self.ops().unique_of_text(&of.column, &of.value)?;
         Ok(self.state().may_show(field, &value))

@@ -248,7 +248,7 @@ async fn send<W: AsyncWrite + Unpin>(
     mut writer: FrameWriter<W>,
     mut sender: Sender,
 ) -> Result<(), Error> {
-    writer.limit(shared.pace(peer));
+    writer.limit(Some(shared.pace(peer)));
     let mut counted = writer.bytes;
     let commits = shared.events.log().commits();
     let (mut seen, mut heard) = (commits.get(), shared.seen.subscribe());

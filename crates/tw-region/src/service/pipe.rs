@@ -117,7 +117,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Gives so many of the compressed bytes to the connection.
     async fn put(&mut self, count: usize) -> io::Result<()> {
         let mut rest = self.out.get(..count).unwrap_or_default();
-        while let (Some(pace), false) = (&self.pace, rest.is_empty()) {
+        while let Some(pace) = self.pace.as_ref().filter(|pace| pace.is_limited() && !rest.is_empty()) {
             let may = pace.take(rest.len()).await;
             let (now, later) = rest.split_at(may.min(rest.len()));
             self.bytes += now.len() as u64;

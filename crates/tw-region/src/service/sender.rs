@@ -78,8 +78,6 @@ pub(crate) struct Sender {
     to_do: VecDeque<Input>,
     frames: Vec<Frame>,
     bytes: u64,
-    /// About how much is sent at a time: where that is limited, no more than goes between two heartbeats.
-    piece_bytes: u64,
     /// A promise has been asked for since before the last piece, and is to wait no longer for what is found.
     is_due: bool,
     is_refused: bool,
@@ -119,10 +117,6 @@ impl Sender {
             (Some(_), None) => of_another(all).gives_back(),
             (None, None) => Outbound::start(log.region(), log.epoch(), &streams, agreed, all),
         };
-        let piece_bytes = match shared.options.send_bytes_per_second_max {
-            0 => PIECE_BYTES,
-            limit => PIECE_BYTES.min(limit.saturating_mul(shared.options.heartbeat_ms) / 1_000),
-        };
         Ok(Self {
             shared,
             log,
@@ -135,7 +129,6 @@ impl Sender {
             to_do: VecDeque::new(),
             frames: Vec::new(),
             bytes: 0,
-            piece_bytes,
             is_due: false,
             is_refused: false,
         })
@@ -206,7 +199,11 @@ impl Sender {
 
     /// Does some of what there is to do: the frames to be sent.
     pub(crate) async fn work(&mut self) -> Result<Vec<Frame>, Error> {
-        while self.bytes < self.piece_bytes
+        // Where it is limited, no more than goes between two heartbeats.
+        let between = |limit: u64| limit.saturating_mul(self.shared.options.heartbeat_ms) / 1_000;
+        let piece_bytes =
+            self.shared.send_limit().map_or(PIECE_BYTES, |limit| between(limit).min(PIECE_BYTES));
+        while self.bytes < piece_bytes
             && let Some(input) = self.to_do.pop_front()
         {
             // What was appended before a block that was read is told already.

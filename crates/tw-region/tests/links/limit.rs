@@ -70,4 +70,23 @@ async fn a_limited_line_takes_as_long_as_it_must_and_stays_up_and_says_so() {
     let regions = regions.into_iter().collect::<Vec<_>>();
     same_everywhere(&regions, "orders").await;
     regions[0].state_until("not limited any more", |state| !state.peers[0].is_send_limited).await;
+    // The limit goes, and comes again, while something waits for it.
+    const MANY: u64 = 10 * EVENTS;
+    for n in EVENTS..MANY {
+        append(&regions[0], n).await;
+    }
+    regions[0].state_until("limited again", |state| state.peers[0].is_send_limited).await;
+    let (start, rest) = (Instant::now(), MANY - regions[1].count("orders"));
+    regions[0].links.limit_sending(0);
+    regions[1].has("orders", MANY).await;
+    let (took, at_the_limit) = (start.elapsed(), Duration::from_millis(rest * 1_000_000 / BYTES_PER_SECOND));
+    assert!(took < at_the_limit / 2, "{rest} events in {took:?}: they take {at_the_limit:?} at the limit");
+    regions[0].state_until("not limited at all", |state| !state.peers[0].is_send_limited).await;
+    regions[0].links.limit_sending(BYTES_PER_SECOND);
+    for n in MANY..MANY + EVENTS {
+        append(&regions[0], n).await;
+    }
+    regions[0].state_until("limited once more", |state| state.peers[0].is_send_limited).await;
+    regions[1].has("orders", MANY + EVENTS).await;
+    same_everywhere(&regions, "orders").await;
 }
