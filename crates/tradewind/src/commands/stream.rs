@@ -380,7 +380,8 @@ async fn create(client: &Client, options: Create, context: &Context) -> Result<(
         members.insert("key".to_owned(), json!(options.key));
     }
     if let Some(home) = options.home {
-        members.insert("home".to_owned(), json!(home));
+        let options = members.entry("options").or_insert_with(|| json!({}));
+        options["home"] = json!(home);
     }
     let request = Request::put(path(&options.stream)).json(&Value::Object(members));
     let answer = client.send(request).await?;

@@ -139,6 +139,12 @@ fn a_value_is_free_once_its_row_has_another_one_or_is_gone() {
         let told = || (holder(world.node(region), "a")["subject"] == "ann").then_some(());
         eventually(told, || holder(world.node(region), "a").to_string());
     }
+    let shown = world.node(2).ok(&["stream", "holder", "users", "email", "a"]);
+    assert!(shown.contains("claimed by  ann") && shown.contains("in use"), "{shown}");
+    let create = ["stream", "create", "members", "-c", "email text merge unique", "--mode", "active-active"];
+    world.node(1).ok(&[&create[..], &["--home", "2"]].concat());
+    let homes = || world.node(1).ok(&["region", "homes"]);
+    eventually(|| homes().contains("$claims.members").then_some(()), homes);
 }
 
 #[test]
