@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// How many events are counted.
     #[arg(long, default_value_t = 1_600_000)]
     counts: u64,
+    /// How often the data of an event is gone through before it is counted; each number is a measurement of its own.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 4, 16])]
+    passes: Vec<u32>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -106,16 +109,32 @@ impl Bench<'_> {
         let folder = self.folder.join("embedded");
         let (log, own) = open(&folder, u64::MAX, tw_log::Options::default())?;
         fill(&self.runtime, log.as_ref(), &own, args.counts)?;
-        println!(
-            "\n{} events, each counted under its subject; one thread a node; medians of {} rounds",
-            args.counts, args.rounds
-        );
+        for passes in &args.passes {
+            println!(
+                "\n{} events, the data of each gone through {passes} times, then counted under its subject; one thread a node; medians of {} rounds",
+                args.counts, args.rounds
+            );
+            self.compared(args, *passes, &log, &own, &partitions)?;
+        }
+        Ok(())
+    }
+
+    /// The processor time of the same work on each log.
+    fn compared(
+        &self,
+        args: &Args,
+        passes: u32,
+        log: &Arc<EmbeddedLog>,
+        own: &[StreamPartition],
+        partitions: &[StreamPartition],
+    ) -> Result<()> {
+        let kind = Kind::Work(passes);
         let mut costs = [const { Vec::new() }; 3];
         for round in 0..args.rounds {
             let measured = [
-                self.embedded(&log, &own)?,
-                self.counted(&format!("c1-{round}"), 1, &partitions)?,
-                self.counted(&format!("c2-{round}"), 2, &partitions)?,
+                self.embedded(log, own, kind)?,
+                self.counted(&format!("c{passes}-1-{round}"), 1, partitions, kind)?,
+                self.counted(&format!("c{passes}-2-{round}"), 2, partitions, kind)?,
             ];
             for (costs, watch) in costs.iter_mut().zip(measured) {
                 costs.push(1e9 * watch.processor_seconds / args.counts as f64);
@@ -131,15 +150,15 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn counted(&self, name: &str, count: usize, partitions: &[StreamPartition]) -> Result<Watch> {
+    fn counted(&self, name: &str, count: usize, partitions: &[StreamPartition], kind: Kind) -> Result<Watch> {
         let stream = partitions.first().context("no partition")?.stream;
-        self.nodes(name, count, 1, partitions, Arc::new(Trivial { kind: Kind::Count, stream }))
+        self.nodes(name, count, 1, partitions, Arc::new(Trivial { kind, stream }))
     }
 
-    fn embedded(&self, log: &Arc<EmbeddedLog>, partitions: &[StreamPartition]) -> Result<Watch> {
+    fn embedded(&self, log: &Arc<EmbeddedLog>, partitions: &[StreamPartition], kind: Kind) -> Result<Watch> {
         let stream = partitions.first().context("no partition")?.stream;
         let node = self.start("embedded-state", 1, log.clone(), partitions.to_vec())?;
-        self.work(vec![node], Arc::new(Trivial { kind: Kind::Count, stream }))
+        self.work(vec![node], Arc::new(Trivial { kind, stream }))
     }
 
     /// The time from adding the view to some nodes until all of them have committed everything.

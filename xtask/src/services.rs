@@ -23,7 +23,7 @@ struct Service {
 }
 
 const SERVICES: &[Service] = &[
-    Service { name: "C and C++ compiler", provide: toolchain::provide },
+    Service { name: "C and C++ compilers, OpenSSL", provide: toolchain::provide },
     Service { name: "PostgreSQL", provide: postgres::provide },
     Service { name: "etcd", provide: etcd::provide },
     Service { name: "dig", provide: dig::provide },

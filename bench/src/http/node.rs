@@ -40,6 +40,7 @@ impl Node {
         let stream = log.create_stream(NewStream::plain(StreamName::new("orders")?, PARTITIONS)).await?;
         let state = Arc::new(DiskStore::open(&folder.join("state"), tw_state::Options::default())?);
         let events = EventStore::open(log, state, Env::real(), tw_log::store::Options::default())?;
+        let traces = tw_trace::Traces::new(Env::real(), "bench", 0);
         let parts = Parts {
             events: events.clone(),
             sql: Arc::new(Nothing),
@@ -53,6 +54,8 @@ impl Node {
             groups: None,
             locks: Arc::new(Nothing),
             settings: Arc::new(Nothing),
+            traces: traces.clone(),
+            trails: traces,
             meters: Arc::new(tw_api::parts::Unmeasured),
             metrics: PrometheusBuilder::new().install_recorder()?,
             env: Env::real(),

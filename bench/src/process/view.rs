@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tw_process::{ApplyError, Processor, View};
 use tw_state::{Batch, Keyspace, Store};
-use tw_types::{PartitionId, StoredRef, StreamId};
+use tw_types::{Data, PartitionId, StoredRef, StreamId};
 
 /// What is done with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Look,
     /// It is counted under its subject.
     Count,
+    /// Its data is gone through so many times, byte by byte, before it is counted.
+    Work(u32),
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
         match self {
             Self::Look => "every event decoded, nothing done with it",
             Self::Count => "every event counted under its subject",
+            Self::Work(_) => "the data of every event gone through, and the event counted",
         }
     }
 }
@@ -55,9 +58,10 @@ impl View for Trivial {
     ) -> Result<Box<dyn Processor>, tw_state::Error> {
         Ok(match self.kind {
             Kind::Look => Box::new(Looker),
-            Kind::Count => {
+            Kind::Count | Kind::Work(_) => {
+                let passes = if let Kind::Work(passes) = self.kind { passes } else { 0 };
                 let (store, counts, changed) = (store.clone(), HashMap::new(), Vec::new());
-                Box::new(Counter { partition, keyspace, store, counts, changed })
+                Box::new(Counter { partition, keyspace, passes, store, counts, changed })
             }
         })
     }
@@ -79,10 +83,19 @@ impl Processor for Looker {
     }
 }
 
+/// Work whose only cost is the processor's: each step needs the result of the one before.
+fn go_through(data: Data<&[u8]>, passes: u32) {
+    let (Data::Json(bytes) | Data::Text(bytes) | Data::Binary(bytes)) = data else { return };
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = (0..passes).fold(0, |hash, _| bytes.iter().fold(hash, step));
+    std::hint::black_box(hash);
+}
+
 /// All counts of the partition, read from the store when they are wanted first.
 struct Counter {
     partition: PartitionId,
     keyspace: Keyspace,
+    passes: u32,
     store: Arc<dyn Store>,
     counts: HashMap<Box<str>, Count>,
     /// Subjects whose count is not stored yet.
@@ -103,6 +116,7 @@ impl Counter {
 impl Processor for Counter {
     fn apply(&mut self, events: &[StoredRef<'_>]) -> Result<(), ApplyError> {
         for event in events {
+            go_through(event.event.data, self.passes);
             let subject = event.event.subject.unwrap_or_default();
             if let Some(count) = self.counts.get_mut(subject) {
                 count.number += 1;

@@ -4,9 +4,12 @@ use crate::client::Client;
 use crate::commands;
 use crate::demo;
 use crate::error::{Error, Result};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, note};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::future::Future;
+use tw_env::Random as _;
+use tw_env::real::OsRandom;
+use tw_trace::{Context as Trace, SpanId, TraceId};
 
 /// Where a node is, if nobody says otherwise.
 const URL: &str = "http://127.0.0.1:7070";
@@ -41,6 +44,9 @@ struct Global {
     /// How to print
     #[arg(short, long, global = true, value_enum, help_heading = "Everywhere")]
     output: Option<Format>,
+    /// Have recorded what is done for this command, and say how to see it
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    trace: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +68,7 @@ enum Command {
     Config(commands::config::Options),
     Status(commands::status::Options),
     Top(commands::top::Options),
+    Trace(commands::trace::Options),
     Cluster(commands::cluster::Options),
     Region(commands::region::Options),
     Completions(commands::completions::Options),
@@ -74,6 +81,8 @@ enum Command {
 pub(crate) struct Context {
     url: String,
     format: Option<Format>,
+    /// The trace of what is asked, if it is to be recorded.
+    trace: Option<Trace>,
 }
 
 impl Context {
@@ -82,7 +91,7 @@ impl Context {
     /// # Errors
     /// When its address is none.
     pub(crate) fn client(&self) -> Result<Client> {
-        Client::new(&self.url)
+        Ok(Client::new(&self.url)?.traced(self.trace))
     }
 
     /// Standard output, for people unless it was said otherwise.
@@ -127,27 +136,43 @@ pub(crate) fn run() -> Result<()> {
             std::process::exit(code);
         }
     };
-    let context = Context { url: cli.global.url, format: cli.global.output };
-    match cli.command {
-        Command::Up(options) => commands::up::run(&options, &context),
-        Command::Demo(options) => demo::run(&options, &context),
-        Command::Sql(options) => commands::sql::run(options, &context),
-        Command::Append(options) => commands::append::run(options, &context),
-        Command::Tail(options) => commands::tail::run(options, &context),
-        Command::Replay(options) => commands::replay::run(options, &context),
-        Command::Stream(options) => commands::stream::run(options, &context),
-        Command::Source(options) => commands::source::run(options, &context),
-        Command::Projection(options) => commands::projection::run(options, &context),
-        Command::Parked(options) => commands::parked::run(options, &context),
-        Command::Conflicts(options) => commands::conflicts::run(options, &context),
-        Command::Group(options) => commands::group::run(options, &context),
-        Command::Lock(options) => commands::lock::run(options, &context),
-        Command::Log(options) => commands::log::run(&options, &context),
-        Command::Config(options) => commands::config::run(&options, &context),
-        Command::Status(options) => commands::status::run(&options, &context),
-        Command::Top(options) => commands::top::run(&options, &context),
-        Command::Cluster(options) => commands::cluster::run(&options, &context),
-        Command::Region(options) => commands::region::run(&options, &context),
+    let trace = cli.global.trace.then(new_trace);
+    let context = Context { url: cli.global.url, format: cli.global.output, trace };
+    let outcome = carry_out(cli.command, &context);
+    if let Some(trace) = trace {
+        note(format_args!("what was done for it: tradewind trace {}", trace.trace));
+    }
+    outcome
+}
+
+/// A trace that nobody else has.
+fn new_trace() -> Trace {
+    let next = || OsRandom.next_u64();
+    Trace { trace: TraceId::new(next(), next()), span: SpanId::new(next()), is_sampled: true }
+}
+
+fn carry_out(command: Command, context: &Context) -> Result<()> {
+    match command {
+        Command::Up(options) => commands::up::run(&options, context),
+        Command::Demo(options) => demo::run(&options, context),
+        Command::Sql(options) => commands::sql::run(options, context),
+        Command::Append(options) => commands::append::run(options, context),
+        Command::Tail(options) => commands::tail::run(options, context),
+        Command::Replay(options) => commands::replay::run(options, context),
+        Command::Stream(options) => commands::stream::run(options, context),
+        Command::Source(options) => commands::source::run(options, context),
+        Command::Projection(options) => commands::projection::run(options, context),
+        Command::Parked(options) => commands::parked::run(options, context),
+        Command::Conflicts(options) => commands::conflicts::run(options, context),
+        Command::Group(options) => commands::group::run(options, context),
+        Command::Lock(options) => commands::lock::run(options, context),
+        Command::Log(options) => commands::log::run(&options, context),
+        Command::Config(options) => commands::config::run(&options, context),
+        Command::Status(options) => commands::status::run(&options, context),
+        Command::Top(options) => commands::top::run(&options, context),
+        Command::Trace(options) => commands::trace::run(&options, context),
+        Command::Cluster(options) => commands::cluster::run(&options, context),
+        Command::Region(options) => commands::region::run(&options, context),
         Command::Completions(options) => commands::completions::run(&options),
         Command::Reference(_) => commands::reference::run(),
     }

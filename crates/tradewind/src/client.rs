@@ -1,6 +1,7 @@
 //! The client of a node: it speaks HTTP as `docs/http-api.md` describes it, and knows nothing else of the node.
 //!
-//! One connection is kept and used again. A request is repeated only when it is certain that the node never saw it.
+//! One connection is kept and used again. A request is repeated only when it is certain that nothing of it was done: because the node
+//! never saw it, or because it was turned away at the door.
 
 mod address;
 mod answer;
@@ -24,15 +25,20 @@ use std::cell::RefCell;
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tw_trace::Context;
 
 /// The cut that an answer reached, or that a read must see.
 pub(crate) const TOKEN: HeaderName = HeaderName::from_static("tradewind-token");
+/// To which trace a request belongs (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the node may take to begin an answer, unless a request says otherwise.
 const ANSWER: Duration = Duration::from_secs(60);
 /// After how long at rest a connection is not used again: the node may be closing it at that very moment.
 const IDLE: Duration = Duration::from_secs(5);
+/// How long a request that is turned away at the door is sent again and again.
+const TURNED_AWAY: Duration = Duration::from_secs(30);
 /// The longest answer that is read as a whole, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// What a path segment may contain as it is (RFC 3986, section 2.3).
@@ -136,6 +142,8 @@ pub(crate) struct Client {
     address: Address,
     /// The connection, and since when it rests.
     connection: RefCell<Option<(SendRequest<Full<Bytes>>, Instant)>>,
+    /// The trace of what is asked, if it is to be recorded.
+    trace: Option<Context>,
 }
 
 impl Client {
@@ -144,7 +152,12 @@ impl Client {
     /// # Errors
     /// When `url` is none, or of a scheme that is not spoken.
     pub(crate) fn new(url: &str) -> Result<Self> {
-        Ok(Self { address: Address::parse(url)?, connection: RefCell::new(None) })
+        Ok(Self { address: Address::parse(url)?, connection: RefCell::new(None), trace: None })
+    }
+
+    /// The same client, whose requests belong to a trace.
+    pub(crate) fn traced(self, trace: Option<Context>) -> Self {
+        Self { trace, ..self }
     }
 
     /// Where the node is.
@@ -152,16 +165,27 @@ impl Client {
         self.address.to_string()
     }
 
-    /// Sends a request; an answer that says no is an error.
+    /// Sends a request; an answer that says no is an error. Where the node has more to do than it can, the request waits for its turn, as long
+    /// as it would wait for an answer, and half a minute at most.
     ///
     /// # Errors
     /// Those of [`Error`] that are about the node.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer> {
-        let answer = self.send_any(request).await?;
-        if answer.status().is_success() {
-            return Ok(answer);
+        let begun = Instant::now();
+        let patience = request.timeout.min(TURNED_AWAY);
+        let mut tries = 1;
+        loop {
+            let answer = self.send_any(request.clone()).await?;
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            let problem = answer.into_problem().await;
+            match problem.turn() {
+                Some(pause) if begun.elapsed() + pause < patience => tokio::time::sleep(pause).await,
+                _ => return Err(problem.after(tries, begun.elapsed()).into()),
+            }
+            tries += 1;
         }
-        Err(answer.into_problem().await.into())
     }
 
     /// Sends a request; an answer that says no is an answer, too.
@@ -246,6 +270,8 @@ impl Client {
         }
         headers
             .insert(USER_AGENT, HeaderValue::from_static(concat!("tradewind/", env!("CARGO_PKG_VERSION"))));
+        let trace = self.trace.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
+        headers.extend(trace.map(|trace| (TRACEPARENT, trace)));
         for (name, value) in &request.headers {
             headers.append(name, value.clone());
         }

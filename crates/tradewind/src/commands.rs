@@ -19,6 +19,7 @@ pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod tail;
 pub(crate) mod top;
+pub(crate) mod trace;
 pub(crate) mod up;
 
 use crate::client::{Client, Request, encode};

@@ -20,6 +20,7 @@ mod settings;
 mod sql;
 mod streams;
 mod system;
+mod traces;
 
 pub(crate) use admin::ResnapshotRequest;
 pub(crate) use append::{AppendResult, AppendedSummary};
@@ -145,6 +146,7 @@ async fn dispatch_control(call: &Call, body: Incoming) -> Outcome {
         Route::RollbackSetting => settings::rollback(call, body).await,
         Route::LiveTopics => live::answer(call).await,
         Route::MeasuredSeries => metrics::read(call),
+        Route::GetTrace => traces::show(call).await,
         // Whoever calls this has taken all others.
         _ => Err(Problem::new(Code::NoRoute, "nothing is served here")),
     }

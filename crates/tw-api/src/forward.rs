@@ -10,7 +10,7 @@
 //! repeated when a connection breaks; what cannot ends as `outcome_unknown`.
 
 use crate::body::{Body, CutOff};
-use crate::headers::{DEADLINE, HOP};
+use crate::headers::{self, DEADLINE, HOP};
 use crate::options::ms;
 use crate::parts::{Regions, Reply, Unanswered, Way};
 use crate::server::Phase;
@@ -21,6 +21,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Request, Response};
 use std::time::Duration;
+use tw_trace::Open;
 use tw_types::NodeId;
 
 /// The pause before a node is asked again, if nothing is heard meanwhile.
@@ -110,10 +111,11 @@ impl<'c> Forward<'c> {
         more: &[(HeaderName, HeaderValue)],
         is_there: impl Fn() -> bool,
     ) -> Tried<Response<Reply>> {
-        let request = self.request(body, more);
+        let mut request = self.request(body, more);
+        let span = self.record(&format!("hop to node {node}"), &mut request);
         let gone = self.until(|| !is_there());
         let unanswered = |cause: String| Tried::Unknown(Unanswered { was_sent: true, cause });
-        tokio::select! {
+        let tried = tokio::select! {
             biased;
             sent = self.call.api.parts.routes.send(node, request) => match sent {
                 Ok(answer) if is_elsewhere(&answer) => Tried::Elsewhere,
@@ -123,7 +125,23 @@ impl<'c> Forward<'c> {
             },
             () = gone => unanswered(format!("node `{node}` was replaced before it answered")),
             () = tokio::time::sleep(self.left()) => unanswered(format!("node `{node}` did not answer in time")),
+        };
+        if let Some(mut span) = span {
+            match &tried {
+                Tried::Answered(answer) => span.fact("status", answer.status().as_u16()),
+                Tried::Elsewhere => span.fail("the partition is not there"),
+                Tried::Unknown(unanswered) => span.fail(unanswered),
+            }
         }
+        tried
+    }
+
+    /// Begins to record a hop, and puts what is done there under its span.
+    fn record(&self, name: &str, request: &mut Request<Bytes>) -> Option<Open> {
+        let context = headers::traceparent(request.headers())?;
+        let span = self.call.api.parts.traces.begin(Some(&context), name)?;
+        headers::set_traceparent(request.headers_mut(), &span.context());
+        Some(span)
     }
 
     /// Sends the request to another region, with this body.
@@ -133,10 +151,19 @@ impl<'c> Forward<'c> {
         region: u16,
         body: Bytes,
     ) -> Result<Response<Reply>, Unanswered> {
-        let sent = regions.send(region, self.request(body, &[]));
-        tokio::time::timeout(self.left(), sent).await.unwrap_or_else(|_| {
+        let mut request = self.request(body, &[]);
+        let span = self.record(&format!("hop to region {region}"), &mut request);
+        let sent = tokio::time::timeout(self.left(), regions.send(region, request)).await;
+        let sent = sent.unwrap_or_else(|_| {
             Err(Unanswered { was_sent: true, cause: format!("region {region} did not answer in time") })
-        })
+        });
+        if let Some(mut span) = span {
+            match &sent {
+                Ok(answer) => span.fact("status", answer.status().as_u16()),
+                Err(unanswered) => span.fail(unanswered),
+            }
+        }
+        sent
     }
 
     fn request(&self, body: Bytes, more: &[(HeaderName, HeaderValue)]) -> Request<Bytes> {

@@ -4,6 +4,7 @@ use crate::{Code, Problem};
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, IF_MATCH, IF_NONE_MATCH, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::net::IpAddr;
+use tw_trace::Context;
 use tw_types::{ClientToken, ExpectedVersion, Version};
 
 /// The cut that an answer reached, or that a read must see.
@@ -117,16 +118,16 @@ pub(crate) fn prefers_minimal(headers: &HeaderMap) -> bool {
 }
 
 /// The trace that the request belongs to, if it names one validly (W3C Trace Context, section 3.2).
-pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(&TRACEPARENT)?.to_str().ok()?;
-    let mut lengths = text.split('-').map(|part| {
-        let hex = part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        (hex && !part.bytes().all(|b| b == b'0'), part.len(), hex)
-    });
-    let (version, trace, parent, flags) =
-        (lengths.next()?, lengths.next()?, lengths.next()?, lengths.next()?);
-    let valid = version.1 == 2 && version.2 && trace.0 && trace.1 == 32 && parent.0 && parent.1 == 16;
-    (valid && flags.1 == 2 && flags.2 && lengths.next().is_none() && !text.starts_with("ff")).then_some(text)
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<Context> {
+    headers.get(&TRACEPARENT)?.to_str().ok()?.parse().ok()
+}
+
+/// Says under which span of a trace a request is.
+pub(crate) fn set_traceparent(headers: &mut HeaderMap, context: &Context) {
+    // Digits and hyphens are always allowed.
+    if let Ok(value) = HeaderValue::from_str(&context.to_string()) {
+        headers.insert(TRACEPARENT, value);
+    }
 }
 
 /// The content type, without parameters and in lower case; empty if there is none.

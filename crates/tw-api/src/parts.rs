@@ -18,6 +18,7 @@ mod routes;
 mod routing;
 mod settings;
 mod sql;
+mod traces;
 
 pub use crate::headers::{HOP, LOG_SILENT};
 pub use claims::{ClaimQuery, ClaimRequest, ClaimView, Claimed, Claims, Settled};
@@ -49,6 +50,7 @@ pub use routes::{Alone, Held, Pass, Reply, Routes, Unanswered, Way};
 pub use routing::{ExcludedRegion, RankedRegion, RouteQuery, RouteView};
 pub use settings::{Setting, SettingChange, Settings};
 pub use sql::{Answer, Comparison, FIELD_TYPE, Param, Rows, Sql, Statement};
+pub use traces::{SilentView, SpanView, TraceView, Trails};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -83,6 +85,10 @@ pub struct Parts {
     pub locks: Arc<dyn Locks>,
     /// Options that change while nodes run.
     pub settings: Arc<dyn Settings>,
+    /// What is recorded of requests here.
+    pub traces: Arc<tw_trace::Traces>,
+    /// What is recorded of them anywhere.
+    pub trails: Arc<dyn Trails>,
     /// Numbers over time.
     pub meters: Arc<dyn Meters>,
     /// The metrics of the whole process.

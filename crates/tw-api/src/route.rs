@@ -111,6 +111,7 @@ routes! {
     RollbackSetting = POST "/v1/config/{key}/rollback";
     LiveTopics = GET "/v1/live";
     MeasuredSeries = GET "/v1/metrics";
+    GetTrace = GET "/v1/traces/{trace}";
     Status = GET "/v1/status";
     OpenApi = GET "/v1/openapi.json";
     Health = GET "/healthz";

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tw_env::Live;
 use tw_log::{CONFIG_PARTITION, Streams};
 use tw_plan::overload::Outcome;
+use tw_trace::Open;
 use tw_types::StreamDef;
 
 /// The longest request id that is taken from a client, in bytes.
@@ -203,10 +204,11 @@ impl Call {
 pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
     let clock = api.parts.env.clock.clone();
     let started = clock.monotonic();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let id = api.request_id(&head.headers);
     let found = route::find(&head.method, head.uri.path());
     let route = found.as_ref().ok().map(|(route, _)| *route);
+    let span = record(&api, route, &mut head.headers);
     let outcome = match (api.admit(route, &head.headers), found) {
         (Err(refused), _) => {
             api.bodies.forget(body, &head.headers).await;
@@ -232,6 +234,12 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
     let problem = outcome.as_ref().err().map(Problem::code);
     let mut response =
         outcome.unwrap_or_else(|problem| problem.into_response(id.to_str().unwrap_or_default()));
+    if let Some(mut span) = span {
+        span.fact("status", response.status().as_u16());
+        if let Some(code) = problem {
+            span.fail(code.as_str());
+        }
+    }
     let elapsed = clock.monotonic().saturating_sub(started);
     api.telemetry.answered(route, response.status(), elapsed);
     tracing::debug!(
@@ -246,6 +254,14 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
     );
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Begins to record a request whose client wants that, and puts what is done for it under its span.
+fn record(api: &Api, route: Option<Route>, headers: &mut HeaderMap) -> Option<Open> {
+    let context = headers::traceparent(headers)?;
+    let span = api.parts.traces.begin(Some(&context), route.map_or("an unknown request", Route::name))?;
+    headers::set_traceparent(headers, &span.context());
+    Some(span)
 }
 
 /// Has a request answered that was let in.

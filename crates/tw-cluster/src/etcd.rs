@@ -6,9 +6,10 @@
 mod connection;
 mod options;
 mod protocol;
+mod tls;
 mod watch;
 
-pub use options::EtcdOptions;
+pub use options::{EtcdOptions, EtcdTls};
 
 use crate::coordination::{Coordination, Entry, Grant, LeaseId, Revision, Snapshot, Watch};
 use crate::{BoxFuture, Error, Guard, Key, Operation, Outcome, Range, Result, Time, Transaction};

@@ -29,7 +29,7 @@ mod transaction;
 pub use coordination::{Change, Changes, Coordination, Entry, Grant, LeaseId, Revision, Snapshot, Watch};
 pub use election::{Election, Leadership, Observer};
 pub use error::{Error, Outage};
-pub use etcd::{EtcdCoordination, EtcdOptions};
+pub use etcd::{EtcdCoordination, EtcdOptions, EtcdTls};
 pub use key::{Key, Range};
 pub use lease::{Lease, LeaseOptions};
 pub use line::Waiter;

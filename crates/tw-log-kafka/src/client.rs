@@ -1,7 +1,7 @@
 //! Clients of Kafka: how they are set up, and where what they say goes.
 
 use crate::topics::RECORD_BYTES_MAX;
-use crate::{Options, topics};
+use crate::{Options, security, topics};
 use parking_lot::{Condvar, Mutex};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
@@ -29,6 +29,7 @@ fn base(options: &Options) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "500")
         .set("retry.backoff.ms", "20")
         .set("socket.nagle.disable", "true");
+    security::apply(&mut config, options);
     config
 }
 

@@ -23,6 +23,7 @@ mod probe;
 mod queue;
 mod reader;
 mod record;
+mod security;
 mod session;
 mod shared;
 mod topics;
@@ -35,3 +36,4 @@ pub use groups::{
 };
 pub use log::KafkaLog;
 pub use options::Options;
+pub use security::{SaslOptions, TlsOptions};

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::shared::Shared;
 use crate::watch::{Refresh, Watch};
 use crate::writer::Writer;
-use crate::{Options, topics};
+use crate::{Options, security, topics};
 use parking_lot::Mutex;
 use rdkafka::admin::AdminClient;
 use std::sync::atomic::AtomicBool;
@@ -50,9 +50,10 @@ impl KafkaLog {
     /// Blocks the thread.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], [`Error::Unavailable`]; [`Error::Fenced`] when another process takes the name meanwhile.
+    /// [`Error::InvalidOption`], [`Error::InvalidText`], [`Error::Unavailable`]; [`Error::Fenced`] when another process takes the name meanwhile.
     pub fn open(options: Options, env: Env) -> Result<Self> {
         options.check()?;
+        security::check_files(&options)?;
         let shared = Arc::new(Shared::new(options, env));
         let admin = admin(&shared.options)?;
         let followed = Mutex::new(Followed::new());

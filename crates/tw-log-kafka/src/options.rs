@@ -1,5 +1,6 @@
 //! What can be chosen about the log on Kafka.
 
+use crate::security::{self, SaslOptions, TlsOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tw_log::Error;
@@ -47,7 +48,11 @@ pub struct Options {
     pub outage_ms_max: u64,
     /// The region whose log this is; a log belongs to one region for ever.
     pub region: RegionId,
-    /// Further settings of the client library (librdkafka's `CONFIGURATION.md`), such as those of its connections.
+    /// Encrypted connections to the brokers.
+    pub tls: TlsOptions,
+    /// Logging in at the brokers.
+    pub sasl: SaslOptions,
+    /// Further settings of the client library (librdkafka's `CONFIGURATION.md`), such as `client.rack`; no secrets.
     pub client: BTreeMap<String, String>,
 }
 
@@ -75,6 +80,8 @@ impl Default for Options {
             request_ms_max: 15_000,
             outage_ms_max: 60_000,
             region: RegionId(0),
+            tls: TlsOptions::default(),
+            sasl: SaslOptions::default(),
             client: BTreeMap::new(),
         }
     }
@@ -85,7 +92,7 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for the first option that is outside its bounds; of a text its length, or 0 for one with
-    /// other characters than are allowed.
+    /// other characters than are allowed. [`Error::InvalidText`] for how connections are protected.
     pub fn check(&self) -> Result<(), Error> {
         let length = |text: &str, others: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
@@ -114,7 +121,7 @@ impl Options {
                 return Err(Error::InvalidOption { option, value, min, max });
             }
         }
-        Ok(())
+        security::check(self, cfg!(feature = "tls"))
     }
 }
 

@@ -129,6 +129,14 @@ pub enum Error {
         /// The largest allowed value.
         max: u64,
     },
+    /// An option of the engine that is a text breaks a rule.
+    #[error("option `{option}` of the log {reason}")]
+    InvalidText {
+        /// The option's name.
+        option: &'static str,
+        /// What it is, the rule, and what to do.
+        reason: String,
+    },
     /// The folder holds the log of another region.
     #[error(
         "the data folder `{folder}` holds the log of region {region}, not of region {wanted}: set `region` to {region}, or use another folder"

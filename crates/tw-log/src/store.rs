@@ -39,6 +39,7 @@ mod received;
 mod repeat;
 mod submit;
 mod sync;
+mod traced;
 mod usage;
 mod write;
 
@@ -47,6 +48,7 @@ pub use options::Options;
 pub use pending::{Appended, AppendedEvent, Pending};
 pub use read::{Filter, Page};
 pub use received::Mark;
+pub use traced::Traced;
 pub use write::{KEY_BYTES_MAX, Write};
 
 use crate::{Error as LogError, Log, Signal};
@@ -56,7 +58,7 @@ use parking_lot::{Mutex, RwLock};
 use partition::Partition;
 use pool::Builders;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use tw_env::{Env, Live};
 use tw_order::{KeyTable, SubjectHash, partition_of};
@@ -94,6 +96,8 @@ struct Core {
     flushing: Mutex<()>,
     /// Whether nothing of this region is taken for streams that are in other regions, too.
     is_held: AtomicBool,
+    /// How many writes wait until they are durable.
+    waiting: AtomicUsize,
     /// Rises now and then.
     tick: Signal,
 }
@@ -105,6 +109,22 @@ struct Keys {
     /// Rises when keys leave memory.
     generation: u64,
     reported_bytes: usize,
+}
+
+/// A write that waits until it is durable.
+struct Waiting<'c>(&'c AtomicUsize);
+
+impl<'c> Waiting<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Stores the index; stops when this is dropped.
@@ -137,6 +157,7 @@ impl EventStore {
             builders: Arc::default(),
             flushing: Mutex::default(),
             is_held: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             tick: Signal::default(),
         });
         let run = core.clone();
@@ -204,6 +225,7 @@ impl EventStore {
     /// Those of [`EventStore::submit`].
     pub async fn append(&self, write: Write) -> Result<Appended> {
         let write = write.prepare(&self.core)?;
+        let _until_it_is_durable = Waiting::new(&self.core.waiting);
         let mut tries = 0;
         loop {
             match self.core.submit(&write).await?.await {
@@ -298,6 +320,11 @@ impl EventStore {
     /// [`Error::Index`], [`Error::DamagedIndex`].
     pub fn flush(&self) -> Result<()> {
         self.core.flush_all()
+    }
+
+    /// How many writes of [`EventStore::append`] wait until they are durable.
+    pub fn waiting(&self) -> usize {
+        self.core.waiting.load(Ordering::Relaxed)
     }
 
     /// About how much memory the part of the index takes that is not stored yet, in bytes.

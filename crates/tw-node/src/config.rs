@@ -64,11 +64,18 @@ pub struct NodeOptions {
     pub refresh_ms: u64,
     /// The node is degraded when fewer bytes are free on its disk: 0 to 1 TiB. Default 1 GiB.
     pub disk_free_bytes_min: u64,
+    /// How many spans of recorded requests are kept in memory, the last ones: 0, which records nothing, to 1,000,000. Default 10,000.
+    pub trace_spans_max: u32,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { data: PathBuf::from("tradewind-data"), refresh_ms: 1_000, disk_free_bytes_min: 1 << 30 }
+        Self {
+            data: PathBuf::from("tradewind-data"),
+            refresh_ms: 1_000,
+            disk_free_bytes_min: 1 << 30,
+            trace_spans_max: 10_000,
+        }
     }
 }
 
@@ -215,6 +222,7 @@ impl NodeOptions {
         }
         for (option, value, range, bounds) in [
             ("refresh_ms", self.refresh_ms, 100..=60_000, "100 to 60000 ms"),
+            ("trace_spans_max", self.trace_spans_max.into(), 0..=1_000_000, "0 to 1000000"),
             ("disk_free_bytes_min", self.disk_free_bytes_min, 0..=1 << 40, "0 to 1099511627776 bytes"),
         ] {
             if !range.contains(&value) {

@@ -17,6 +17,7 @@ use tw_log::Log;
 use tw_log::store::EventStore;
 use tw_project::Engine;
 use tw_region::service::Links;
+use tw_trace::Traces;
 
 /// Everything that runs in a node below its interface.
 pub(crate) struct Core {
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) sources: Arc<Sources>,
     pub(crate) regions: Regions,
+    /// What is recorded of requests.
+    pub(crate) traces: Arc<Traces>,
     /// What is measured over time.
     pub(crate) meters: Meters,
     pub(crate) definitions: Arc<Definitions>,

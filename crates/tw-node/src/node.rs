@@ -9,6 +9,7 @@ use crate::definitions;
 use crate::meters::{self, NodeMeters};
 use crate::parts::{
     NodeCluster, NodeControl, NodeGroups, NodeLocks, NodeParked, NodeRegions, NodeSettings, NodeSql,
+    NodeTrails,
 };
 use crate::rights::NodeRights;
 use crate::{Config, Error, live, merged, metrics, regions};
@@ -170,6 +171,8 @@ fn parts(
         groups: log.groups().map(|groups| -> Arc<dyn tw_api::parts::Groups> { Arc::new(NodeGroups(groups)) }),
         locks: Arc::new(NodeLocks(core.clone())),
         settings: Arc::new(NodeSettings(core.clone())),
+        traces: core.traces.clone(),
+        trails: Arc::new(NodeTrails(core.clone())),
         meters: Arc::new(NodeMeters(core.clone())),
         metrics,
         env: core.env.clone(),

@@ -12,6 +12,7 @@ pub(crate) mod problem;
 mod regions;
 mod settings;
 mod sql;
+mod traces;
 
 pub(crate) use cluster::NodeCluster;
 pub(crate) use control::{Doors, NodeControl};
@@ -21,3 +22,4 @@ pub(crate) use parked::NodeParked;
 pub(crate) use regions::NodeRegions;
 pub(crate) use settings::NodeSettings;
 pub(crate) use sql::NodeSql;
+pub(crate) use traces::NodeTrails;

@@ -33,6 +33,7 @@ pub(crate) async fn start(core: &Arc<Core>, installation: Option<u128>, server: 
         let server = server.clone();
         Box::pin(async move { server.serve(stream).await })
     }));
+    links.record_to(core.traces.clone());
     // It is set once.
     let _there_were_none = core.regions.links.set(links);
     dns::start(core).await

@@ -23,6 +23,7 @@ mod restore;
 mod sender;
 mod status;
 mod streams;
+mod trails;
 
 pub use heard::Heard;
 pub use homes::{
@@ -51,6 +52,7 @@ use tokio::task::JoinHandle;
 use tw_env::Env;
 use tw_log::store::EventStore;
 use tw_merge::Seen;
+use tw_trace::Traces;
 use tw_types::{Epoch, RegionId, StreamId};
 
 /// How many frames may wait for the receiver.
@@ -129,6 +131,8 @@ pub(crate) struct Shared {
     pub(crate) restore: restore::Restore,
     /// Who answers the requests of other regions.
     pub(crate) door: OnceLock<Door>,
+    /// Where it is recorded that events which belong to a trace have come.
+    pub(crate) traces: OnceLock<Arc<Traces>>,
     /// How many bytes per second are sent to each region that pulls; 0: as many as the line takes.
     send_limit: watch::Sender<u64>,
     /// The same of each such region.
@@ -192,6 +196,7 @@ impl Links {
             homes,
             restore,
             door: OnceLock::new(),
+            traces: OnceLock::new(),
             send_limit,
             paces: Mutex::default(),
             exchanged: watch::Sender::default(),

@@ -1,5 +1,6 @@
 //! A private etcd server.
 
+use crate::authority::{Authority, CertificateFiles};
 use crate::install::etcd_program;
 use crate::process::{end, free_port, get, pause, send, start, text};
 use crate::wait::eventually;
@@ -12,14 +13,24 @@ use tempfile::TempDir;
 /// An etcd cluster of one server that belongs to one test. It ends, and its folder goes, when this value is dropped; the
 /// kernel ends it even if the test's process is killed, and even while it is paused.
 ///
-/// No password, no encryption. Elections are fast, so that the shortest lease is 1 s. The history is kept until a test
+/// No password, and no encryption unless it is asked for. Elections are fast, so that the shortest lease is 1 s. The history is kept until a test
 /// compacts it.
 #[derive(Debug)]
 pub struct Etcd {
     folder: TempDir,
     port: u16,
     peer_port: u16,
+    secured: Option<Secured>,
     process: Option<Child>,
+}
+
+/// What clients have to trust, and to be.
+#[derive(Debug)]
+struct Secured {
+    authority: PathBuf,
+    files: CertificateFiles,
+    /// Where it says how it is, without encryption.
+    health_port: u16,
 }
 
 impl Etcd {
@@ -28,8 +39,21 @@ impl Etcd {
     /// # Panics
     /// When it does not start, with what its log says.
     pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    /// Starts a server that takes TLS alone, and clients alone that have a certificate of this authority.
+    ///
+    /// # Panics
+    /// When it does not start, with what its log says.
+    pub fn start_secured(authority: &Authority) -> Self {
+        let files = authority.issue("etcd");
+        Self::launch(Some(Secured { authority: authority.file(), files, health_port: free_port() }))
+    }
+
+    fn launch(secured: Option<Secured>) -> Self {
         let folder = tempfile::Builder::new().prefix("tw-etcd-").tempdir().expect("temporary folder");
-        let mut server = Self { folder, port: free_port(), peer_port: free_port(), process: None };
+        let mut server = Self { folder, port: free_port(), peer_port: free_port(), secured, process: None };
         server.start_again();
         server
     }
@@ -39,9 +63,10 @@ impl Etcd {
         self.port
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `https://`.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.secured.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// What the server has logged.
@@ -78,13 +103,19 @@ impl Etcd {
         command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         command.args(["--initial-cluster", &format!("test={peers}")]);
+        if let Some(Secured { authority, files, health_port }) = &self.secured {
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(authority);
+            command.arg("--cert-file").arg(&files.certificate).arg("--key-file").arg(&files.key);
+            command.arg("--listen-metrics-urls").arg(format!("http://127.0.0.1:{health_port}"));
+        }
         command.args(["--heartbeat-interval", "10", "--election-timeout", "100"]);
         start(command, &self.log_file(), |_| self.is_healthy())
     }
 
     /// Whether it serves clients, and has elected itself.
     fn is_healthy(&self) -> bool {
-        get(self.port, "/health").is_ok_and(|answer| answer.contains("\"health\":\"true\""))
+        let port = self.secured.as_ref().map_or(self.port, |secured| secured.health_port);
+        get(port, "/health").is_ok_and(|answer| answer.contains("\"health\":\"true\""))
     }
 
     /// Ends it in order.

@@ -4,8 +4,9 @@ mod broker;
 
 pub use broker::Broker;
 
+use crate::install::JavaInstall;
 use crate::process::{free_port, share};
-use broker::Layout;
+use broker::{Layout, Listener};
 use std::sync::{Arc, Mutex, Weak};
 
 /// How a cluster is to be.
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, Weak};
 pub struct KafkaBuilder {
     brokers: u32,
     settings: Vec<(String, String)>,
-    far: Vec<(u16, u16)>,
+    more: Vec<Listener>,
 }
 
 impl KafkaBuilder {
@@ -34,7 +35,15 @@ impl KafkaBuilder {
     /// Lets the broker also listen on `port`, and send whoever comes there to `near`: to this end of a [`Line`](crate::Line) that leads to
     /// `port`. For a cluster of one broker.
     pub fn listen_behind(mut self, port: u16, near: u16) -> Self {
-        self.far.push((port, near));
+        let name = format!("FAR{}", self.more.len());
+        self.more.push(Listener { name, protocol: "PLAINTEXT", port, near });
+        self
+    }
+
+    /// Lets the broker also listen on `port`, with this protocol: `SSL`, `SASL_SSL`, `SASL_PLAINTEXT`. What that needs is said by settings
+    /// that begin with `listener.name.` and `name` in lower case. For a cluster of one broker.
+    pub fn listener(mut self, name: &str, protocol: &'static str, port: u16) -> Self {
+        self.more.push(Listener { name: name.to_owned(), protocol, port, near: port });
         self
     }
 
@@ -46,7 +55,7 @@ impl KafkaBuilder {
         let layout = Arc::new(Layout {
             ports: (0..self.brokers).map(|_| (free_port(), free_port())).collect(),
             settings: self.settings,
-            far: self.far,
+            more: self.more,
         });
         let mut kafka =
             Kafka { brokers: (0..self.brokers).map(|index| Broker::create(index, layout.clone())).collect() };
@@ -58,7 +67,7 @@ impl KafkaBuilder {
 /// A Kafka cluster that belongs to one test, or to the tests that run at the same time. Its brokers end, and their
 /// folders go, when this value is dropped; the kernel ends them even if the test's process is killed.
 ///
-/// No password, no encryption. Topics are not created by themselves. As by default, Kafka does not sync each record to
+/// No password, no encryption, but on listeners that are added. Topics are not created by themselves. As by default, Kafka does not sync each record to
 /// the disk, which survives kill -9, but not a power cut.
 #[derive(Debug)]
 pub struct Kafka {
@@ -68,7 +77,7 @@ pub struct Kafka {
 impl Kafka {
     /// A cluster to be described further.
     pub fn builder() -> KafkaBuilder {
-        KafkaBuilder { brokers: 1, settings: Vec::new(), far: Vec::new() }
+        KafkaBuilder { brokers: 1, settings: Vec::new(), more: Vec::new() }
     }
 
     /// One broker with default settings.
@@ -115,6 +124,31 @@ impl Kafka {
         for broker in &mut self.brokers {
             broker.await_ready();
         }
+    }
+
+    /// Makes a user for SCRAM-SHA-512 with a password, by Kafka's own tool.
+    ///
+    /// # Panics
+    /// When the tool fails, with what it says.
+    pub fn add_scram_user(&self, user: &str, password: &str) {
+        let mut command = JavaInstall::kafka().command();
+        command.args([
+            "-Xmx128m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "kafka.admin.ConfigCommand",
+        ]);
+        command.args(["--bootstrap-server", &self.bootstrap(), "--alter", "--entity-type", "users"]);
+        command.args([
+            "--entity-name",
+            user,
+            "--add-config",
+            &format!("SCRAM-SHA-512=[password={password}]"),
+        ]);
+        let done = command.output().expect("Kafka's tool");
+        let said =
+            [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(done.status.success() && said.contains("Completed updating"), "no user was made: {said}");
     }
 
     /// Ends all brokers with `kill -9`.

@@ -5,6 +5,7 @@
 //! Kafka broker or an S3Proxy in some seconds, which is why tests that do not disturb it share one.
 #![expect(clippy::expect_used, reason = "this crate serves tests, which stop at the first surprise")]
 
+mod authority;
 mod cases;
 mod etcd;
 mod files;
@@ -18,6 +19,7 @@ mod s3proxy;
 mod user;
 mod wait;
 
+pub use authority::{Authority, CertificateFiles};
 pub use cases::{asked, cases};
 pub use etcd::Etcd;
 pub use install::{

@@ -4,6 +4,12 @@ use crate::error::{Error, Exit};
 use http::StatusCode;
 use serde::Deserialize;
 use std::fmt;
+use std::time::Duration;
+
+/// When to try again if nobody says.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The shortest pause, whatever a node says.
+const AGAIN_MIN: Duration = Duration::from_millis(10);
 
 /// A problem, as far as a client needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +30,8 @@ pub(crate) struct Problem {
     /// After how many seconds it makes sense to try again.
     #[serde(skip)]
     pub(crate) retry_after_s: Option<u64>,
+    /// The same in milliseconds, more precisely.
+    pub(crate) retry_after_ms: Option<u64>,
     /// What may have been meant.
     #[serde(skip)]
     pub(crate) suggestion: Option<String>,
@@ -54,6 +62,7 @@ impl Problem {
             index: None,
             status: 0,
             retry_after_s: None,
+            retry_after_ms: None,
             suggestion: None,
         }
     }
@@ -62,6 +71,24 @@ impl Problem {
     pub(crate) fn within(value: &serde_json::Value) -> Self {
         let read = Self::deserialize(value).ok().filter(|problem| !problem.detail.is_empty());
         read.unwrap_or_else(|| Self::other(value.to_string()))
+    }
+
+    /// After which time a request may be sent again of which nothing was done, because there was too much to do; None of any other problem.
+    pub(super) fn turn(&self) -> Option<Duration> {
+        if !matches!(self.code.as_str(), "over_capacity" | "overloaded" | "busy") {
+            return None;
+        }
+        let whole = self.retry_after_s.map(Duration::from_secs);
+        let precise = self.retry_after_ms.map(Duration::from_millis);
+        Some(precise.or(whole).unwrap_or(AGAIN).max(AGAIN_MIN))
+    }
+
+    /// Says how often it was tried, if it was more than once.
+    pub(super) fn after(mut self: Box<Self>, tries: u32, time: Duration) -> Box<Self> {
+        if tries > 1 {
+            self.detail += &format!(" (tried {tries} times in {:.1} s)", time.as_secs_f64());
+        }
+        self
     }
 
     /// The exit code that tells it to a script.
@@ -107,6 +134,26 @@ mod tests {
         let problem = Problem::read(StatusCode::BAD_GATEWAY, b"<html>nginx</html>");
         assert_eq!(problem.to_string(), "the answer is 502 Bad Gateway: <html>nginx</html>");
         assert_eq!(problem.exit(), Exit::Error);
+    }
+
+    #[test]
+    fn what_was_turned_away_for_a_moment_is_tried_again_and_nothing_else() {
+        let read = |body: &str| Problem::read(StatusCode::SERVICE_UNAVAILABLE, body.as_bytes());
+        let full = read(r#"{"code":"over_capacity","detail":"full","retry_after_ms":250}"#);
+        assert_eq!(full.turn(), Some(Duration::from_millis(250)));
+        let busy = Problem { retry_after_s: Some(3), ..read(r#"{"code":"busy","detail":"full"}"#) };
+        assert_eq!(busy.turn(), Some(Duration::from_secs(3)));
+        assert_eq!(
+            read(r#"{"code":"overloaded","detail":"full","retry_after_ms":0}"#).turn(),
+            Some(AGAIN_MIN)
+        );
+        for body in
+            [r#"{"code":"outcome_unknown","detail":"?"}"#, r#"{"code":"no_owner","detail":"?"}"#, "<html>"]
+        {
+            assert_eq!(read(body).turn(), None, "{body}");
+        }
+        let said = |tries| Box::new(full.clone()).after(tries, Duration::from_millis(1_240)).to_string();
+        assert_eq!([said(1), said(3)], ["full", "full (tried 3 times in 1.2 s)"]);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use crate::support::{Node, run, said, tradewind};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Stdio;
+use tw_testing::eventually;
 
 const DEFINITIONS: &str = "CREATE STREAM orders (id bigint NOT NULL, customer text, total numeric(12,2));
     CREATE PROJECTION revenue AS SELECT customer, count(*) AS orders, sum(total) AS revenue FROM orders GROUP BY customer";
@@ -131,4 +134,31 @@ fn log_5_a_log_that_was_left_is_whole_and_damage_is_found() {
     let verified = verify();
     assert_eq!(verified.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&verified.stdout).contains("000000000001.seg"), "{}", said(&verified));
+}
+
+#[test]
+fn a_command_that_is_turned_away_waits_for_its_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tradewind.toml"), "[http]\nrequests_max = 1\n").unwrap();
+    let node = Node::start(folder.path());
+    node.ok(&["sql", "CREATE STREAM orders (a int)"]);
+    // Whoever announces events and does not send them has the only place.
+    let address = node.url.strip_prefix("http://").unwrap();
+    let mut open = TcpStream::connect(address).unwrap();
+    let head = "content-type: application/x-ndjson\r\nexpect: 100-continue\r\ncontent-length: 1\r\nconnection: close";
+    write!(open, "POST /v1/streams/orders/events HTTP/1.1\r\nhost: {address}\r\n{head}\r\n\r\n").unwrap();
+    let mut invited = [0; 25];
+    open.read_exact(&mut invited).unwrap();
+    assert_eq!(&invited, b"HTTP/1.1 100 Continue\r\n\r\n");
+    std::thread::scope(|scope| {
+        let listed = scope.spawn(|| node.ok(&["stream", "ls"]));
+        let is_refused = |line: &str| {
+            line.starts_with("tradewind_http_requests_total{") && line.contains(r#"status="503""#)
+        };
+        let refused = || node.metrics().lines().any(is_refused).then_some(());
+        eventually(refused, || format!("nobody is turned away:\n{}", node.metrics()));
+        assert!(!listed.is_finished());
+        open.write_all(b"\n").unwrap();
+        assert!(listed.join().unwrap().contains("orders"));
+    });
 }

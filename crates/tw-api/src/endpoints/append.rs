@@ -174,7 +174,8 @@ impl Request<'_> {
             (Some(key), Some(only)) => write.idempotency_key(&key_of_share(key, only)),
         }
         write.dedup_by_id(self.dedup);
-        let trace = headers::traceparent(&call.headers);
+        let trace = headers::traceparent(&call.headers).map(|context| context.to_string());
+        let trace = trace.as_deref();
         let asks = call.api.parts.rights.as_deref().is_some_and(|rights| rights.asks(stream));
         let changes = Vec::new();
         let mut door = Door { call, stream, subject, trace, write, only, count: 0, asks, changes };

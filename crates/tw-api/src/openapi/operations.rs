@@ -6,6 +6,7 @@ mod locks;
 mod numbers;
 mod regions;
 mod settings;
+mod traces;
 
 use super::doc::Doc;
 use super::schemas::{CloudEvent, Message, ParkedList, ProjectionList, ResultRows, SourceList, StreamList};
@@ -83,6 +84,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::GoOnRestoring
         | Route::ChooseRegion
         | Route::RegionHashes => regions::describe(route, doc),
+        Route::GetTrace => traces::describe(doc),
         Route::ListGroups | Route::GetGroup | Route::ResetGroup => groups::describe(route, doc),
         Route::ListLocks
         | Route::GetLock

@@ -80,6 +80,14 @@ pub struct NodeView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 536870912)]
     pub memory_bytes: Option<u64>,
+    /// Requests under way; absent before the node has told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 12)]
+    pub in_flight: Option<u64>,
+    /// Writes that wait until they are durable; absent before the node has told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 3)]
+    pub queued_writes: Option<u64>,
     /// How far its views are behind, in events; absent before the node has told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]

@@ -37,6 +37,7 @@ impl From<tw_log::Error> for Problem {
             | Error::Locked(_)
             | Error::OtherRegion { .. }
             | Error::InvalidOption { .. }
+            | Error::InvalidText { .. }
             // Clients append nothing that comes from elsewhere.
             | Error::NotForeign { .. }
             | Error::Skewed { .. }

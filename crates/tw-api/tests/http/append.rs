@@ -188,7 +188,7 @@ async fn an_event_of_one_byte_over_the_limit_of_its_stream_is_too_large() {
 #[tokio::test]
 async fn the_trace_of_a_request_becomes_that_of_its_events() {
     let world = world().await;
-    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
     let own = "00-11111111111111111111111111111111-2222222222222222-00";
     let batch = format!("[{},{}]", event("1", ""), event("2", &format!(r#","traceparent":"{own}""#)));
     let call = world.post(EVENTS).header("content-type", "application/cloudevents-batch+json");
@@ -198,6 +198,39 @@ async fn the_trace_of_a_request_becomes_that_of_its_events() {
     let traces: Vec<_> =
         page["events"].as_array().unwrap().iter().map(|event| event["traceparent"].clone()).collect();
     assert_eq!(traces, [json!(trace), json!(own), json!(null)]);
+}
+
+#[tokio::test]
+async fn what_is_done_for_a_request_is_recorded_if_its_client_wants_that() {
+    let world = world().await;
+    let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let sent = format!("00-{trace}-{parent}-01");
+    world.post(EVENTS).header("traceparent", &sent).event(&event("1", "")).send().await;
+    world.post(EVENTS).header("traceparent", &sent).event("{}").send().await;
+    world.post(EVENTS).header("traceparent", &sent.replace("-01", "-00")).event(&event("2", "")).send().await;
+    let view = world.get(&format!("/v1/traces/{trace}")).send().await.json();
+    let spans = view["spans"].as_array().unwrap();
+    let told = |span: &serde_json::Value| {
+        json!([span["parent"], span["name"], span["facts"]["status"], span["failed"]])
+    };
+    assert_eq!(
+        spans.iter().map(told).collect::<Vec<_>>(),
+        [
+            json!([parent, "POST /v1/streams/{stream}/events", "200", null]),
+            json!([parent, "POST /v1/streams/{stream}/events", "400", "invalid_event"]),
+        ]
+    );
+    let page = world.get(EVENTS).send().await.json();
+    let under = page["events"][0]["traceparent"].as_str().unwrap();
+    assert_eq!(
+        under,
+        format!("00-{trace}-{}-01", spans[0]["span"].as_str().unwrap()),
+        "its cause is the request"
+    );
+    let none = world.get(&format!("/v1/traces/{}", trace.replace('0', "1"))).send().await.json();
+    assert_eq!(none, json!({"spans": []}));
+    let refused = world.get("/v1/traces/abc").send().await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_parameter"), "{}", refused.text());
 }
 
 #[tokio::test]

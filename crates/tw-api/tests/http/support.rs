@@ -62,6 +62,7 @@ impl World {
     /// A server over `log`, whose parts `change` can replace.
     pub(crate) async fn over(options: Options, log: Arc<dyn Log>, change: impl FnOnce(&mut Parts)) -> Self {
         let control = Arc::new(control::Registry::new(log.clone()));
+        let traces = tw_trace::Traces::new(Env::real(), "this node", 100);
         let mut parts = Parts {
             events: store(log.clone()),
             sql: Arc::new(sql::Queries::new(log.clone(), control.clone())),
@@ -75,6 +76,8 @@ impl World {
             groups: None,
             locks: Arc::new(locks::Table::default()),
             settings: Arc::new(settings::Panel::default()),
+            traces: traces.clone(),
+            trails: traces,
             meters: Arc::new(tw_api::parts::Unmeasured),
             metrics: metrics(),
             env: Env::real(),

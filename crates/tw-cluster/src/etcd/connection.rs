@@ -1,7 +1,7 @@
 //! Requests to whichever server answers: which one, for how long, and what a failure means.
 
 use super::protocol::{Answer, Header, Method};
-use super::unsigned;
+use super::{tls, unsigned};
 use crate::{Error, EtcdOptions, Outage, Result, Revision, Time};
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -213,10 +213,18 @@ impl Server {
     fn new(endpoint: &str, options: &EtcdOptions) -> Result<Self> {
         let of = Duration::from_millis;
         let uri = endpoint.parse::<Uri>().ok();
-        let uri = uri.filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some());
-        let rule = "a URL such as `http://10.0.0.1:2379`, without TLS";
+        let is_known =
+            |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+        let rule = "a URL such as `http://10.0.0.1:2379` or `https://etcd-1.example:2379`";
         let invalid = || Error::InvalidOption { option: "endpoints", value: endpoint.to_owned(), rule };
-        let channel = Endpoint::from(uri.ok_or_else(invalid)?)
+        let uri = uri.filter(is_known).ok_or_else(invalid)?;
+        let mut way = Endpoint::from(uri.clone());
+        if uri.scheme_str() == Some("https") {
+            way = way
+                .tls_config(tls::config(&options.tls)?)
+                .map_err(|error| tls::unusable(&options.tls, &error))?;
+        }
+        let channel = way
             .connect_timeout(of(options.connect_ms_max))
             .tcp_nodelay(true)
             // Only while something is under way: etcd closes idle connections that are probed.

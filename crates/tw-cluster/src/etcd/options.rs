@@ -2,12 +2,14 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// The options of the engine on etcd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EtcdOptions {
-    /// The servers' client URLs, such as `http://10.0.0.1:2379`: 1 to 32. One is used until it fails, then the next.
+    /// The servers' client URLs, such as `http://10.0.0.1:2379`, or `https://` for encrypted connections: 1 to 32. One is used until it
+    /// fails, then the next.
     pub endpoints: Vec<String>,
     /// What all keys start with, so that several clusters share one etcd: 1 to 200 bytes, without `/` at either end.
     pub namespace: String,
@@ -31,6 +33,22 @@ pub struct EtcdOptions {
     pub page_entries: u32,
     /// The largest answer, in bytes: 2 MiB to 1 GiB.
     pub answer_bytes_max: u64,
+    /// Encrypted connections, to endpoints with `https://`.
+    pub tls: EtcdTls,
+}
+
+/// How connections to endpoints with `https://` are protected: TLS 1.2 or 1.3; the server's certificate and its name are checked.
+/// The files are read when the node starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EtcdTls {
+    /// The file (PEM) of the authorities that vouch for the servers; empty: those that the system trusts.
+    pub ca: PathBuf,
+    /// The file (PEM) of this node's own certificate, if the servers ask for one; empty: none. If etcd knows users, the common name
+    /// of the certificate is the user.
+    pub certificate: PathBuf,
+    /// The file (PEM) of the certificate's key, without a passphrase.
+    pub key: PathBuf,
 }
 
 impl Default for EtcdOptions {
@@ -47,6 +65,7 @@ impl Default for EtcdOptions {
             probe_ms_max: 5_000,
             page_entries: 1_000,
             answer_bytes_max: 64 << 20,
+            tls: EtcdTls::default(),
         }
     }
 }
@@ -82,6 +101,18 @@ impl EtcdOptions {
         number("probe_interval_ms", self.probe_interval_ms, 5_000, 600_000, "5,000 to 600,000")?;
         number("probe_ms_max", self.probe_ms_max, 100, 60_000, "100 to 60,000")?;
         number("page_entries", u64::from(self.page_entries), 1, 100_000, "1 to 100,000")?;
-        number("answer_bytes_max", self.answer_bytes_max, 2 << 20, 1 << 30, "2 MiB to 1 GiB")
+        number("answer_bytes_max", self.answer_bytes_max, 2 << 20, 1 << 30, "2 MiB to 1 GiB")?;
+        let EtcdTls { ca, certificate, key } = &self.tls;
+        let is_used = self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+        let names = [ca, certificate, key].into_iter().find(|path| !path.as_os_str().is_empty());
+        let named = names.map(|path| path.display().to_string()).unwrap_or_default();
+        check(
+            "tls",
+            named.clone(),
+            is_used || named.is_empty(),
+            "without files where no endpoint is `https://`",
+        )?;
+        let is_pair = certificate.as_os_str().is_empty() == key.as_os_str().is_empty();
+        check("tls", named, is_pair, "both `certificate` and `key`, or neither")
     }
 }

@@ -44,6 +44,9 @@ pub struct Load {
     pub memory_bytes: u64,
     /// Requests under way.
     pub in_flight: u64,
+    /// Writes that wait until they are durable. Nodes of earlier versions do not tell it.
+    #[serde(default)]
+    pub queued_writes: u64,
     /// How far its views are behind, in events.
     pub lag_events: u64,
     /// When that was so, in milliseconds since 1970, by the node's own clock. Set when it is reported.
@@ -198,9 +201,16 @@ mod tests {
         assert_eq!(String::from_utf8(record.encode(&Key::new(["k"]).unwrap()).unwrap()).unwrap(), golden);
         let member = MemberV1::decode(&entry(golden)).unwrap().member(&entry(golden));
         assert_eq!((&member.registration, member.epoch), (&registration, Revision(7)));
-        let load = Load { cpu_millicores: 1, memory_bytes: 2, in_flight: 4, lag_events: 5, at_ms: 0 };
+        let load = Load {
+            cpu_millicores: 1,
+            memory_bytes: 2,
+            in_flight: 4,
+            queued_writes: 3,
+            lag_events: 5,
+            at_ms: 0,
+        };
         let golden = concat!(
-            r#"{"v":1,"cpu_millicores":1,"memory_bytes":2,"in_flight":4,"lag_events":5,"#,
+            r#"{"v":1,"cpu_millicores":1,"memory_bytes":2,"in_flight":4,"queued_writes":3,"lag_events":5,"#,
             r#""at_ms":6}"#
         );
         assert_eq!(
@@ -208,6 +218,9 @@ mod tests {
             golden
         );
         assert_eq!(LoadV1::decode(&entry(golden)).unwrap().load(), Load { at_ms: 6, ..load });
+        let earlier = golden.replace(r#""queued_writes":3,"#, "");
+        let told = LoadV1::decode(&entry(&earlier)).unwrap().load();
+        assert_eq!(told, Load { at_ms: 6, queued_writes: 0, ..load });
     }
 
     #[test]

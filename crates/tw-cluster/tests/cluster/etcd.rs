@@ -4,8 +4,8 @@ use crate::engines::{EtcdServer, real_time};
 use expect_test::expect;
 use std::time::Duration;
 use tw_cluster::conformance::Engine;
-use tw_cluster::{Coordination, Error, EtcdCoordination, EtcdOptions, Key, Revision, Transaction};
-use tw_testing::Etcd;
+use tw_cluster::{Coordination, Error, EtcdCoordination, EtcdOptions, EtcdTls, Key, Revision, Transaction};
+use tw_testing::{Authority, Etcd};
 
 fn key(name: &str) -> Key {
     Key::new([name]).unwrap()
@@ -127,7 +127,7 @@ async fn options_outside_their_bounds_are_refused_by_name() {
     let refused =
         |options: &EtcdOptions| EtcdCoordination::new(real_time(), options).unwrap_err().to_string();
     let url = |url: &str| refused(&EtcdOptions { endpoints: vec![url.into()], ..EtcdOptions::default() });
-    expect!["option `endpoints` of coordination is `10.0.0.1:2379`: a URL such as `http://10.0.0.1:2379`, without TLS"]
+    expect!["option `endpoints` of coordination is `10.0.0.1:2379`: a URL such as `http://10.0.0.1:2379` or `https://etcd-1.example:2379`"]
         .assert_eq(&url("10.0.0.1:2379"));
     expect![
         "option `endpoints` of coordination is `https://10.0.0.1:2379`: a URL such as `http://10.0.0.1:2379`, without TLS"
@@ -139,4 +139,48 @@ async fn options_outside_their_bounds_are_refused_by_name() {
         .assert_eq(&refused(&EtcdOptions { namespace: "a/".into(), ..EtcdOptions::default() }));
     expect!["option `probe_interval_ms` of coordination is `100`: 5,000 to 600,000"]
         .assert_eq(&refused(&EtcdOptions { probe_interval_ms: 100, ..EtcdOptions::default() }));
+}
+
+#[tokio::test]
+async fn a_secured_server_is_reached_by_whoever_has_a_certificate_of_its_authority() {
+    let authority = Authority::new();
+    let server = Etcd::start_secured(&authority);
+    let own = authority.issue("node-1");
+    let tls = EtcdTls { ca: authority.file(), certificate: own.certificate, key: own.key };
+    let on = connect(&EtcdOptions { tls: tls.clone(), ..hasty(server.endpoint()) });
+    let mut watch = on.watch(key("a").alone(), Revision(1));
+    on.commit(Transaction::new().put(&key("a"), "1")).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().through, Revision(2));
+
+    let anonymous = EtcdTls { ca: authority.file(), ..EtcdTls::default() };
+    // Its folder is gone with it.
+    let gone = EtcdTls { ca: Authority::new().file(), ..tls.clone() };
+    let other = Authority::new();
+    for (what, tls) in
+        [("anonymous", anonymous), ("another authority", EtcdTls { ca: other.file(), ..tls.clone() })]
+    {
+        let on = connect(&EtcdOptions { tls, ..hasty(server.endpoint()) });
+        let error = on.read(key("a").alone(), None).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{what}: {error:?}");
+    }
+    let open = server.endpoint().replace("https", "http");
+    let error = connect(&hasty(open)).read(key("a").alone(), None).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "without encryption: {error:?}");
+
+    let missing = EtcdCoordination::new(real_time(), &EtcdOptions { tls: gone, ..hasty(server.endpoint()) });
+    let error = missing.unwrap_err().to_string();
+    assert!(error.contains("option `tls` of coordination is ") && error.contains("No such file"), "{error}");
+}
+
+#[test]
+fn files_of_tls_without_an_endpoint_that_uses_them_are_refused() {
+    let tls = EtcdTls { ca: "ca.pem".into(), ..EtcdTls::default() };
+    let error = EtcdOptions { tls: tls.clone(), ..EtcdOptions::default() }.check().unwrap_err();
+    expect!["option `tls` of coordination is `ca.pem`: without files where no endpoint is `https://`"]
+        .assert_eq(&error.to_string());
+    let half = EtcdTls { key: "k.pem".into(), ..tls };
+    let options = EtcdOptions { tls: half, endpoints: vec!["https://e:1".into()], ..EtcdOptions::default() };
+    let error = options.check().unwrap_err();
+    expect!["option `tls` of coordination is `ca.pem`: both `certificate` and `key`, or neither"]
+        .assert_eq(&error.to_string());
 }

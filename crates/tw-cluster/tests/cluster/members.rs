@@ -43,7 +43,14 @@ async fn nodes_join_report_drain_and_leave_and_others_see_it(engine: &dyn Engine
     assert_eq!((member.epoch, member.lease, member.load), (first.epoch(), Some(lease.id()), None));
     assert!(matches!(next(engine, &mut roster).await, MemberEvent::Joined(_)));
 
-    let load = Load { cpu_millicores: 1500, memory_bytes: 1 << 29, in_flight: 3, lag_events: 9, at_ms: 0 };
+    let load = Load {
+        cpu_millicores: 1500,
+        memory_bytes: 1 << 29,
+        in_flight: 3,
+        queued_writes: 2,
+        lag_events: 9,
+        at_ms: 0,
+    };
     first.report(&load).await.unwrap();
     let MemberEvent::Reported { node, load: told } = next(engine, &mut roster).await else {
         panic!("a report")

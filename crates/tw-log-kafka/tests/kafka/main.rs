@@ -6,6 +6,7 @@ mod event_store;
 mod fencing;
 mod groups;
 mod outages;
+mod secured;
 mod sharing;
 mod shown;
 

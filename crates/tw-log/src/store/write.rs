@@ -2,6 +2,7 @@
 
 use super::partition::Partition;
 use super::pool::Builders;
+use super::traced::{TRACED_MAX, Traced};
 use super::{Core, Error, Result, keys};
 use crate::Error as LogError;
 use hashbrown::HashMap;
@@ -31,6 +32,7 @@ pub struct Write {
     key: Option<String>,
     dedup: bool,
     while_held: bool,
+    traced: Vec<Traced>,
 }
 
 /// Up to so many parts are looked through one by one.
@@ -71,6 +73,7 @@ impl Write {
             key: None,
             dedup: true,
             while_held: false,
+            traced: Vec::new(),
         }
     }
 
@@ -129,8 +132,10 @@ impl Write {
         // Nothing is left behind of a run that does not read.
         let mut events = Vec::with_capacity(count);
         let records = run.batch.records().map_err(LogError::from)?;
-        for record in records.iter().map_err(LogError::from)? {
+        let mut traced = Vec::new();
+        for (number, record) in (0u64..).zip(records.iter().map_err(LogError::from)?) {
             let event = record.map_err(LogError::from)?.event;
+            traced.extend(Traced::find(at, &run, number, &event));
             events.push(Proposed { subject: event.subject.map(SubjectHash::of), id: IdHash::of(event.id) });
         }
         let number = self.part(stream, partition);
@@ -142,7 +147,14 @@ impl Write {
             self.order.resize(self.count + count, number as u32);
         }
         self.count += count;
+        traced.truncate(TRACED_MAX.saturating_sub(self.traced.len()));
+        self.traced.append(&mut traced);
         Ok(())
+    }
+
+    /// The events of other regions in it that belong to a trace, the first few.
+    pub fn traced(&self) -> &[Traced] {
+        &self.traced
     }
 
     fn add(&mut self, stream: &Arc<StreamDef>, partition: PartitionId, event: &EventRef<'_>) -> Result<()> {

@@ -42,6 +42,7 @@ pub(crate) async fn tell(core: Weak<Core>, every_ms: u64) {
             cpu_millicores: spent * 10 * 1_000 / every_ms.max(1),
             memory_bytes,
             in_flight: core.options.requests().into(),
+            queued_writes: core.events.waiting() as u64,
             lag_events,
             at_ms: 0,
         };

@@ -13,7 +13,7 @@ struct Table {
     item: &'static str,
 }
 
-const TABLES: [Table; 32] = [
+const TABLES: [Table; 36] = [
     Table {
         name: "node",
         about: "The node as a whole.",
@@ -189,16 +189,40 @@ const TABLES: [Table; 32] = [
         item: "Options",
     },
     Table {
+        name: "kafka.tls",
+        about: "Encrypted connections to the brokers: docs/operations.md, Protected connections.",
+        source: include_str!("../../../tw-log-kafka/src/security.rs"),
+        item: "TlsOptions",
+    },
+    Table {
+        name: "kafka.sasl",
+        about: "Logging in at the brokers.",
+        source: include_str!("../../../tw-log-kafka/src/security.rs"),
+        item: "SaslOptions",
+    },
+    Table {
         name: "etcd",
         about: "The coordination of a cluster, on etcd 3.4 or newer.",
         source: include_str!("../../../tw-cluster/src/etcd/options.rs"),
         item: "EtcdOptions",
     },
     Table {
+        name: "etcd.tls",
+        about: "Encrypted connections to etcd: docs/operations.md, Protected connections.",
+        source: include_str!("../../../tw-cluster/src/etcd/options.rs"),
+        item: "EtcdTls",
+    },
+    Table {
         name: "arbiter",
         about: "Where regions agree on who is the home of a stream: an etcd 3.4 or newer that all of them reach.",
         source: include_str!("../regions/registry.rs"),
         item: "ArbiterOptions",
+    },
+    Table {
+        name: "arbiter.tls",
+        about: "Encrypted connections to that etcd.",
+        source: include_str!("../../../tw-cluster/src/etcd/options.rs"),
+        item: "EtcdTls",
     },
     Table {
         name: "locks",

@@ -19,6 +19,7 @@ use tw_env::Env;
 use tw_log::Log;
 use tw_project::Engine;
 use tw_state::Store;
+use tw_trace::Traces;
 
 /// So many changes to what is agreed on in process fit between two runs of a node: their revisions are fencing tokens, and must
 /// rise over restarts. JavaScript's numbers are exact up to the two millionth run.
@@ -72,6 +73,8 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     };
     let meters = Meters::new(&config.metrics);
     let regions = Regions::new(Drain::open(folder.drained(), shared.settled()));
+    let traces =
+        Traces::new(env.clone(), &place_of(&config, identity.as_ref()), config.node.trace_spans_max as usize);
     let (keeps_snapshots, cluster_options) = (!config.depot.place.is_empty(), config.cluster.clone());
     let options = live::Options::new(config, env.clone(), components);
     options.follow().await?;
@@ -90,6 +93,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         engine,
         sources,
         regions,
+        traces,
         meters,
         definitions,
         started,
@@ -97,6 +101,15 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         fenced: watch::Sender::new(false),
     });
     Ok(Composed { core, log, identity })
+}
+
+/// What a node calls itself in traces.
+fn place_of(config: &Config, identity: Option<&Identity>) -> String {
+    match identity {
+        Some(identity) => format!("node {}", identity.node),
+        None if config.region.is_region() => format!("region {}", config.region.id),
+        None => "this node".to_owned(),
+    }
 }
 
 /// What nodes agree on, and where passwords are: those of a cluster share both.

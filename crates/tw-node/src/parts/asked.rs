@@ -17,7 +17,7 @@ use tw_api::{Code, Problem};
 use tw_types::RegionId;
 
 /// How large an answer may be.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Why there is no answer that helps.
 pub(crate) enum Unasked {
@@ -79,7 +79,7 @@ fn post(path: &str, body: &impl Serialize) -> Result<Request<Bytes>, String> {
 }
 
 /// The whole of an answer.
-async fn whole(mut body: Reply) -> Result<Vec<u8>, String> {
+pub(super) async fn whole(mut body: Reply) -> Result<Vec<u8>, String> {
     let mut all = Vec::new();
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| error.to_string())?;

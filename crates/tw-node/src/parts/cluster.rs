@@ -120,6 +120,8 @@ fn node(name: &str, member: &Member, plan: &Plan, now_ms: u64) -> NodeView {
         capacity_millicores: registration.capacity.cpu_millicores,
         used_millicores: member.load.map(|load| load.cpu_millicores),
         memory_bytes: member.load.map(|load| load.memory_bytes),
+        in_flight: member.load.map(|load| load.in_flight),
+        queued_writes: member.load.map(|load| load.queued_writes),
         lag_events: member.load.map(|load| load.lag_events),
         registered_ms: now_ms.saturating_sub(member.joined_ms),
     }

@@ -13,7 +13,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tw_cluster::{Coordination, Entry, Error, EtcdOptions, Guard, Key, Lease, LeaseOptions, Transaction};
+use tw_cluster::{
+    Coordination, Entry, Error, EtcdOptions, EtcdTls, Guard, Key, Lease, LeaseOptions, Transaction,
+};
 use tw_region::service::{Agreed, Answer, Arbiter, Look, NoAnswer};
 use tw_types::{Hlc, RegionId};
 
@@ -31,6 +33,8 @@ pub struct ArbiterOptions {
     pub present_ms: u64,
     /// Whether a region that is gone is replaced without being asked, by the one that knows most of what it has accepted. Default true.
     pub automatic: bool,
+    /// Encrypted connections, to endpoints with `https://`.
+    pub tls: EtcdTls,
 }
 
 impl Default for ArbiterOptions {
@@ -40,6 +44,7 @@ impl Default for ArbiterOptions {
             namespace: "tradewind-regions".into(),
             present_ms: 3_000,
             automatic: true,
+            tls: EtcdTls::default(),
         }
     }
 }
@@ -68,6 +73,7 @@ impl ArbiterOptions {
             connect_ms_max: third_ms,
             attempt_ms_max: third_ms,
             request_ms_max: self.present_ms,
+            tls: self.tls.clone(),
             ..EtcdOptions::default()
         }
     }

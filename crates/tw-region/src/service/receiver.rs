@@ -405,8 +405,12 @@ async fn store(
         let event = seen::event(latest, id);
         write.push_to(own, PartitionId(0), &event.as_ref()).map_err(|error| Failure::of_all(&error))?;
     }
+    let traced = write.traced().to_vec();
     match shared.events.append(write).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            shared.record(&streams, &traced);
+            Ok(())
+        }
         // It will be too large each time.
         Err(error @ StoreError::Log(tw_log::Error::TooLarge { .. })) => {
             Err(Failure { refused: first, reason: format!("{error}, or raise `append_bytes_max` of [log]") })

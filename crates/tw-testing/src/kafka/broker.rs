@@ -59,8 +59,18 @@ pub(super) struct Layout {
     pub(super) ports: Vec<(u16, u16)>,
     /// In addition to the defaults.
     pub(super) settings: Vec<(String, String)>,
-    /// Ports on which the only broker listens as well, and where it says that these are.
-    pub(super) far: Vec<(u16, u16)>,
+    /// Where the only broker listens as well.
+    pub(super) more: Vec<Listener>,
+}
+
+/// A further port of a broker.
+#[derive(Debug, Clone)]
+pub(super) struct Listener {
+    pub(super) name: String,
+    pub(super) protocol: &'static str,
+    pub(super) port: u16,
+    /// Where the broker says that it is.
+    pub(super) near: u16,
 }
 
 /// A broker, which is a controller too.
@@ -110,7 +120,7 @@ impl Broker {
     }
 
     fn properties(&self) -> String {
-        let Layout { ports, settings, far } = &*self.layout;
+        let Layout { ports, settings, more } = &*self.layout;
         let brokers = ports.len();
         let (port, controller) = self.ports();
         let voters: Vec<String> = ports
@@ -123,10 +133,10 @@ impl Broker {
         let mut lines = String::new();
         let (mut listeners, mut advertised) = (String::new(), String::new());
         let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
-        for (number, (port, near)) in far.iter().enumerate() {
-            listeners += &format!(",FAR{number}://127.0.0.1:{port}");
-            advertised += &format!(",FAR{number}://127.0.0.1:{near}");
-            protocols += &format!(",FAR{number}:PLAINTEXT");
+        for Listener { name, protocol, port, near } in more {
+            listeners += &format!(",{name}://127.0.0.1:{port}");
+            advertised += &format!(",{name}://127.0.0.1:{near}");
+            protocols += &format!(",{name}:{protocol}");
         }
         let own = [
             ("node.id", (self.index + 1).to_string()),
