@@ -26,6 +26,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod event;
 mod flush;
 mod index;
 mod keys;

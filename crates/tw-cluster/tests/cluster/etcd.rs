@@ -129,10 +129,8 @@ async fn options_outside_their_bounds_are_refused_by_name() {
     let url = |url: &str| refused(&EtcdOptions { endpoints: vec![url.into()], ..EtcdOptions::default() });
     expect!["option `endpoints` of coordination is `10.0.0.1:2379`: a URL such as `http://10.0.0.1:2379` or `https://etcd-1.example:2379`"]
         .assert_eq(&url("10.0.0.1:2379"));
-    expect![
-        "option `endpoints` of coordination is `https://10.0.0.1:2379`: a URL such as `http://10.0.0.1:2379`, without TLS"
-    ]
-    .assert_eq(&url("https://10.0.0.1:2379"));
+    expect!["option `endpoints` of coordination is `ftp://10.0.0.1:2379`: a URL such as `http://10.0.0.1:2379` or `https://etcd-1.example:2379`"]
+        .assert_eq(&url("ftp://10.0.0.1:2379"));
     expect!["option `endpoints` of coordination is `[]`: 1 to 32 URLs"]
         .assert_eq(&refused(&EtcdOptions { endpoints: Vec::new(), ..EtcdOptions::default() }));
     expect!["option `namespace` of coordination is `a/`: 1 to 200 bytes, without `/` at either end"]
