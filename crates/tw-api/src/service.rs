@@ -42,6 +42,8 @@ pub(crate) struct Api {
     /// other would otherwise carry out none of them.
     hops: Arc<Places>,
     readers: Arc<Places>,
+    /// How many requests of clients were let in since the start.
+    served: AtomicU64,
     /// Request ids are this, mixed with a count.
     id_seed: u64,
     id_count: AtomicU64,
@@ -76,6 +78,7 @@ impl Api {
             requests,
             hops,
             readers,
+            served: AtomicU64::new(0),
             id_seed,
             id_count,
         })
@@ -107,6 +110,11 @@ impl Api {
         self.requests.taken.load(Ordering::Relaxed) + self.hops.taken.load(Ordering::Relaxed)
     }
 
+    /// How many requests of clients were let in since the start, without those that watch over the node.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
     /// Lets a request in, before anything of its body is read. Whoever watches over the node needs no place: it is to be seen
     /// when it is full.
     fn admit(&self, route: Option<Route>, headers: &HeaderMap) -> Result<Admission, Problem> {
@@ -115,7 +123,8 @@ impl Api {
         }
         let options = self.options.get();
         let limit = options.requests_max;
-        let places = if headers.contains_key(&HOP) { &self.hops } else { &self.requests };
+        let is_hop = headers.contains_key(&HOP);
+        let places = if is_hop { &self.hops } else { &self.requests };
         let place = Places::take(places, limit).ok_or_else(|| {
             let detail = format!(
                 "{limit} requests are under way, which is the limit: try again in a moment, or raise `requests_max`"
@@ -124,6 +133,9 @@ impl Api {
         })?;
         let kind = route.filter(|_| options.overload.enabled).and_then(|route| Kind::of(route, headers));
         let ticket = kind.map_or_else(|| Ok(Ticket::free()), |kind| Doors::admit(&self.doors, kind))?;
+        if !is_hop {
+            self.served.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(Admission { place: Some(place), ticket })
     }
 

@@ -21,6 +21,7 @@ mod order;
 mod plan;
 mod rank;
 mod region;
+mod rtts;
 mod shift;
 #[cfg(test)]
 mod tests;
@@ -36,5 +37,6 @@ pub use order::{Basis, Latency, Reached};
 pub use plan::{Plan, Proposal, REGIONS_MAX, roll_back, succeed};
 pub use rank::{Excluded, GaveUp, Out, Ranked, Ranking, rank};
 pub use region::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, GIVEN_MAX, Given, Region, WEIGHT_MAX};
+pub use rtts::{Network, RTT_MS_MAX, RTTS_MAX, Rtts};
 pub use shift::{Loss, Present, drain, headroom, shift, weigh};
 pub use user::{Measured, Sampled, User};

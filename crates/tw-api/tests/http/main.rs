@@ -16,6 +16,7 @@ mod locks;
 mod malformed;
 mod overload;
 mod read;
+mod routing;
 mod security;
 mod settings;
 mod shutdown;
