@@ -30,6 +30,7 @@ pub(crate) use history::HistoryPage;
 pub(crate) use live::Hub;
 pub(crate) use locks::{LockRequest, MoreLocksRequest};
 pub(crate) use parked::{ParkedDecided, ParkedDecision};
+pub(crate) use regions::{USER, part as regions, user};
 pub(crate) use settings::{RollbackRequest, SettingRequest};
 pub(crate) use sql::SqlRequest;
 

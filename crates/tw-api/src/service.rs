@@ -2,13 +2,13 @@
 
 use crate::body::{Bodies, Body, Received};
 use crate::door::{Doors, Kind, Ticket};
-use crate::headers::{self, HOP, REQUEST_ID};
+use crate::headers::{self, HOP, REQUEST_ID, ROUTE};
 use crate::options::Options;
 use crate::parts::Parts;
 use crate::route::{self, Captures, Route};
 use crate::server::Phase;
 use crate::telemetry::Telemetry;
-use crate::{Code, Problem, console, endpoints};
+use crate::{Code, Problem, console, endpoints, proxy};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use metrics::Gauge;
@@ -115,6 +115,11 @@ impl Api {
         self.served.load(Ordering::Relaxed)
     }
 
+    /// A request that was let in is served by another region.
+    pub(crate) fn was_carried_on(&self) {
+        self.served.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Lets a request in, before anything of its body is read. Whoever watches over the node needs no place: it is to be seen
     /// when it is full.
     fn admit(&self, route: Option<Route>, headers: &HeaderMap) -> Result<Admission, Problem> {
@@ -133,7 +138,8 @@ impl Api {
         })?;
         let kind = route.filter(|_| options.overload.enabled).and_then(|route| Kind::of(route, headers));
         let ticket = kind.map_or_else(|| Ok(Ticket::free()), |kind| Doors::admit(&self.doors, kind))?;
-        if !is_hop {
+        // What another region carries on for a client is served here.
+        if !is_hop || headers.contains_key(&ROUTE) {
             self.served.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Admission { place: Some(place), ticket })
@@ -263,6 +269,8 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
 /// Has a request answered that was let in.
 async fn carry_out(call: Call, place: Option<Place>, body: Incoming) -> endpoints::Outcome {
     let outcome = match check(&call) {
+        // Seldom, and large.
+        Ok(()) if call.headers.contains_key(&ROUTE) => Box::pin(proxy::serve(&call, body)).await,
         Ok(()) => endpoints::dispatch(&call, body).await,
         Err(refused) => Err(refused),
     };

@@ -5,6 +5,7 @@ mod dns;
 mod drain;
 mod merged;
 mod order;
+mod proxy;
 mod restore;
 mod rights;
 mod route;

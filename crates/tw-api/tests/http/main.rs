@@ -15,6 +15,7 @@ mod live;
 mod locks;
 mod malformed;
 mod overload;
+mod proxy;
 mod read;
 mod routing;
 mod security;

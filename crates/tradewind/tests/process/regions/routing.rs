@@ -13,13 +13,13 @@ fn routing(node: &Node, args: &[&str]) -> Output {
 }
 
 /// The plan in effect, if the region answers already.
-fn plan(node: &Node) -> Option<Value> {
+pub(super) fn plan(node: &Node) -> Option<Value> {
     let answer = node.answer_to("/v1/routing");
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).unwrap())
 }
 
-fn is_all_up(view: &Value) -> bool {
+pub(super) fn is_all_up(view: &Value) -> bool {
     view["regions"].as_array().unwrap().iter().all(|region| region["up"] == true)
 }
 
