@@ -16,6 +16,7 @@ mod metrics;
 mod parked;
 mod regions;
 mod rights;
+mod routing;
 mod settings;
 mod sql;
 mod streams;
@@ -30,11 +31,12 @@ pub(crate) use history::HistoryPage;
 pub(crate) use live::Hub;
 pub(crate) use locks::{LockRequest, MoreLocksRequest};
 pub(crate) use parked::{ParkedDecided, ParkedDecision};
+pub(crate) use regions::{USER, part as regions, user};
 pub(crate) use settings::{RollbackRequest, SettingRequest};
 pub(crate) use sql::SqlRequest;
 
 use crate::body::Body;
-use crate::parts::{Action, Target};
+use crate::parts::{Action, DrainUsersRequest, RollBackRequest, ShiftRequest, Target, WeighRequest};
 use crate::route::Route;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -124,6 +126,13 @@ async fn dispatch_control(call: &Call, body: Incoming) -> Outcome {
         Route::ReadPeer => cluster::read(call, body).await,
         Route::ShowRegions => regions::view(call).await,
         Route::ChooseRegion => regions::route(call).await,
+        Route::ReportMeasured => regions::measured(call, body).await,
+        Route::ShowRouting => routing::view(call).await,
+        Route::ShiftUsers => routing::change::<ShiftRequest>(call, body).await,
+        Route::DrainUsers => routing::change::<DrainUsersRequest>(call, body).await,
+        Route::WeighRegion => routing::change::<WeighRequest>(call, body).await,
+        Route::RollBackRouting => routing::change::<RollBackRequest>(call, body).await,
+        Route::TellLoad => routing::load(call),
         Route::RetryRegion => regions::retry(call).await,
         Route::ListHomes => homes::list(call).await,
         Route::MoveHomes => homes::give_away(call, body).await,
@@ -168,8 +177,12 @@ pub(crate) fn json(value: &impl Serialize) -> Outcome {
 
 /// The body of a request as one JSON value; an empty body is `{}`.
 pub(crate) async fn read_json<T: DeserializeOwned>(call: &Call, body: Incoming) -> Result<T, Problem> {
-    let bytes = call.body(body).await?;
-    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    read_json_of(&call.body(body).await?)
+}
+
+/// What the JSON of a body says, without a body what an empty object does.
+fn read_json_of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(bytes).map_err(|error| {
         Problem::new(Code::InvalidBody, format!("the body is not what is expected: {error}"))
     })

@@ -18,7 +18,7 @@ use crate::service::Call;
 use crate::{Code, Problem};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Request, Response};
 use std::time::Duration;
 use tw_trace::Open;
@@ -172,7 +172,8 @@ impl<'c> Forward<'c> {
         *request.method_mut() = route.method();
         *request.uri_mut() = uri.clone();
         for (name, value) in headers {
-            if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+            // The origin of a page was compared with the name of this server.
+            if ![HOST, ORIGIN, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
                 request.headers_mut().append(name, value.clone());
             }
         }

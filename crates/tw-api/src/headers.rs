@@ -18,6 +18,10 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Says that another node has sent the request here, or that it is not this node's business.
 pub const HOP: HeaderName = HeaderName::from_static("tradewind-hop");
+/// Of which user a request is, as the query of `/v1/route`: it is carried on to the region that serves the user.
+pub(crate) const ROUTE: HeaderName = HeaderName::from_static("tradewind-route");
+/// Which region has served such a request.
+pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("tradewind-served-by");
 /// How long the servers of the log have given no sign of life, in milliseconds, if that is too long.
 pub const LOG_SILENT: HeaderName = HeaderName::from_static("tradewind-log-silent-ms");
 /// How long a forwarded request may take still, in milliseconds.

@@ -19,6 +19,7 @@ mod openapi;
 mod options;
 pub mod parts;
 mod problem;
+mod proxy;
 mod query;
 mod route;
 mod rows;

@@ -47,7 +47,12 @@ pub use rights::{
     ColumnRightsView, GiveRights, GivenRights, Obtained, RegionRightsView, Rights, RightsView, RowChange,
 };
 pub use routes::{Alone, Held, Pass, Reply, Routes, Unanswered, Way};
-pub use routing::{ExcludedRegion, RankedRegion, RouteQuery, RouteView};
+pub use routing::{
+    ChangeRouting, ChangedRouting, ExcludedRegion, GivenPart, MeasuredRtt, MeasuredRtts, PlannedRegion,
+    RankedRegion, RegionLoad, RegionLoss, RouteQuery, RouteView, RoutingGeneration, RoutingStep, RoutingView,
+    network,
+};
+pub(crate) use routing::{DrainUsersRequest, RollBackRequest, ShiftRequest, WeighRequest};
 pub use settings::{Setting, SettingChange, Settings};
 pub use sql::{Answer, Comparison, FIELD_TYPE, Param, Rows, Sql, Statement};
 pub use traces::{SilentView, SpanView, TraceView, Trails};

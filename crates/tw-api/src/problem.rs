@@ -50,6 +50,9 @@ pub(crate) struct Members {
     /// The first offset that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_offset: Option<u64>,
+    /// The generation of the routing plan that is in effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<u64>,
     /// The lock that is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lock: Option<String>,
@@ -120,6 +123,14 @@ impl Problem {
         Self::new(Code::VersionConflict, detail)
             .with(|members| members.current_version = Some(current.0))
             .header(ETAG, &format!("\"{current}\""))
+    }
+
+    /// Generation `current` of the routing plan is in effect, which is not the expected one.
+    pub fn routing_overtaken(current: u64, expected: u64) -> Self {
+        let detail = format!(
+            "generation {current} of the routing plan is in effect, but {expected} was expected: look at what has changed, then decide again"
+        );
+        Self::new(Code::RoutingOvertaken, detail).with(|members| members.generation = Some(current))
     }
 
     /// The lock `lock` did not become free: `holder` has it, and `ahead` were ahead, with the holder.

@@ -86,6 +86,13 @@ routes! {
     ReadPeer = POST "/v1/cluster/read";
     ShowRegions = GET "/v1/regions";
     ChooseRegion = GET "/v1/route";
+    ReportMeasured = POST "/v1/route/measured";
+    ShowRouting = GET "/v1/routing";
+    ShiftUsers = POST "/v1/routing/shift";
+    DrainUsers = POST "/v1/routing/drain";
+    WeighRegion = POST "/v1/routing/weigh";
+    RollBackRouting = POST "/v1/routing/rollback";
+    TellLoad = GET "/v1/routing/load";
     RetryRegion = POST "/v1/regions/{region}/retry";
     ListHomes = GET "/v1/regions/homes";
     MoveHomes = POST "/v1/regions/homes/move";

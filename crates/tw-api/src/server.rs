@@ -120,6 +120,12 @@ impl Handle {
         })
     }
 
+    /// How many requests of clients it has let in since it was started: not those that nodes send each other, nor those that only watch
+    /// over it.
+    pub fn served(&self) -> u64 {
+        self.0.upgrade().map_or(0, |api| api.served())
+    }
+
     /// How many requests are under way.
     pub fn in_flight(&self) -> u32 {
         self.0.upgrade().map_or(0, |api| api.in_flight())

@@ -2,13 +2,13 @@
 
 use crate::body::{Bodies, Body, Received};
 use crate::door::{Doors, Kind, Ticket};
-use crate::headers::{self, HOP, REQUEST_ID};
+use crate::headers::{self, HOP, REQUEST_ID, ROUTE};
 use crate::options::Options;
 use crate::parts::Parts;
 use crate::route::{self, Captures, Route};
 use crate::server::Phase;
 use crate::telemetry::Telemetry;
-use crate::{Code, Problem, console, endpoints};
+use crate::{Code, Problem, console, endpoints, proxy};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use metrics::Gauge;
@@ -43,6 +43,8 @@ pub(crate) struct Api {
     /// other would otherwise carry out none of them.
     hops: Arc<Places>,
     readers: Arc<Places>,
+    /// How many requests of clients were let in since the start.
+    served: AtomicU64,
     /// Request ids are this, mixed with a count.
     id_seed: u64,
     id_count: AtomicU64,
@@ -77,6 +79,7 @@ impl Api {
             requests,
             hops,
             readers,
+            served: AtomicU64::new(0),
             id_seed,
             id_count,
         })
@@ -108,6 +111,16 @@ impl Api {
         self.requests.taken.load(Ordering::Relaxed) + self.hops.taken.load(Ordering::Relaxed)
     }
 
+    /// How many requests of clients were let in since the start, without those that watch over the node.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// A request that was let in is served by another region.
+    pub(crate) fn was_carried_on(&self) {
+        self.served.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Lets a request in, before anything of its body is read. Whoever watches over the node needs no place: it is to be seen
     /// when it is full.
     fn admit(&self, route: Option<Route>, headers: &HeaderMap) -> Result<Admission, Problem> {
@@ -116,7 +129,8 @@ impl Api {
         }
         let options = self.options.get();
         let limit = options.requests_max;
-        let places = if headers.contains_key(&HOP) { &self.hops } else { &self.requests };
+        let is_hop = headers.contains_key(&HOP);
+        let places = if is_hop { &self.hops } else { &self.requests };
         let place = Places::take(places, limit).ok_or_else(|| {
             let detail = format!(
                 "{limit} requests are under way, which is the limit: try again in a moment, or raise `requests_max`"
@@ -125,6 +139,10 @@ impl Api {
         })?;
         let kind = route.filter(|_| options.overload.enabled).and_then(|route| Kind::of(route, headers));
         let ticket = kind.map_or_else(|| Ok(Ticket::free()), |kind| Doors::admit(&self.doors, kind))?;
+        // What another region carries on for a client is served here.
+        if !is_hop || headers.contains_key(&ROUTE) {
+            self.served.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(Admission { place: Some(place), ticket })
     }
 
@@ -267,6 +285,8 @@ fn record(api: &Api, route: Option<Route>, headers: &mut HeaderMap) -> Option<Op
 /// Has a request answered that was let in.
 async fn carry_out(call: Call, place: Option<Place>, body: Incoming) -> endpoints::Outcome {
     let outcome = match check(&call) {
+        // Seldom, and large.
+        Ok(()) if call.headers.contains_key(&ROUTE) => Box::pin(proxy::serve(&call, body)).await,
         Ok(()) => endpoints::dispatch(&call, body).await,
         Err(refused) => Err(refused),
     };

@@ -59,6 +59,8 @@ pub(crate) struct Regions {
     pub(crate) wire: crate::regions::Wire,
     /// What answers queries of DNS, if this region does.
     pub(crate) dns: Mutex<Option<tw_dns::Server>>,
+    /// By which plan users are spread over them.
+    pub(crate) plans: crate::routing::Plans,
     /// Whether this region is drained.
     pub(crate) drain: crate::regions::Drain,
     /// What was wrong with them when they were looked at last.
@@ -76,11 +78,12 @@ impl Regions {
     }
 
     /// None yet, of a region that may be drained.
-    pub(crate) fn new(drain: crate::regions::Drain) -> Self {
+    pub(crate) fn new(drain: crate::regions::Drain, plans: crate::routing::Plans) -> Self {
         Self {
             links: OnceLock::new(),
             wire: crate::regions::Wire::default(),
             dns: Mutex::default(),
+            plans,
             drain,
             problems: Mutex::default(),
             hashing: tokio::sync::Mutex::default(),

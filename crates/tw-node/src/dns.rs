@@ -56,10 +56,10 @@ async fn renew(core: Weak<Core>, latest: Arc<Latest>) {
 /// What is known now.
 async fn look(core: &Core) -> Option<Arc<Known>> {
     let (holds, here) = (core.options.holds(), core.log.region());
-    // It was checked with the configuration.
-    let plan = holds.routing.plan(here).ok().flatten()?;
+    let plan = core.regions.plans.now()?.plan.clone();
     let heard = core.regions.links.get()?.heard().await.ok()?;
     let now_ms = core.env.clock.now_ms();
-    let observed = routing::Known { here, seen: Seen::new(), heard, now_ms }.observed();
+    let admission = core.regions.plans.loads.admission();
+    let observed = routing::Known { here, seen: Seen::new(), heard, admission, now_ms }.observed();
     Some(Arc::new(Known { plan, observed, options: holds.routing.ranking(), now_ms }))
 }

@@ -88,6 +88,11 @@ impl Options {
         self.holds.get()
     }
 
+    /// How many requests of clients the interface has let in since it was started.
+    pub(crate) fn served(&self) -> u64 {
+        self.components.http.get().map_or(0, tw_api::Handle::served)
+    }
+
     /// The interface has started, and is told of what comes, and of what came meanwhile.
     pub(crate) fn serves(&self, http: tw_api::Handle) {
         // There is one interface.

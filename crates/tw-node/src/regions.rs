@@ -9,7 +9,7 @@ pub use registry::ArbiterOptions;
 pub(crate) use wire::Wire;
 
 use crate::core::Core;
-use crate::{Error, dns};
+use crate::{Error, dns, routing};
 use registry::Registry;
 use std::sync::Arc;
 use tw_api::Handle;
@@ -28,6 +28,8 @@ pub(crate) async fn start(core: &Arc<Core>, installation: Option<u128>, server: 
         let etcd = Arc::new(EtcdCoordination::new(time, &arbiter.etcd())?);
         Some(Arc::new(Registry::new(etcd, options.id, arbiter)))
     };
+    // Before anybody is answered by it.
+    routing::run(core).await;
     let links = Links::start(core.events.clone(), core.env.clone(), installation, options, arbiter).await?;
     links.answer_requests(Arc::new(move |stream, _region| {
         let server = server.clone();

@@ -6,6 +6,7 @@ pub(crate) mod hashes;
 mod homes;
 mod restore;
 mod route;
+mod routing;
 mod seed;
 
 use super::{number, objects, text};
@@ -30,7 +31,9 @@ Examples:
   tradewind region seed --config ap/tradewind.toml         begin the log of a new region
   tradewind region hashes orders                           what this region holds, in short
   tradewind region compare http://eu:7070 http://us:7070   whether regions hold the same
-  tradewind region route --lat 52.5 --lon 13.4 --user ada  the regions for a user in Berlin";
+  tradewind region route --lat 52.5 --lon 13.4 --user ada  the regions for a user in Berlin
+  tradewind region routing                                 how users are spread over regions
+  tradewind region routing shift 1 2 100 --dry-run         whether region 2 has room for more";
 
 /// See the links with other regions, and make certificates for them
 #[derive(Debug, clap::Args)]
@@ -79,6 +82,8 @@ enum Command {
     Compare(hashes::CompareOptions),
     /// Say which regions are for a user, the first choice first
     Route(route::Options),
+    /// Show how users are spread over regions, or change it: shift, drain, weigh, rollback
+    Routing(routing::Options),
     /// Make certificates for regions, without a node
     Ca(ca::Options),
 }
@@ -115,6 +120,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Hashes(options) => hashes::run(options, &client, context).await,
             Command::Compare(options) => hashes::compare(options, context).await,
             Command::Route(options) => route::run(options, &client, context).await,
+            Command::Routing(options) => routing::run(options, &client, context).await,
             Command::Drain(options) => drain::drain(&client, context, options).await,
             Command::GoOn(options) => restore::go_on(&client, context, options).await,
             Command::Ca(_) | Command::Restore(_) | Command::Seed(_) => Ok(()),

@@ -37,7 +37,8 @@ fn write(world: &World, region: usize, id: &str) -> Result<(), String> {
 fn ledger(world: &World, region: usize) -> Value {
     let text = world.node(region).ok(&["region", "homes", "-o", "json"]);
     let homes: Value = serde_json::from_str(&text).unwrap();
-    homes[0].clone()
+    let homes = homes.as_array().unwrap();
+    homes.iter().find(|home| home["stream"] == "ledger").cloned().unwrap_or_default()
 }
 
 fn until_open(world: &World, region: usize) {

@@ -5,9 +5,11 @@ mod dns;
 mod drain;
 mod merged;
 mod order;
+mod proxy;
 mod restore;
 mod rights;
 mod route;
+mod routing;
 mod tokens;
 mod unique;
 
@@ -41,6 +43,11 @@ impl World {
 
     /// With more in the configuration of each.
     pub(crate) fn with(more: impl Fn(usize) -> String) -> Self {
+        Self::with_capacities(more, None)
+    }
+
+    /// The same, where it is known how many requests a second each can serve.
+    pub(crate) fn with_capacities(more: impl Fn(usize) -> String, capacities: Option<[u32; 3]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let links: Vec<u16> = (0..3).map(|_| free_port()).collect();
         let ca = folder.path().join("ca").display().to_string();
@@ -69,7 +76,7 @@ impl World {
                     .unwrap();
             }
             config += &more(one);
-            config += &route::config(&ports);
+            config += &route::config(&ports, capacities);
             std::fs::write(home.join("tradewind.toml"), config).unwrap();
         }
         let mut world = Self { folder, ports, lines, nodes: vec![None, None, None], written: 0 };

@@ -1,7 +1,8 @@
 //! The region of this node, and its links with others.
 
-use super::{Outcome, expect_json, json, read_json};
-use crate::parts::{DrainRequest, GoOnWithout, Regions, RouteQuery, RouteView};
+use super::{Outcome, expect_json, json, no_content, read_json};
+use crate::headers::HOP;
+use crate::parts::{DrainRequest, GoOnWithout, MeasuredRtts, Regions, RouteQuery, RouteView, network};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -9,7 +10,7 @@ use http::header::{CACHE_CONTROL, LOCATION};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
-use tw_plan::routing::Place;
+use tw_plan::routing::{Network, Place};
 use tw_types::RegionId;
 
 /// How long the name of a user may be, in bytes.
@@ -17,6 +18,8 @@ const USER_BYTES_MAX: usize = 255;
 /// How far a region may be behind with what a user has seen, if the request does not say, in milliseconds: a read with a token waits that
 /// long rather than going to a region that is far away.
 const LAG_MS: u32 = 1_000;
+/// What describes a user.
+pub(crate) const USER: [&str; 7] = ["lat", "lon", "token", "lag_ms_max", "user", "current", "network"];
 
 /// Shows the links.
 pub(crate) async fn view(call: &Call) -> Outcome {
@@ -61,8 +64,18 @@ pub(crate) async fn hashes(call: &Call) -> Outcome {
 
 /// Says which regions are for a user.
 pub(crate) async fn route(call: &Call) -> Outcome {
-    let query =
-        Query::read(call.uri.query(), &["lat", "lon", "token", "lag_ms_max", "user", "current", "redirect"])?;
+    let known: Vec<&'static str> = USER.into_iter().chain(["redirect"]).collect();
+    let query = Query::read(call.uri.query(), &known)?;
+    let path = query.text("redirect").filter(|text| !text.is_empty()).map(path_of).transpose()?;
+    let view = part(call)?.route(user(&query)?).await?;
+    match path {
+        Some(path) => redirected(&view, &path),
+        None => json(&view),
+    }
+}
+
+/// The user that a query describes.
+pub(crate) fn user(query: &Query<'_>) -> Result<RouteQuery, Problem> {
     let text = |name| query.text(name).filter(|text| !text.is_empty());
     let user = text("user").unwrap_or_default();
     if user.len() > USER_BYTES_MAX {
@@ -71,19 +84,32 @@ pub(crate) async fn route(call: &Call) -> Outcome {
     }
     let lag_ms_max = query.number("lag_ms_max", 0..=u32::MAX.into())?;
     let current = query.number("current", 1..=u16::MAX.into())?;
-    let route = RouteQuery {
+    Ok(RouteQuery {
         place: place(text("lat"), text("lon"))?,
         token: text("token").map(str::parse).transpose()?,
         lag_ms_max: lag_ms_max.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(LAG_MS),
         user: user.to_owned(),
         current: current.and_then(|number| u16::try_from(number).ok()).map(RegionId),
-    };
-    let path = text("redirect").map(path_of).transpose()?;
-    let view = part(call)?.route(route).await?;
-    match path {
-        Some(path) => redirected(&view, &path),
-        None => json(&view),
-    }
+        network: text("network").map(network_of).transpose()?,
+    })
+}
+
+fn network_of(text: &str) -> Result<Network, Problem> {
+    network(text).ok_or_else(|| {
+        let shown: String = text.chars().take(80).collect();
+        let detail =
+            format!("`{shown}` is no network: use an address such as 198.51.100.7, or 198.51.100.0/24");
+        Problem::parameter("network", detail)
+    })
+}
+
+/// Takes note of what a client has measured.
+pub(crate) async fn measured(call: &Call, body: Incoming) -> Outcome {
+    expect_json(call)?;
+    let measured: MeasuredRtts = read_json(call, body).await?;
+    network_of(&measured.network)?;
+    part(call)?.measured(measured, call.headers.contains_key(&HOP))?;
+    Ok(no_content())
 }
 
 /// A path on whichever region it is to be asked of.
@@ -133,7 +159,7 @@ fn place(lat: Option<&str>, lon: Option<&str>) -> Result<Option<Place>, Problem>
     place.map(Some).map_err(|error| Problem::parameter("lat", error.to_string()))
 }
 
-pub(super) fn part(call: &Call) -> Result<&dyn Regions, Problem> {
+pub(crate) fn part(call: &Call) -> Result<&dyn Regions, Problem> {
     call.api.parts.regions.as_deref().ok_or_else(|| {
         let detail = "this installation is the only one: give it an `id` in [region] of its configuration to make it one of several \
                       regions";

@@ -68,6 +68,13 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::CompareProjection => projections(route, doc),
         Route::RetryAllParked | Route::DropAllParked => parked_all(route, doc),
         Route::ListParked | Route::GetParked | Route::RetryParked | Route::DropParked => parked(route, doc),
+        _ => control(route, doc),
+    }
+}
+
+/// The same for what nodes and regions agree on, and for the node itself.
+fn control(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    match route {
         Route::ShowCluster
         | Route::ShowPlan
         | Route::ShowRebalance
@@ -83,6 +90,13 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::DrainRegion
         | Route::GoOnRestoring
         | Route::ChooseRegion
+        | Route::ReportMeasured
+        | Route::ShowRouting
+        | Route::ShiftUsers
+        | Route::DrainUsers
+        | Route::WeighRegion
+        | Route::RollBackRouting
+        | Route::TellLoad
         | Route::RegionHashes => regions::describe(route, doc),
         Route::GetTrace => traces::describe(doc),
         Route::ListGroups | Route::GetGroup | Route::ResetGroup => groups::describe(route, doc),
@@ -101,9 +115,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::RollbackSetting => settings::describe(route, doc),
         Route::LiveTopics => numbers::live(doc),
         Route::MeasuredSeries => numbers::describe(doc),
-        Route::Status | Route::OpenApi | Route::Health | Route::Ready | Route::Metrics | Route::Errors => {
-            system(route, doc)
-        }
+        _ => system(route, doc),
     }
 }
 

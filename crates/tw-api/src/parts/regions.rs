@@ -1,8 +1,9 @@
 //! The region that a node belongs to, and its links with others.
 
 use super::{
-    DrainRequest, DrainView, Drained, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass,
-    RegionHashes, Reply, RestoreView, RouteQuery, RouteView, Unanswered,
+    ChangeRouting, ChangedRouting, DrainRequest, DrainView, Drained, FailoverRequest, FailoverView,
+    HomesView, MeasuredRtts, MoveHomes, MovedHomes, Pass, RegionHashes, RegionLoad, Reply, RestoreView,
+    RouteQuery, RouteView, RoutingView, Unanswered,
 };
 use crate::Problem;
 use bytes::Bytes;
@@ -53,6 +54,27 @@ pub trait Regions: Send + Sync + 'static {
     /// `wrong_state` if it is not configured where the regions are.
     fn route(&self, query: RouteQuery) -> BoxFuture<'_, Result<RouteView, Problem>>;
 
+    /// Takes note of what a client has measured, and tells other regions unless one of them has sent it.
+    ///
+    /// # Errors
+    /// `invalid_parameter`, `no_region`: nothing is noted. `wrong_state` if it is not configured where the regions are.
+    fn measured(&self, measured: MeasuredRtts, is_hop: bool) -> Result<(), Problem>;
+
+    /// The plan in effect.
+    ///
+    /// # Errors
+    /// `wrong_state` if it is not configured where the regions are.
+    fn routing(&self) -> BoxFuture<'_, Result<RoutingView, Problem>>;
+
+    /// Changes the plan, if that is decided in this region.
+    ///
+    /// # Errors
+    /// Who decides, if it is another region; `routing_overtaken`, `no_room` and others: nothing was changed.
+    fn change_routing(&self, change: ChangeRouting) -> BoxFuture<'_, Result<ChangedRouting, Closed>>;
+
+    /// How much this region serves.
+    fn load(&self) -> RegionLoad;
+
     /// The cut of the log here that a read of `streams` must see which comes with a token of another region (PRJ-2): waits until everything is
     /// here that the token demands, at most `timeout`.
     ///
@@ -76,7 +98,7 @@ pub trait Regions: Send + Sync + 'static {
     fn hashes(&self, stream: Option<String>) -> BoxFuture<'_, Result<RegionHashes, Problem>>;
 }
 
-/// Why a write to a stream with a home does not pass.
+/// Why a write to a stream with a home, or a change that goes there, does not pass.
 #[derive(Debug)]
 pub struct Closed {
     /// The region that is its home, if it is another one.

@@ -1,7 +1,16 @@
 //! Which region serves a user: what is asked, and what is answered.
 
+mod plan;
+
+pub use plan::{
+    ChangeRouting, ChangedRouting, GivenPart, PlannedRegion, RegionLoad, RegionLoss, RoutingGeneration,
+    RoutingStep, RoutingView,
+};
+pub(crate) use plan::{DrainUsersRequest, RollBackRequest, ShiftRequest, WeighRequest};
+
 use serde::{Deserialize, Serialize};
-use tw_plan::routing::Place;
+use std::net::IpAddr;
+use tw_plan::routing::{Network, Place};
 use tw_types::{ClientToken, RegionId};
 use utoipa::ToSchema;
 
@@ -18,6 +27,40 @@ pub struct RouteQuery {
     pub user: String,
     /// The region that served the user last; otherwise the one that gave the token.
     pub current: Option<RegionId>,
+    /// The network that the user is in, for which others may have measured.
+    pub network: Option<Network>,
+}
+
+/// How far regions are from a client, as it has measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredRtts {
+    /// The address of the client, or its network; no more than 24 bits of an IPv4 address and 48 of an IPv6 address are kept.
+    #[schema(example = "198.51.100.7")]
+    pub network: String,
+    /// What it has measured, of 64 regions at most.
+    pub rtts: Vec<MeasuredRtt>,
+}
+
+/// How far a region is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredRtt {
+    /// The region.
+    #[schema(example = 2)]
+    pub region: u16,
+    /// The round trip, in milliseconds.
+    #[schema(example = 23)]
+    pub rtt_ms: u32,
+}
+
+/// The network that a text names: an address, with or without the length of a prefix.
+pub fn network(text: &str) -> Option<Network> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let address: IpAddr = address.parse().ok()?;
+    let bits_max = if address.is_ipv4() { 32 } else { 128 };
+    let is_prefix = bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= bits_max));
+    is_prefix.then(|| address.into())
 }
 
 /// The regions for a user, the first choice first.
@@ -56,7 +99,7 @@ pub struct RankedRegion {
     /// Why it has this rank, for a person.
     #[schema(example = "14 ms away by the distance")]
     pub why: String,
-    /// The round trip that the distance lets expect, in milliseconds; absent if a place is not known.
+    /// The round trip that was measured, or that the distance lets expect, in milliseconds; absent if nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 14)]
     pub rtt_ms: Option<u32>,

@@ -104,6 +104,10 @@ codes! {
     NoRights = "no_rights", CONFLICT, "this region may not use so much";
     /// A value of a unique column that another row has.
     NotUnique = "not_unique", CONFLICT, "another row has the value";
+    /// Another change of the routing plan came before this one.
+    RoutingOvertaken = "routing_overtaken", CONFLICT, "the routing plan has another generation";
+    /// A change of the routing plan by which load finds no room.
+    NoRoom = "no_room", CONFLICT, "there is no room for the load";
     /// The option takes effect when a node starts.
     NotLive = "not_live", CONFLICT, "the option takes effect when a node starts";
     /// Retention or trim has removed the events.

@@ -6,6 +6,7 @@ pub(crate) mod floor;
 pub(crate) mod groups;
 mod locks;
 mod parked;
+pub(crate) mod regions;
 mod settings;
 mod sql;
 

@@ -6,6 +6,7 @@ use crate::core::{Core, Regions};
 use crate::definitions::Definitions;
 use crate::meters::Meters;
 use crate::regions::Drain;
+use crate::routing::Plans;
 use crate::secrets::{Passwords, Secrets};
 use crate::sources::Sources;
 use crate::{Config, Error, live, merged};
@@ -72,7 +73,8 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         http: OnceLock::new(),
     };
     let meters = Meters::new(&config.metrics);
-    let regions = Regions::new(Drain::open(folder.drained(), shared.settled()));
+    let plans = Plans::new(&config.routing, shared.region());
+    let regions = Regions::new(Drain::open(folder.drained(), shared.settled()), plans);
     let traces =
         Traces::new(env.clone(), &place_of(&config, identity.as_ref()), config.node.trace_spans_max as usize);
     let (keeps_snapshots, cluster_options) = (!config.depot.place.is_empty(), config.cluster.clone());

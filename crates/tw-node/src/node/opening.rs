@@ -103,6 +103,7 @@ pub(super) fn open(config: &Config, env: Env) -> Result<Opened, Error> {
     if config.region.is_region() {
         let peers = config.region.peers.iter().map(|peer| peer.id);
         Handle::current().block_on(tw_region::define(log.as_ref(), peers))?;
+        Handle::current().block_on(crate::routing::define(log.as_ref(), &config.routing))?;
         if tw_region::service::is_restoring(log.as_ref())? {
             // Before anybody can write; the links end it.
             events.hold(true);

@@ -41,6 +41,18 @@ pub(crate) fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
+/// Asks a region for what is at a path, and reads what it answers within `wait`.
+pub(crate) async fn get<A: DeserializeOwned>(
+    core: &Arc<Core>,
+    region: RegionId,
+    path: &str,
+    wait: Duration,
+) -> Result<A, Unasked> {
+    let request = Request::get(path).body(Bytes::new());
+    let request = request.map_err(|error| Unasked::Unanswered(error.to_string()))?;
+    answered(core, region, request, wait).await
+}
+
 /// Sends a request with a JSON body to a region, and reads what it answers within `wait`.
 pub(crate) async fn ask<A: DeserializeOwned>(
     core: &Arc<Core>,
@@ -49,8 +61,40 @@ pub(crate) async fn ask<A: DeserializeOwned>(
     body: &impl Serialize,
     wait: Duration,
 ) -> Result<A, Unasked> {
+    let request = post(path, body).map_err(Unasked::Unanswered)?;
+    answered(core, region, request, wait).await
+}
+
+/// Sends a request with a JSON body to a region, which answers that it was done.
+pub(crate) async fn tell(
+    core: &Arc<Core>,
+    region: RegionId,
+    path: &str,
+    body: &impl Serialize,
+    wait: Duration,
+) -> Result<(), Unasked> {
+    let request = post(path, body).map_err(Unasked::Unanswered)?;
+    exchanged(core, region, request, wait).await.map(drop)
+}
+
+async fn answered<A: DeserializeOwned>(
+    core: &Arc<Core>,
+    region: RegionId,
+    request: Request<Bytes>,
+    wait: Duration,
+) -> Result<A, Unasked> {
+    let body = exchanged(core, region, request, wait).await?;
+    serde_json::from_slice(&body).map_err(|error| Unasked::Unanswered(error.to_string()))
+}
+
+/// The body of an answer that says that something was done.
+async fn exchanged(
+    core: &Arc<Core>,
+    region: RegionId,
+    request: Request<Bytes>,
+    wait: Duration,
+) -> Result<Vec<u8>, Unasked> {
     let unanswered = |why: String| Unasked::Unanswered(why);
-    let request = post(path, body).map_err(unanswered)?;
     let answered = async {
         let sent = NodeRegions(core.clone()).send(region.0, request).await;
         let (head, body) = sent.map_err(|why| why.to_string())?.into_parts();
@@ -60,7 +104,7 @@ pub(crate) async fn ask<A: DeserializeOwned>(
     let answer = tokio::time::timeout(wait, answered).await.map_err(timed_out).and_then(|answer| answer);
     let (status, body) = answer.map_err(unanswered)?;
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|error| unanswered(error.to_string()));
+        return Ok(body);
     }
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let member = |name| problem.get(name).and_then(|text| text.as_str());

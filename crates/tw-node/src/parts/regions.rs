@@ -1,7 +1,7 @@
 //! The links with other regions behind the interface.
 
 use crate::core::Core;
-use crate::routing::{self, Known};
+use crate::routing::{self, Further, Known};
 use crate::{hashes, tokens};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -9,9 +9,9 @@ use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
-    Closed, DrainRequest, Drained, FailoverRequest, FailoverView, HomesView, MoveHomes, MovedHomes, Pass,
-    RegionHashes, RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, RestorePeerView,
-    RestoreView, RouteQuery, RouteView, Unanswered,
+    ChangeRouting, ChangedRouting, Closed, DrainRequest, Drained, FailoverRequest, FailoverView, HomesView,
+    MeasuredRtts, MoveHomes, MovedHomes, Pass, RegionHashes, RegionLoad, RegionPartitionView, RegionPeerView,
+    RegionView, Regions, Reply, RestorePeerView, RestoreView, RouteQuery, RouteView, RoutingView, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{GoOnError, Links, PartitionState, PeerState, RestorePeer, RestoreState, State};
@@ -21,7 +21,7 @@ use tw_types::{ClientToken, RegionId, StreamDef, StreamMode, Token};
 pub(crate) struct NodeRegions(pub(crate) Arc<Core>);
 
 impl NodeRegions {
-    pub(super) fn links(&self) -> Result<&Links, Problem> {
+    pub(crate) fn links(&self) -> Result<&Links, Problem> {
         let starting = || Problem::new(Code::NotReady, "the links with other regions have not begun yet");
         self.0.regions.links.get().ok_or_else(starting)
     }
@@ -56,16 +56,36 @@ impl Regions for NodeRegions {
         Box::pin(async move {
             let holds = self.0.options.holds();
             let (options, here) = (&holds.routing, self.0.log.region());
-            let plan = options.plan(here).ok().flatten().ok_or_else(|| {
-                let detail = "it is not configured where regions serve users: name them in [[routing.regions]], the same in each region";
-                Problem::new(Code::WrongState, detail)
-            })?;
+            let plans = &self.0.regions.plans;
+            let in_effect = plans.in_effect()?;
             let links = self.links()?;
             let ended = |error: tw_region::service::Error| Problem::new(Code::NotReady, error.to_string());
             let (heard, seen) = (links.heard().await.map_err(ended)?, links.seen());
-            let known = Known { here, seen, heard, now_ms: self.0.env.clock.now_ms() };
-            Ok(routing::route(&plan, options, &known, &query))
+            let (admission, now_ms) = (plans.loads.admission(), self.0.env.clock.now_ms());
+            let known = Known { here, seen, heard, admission, now_ms };
+            let (measured, not_known) = (plans.latencies.of(query.network), plans.not_known(options, &known));
+            let further = Further { measured, not_known };
+            Ok(routing::route(&in_effect.plan, options, &known, &query, further))
         })
+    }
+
+    fn measured(&self, measured: MeasuredRtts, is_hop: bool) -> Result<(), Problem> {
+        routing::note(&self.0, measured, is_hop)
+    }
+
+    fn routing(&self) -> BoxFuture<'_, Result<RoutingView, Problem>> {
+        Box::pin(async { routing::show(&self.0, self.links()?).await })
+    }
+
+    fn change_routing(&self, change: ChangeRouting) -> BoxFuture<'_, Result<ChangedRouting, Closed>> {
+        Box::pin(routing::change(&self.0, change))
+    }
+
+    fn load(&self) -> RegionLoad {
+        RegionLoad {
+            region: self.0.log.region().0,
+            served_milli_per_s: self.0.regions.plans.loads.own(self.0.log.region()),
+        }
     }
 
     fn cut_of<'a>(

@@ -3,7 +3,9 @@
 use super::RoutingOptions;
 use std::collections::BTreeMap;
 use tw_api::parts::{ExcludedRegion, RankedRegion, RouteQuery, RouteView};
-use tw_plan::routing::{Basis, Excluded, GaveUp, Observed, Out, Plan, Ranked, Reached, User, rank};
+use tw_plan::routing::{
+    Admission, Basis, Excluded, GaveUp, Measured, Observed, Out, Plan, Ranked, Reached, User, rank,
+};
 use tw_region::Seen;
 use tw_region::service::Heard;
 use tw_types::{ClientToken, Hlc, RegionId};
@@ -16,6 +18,8 @@ pub(crate) struct Known {
     pub(crate) seen: Seen,
     /// What the links have heard of others.
     pub(crate) heard: Vec<Heard>,
+    /// How much each region admits.
+    pub(crate) admission: Admission,
     /// The wall clock, in milliseconds since the Unix epoch.
     pub(crate) now_ms: u64,
 }
@@ -24,6 +28,7 @@ impl Known {
     /// Who is up: whoever answers, and whoever has a connection. A region without a link is what the plan says.
     pub(crate) fn observed(&self) -> Observed {
         let mut observed = Observed::default();
+        observed.admission = self.admission.clone();
         observed.tell(self.here, true, self.now_ms);
         for heard in &self.heard {
             let at_ms = self.now_ms.saturating_sub(heard.silent_ms.unwrap_or_default());
@@ -67,20 +72,38 @@ impl Known {
     }
 }
 
+/// What else is known when somebody asks.
+#[derive(Default)]
+pub(crate) struct Further {
+    /// What others in the user's network have measured.
+    pub(crate) measured: BTreeMap<RegionId, Measured>,
+    /// What nobody has told of the regions.
+    pub(crate) not_known: Vec<String>,
+}
+
 /// The regions for a user.
-pub(crate) fn route(plan: &Plan, options: &RoutingOptions, known: &Known, query: &RouteQuery) -> RouteView {
+pub(crate) fn route(
+    plan: &Plan,
+    options: &RoutingOptions,
+    known: &Known,
+    query: &RouteQuery,
+    further: Further,
+) -> RouteView {
+    let Further { measured, mut not_known } = further;
     let gave = query.token.as_ref().map(ClientToken::region).filter(|region| *region != RegionId(0));
     let user = User {
         key: query.user.clone(),
         place: query.place,
-        measured: BTreeMap::new(),
+        measured,
         lag_ms: query.token.as_ref().map(|token| known.lags(token)).unwrap_or_default(),
         lag_ms_max: query.token.as_ref().map(|_| query.lag_ms_max),
         current: query.current.or(gave),
     };
     let observed = known.observed();
     let ranking = rank(plan, &observed, &user, &options.ranking(), known.now_ms);
-    let mut not_known = vec!["capacity".to_owned(), "measured latency".to_owned()];
+    if user.measured.is_empty() {
+        not_known.push("measured latency".to_owned());
+    }
     if query.place.is_none() {
         not_known.push("place of the user".to_owned());
     }
@@ -131,7 +154,7 @@ fn ranked(options: &RoutingOptions, user: &User, one: &Ranked) -> RankedRegion {
 
 fn excluded(options: &RoutingOptions, one: &Excluded) -> ExcludedRegion {
     let (out, why) = match one.out {
-        Out::Drained => ("drained", "the configuration says that nobody is sent there".to_owned()),
+        Out::Drained => ("drained", "the plan says that nobody is sent there".to_owned()),
         Out::Down => ("down", "there is no link with it".to_owned()),
         Out::StaleUnknown => ("stale", "it is not known whether it has what the token demands".to_owned()),
         Out::Stale { by_ms } => {
@@ -172,13 +195,14 @@ mod tests {
             here: RegionId(1),
             seen: seen.into_iter().collect(),
             heard: vec![heard(2), heard(3)],
+            admission: Admission::default(),
             now_ms: NOW_MS,
         }
     }
 
     fn ask(known: &Known, query: &RouteQuery) -> RouteView {
         let options = options();
-        route(&options.plan(known.here).unwrap().unwrap(), &options, known, query)
+        route(&options.plan(known.here).unwrap().unwrap(), &options, known, query, Further::default())
     }
 
     fn order(view: &RouteView) -> Vec<u16> {
@@ -198,7 +222,7 @@ mod tests {
         assert_eq!((first.url.as_str(), first.up, first.heard_ms), ("http://iad", true, Some(100)));
         assert!(first.why.contains("by the distance") && view.out.is_empty(), "{view:?}");
         assert_eq!(view.regions[2].url, "http://sin");
-        assert!(view.not_known.contains(&"capacity".to_owned()));
+        assert_eq!(view.not_known, ["measured latency"]);
         let mut down = known();
         (down.heard[0].is_connected, down.heard[0].told) = (false, None);
         let view = ask(&down, &new_york);
@@ -206,6 +230,17 @@ mod tests {
         // Alone in the world it still answers, with itself.
         down.heard[1].is_connected = false;
         assert_eq!(order(&ask(&down, &new_york)), [1]);
+    }
+
+    #[test]
+    fn what_was_measured_counts_before_the_distance() {
+        let measured = [(RegionId(2), Measured { rtt_ms: 400, at_ms: NOW_MS - 1_000 })].into();
+        let further = Further { measured, not_known: vec!["capacity".to_owned()] };
+        let options = options();
+        let plan = options.plan(RegionId(1)).unwrap().unwrap();
+        let view = route(&plan, &options, &known(), &from(40.7, -74.0), further);
+        assert_eq!((order(&view), &view.not_known), (vec![1, 3, 2], &vec!["capacity".to_owned()]));
+        assert_eq!(view.regions[2].why, "400 ms away, measured");
     }
 
     #[test]

@@ -47,6 +47,14 @@ impl Plan {
         Self::new(1, regions)
     }
 
+    /// The plan that a generation was, put together again from what is stored of it.
+    ///
+    /// # Errors
+    /// Those of [`Plan::first`], and [`Error::StoredPlan`] for a generation that there cannot be.
+    pub fn stored(generation: u64, regions: Vec<Region>) -> Result<Self, Error> {
+        Self::new(generation, regions)
+    }
+
     fn new(generation: u64, mut regions: Vec<Region>) -> Result<Self, Error> {
         if !(1..=GENERATION_MAX).contains(&generation) {
             return Err(Error::StoredPlan { rule: "its generation is not 1 to 2^53" });

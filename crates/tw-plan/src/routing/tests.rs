@@ -2,6 +2,7 @@
 
 mod capacity;
 mod comparison;
+mod load;
 mod properties;
 mod ranking;
 mod steps;

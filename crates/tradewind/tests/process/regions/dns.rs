@@ -5,7 +5,7 @@ use std::process::Command;
 use tw_testing::{eventually, free_port};
 
 /// The section for a name server on this port.
-fn config(port: u16) -> String {
+pub(super) fn config(port: u16) -> String {
     let regions: String =
         (1..=3).map(|id| format!("{{ id = {id}, name = \"r{id}\", ipv4 = [\"192.0.2.{id}\"] }}, ")).collect();
     format!(
@@ -16,7 +16,7 @@ fn config(port: u16) -> String {
 }
 
 /// The addresses that a name server gives for a name to a client in this network.
-fn dig(port: u16, name: &str, subnet: &str) -> String {
+pub(super) fn dig(port: u16, name: &str, subnet: &str) -> String {
     let output = Command::new(tw_testing::dig_program())
         .args(["@127.0.0.1", "-p", &port.to_string(), name, "+short", "+norecurse", "+time=2", "+tries=1"])
         .arg(format!("+subnet={subnet}"))

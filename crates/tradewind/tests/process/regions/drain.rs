@@ -15,7 +15,7 @@ fn a_region_is_drained_when_every_other_one_has_all_of_it() {
     let node = world.node(0);
     let drain = |args: &[&str]| node.cli(&[&["region", "drain"], args].concat());
     let refused = drain(&[]);
-    assert!(said(&refused).contains("this region is the home of `ledger`"), "{}", said(&refused));
+    assert!(said(&refused).contains("this region is the home of `$routing`, `ledger`"), "{}", said(&refused));
     assert!(drain(&["--to", "2", "--dry-run"]).status.success());
     // Region 3 hears nothing of what this one has written last.
     let lines = [(0, 2), (2, 0)];

@@ -11,23 +11,26 @@ use tw_testing::{Way, eventually};
 const PLACES: [(f64, f64); 3] = [(50.1, 8.7), (38.9, -77.4), (1.3, 103.8)];
 
 /// The same table for each region.
-pub(super) fn config(ports: &[u16]) -> String {
+pub(super) fn config(ports: &[u16], capacities: Option<[u32; 3]>) -> String {
     let mut config = String::new();
     for (number, (port, (lat, lon))) in ports.iter().zip(PLACES).enumerate() {
         let place = format!("{{ lat = {lat}, lon = {lon} }}");
         let (id, url) = (number + 1, format!("http://127.0.0.1:{port}"));
         write!(config, "[[routing.regions]]\nid = {id}\nurl = \"{url}\"\nplace = {place}\n").unwrap();
+        if let Some(capacities) = capacities {
+            writeln!(config, "capacity_per_s = {}", capacities[number]).unwrap();
+        }
     }
     config
 }
 
 /// What a region says about a user who is in Tokyo, unless the query says more.
-fn ask(node: &Node, more: &str) -> Value {
+pub(super) fn ask(node: &Node, more: &str) -> Value {
     let answer = node.get(&format!("/v1/route?lat=35.7&lon=139.7&user=ada{more}"));
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-fn order(view: &Value) -> Vec<u64> {
+pub(super) fn order(view: &Value) -> Vec<u64> {
     view["regions"].as_array().unwrap().iter().map(|one| one["region"].as_u64().unwrap()).collect()
 }
 

@@ -4,8 +4,9 @@ use super::{Doc, JSON};
 use crate::Code;
 use crate::openapi::schemas::Message;
 use crate::parts::{
-    DrainRequest, Drained, FailoverRequest, FailoverView, GoOnWithout, HomesView, MoveHomes, MovedHomes,
-    RegionHashes, RegionView, RouteView,
+    ChangedRouting, DrainRequest, DrainUsersRequest, Drained, FailoverRequest, FailoverView, GoOnWithout,
+    HomesView, MeasuredRtts, MoveHomes, MovedHomes, RegionHashes, RegionLoad, RegionView, RollBackRequest,
+    RouteView, RoutingView, ShiftRequest, WeighRequest,
 };
 use crate::route::Route;
 use serde_json::json;
@@ -61,15 +62,81 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .query("lag_ms_max", "How far behind a region may be with that, in milliseconds. Default 1,000.", 1_000)
             .query("user", "What the user is recognised by, such as an account: 255 bytes at most.", "ada")
             .query("current", "The region that served the user last. Default: the one that gave the token.", 1)
+            .query("network", "The address or the network of the user: what was measured there counts.", "198.51.100.7")
             .query("redirect", "A path: the answer sends the client there, on the first choice.", "/v1/streams")
             .answer::<RouteView>(200, JSON, "The regions, the first choice first.")
             .answer::<RouteView>(307, JSON, "The same, with the first choice and the path of `redirect` in `Location`.")
             .problems(&[Code::InvalidParameter]),
+        Route::ReportMeasured
+        | Route::ShowRouting
+        | Route::ShiftUsers
+        | Route::DrainUsers
+        | Route::WeighRegion
+        | Route::RollBackRouting
+        | Route::TellLoad => routing(route, doc),
         _ => doc.about("regions", "Show this region and its links with others").answer::<RegionView>(
             200,
             JSON,
             "How they are now.",
         ),
+    }
+}
+
+/// What all changes of the plan have in common.
+fn change(doc: Doc<'_>) -> Doc<'_> {
+    doc.details(
+            "It is decided in one region, the home of the stream `$routing`; any other one sends it there. What has no room is refused, and says how large a \
+             step has. With `if_generation` it is refused if another change came first.",
+        )
+        .answer::<ChangedRouting>(200, JSON, "What was done.")
+        .problems(&[
+            Code::InvalidParameter,
+            Code::NoRegion,
+            Code::RoutingOvertaken,
+            Code::NoRoom,
+            Code::HomeMoving,
+            Code::OutcomeUnknown,
+        ])
+}
+
+/// The same for the plan by which users are spread.
+fn routing(route: Route, doc: Doc<'_>) -> Doc<'_> {
+    match route {
+        Route::ShiftUsers => change(
+            doc.about("regions", "Give a part of a region's users to another region")
+                .body::<ShiftRequest>(JSON, json!({"from": 1, "to": 2, "permille": 100, "if_generation": 1})),
+        ),
+        Route::DrainUsers => change(
+            doc.about("regions", "Send users of a region on to those that are next for them")
+                .body::<DrainUsersRequest>(JSON, json!({"region": 2, "dry_run": true})),
+        ),
+        Route::WeighRegion => change(
+            doc.about(
+                "regions",
+                "Say how many of the users that prefer a region it keeps, and end its drain",
+            )
+            .body::<WeighRequest>(JSON, json!({"region": 2, "weight": 1_000})),
+        ),
+        Route::RollBackRouting => change(
+            doc.about("regions", "Have the regions be as they were in an earlier generation")
+                .body::<RollBackRequest>(JSON, json!({"to": 1})),
+        ),
+        Route::ReportMeasured => doc
+            .about("regions", "Report how far regions are from a client")
+            .details(
+                "The median of the last five of a network counts for an hour, in all regions that hear of it; after that the distance does. The last \
+                 65,536 pairs of a network and a region are kept, in memory.",
+            )
+            .body::<MeasuredRtts>(JSON, json!({"network": "198.51.100.7", "rtts": [{"region": 2, "rtt_ms": 23}]}))
+            .empty_answer(204, "It is noted.")
+            .problems(&[Code::InvalidParameter, Code::NoRegion]),
+        Route::TellLoad => doc
+            .about("regions", "Say how much this region serves")
+            .details("Regions ask each other.")
+            .answer::<RegionLoad>(200, JSON, "How much it is."),
+        _ => doc
+            .about("regions", "Show the plan by which users are spread over regions")
+            .answer::<RoutingView>(200, JSON, "The plan in effect."),
     }
 }
 
