@@ -41,7 +41,7 @@ fn all_have(world: &World, wanted: u64) -> Value {
         same.then_some(regions)
     };
     let all = || {
-        let mut plans = world.nodes.iter().flatten().map(|node| regions(node));
+        let mut plans = world.nodes.iter().flatten().map(regions);
         let first = plans.next()??;
         plans.all(|plan| plan.as_ref() == Some(&first)).then_some(first)
     };
@@ -57,7 +57,7 @@ fn done(output: &Output) {
 
 /// Waits until a region reaches the one that decides, by which all are up.
 fn until_asked(world: &World, region: usize) {
-    let all_up = || plan(world.node(0)).filter(|view| is_all_up(view)).map(drop);
+    let all_up = || plan(world.node(0)).filter(is_all_up).map(drop);
     eventually(all_up, || world.node(0).answer_to("/v1/routing"));
     let args = ["drain", "3", "--dry-run"];
     let asked = || routing(world.node(region), &args).status.success().then_some(());
