@@ -21,7 +21,7 @@ pub use lww::Lww;
 pub use reserve::{Consumption, Deletion, Reserve, ReserveOp};
 pub use set::Set;
 pub(crate) use state::{Arrival, State};
-pub use tw_types::{FunctionId, Merge, UnknownMerge};
+pub use tw_types::{Merge, MergeExpr, UnknownMerge};
 
 use crate::FieldOp;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl<V> Class<V> {
             Self::Set => Merge::Set,
             Self::Reserve => Merge::Reserve,
             Self::Unique => Merge::Unique,
-            Self::Custom(fold) => Merge::Custom(fold.id().clone()),
+            Self::Custom(fold) => Merge::Custom(fold.expr().clone()),
         }
     }
 }

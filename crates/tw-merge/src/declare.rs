@@ -138,7 +138,18 @@ fn type_rule(field: &Field<'_>) -> Option<Broken> {
                 "use text, a whole number, numeric, date or uuid",
             )),
         },
-        Merge::Lww | Merge::Custom(_) => None,
+        Merge::Custom(_) => match field.ty {
+            ColumnType::Float4 | ColumnType::Float8 => Some((
+                "what floating point functions give differs between machines in the last digit",
+                "use bigint or numeric(p,s)",
+            )),
+            ColumnType::Interval | ColumnType::Other(_) => Some((
+                "expressions of this type are not offered",
+                "use text, a number, a date, a time, bytea, uuid or json",
+            )),
+            _ => None,
+        },
+        Merge::Lww => None,
     }
 }
 
@@ -224,7 +235,7 @@ mod tests {
             ("numeric(12,2) not null", "reserve"),
             ("text unique not null", "unique"),
             ("text", "unique"),
-            ("json", "custom(basket@2)"),
+            ("json", "custom(coalesce(new, old))"),
         ] {
             assert_eq!(declare(text, merge, Mode::ActiveActive), Ok(()), "{text} {merge}");
         }
@@ -236,7 +247,7 @@ mod tests {
 
     #[test]
     fn uniqueness_under_another_class_is_refused_where_two_regions_write() {
-        for merge in ["lww", "max", "custom(f@1)"] {
+        for merge in ["lww", "max", "custom(new)"] {
             refused(
                 "bigint unique",
                 merge,

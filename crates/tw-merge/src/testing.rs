@@ -3,7 +3,7 @@
 //! What a change says that its region had seen is true, and at times older than the truth, as it is with cursors that are not stored
 //! yet. A change is delivered after all that it had seen. A region counts a change as stable when every region has said so.
 
-use crate::class::{Class, Fold, FunctionId, ReserveOp};
+use crate::class::{Class, Fold, MergeExpr, ReserveOp};
 use crate::subject::{Conflict, Limits, Subject};
 use crate::{Change, Context, FieldOp, Kind, Seen, Stamp};
 use proptest::prelude::*;
@@ -35,16 +35,16 @@ pub(crate) fn context(region: u16, hlc: u64, seen: &[(u16, u64)]) -> Context {
 
 /// A function that depends on the order of everything: what was before is multiplied, and 0 takes the value away.
 #[derive(Debug)]
-pub(crate) struct Horner(FunctionId);
+pub(crate) struct Horner(MergeExpr);
 
 impl Horner {
     pub(crate) fn new() -> Self {
-        Self(FunctionId::new("horner", 1).unwrap())
+        Self(MergeExpr::new("old * 7 + new").unwrap())
     }
 }
 
 impl Fold<i64> for Horner {
-    fn id(&self) -> &FunctionId {
+    fn expr(&self) -> &MergeExpr {
         &self.0
     }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod change;
 pub(crate) mod conflict;
+pub(crate) mod custom;
 mod row;
 pub(crate) mod unique;
 pub(crate) mod value;

@@ -17,8 +17,8 @@ pub(crate) use names::normal;
 pub use names::quoted;
 pub use options::bad_option;
 pub use params::Param;
-pub(crate) use parser::parse_query;
 pub use parser::{parse, parse_all};
+pub(crate) use parser::{parse_expr, parse_query};
 pub use secret::Secret;
 pub use statement::{Kind, Listing, Name, Options as StatementOptions, Statement};
 

@@ -27,7 +27,7 @@ pub use class::{DataClass, UnknownClass};
 pub use event::{Data, Event, EventRef, Extension, ExtensionValue, Stored, StoredRef};
 pub use expected::ExpectedVersion;
 pub use hlc::{Hlc, HlcClock, SkewExceeded};
-pub use merge::{FunctionId, Merge, UnknownMerge};
+pub use merge::{Merge, MergeExpr, UnknownMerge};
 pub use name::{InvalidName, StreamId, StreamName};
 pub use node::{InvalidNodeId, NodeId};
 pub use origin::{Epoch, Origin, RegionId, Sequence};

@@ -21,48 +21,41 @@ pub enum Merge {
     Reserve,
     /// `unique`
     Unique,
-    /// `custom(name@version)`; `custom(name)` is version 1
-    Custom(FunctionId),
+    /// `custom(expression)`
+    Custom(MergeExpr),
 }
 
-/// The name of a function, 1 to 64 letters, digits, `_` and `-` of ASCII, and its version from 1.
+/// A SQL expression over `old` and `new`, 1 to 4,096 bytes: what a column becomes by a change that says `new` when it was `old`. The text
+/// is all that it is known by: another text is another function.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FunctionId {
-    name: String,
-    version: u32,
-}
+pub struct MergeExpr(String);
 
-impl FunctionId {
-    /// The longest name, in bytes.
-    pub const NAME_BYTES_MAX: usize = 64;
+impl MergeExpr {
+    /// The longest expression, in bytes.
+    pub const BYTES_MAX: usize = 4_096;
 
-    /// Checks and takes a name and a version; None if one of them is not allowed.
-    pub fn new(name: &str, version: u32) -> Option<Self> {
-        let length = (1..=Self::NAME_BYTES_MAX).contains(&name.len());
-        let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        (length && letters && version > 0).then(|| Self { name: name.to_owned(), version })
+    /// Checks and takes the length of a text; None if it is out of bounds. Whether it means something is found where SQL is understood.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (1..=Self::BYTES_MAX).contains(&text.len()).then(|| Self(text.to_owned()))
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its version.
-    pub const fn version(&self) -> u32 {
-        self.version
+    /// The expression.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-impl fmt::Display for FunctionId {
+impl fmt::Display for MergeExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.name, self.version)
+        f.write_str(&self.0)
     }
 }
 
-impl fmt::Display for Merge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Merge {
+    /// The name of the class, without the expression of a custom one.
+    pub const fn class(&self) -> &'static str {
+        match self {
             Self::Lww => "lww",
             Self::Max => "max",
             Self::Min => "min",
@@ -70,8 +63,17 @@ impl fmt::Display for Merge {
             Self::Set => "set",
             Self::Reserve => "reserve",
             Self::Unique => "unique",
-            Self::Custom(function) => return write!(f, "custom({function})"),
-        })
+            Self::Custom(_) => "custom",
+        }
+    }
+}
+
+impl fmt::Display for Merge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Custom(expr) => write!(f, "{}({expr})", self.class()),
+            _ => f.write_str(self.class()),
+        }
     }
 }
 
@@ -90,7 +92,7 @@ impl<'de> Deserialize<'de> for Merge {
 /// A text that names no class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown class `{0}`: use lww, max, min, counter, set, reserve, unique or custom(name@version), with a name of up to 64 letters, digits, `_` and `-` and a version from 1"
+    "unknown class `{0}`: use lww, max, min, counter, set, reserve, unique or custom(expression), with a SQL expression of up to 4,096 bytes over `old` and `new`"
 )]
 pub struct UnknownMerge(
     /// The text, cut to 80 characters.
@@ -100,19 +102,14 @@ pub struct UnknownMerge(
 impl FromStr for Merge {
     type Err = UnknownMerge;
 
-    /// Reads what [`fmt::Display`] prints. Upper and lower case are the same but in a function's name.
+    /// Reads what [`fmt::Display`] prints. Upper and lower case are the same but in an expression.
     fn from_str(s: &str) -> Result<Self, UnknownMerge> {
         let unknown = || UnknownMerge(s.chars().take(80).collect());
         let trimmed = s.trim();
         if let Some((class, rest)) = trimmed.split_once('(') {
-            let inner = rest.strip_suffix(')').ok_or_else(unknown)?.trim();
-            let (name, version) = match inner.split_once('@') {
-                Some((name, version)) => (name, version.parse().map_err(|_| unknown())?),
-                None => (inner, 1),
-            };
-            let function = FunctionId::new(name, version).ok_or_else(unknown)?;
+            let expr = rest.strip_suffix(')').and_then(MergeExpr::new).ok_or_else(unknown)?;
             return match class.trim_end().eq_ignore_ascii_case("custom") {
-                true => Ok(Self::Custom(function)),
+                true => Ok(Self::Custom(expr)),
                 false => Err(unknown()),
             };
         }
@@ -129,21 +126,21 @@ mod tests {
 
     #[test]
     fn every_class_reads_back_what_it_prints() {
-        let names = ["lww", "max", "min", "counter", "set", "reserve", "unique", "custom(best-price@3)"];
+        let names =
+            ["lww", "max", "min", "counter", "set", "reserve", "unique", "custom(coalesce(old, 0) + new)"];
         for name in names {
             assert_eq!(name.parse::<Merge>().unwrap().to_string(), name);
             assert!(name.to_ascii_uppercase().parse::<Merge>().is_ok(), "{name}");
         }
-        assert_eq!(" custom( Price ) ".parse::<Merge>().unwrap().to_string(), "custom(Price@1)");
+        assert_eq!(" custom ( new ) ".parse::<Merge>().unwrap().to_string(), "custom(new)");
     }
 
     #[test]
     fn a_text_that_names_no_class_is_refused_with_all_that_do() {
-        let long = format!("custom({})", "x".repeat(65));
-        for text in ["", "last", "custom", "custom()", "custom(a@0)", "custom(a@-1)", "custom(a b)", "max(a)"]
-        {
+        for text in ["", "last", "custom", "custom()", "custom( )", "custom(new", "max(a)"] {
             assert_eq!(text.parse::<Merge>(), Err(UnknownMerge(text.to_owned())), "{text}");
         }
-        assert!(long.parse::<Merge>().is_err() && "custom(a".parse::<Merge>().is_err());
+        let expr = |length: usize| format!("custom({})", "x".repeat(length)).parse::<Merge>();
+        assert!(expr(MergeExpr::BYTES_MAX).is_ok() && expr(MergeExpr::BYTES_MAX + 1).is_err());
     }
 }

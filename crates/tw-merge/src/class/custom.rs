@@ -1,16 +1,15 @@
 //! `custom`: the caller's function over all changes in their order.
 
-use super::FunctionId;
+use super::MergeExpr;
 use crate::Stamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A function that folds changes. The same arguments have the same result on every machine and in every version of the program; a
-/// function that changes gets another version of its [`FunctionId`].
+/// A function that folds changes. The same arguments have the same result on every machine and in every version of the program.
 pub trait Fold<V>: fmt::Debug + Send + Sync {
-    /// Its name and version.
-    fn id(&self) -> &FunctionId;
+    /// The expression that says what it does: another one is another function.
+    fn expr(&self) -> &MergeExpr;
 
     /// The value after `input`, which was accepted at `stamp`, when it was `before`. None: the field has no value.
     fn fold(&self, before: Option<&V>, input: &V, stamp: &Stamp) -> Option<V>;

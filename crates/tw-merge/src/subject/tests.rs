@@ -297,6 +297,6 @@ fn forgetting_what_others_may_not_have_seen_is_noticed() {
 #[test]
 fn classes_have_the_names_that_declarations_use() {
     let names: Vec<String> = classes().iter().map(|class| class.name().to_string()).collect();
-    assert_eq!(names.join(" "), "lww max min counter set reserve unique custom(horner@1)");
+    assert_eq!(names.join(" "), "lww max min counter set reserve unique custom(old * 7 + new)");
     assert_eq!(names[7].parse::<Merge>().unwrap(), classes()[7].name());
 }

@@ -2,9 +2,14 @@
 
 use super::streams::refuse;
 use crate::Error;
+use crate::merged::custom;
 use tw_log::NewStream;
 use tw_merge::declare::{self, Field, Mode};
 use tw_types::{Cleanup, Merge, StreamMode};
+
+fn in_column(name: &str, error: &Error) -> Error {
+    Error::Refused(format!("column `{name}`: {error}"))
+}
 
 /// Checks the classes of a new stream's columns, or of a stream as it is to become.
 ///
@@ -26,12 +31,6 @@ pub(crate) fn check_merges(new: &NewStream) -> Result<(), Error> {
         .collect();
     for field in &fields {
         match field.merge {
-            Merge::Custom(_) => {
-                return refuse(format!(
-                    "the column `{}` cannot be `{}`: that class is not offered yet: use lww, max, min, counter, set, reserve or unique",
-                    field.name, field.merge
-                ));
-            }
             Merge::Unique if new.options.mode == StreamMode::ActiveActive && new.options.home.is_none() => {
                 return refuse(format!(
                     "the column `{}` is `unique`, and it is not said which region decides who has a value: create the stream WITH (home = 1), which may be \
@@ -39,7 +38,7 @@ pub(crate) fn check_merges(new: &NewStream) -> Result<(), Error> {
                     field.name
                 ));
             }
-            Merge::Lww | Merge::Max | Merge::Min | Merge::Unique if field.not_null => {
+            Merge::Lww | Merge::Max | Merge::Min | Merge::Unique | Merge::Custom(_) if field.not_null => {
                 return refuse(format!(
                     "the column `{}` cannot be NOT NULL: a change may leave it out, and a delete that another region has seen may take it away: leave \
                      NOT NULL out",
@@ -61,6 +60,11 @@ pub(crate) fn check_merges(new: &NewStream) -> Result<(), Error> {
         StreamMode::Local => Mode::Local,
     };
     declare::check(&fields, mode).map_err(|error| Error::Refused(error.to_string()))?;
+    for field in &fields {
+        if let Merge::Custom(expr) = field.merge {
+            custom::check(field.ty, expr).map_err(|error| in_column(field.name, &error))?;
+        }
+    }
     if schema.key != [tw_types::Schema::SUBJECT] {
         return refuse(
             "rows that are merged are told apart by the subject of their events: leave the key out"

@@ -7,12 +7,14 @@
 //! {"tags": {"add": ["a"], "remove": []}}   set      texts and whole numbers
 //! {"stock": -3}                            reserve  so much more, or less, which is asked for before: `merged::row`
 //! {"stock": {"transfer": 3, "to": 2}}      reserve  so much of this region's rights are region 2's
+//! {"state": "paid"}                        custom   what the column's expression calls `new`: `merged::custom`
 //! {"email": "ann@x.org"}                   unique   as lww, with a value that is claimed before: `merged::unique`
 //! (no data)                                         the row is deleted, as far as it was seen
 //! ```
 //!
 //! Members that are not named change nothing. A subject that is named without any exists from then on.
 
+use super::custom::ExprFold;
 use super::value::Value;
 use crate::dialect::suggest;
 use crate::rows::reader::RowError;
@@ -43,20 +45,21 @@ fn wrong(name: &str, problem: &str) -> RowError {
 }
 
 impl ChangeOps {
-    /// A reader of `columns`, in this order. One of a class that is not offered is `lww`: no stream is made with it.
+    /// A reader of `columns`, in this order.
     pub(crate) fn new<'a>(columns: impl IntoIterator<Item = &'a Column>) -> Self {
         let columns: Vec<(Column, SlotReader)> = columns
             .into_iter()
             .map(|column| (column.clone(), SlotReader::new(&column.ty, Form::Plain)))
             .collect();
-        let class = |(column, _): &(Column, SlotReader)| match column.merge {
+        let class = |(column, _): &(Column, SlotReader)| match &column.merge {
             Some(Merge::Max) => Class::Max,
             Some(Merge::Min) => Class::Min,
             Some(Merge::Counter) => Class::Counter,
             Some(Merge::Set) => Class::Set,
             Some(Merge::Reserve) => Class::Reserve,
             Some(Merge::Unique) => Class::Unique,
-            Some(Merge::Lww | Merge::Custom(_)) | None => Class::Lww,
+            Some(Merge::Custom(expr)) => Class::Custom(Arc::new(ExprFold::new(&column.ty, expr))),
+            Some(Merge::Lww) | None => Class::Lww,
         };
         let classes = columns.iter().map(class).collect();
         Self { columns, classes }
@@ -125,7 +128,7 @@ fn read_one(
 ) -> Result<(), RowError> {
     let name = &column.name;
     let slot = || reader.read(raw).map_err(|problem| wrong(name, &problem));
-    match column.merge {
+    match &column.merge {
         Some(Merge::Max | Merge::Min) => match Value::of(&slot()?) {
             Value::Null => {}
             candidate => ops.push((field, FieldOp::Offer(candidate))),
@@ -137,7 +140,8 @@ fn read_one(
         }
         Some(Merge::Reserve) => ops.push((field, FieldOp::Reserve(read_reserve(name, reader, raw)?))),
         Some(Merge::Set) => read_set(field, name, raw, ops)?,
-        _ => ops.push((field, FieldOp::Set(Value::of(&slot()?)))),
+        Some(Merge::Custom(_)) => ops.push((field, FieldOp::Input(Value::of(&slot()?)))),
+        Some(Merge::Lww | Merge::Unique) | None => ops.push((field, FieldOp::Set(Value::of(&slot()?)))),
     }
     Ok(())
 }

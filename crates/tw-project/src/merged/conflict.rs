@@ -89,7 +89,7 @@ impl Teller {
             stream: self.stream.clone(),
             subject: subject.to_owned(),
             column: column.map(|(column, _)| column.name.clone()),
-            class: column.and_then(|(column, _)| column.merge.as_ref()).map(ToString::to_string),
+            class: column.and_then(|(column, _)| column.merge.as_ref()).map(|merge| merge.class().to_owned()),
             kind: match conflict.kind {
                 ConflictKind::Overwritten => "overwritten",
                 ConflictKind::FoldedBefore => "folded-before",

@@ -57,6 +57,15 @@ impl Value {
         }
     }
 
+    /// How long a text or bytes are; 0 for all else.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// An element of a set as JSON.
     pub(crate) fn element(&self) -> serde_json::Value {
         match self {

@@ -141,7 +141,7 @@ impl Walker<'_> {
         Ok(Step::Map(physical, Arc::new(Schema::new(fields))))
     }
 
-    fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Error> {
+    pub(super) fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Error> {
         refuse::expr(expr)?;
         let props: &ExecutionProps = self.state.execution_props();
         Ok(create_physical_expr(expr, schema, props, &PhysicalPlanningContext::default())?)

@@ -5,9 +5,9 @@ use super::secret::take_password;
 use super::statement::{Kind, Listing, Name, Options, Statement};
 use super::tokens::{Tokens, syntax};
 use crate::rows::columns::is_reserved;
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{Expr, Query};
 use datafusion::sql::sqlparser::tokenizer::Token;
-use tw_types::{Column, DataClass, Merge};
+use tw_types::{Column, DataClass, Merge, MergeExpr};
 
 /// Reads one statement; a semicolon may follow.
 ///
@@ -47,6 +47,16 @@ pub(crate) fn parse_query(sql: &str) -> Result<Query, SyntaxError> {
         Statement::Query(query) => Ok(*query),
         _ => Err(SyntaxError::whole("a SELECT is expected")),
     }
+}
+
+/// Reads one expression.
+///
+/// # Errors
+/// What was expected, and where.
+pub(crate) fn parse_expr(sql: &str) -> Result<Expr, SyntaxError> {
+    let mut tokens = Tokens::new(sql)?;
+    let expr = tokens.parser().parse_expr().map_err(|error| syntax(&error))?;
+    if tokens.at_end() { Ok(expr) } else { Err(tokens.expected("the end of the expression")) }
 }
 
 const FIRST_WORDS: [&str; 14] = [
@@ -193,9 +203,19 @@ impl StatementParser<'_> {
     fn merge(&mut self) -> Result<Merge, SyntaxError> {
         let place = self.tokens.span();
         let word = self.tokens.identifier("a class of conflicts")?;
-        // One that is the caller's function cannot be said here: it is not offered yet.
+        if word.eq_ignore_ascii_case("custom") {
+            self.tokens.expect(&Token::LParen, "`(` and an expression over `old` and `new`")?;
+            let place = self.tokens.span();
+            let expr = self.tokens.parser().parse_expr().map_err(|error| syntax(&error))?;
+            self.tokens.expect(&Token::RParen, "`)`")?;
+            let too_long = || {
+                let bytes_max = MergeExpr::BYTES_MAX;
+                SyntaxError::new(format!("the expression has more than {bytes_max} bytes"), place)
+            };
+            return MergeExpr::new(&expr.to_string()).map(Merge::Custom).ok_or_else(too_long);
+        }
         let unknown = |unknown: tw_types::UnknownMerge| {
-            let known = "use lww, max, min, counter, set, reserve or unique";
+            let known = "use lww, max, min, counter, set, reserve, unique or custom (expression)";
             SyntaxError::new(format!("unknown class `{}`: {known}", unknown.0), place)
         };
         word.parse().map_err(unknown)

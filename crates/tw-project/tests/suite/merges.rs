@@ -107,7 +107,10 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
         "CREATE STREAM s (a text MERGE unique)",
         "CREATE STREAM s (a text MERGE unique) WITH (mode = 'active-active')",
         "CREATE STREAM s (a json MERGE unique) WITH (mode = 'active-active', home = 1)",
-        "CREATE STREAM s (a text MERGE custom(f@1)) WITH (mode = 'active-active')",
+        "CREATE STREAM s (a text MERGE custom) WITH (mode = 'active-active')",
+        "CREATE STREAM s (a double precision MERGE custom (new))",
+        "CREATE STREAM s (a integer MERGE custom (older + new))",
+        "CREATE STREAM s (a integer NOT NULL MERGE custom (new))",
         "CREATE STREAM s (a bigint MERGE max) WITH (retention_ms = 10000)",
         "CREATE STREAM s (a bigint MERGE max) WITH (cleanup = 'compact')",
     ]

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use tw_testing::{Line, Way, eventually};
 
 const PLAYERS: &str = "CREATE STREAM players (name text, best integer MERGE max, visits bigint NOT NULL MERGE counter, \
-     tags json NOT NULL MERGE set) WITH (partitions = 2, mode = 'active-active')";
+     tags json NOT NULL MERGE set, \
+     state text MERGE custom (CASE WHEN old = 'banned' THEN old ELSE new END)) WITH (partitions = 2, mode = 'active-active')";
 const NAMES: &str = "CREATE PROJECTION names AS SELECT name, count(*) AS players, sum(visits) AS visits FROM players GROUP BY name";
-const ROWS: &str = "SELECT _subject, name, best, visits, tags FROM players ORDER BY _subject";
+const ROWS: &str = "SELECT _subject, name, best, visits, tags, state FROM players ORDER BY _subject";
 
 /// Regions with a stream of players.
 fn world() -> World {
@@ -92,7 +93,12 @@ fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_
     assert!(conflicts(&world, 2).is_empty());
     // Nobody reaches region 2 while both sides write.
     world.lines_of(2).for_each(|line| Way::BOTH.into_iter().for_each(|way| line.cut(way)));
-    change(&world, 0, 1, &[("ann", ann("Ann", 70)), ("bob", None)]);
+    change(
+        &world,
+        0,
+        1,
+        &[("ann", ann("Ann", 70)), ("bob", None), ("cid", Some(json!({"state": "banned"})))],
+    );
     change(
         &world,
         2,
@@ -100,7 +106,7 @@ fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_
         &[
             ("ann", ann("Anna", 50)),
             ("bob", Some(json!({"visits": 4}))),
-            ("cid", Some(json!({"tags": {"remove": ["Cid"]}}))),
+            ("cid", Some(json!({"tags": {"remove": ["Cid"]}, "state": "active"}))),
         ],
     );
     world.lines_of(2).for_each(Line::mend);
@@ -109,21 +115,22 @@ fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_
     assert_eq!(
         shown,
         [
-            json!({"_subject": "ann", "name": "Anna", "best": 70, "visits": 3, "tags": ["An", "Ann", "Anna"]}),
-            json!({"_subject": "bob", "name": null, "best": null, "visits": 4, "tags": []}),
-            json!({"_subject": "cid", "name": "Cid", "best": 30, "visits": 1, "tags": []}),
+            json!({"_subject": "ann", "name": "Anna", "best": 70, "visits": 3, "tags": ["An", "Ann", "Anna"], "state": null}),
+            json!({"_subject": "bob", "name": null, "best": null, "visits": 4, "tags": [], "state": null}),
+            json!({"_subject": "cid", "name": "Cid", "best": 30, "visits": 1, "tags": [], "state": "banned"}),
         ]
     );
     // Rows are merged first, and conflicts are told then.
-    eventually(|| (conflicts(&world, 0).len() >= 2).then_some(()), || format!("{:?}", conflicts(&world, 0)));
+    eventually(|| (conflicts(&world, 0).len() >= 3).then_some(()), || format!("{:?}", conflicts(&world, 0)));
     let told: Vec<Value> =
         conflicts(&world, 0).iter().map(|one| serde_json::from_str(one).unwrap()).collect();
-    assert_eq!(told.len(), 2, "{told:#?}");
+    assert_eq!(told.len(), 3, "{told:#?}");
     let of = |subject: &str| told.iter().find(|one| one["subject"] == subject).unwrap();
     assert_eq!(
         (&of("ann")["loser"]["value"], &of("ann")["winner"]["value"]),
         (&json!("Ann"), &json!("Anna"))
     );
+    assert_eq!((&of("cid")["kind"], &of("cid")["class"]), (&json!("folded-before"), &json!("custom")));
     assert_eq!((&of("bob")["kind"], &of("bob")["winner"]["region"]), (&json!("outlived"), &json!(3)));
     // What a region knows outlives it.
     world.nodes[1].take().unwrap().kill();

@@ -25,7 +25,7 @@ const REGIONS: u16 = 3;
 const VIEWS: &[&str] = &[
     "SELECT name, count(*) AS n, sum(visits) AS v, array_agg(_subject ORDER BY _subject) AS who FROM s GROUP BY name",
     "SELECT _subject AS who, best FROM s WHERE visits > 0",
-    "SELECT last(name) AS l, max(best) AS b, count(tags) AS t FROM s",
+    "SELECT last(name) AS l, max(best) AS b, count(tags) AS t, min(trail) AS m FROM s",
 ];
 
 /// What is written, as JSON; None deletes.
@@ -184,6 +184,8 @@ fn catalog() -> Catalog {
         column("best", "integer", Merge::Max),
         column("visits", "bigint", Merge::Counter),
         column("tags", "json", Merge::Set),
+        // What came first is in front.
+        column("trail", "text", "custom(right(coalesce(old, '') || new, 9))".parse().unwrap()),
     ];
     let plain = NewStream::plain(StreamName::new("s").unwrap(), 1);
     let schema = Some(Schema { version: 1, columns, key: Vec::new() }.completed());
@@ -303,6 +305,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Some(r#"{"tags":{"add":["a",1]}}"#),
         Some(r#"{"tags":{"remove":["a"],"add":["b"]},"visits":5}"#),
         Some(r#"{"tags":{"remove":["b",1]}}"#),
+        Some(r#"{"trail":"A","name":"Bea"}"#),
+        Some(r#"{"trail":"bc"}"#),
         Some("{}"),
     ]);
     let subject = prop::sample::select(vec!["x", "y", "[z]"]);
