@@ -118,7 +118,7 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
     .map(|sql| node.refused(sql))
     .collect();
     expect![[r#"
-        unknown class `newest`: use lww, max, min, counter, set, reserve or unique (line 1, column 31)
+        unknown class `newest`: use lww, max, min, counter, set, reserve, unique or custom (expression) (line 1, column 31)
         the column `a` cannot be NOT NULL: a change may leave it out, and a delete that another region has seen may take it away: leave NOT NULL out
         the column `b` cannot be NOT NULL: a change may leave it out, and a delete that another region has seen may take it away: leave NOT NULL out
         field `a` cannot be `max`: the order of texts depends on the language and on the version of its rules; use a number, a date or bytea, or the class `lww`
@@ -130,7 +130,10 @@ fn classes_that_cannot_work_are_refused_with_the_remedy() {
         field `a` cannot be `unique`: values are claimed in streams that regions share; create the stream WITH (mode = 'active-active', home = 1), which works in one region, too
         the column `a` is `unique`, and it is not said which region decides who has a value: create the stream WITH (home = 1), which may be any region and can be moved later
         field `a` cannot be `unique`: a value of this type may be written in several ways, and each would be a value of its own; use text, a whole number, numeric, date or uuid
-        unknown class `custom`: use lww, max, min, counter, set, reserve or unique (line 1, column 31)
+        expected `(` and an expression over `old` and `new`, found `)` (line 1, column 37)
+        field `a` cannot be `custom(new)`: what floating point functions give differs between machines in the last digit; use bigint or numeric(p,s)
+        column `a`: there is no column `older`: did you mean `old`?
+        the column `a` cannot be NOT NULL: a change may leave it out, and a delete that another region has seen may take it away: leave NOT NULL out
         rows that are merged need all changes: leave retention out
         rows that are merged need all changes: use the cleanup `delete` instead of `compact`"#]].assert_eq(&all.join("\n"));
     node.run("CREATE STREAM plain (a integer)");

@@ -82,6 +82,21 @@ fn add_wins(world: &World) {
     }
 }
 
+/// What lost by the changes on both sides of the cut.
+fn three_are_told(world: &World) {
+    // Rows are merged first, and conflicts are told then.
+    eventually(|| (conflicts(world, 0).len() >= 3).then_some(()), || format!("{:?}", conflicts(world, 0)));
+    let told: Vec<Value> = conflicts(world, 0).iter().map(|one| serde_json::from_str(one).unwrap()).collect();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    let of = |subject: &str| told.iter().find(|one| one["subject"] == subject).unwrap();
+    assert_eq!(
+        (&of("ann")["loser"]["value"], &of("ann")["winner"]["value"]),
+        (&json!("Ann"), &json!("Anna"))
+    );
+    assert_eq!((&of("cid")["kind"], &of("cid")["class"]), (&json!("folded-before"), &json!("custom")));
+    assert_eq!((&of("bob")["kind"], &of("bob")["winner"]["region"]), (&json!("outlived"), &json!(3)));
+}
+
 #[test]
 fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_is_told() {
     let mut world = world();
@@ -120,18 +135,7 @@ fn reg_1_rows_that_were_changed_on_both_sides_of_a_cut_are_merged_and_what_lost_
             json!({"_subject": "cid", "name": "Cid", "best": 30, "visits": 1, "tags": [], "state": "banned"}),
         ]
     );
-    // Rows are merged first, and conflicts are told then.
-    eventually(|| (conflicts(&world, 0).len() >= 3).then_some(()), || format!("{:?}", conflicts(&world, 0)));
-    let told: Vec<Value> =
-        conflicts(&world, 0).iter().map(|one| serde_json::from_str(one).unwrap()).collect();
-    assert_eq!(told.len(), 3, "{told:#?}");
-    let of = |subject: &str| told.iter().find(|one| one["subject"] == subject).unwrap();
-    assert_eq!(
-        (&of("ann")["loser"]["value"], &of("ann")["winner"]["value"]),
-        (&json!("Ann"), &json!("Anna"))
-    );
-    assert_eq!((&of("cid")["kind"], &of("cid")["class"]), (&json!("folded-before"), &json!("custom")));
-    assert_eq!((&of("bob")["kind"], &of("bob")["winner"]["region"]), (&json!("outlived"), &json!(3)));
+    three_are_told(&world);
     // What a region knows outlives it.
     world.nodes[1].take().unwrap().kill();
     world.start(1);
