@@ -125,7 +125,12 @@ fn capture(
     options.publication = Some(server::PUBLICATION.into());
     options.slot = Some(slot);
     options.snapshot = SnapshotMode::Never;
-    let place = Place { store: store.clone(), env: Env::real(), scratch: folder.join("scratch") };
+    let place = Place {
+        store: store.clone(),
+        env: Env::real(),
+        scratch: folder.join("scratch"),
+        gate: Arc::new(tw_capture::Ungated),
+    };
     let end: Lsn = filled.end.parse()?;
     let began = Instant::now();
     let source = tw_capture::start(options.clone(), place)?;

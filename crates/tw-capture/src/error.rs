@@ -138,6 +138,14 @@ pub enum Error {
         /// The limit.
         bytes_max: u64,
     },
+    /// Another region is the home of a stream, or this one takes no writes at the moment.
+    #[error("stream `{stream}` is not written here now: {reason}")]
+    NotWritten {
+        /// The stream.
+        stream: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The log refuses.
     #[error(transparent)]
     Log(#[from] tw_log::Error),
@@ -181,7 +189,7 @@ impl Error {
     /// Whether it is likely to go away by itself: a server that restarts, a network that is away.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Late { .. } | Self::Lost(_) => true,
+            Self::Connect { .. } | Self::Late { .. } | Self::Lost(_) | Self::NotWritten { .. } => true,
             // Classes of PostgreSQL's appendix "Error Codes": connection, resources, operator intervention; and a
             // slot that the walsender of a connection lost a moment ago still holds.
             Self::Server(error) => {

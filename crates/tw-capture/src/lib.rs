@@ -28,7 +28,8 @@
 //! tw_capture::define(&options, &found, store.log().as_ref()).await?;
 //!
 //! // A thread of its own connects, makes publication and slot, reads the tables, and streams changes.
-//! let place = Place { store, env: tw_env::Env::real(), scratch: "data/scratch".into() };
+//! let gate = std::sync::Arc::new(Ungated);
+//! let place = Place { store, env: tw_env::Env::real(), scratch: "data/scratch".into(), gate };
 //! let source = tw_capture::start(options.clone(), place)?;
 //! let status = source.status(); // phase, lag, slot, tables with their snapshots, last error
 //! println!("{:?}, {} bytes behind", status.phase, status.lag_bytes);
@@ -43,6 +44,7 @@
 mod commands;
 mod cursor;
 mod error;
+mod gate;
 mod lsn;
 mod options;
 mod pace;
@@ -56,6 +58,7 @@ pub use cursor::{
     CURSOR_TYPE, Columns, Cursor, GAP_TYPE, Gap, Phase, SOURCES_STREAM, TABLE_TYPE, TableCursor,
 };
 pub use error::{Error, ServerError};
+pub use gate::{Gate, Ungated};
 pub use lsn::{InvalidLsn, Lsn};
 pub use options::{Options, SnapshotMode};
 pub use postgres::{CapturedName, Left, Preflight, Problem, TablePlan, check, define, remove};

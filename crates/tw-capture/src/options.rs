@@ -2,7 +2,7 @@
 
 use crate::{Error, Secret};
 use serde::{Deserialize, Serialize};
-use tw_types::StreamDef;
+use tw_types::{StreamDef, StreamMode};
 
 /// Everything that can be set for a PostgreSQL source. Only `name`, `url` and `tables` have no default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Options {
     /// How many partitions new streams get: 1 to 1,024. Default 4.
     #[serde(default = "defaults::partitions")]
     pub partitions: u32,
+    /// `local`, the default; `home-region` for streams that other regions have, too, of which this one is the home. Streams that are there keep theirs.
+    #[serde(default)]
+    pub mode: StreamMode,
     /// Whether the rows that are there already are read. Default `initial`.
     #[serde(default)]
     pub snapshot: SnapshotMode,
@@ -123,6 +126,7 @@ impl Options {
             publication: None,
             slot: None,
             partitions: defaults::partitions(),
+            mode: StreamMode::default(),
             snapshot: SnapshotMode::default(),
             heartbeat_ms: defaults::heartbeat_ms(),
             retry_ms_max: defaults::retry_ms_max(),
@@ -175,6 +179,10 @@ impl Options {
         }
         if !(1..=1000).contains(&self.tables.len()) {
             return refuse("tables", self.tables.len().to_string(), "name 1 to 1000 tables");
+        }
+        if self.mode == StreamMode::ActiveActive {
+            let rule = "the changes of a captured table belong to one database: use `local` or `home-region`";
+            return refuse("mode", self.mode.as_str().to_owned(), rule);
         }
         self.check_numbers()?;
         crate::postgres::check_address_and_tables(self)
@@ -252,6 +260,7 @@ mod tests {
             (Box::new(|o| o.tables = vec!["a.b.c".into()]), "tables"),
             (Box::new(|o| o.tables = vec!["a".into(), "public.a".into()]), "twice"),
             (Box::new(|o| o.partitions = 0), "partitions"),
+            (Box::new(|o| o.mode = StreamMode::ActiveActive), "home-region"),
             (Box::new(|o| o.heartbeat_ms = 1), "heartbeat_ms"),
             (Box::new(|o| o.url = "postgres://u:p@h/d".into()), "password"),
         ] {

@@ -1,6 +1,7 @@
 //! A running source: a thread of its own that connects, captures, and tries again when something breaks.
 
 use crate::commands::{self, Command, Commands};
+use crate::gate::Gate;
 use crate::postgres::{self, Ended};
 use crate::status::{Failure, Shared, SourcePhase, Status};
 use crate::{Error, Options};
@@ -25,6 +26,8 @@ pub struct Place {
     pub env: Env,
     /// A folder for transactions that wait for their commit. What is in there does not survive a restart.
     pub scratch: PathBuf,
+    /// Who may write streams that other regions have.
+    pub gate: Arc<dyn Gate>,
 }
 
 /// A source that runs. [`Handle::stop`] ends it and waits for that; dropping the handle ends it in its own time.

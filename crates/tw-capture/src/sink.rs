@@ -7,13 +7,13 @@
 
 use crate::cursor::{self, Cursor, TableCursor};
 use crate::pace::{Departure, Pace};
-use crate::{Error, Lsn};
+use crate::{Error, Gate, Lsn};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tw_env::Env;
 use tw_log::store::{EventStore, Pending, Write};
-use tw_types::{EventRef, PartitionId, StreamDef};
+use tw_types::{EventRef, PartitionId, StreamDef, StreamId, StreamMode};
 
 /// How many events a write has at most, but for those of a single change.
 const EVENTS_MAX: usize = 20_000;
@@ -24,6 +24,9 @@ const CUT_BYTES: usize = 8 << 20;
 /// About what an event takes beside its subject and data, in bytes.
 const EVENT_BYTES: usize = 48;
 
+/// What keeps streams open while they are written.
+type Passes = Vec<Box<dyn Send>>;
+
 /// Where the events of one source go.
 pub(crate) struct Sink {
     store: EventStore,
@@ -33,7 +36,10 @@ pub(crate) struct Sink {
     open: Write,
     /// About how large `open` is.
     open_bytes: usize,
-    in_flight: VecDeque<(Lsn, Pending)>,
+    /// The streams of which `open` has events.
+    open_streams: Vec<StreamId>,
+    gate: Arc<dyn Gate>,
+    in_flight: VecDeque<(Lsn, Pending, Passes)>,
     in_flight_max: usize,
     bytes_max: usize,
     pace: Pace,
@@ -46,7 +52,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn new(
-        store: EventStore,
+        (store, gate): (EventStore, Arc<dyn Gate>),
         env: Env,
         name: &str,
         sources: Arc<StreamDef>,
@@ -60,6 +66,8 @@ impl Sink {
             name: name.to_owned(),
             sources,
             open_bytes: 0,
+            open_streams: Vec::new(),
+            gate,
             in_flight: VecDeque::new(),
             in_flight_max,
             bytes_max,
@@ -88,6 +96,9 @@ impl Sink {
             // Rows that nothing identifies keep their order.
             (None, None) => self.open.push_to(def, PartitionId(0), event)?,
             (None, Some(_)) => self.open.push(def, event)?,
+        }
+        if !self.open_streams.contains(&def.id) {
+            self.open_streams.push(def.id);
         }
         self.open_bytes += EVENT_BYTES + event.subject.map_or(0, str::len) + event.data.bytes().len();
         self.events += 1;
@@ -160,15 +171,33 @@ impl Sink {
         while self.in_flight.len() >= self.in_flight_max {
             self.settle_one().await?;
         }
+        let passes = self.enter()?;
         self.pace.left(self.env.clock.monotonic());
-        self.in_flight.push_back((lsn, self.store.submit(write).await?));
+        self.in_flight.push_back((lsn, self.store.submit(write).await?, passes));
         self.writes += 1;
         Ok(())
     }
 
+    /// Opens the streams of the open write that other regions have.
+    fn enter(&mut self) -> Result<Passes, Error> {
+        let streams = self.store.log().streams();
+        let mut passes = Passes::new();
+        for id in self.open_streams.drain(..) {
+            let Ok(def) = streams.by_id(id) else { continue };
+            if def.options.mode != StreamMode::Local {
+                let pass = self
+                    .gate
+                    .enter(def)
+                    .map_err(|reason| Error::NotWritten { stream: def.name.to_string(), reason })?;
+                passes.push(pass);
+            }
+        }
+        Ok(passes)
+    }
+
     /// Waits for the oldest write under way; returns at once when there is none. Cancel-safe.
     pub(crate) async fn settle_one(&mut self) -> Result<(), Error> {
-        let Some((lsn, pending)) = self.in_flight.front_mut() else { return Ok(()) };
+        let Some((lsn, pending, _)) = self.in_flight.front_mut() else { return Ok(()) };
         let lsn = *lsn;
         let outcome = pending.await;
         self.in_flight.pop_front();

@@ -75,7 +75,12 @@ fn open_store(folder: &Path) -> tw_log::store::EventStore {
 
 fn start(folder: &Path, options: Options) -> (tw_log::store::EventStore, tw_capture::Handle) {
     let store = open_store(folder);
-    let place = Place { store: store.clone(), env: Env::real(), scratch: folder.join("scratch") };
+    let place = Place {
+        store: store.clone(),
+        env: Env::real(),
+        scratch: folder.join("scratch"),
+        gate: Arc::new(tw_capture::Ungated),
+    };
     (store, tw_capture::start(options, place).unwrap())
 }
 

@@ -405,8 +405,10 @@ fn not_mergeable(new: &NewStream) -> Option<&'static str> {
     if new.name.is_system() && !is_of_all_regions(&new.name) {
         return Some("the platform's own streams are of one region: leave its mode `local`");
     }
-    if new.kind == StreamKind::Table {
-        return Some("the changes of a captured table belong to one database: leave its mode `local`");
+    if new.kind == StreamKind::Table && new.options.mode == StreamMode::ActiveActive {
+        return Some(
+            "the changes of a captured table belong to one database: use the mode `local` or `home-region`",
+        );
     }
     if new.options.topic.is_some() {
         return Some("it shows a topic that others write: leave its mode `local`");

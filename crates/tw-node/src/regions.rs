@@ -1,9 +1,11 @@
 //! The links of this installation with other regions, if it is one of several.
 
+mod captured;
 mod drain;
 mod registry;
 mod wire;
 
+pub(crate) use captured::CaptureGate;
 pub(crate) use drain::Drain;
 pub use registry::ArbiterOptions;
 pub(crate) use wire::Wire;

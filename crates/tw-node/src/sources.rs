@@ -15,10 +15,11 @@ use tw_project::{Catalog, SourceDef, bad_option};
 use tw_types::chain;
 
 /// What WITH may say of a source. Its name, address and tables have places of their own.
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 16] = [
     "publication",
     "slot",
     "partitions",
+    "mode",
     "snapshot",
     "heartbeat_ms",
     "retry_ms_max",

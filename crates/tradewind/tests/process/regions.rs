@@ -1,5 +1,6 @@
 //! Several regions: nodes of their own behind long lines that are cut, nodes that are killed, and the same everywhere in the end.
 
+mod captured;
 mod definitions;
 mod dns;
 mod drain;

@@ -4,7 +4,7 @@ use super::layout::next_version;
 use crate::{Error, Options, Preflight};
 use std::sync::Arc;
 use tw_log::{Log, NewStream};
-use tw_types::{Schema, StreamDef, StreamKind, StreamName, StreamOptions};
+use tw_types::{RegionId, Schema, StreamDef, StreamKind, StreamMode, StreamName, StreamOptions};
 
 /// The largest event of a captured table: the most that a stream allows.
 const EVENT_BYTES_MAX: u32 = 16 << 20;
@@ -31,7 +31,7 @@ pub async fn define(
             value: table.table.clone(),
             rule: invalid.to_string(),
         })?;
-        defined.push(table_stream(log, name, options.partitions, table.schema.clone()).await?);
+        defined.push(table_stream(log, name, options, table.schema.clone()).await?);
     }
     Ok(defined)
 }
@@ -40,15 +40,28 @@ pub async fn define(
 pub(crate) async fn table_stream(
     log: &dyn Log,
     name: StreamName,
-    partitions: u32,
+    source: &Options,
     schema: Schema,
 ) -> Result<Arc<StreamDef>, Error> {
+    let home = (source.mode == StreamMode::HomeRegion).then(|| log.region());
+    if home == Some(RegionId(0)) {
+        return Err(Error::refused(
+            "the source has the mode `home-region`, and this is no region of several",
+            "leave the mode out, or give this installation a number in [region] of its configuration",
+        ));
+    }
+    let options = StreamOptions {
+        event_bytes_max: EVENT_BYTES_MAX,
+        mode: source.mode,
+        home,
+        ..StreamOptions::default()
+    };
     let stream = NewStream {
         name: name.clone(),
         kind: StreamKind::Table,
-        partitions,
+        partitions: source.partitions,
         schema: next_version(None, schema),
-        options: StreamOptions { event_bytes_max: EVENT_BYTES_MAX, ..StreamOptions::default() },
+        options,
     };
     let known = log.streams().get(name.as_str()).ok().cloned();
     let def = match known {

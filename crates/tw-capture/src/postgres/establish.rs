@@ -146,7 +146,7 @@ impl Start<'_> {
             catalog,
             tables,
             relations: HashMap::new(),
-            sink: Sink::new(store, env, name, sources, limits, durable),
+            sink: Sink::new((store, place.gate.clone()), env, name, sources, limits, durable),
             epochs: Epochs { last: cursor.xid },
             cursor,
             cursor_due: false,
@@ -195,7 +195,7 @@ impl Start<'_> {
     async fn open(&self, address: &Address, found: &Found) -> Result<Table, Error> {
         let (options, described, log) = (self.options, &found.described, self.place.store.log().as_ref());
         let name = found.name.stream(&options.name)?;
-        let def = table_stream(log, name, options.partitions, described.layout.schema()).await?;
+        let def = table_stream(log, name, options, described.layout.schema()).await?;
         let fresh = || TableCursor {
             v: CURSOR_VERSION,
             id: described.id,

@@ -51,7 +51,14 @@ impl Harness {
         let sources = cursor::sources_stream(log.as_ref()).await.unwrap();
         let stream = NewStream::plain(StreamName::new("shop.t").unwrap(), 3);
         let def = log.create_stream(stream).await.unwrap();
-        let sink = Sink::new(store.clone(), sim.env(), "shop", sources, (64 << 10, 3), Lsn(0));
+        let sink = Sink::new(
+            (store.clone(), Arc::new(crate::Ungated)),
+            sim.env(),
+            "shop",
+            sources,
+            (64 << 10, 3),
+            Lsn(0),
+        );
         Self { sim, store, def, sink, changes: 0, in_transaction: false, ends: vec![0] }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
-use tw_capture::{Handle, Lsn, Options, Place, SnapshotPhase, Status};
+use tw_capture::{Handle, Lsn, Options, Place, SnapshotPhase, Status, Ungated};
 use tw_env::Env;
 use tw_log::Log;
 use tw_log::faulty::FaultyLog;
@@ -64,7 +64,12 @@ impl World {
     }
 
     pub(crate) fn place(&self) -> Place {
-        Place { store: self.store.clone(), env: Env::real(), scratch: self.scratch.path().join("scratch") }
+        Place {
+            store: self.store.clone(),
+            env: Env::real(),
+            scratch: self.scratch.path().join("scratch"),
+            gate: Arc::new(Ungated),
+        }
     }
 
     /// Options as [`World::options`], for streams of one partition, where the order of all events shows.

@@ -86,7 +86,12 @@ impl Drop for World {
 }
 
 fn sources(folder: &Path, events: &EventStore, env: &Env) -> Sources {
-    let place = Place { store: events.clone(), env: env.clone(), scratch: folder.join("scratch") };
+    let place = Place {
+        store: events.clone(),
+        env: env.clone(),
+        scratch: folder.join("scratch"),
+        gate: Arc::new(tw_capture::Ungated),
+    };
     let secrets = Secrets::open(folder.join("secrets.toml")).unwrap();
     Sources::new(place, Passwords::File(secrets))
 }

@@ -5,7 +5,7 @@ use crate::cluster::{Balance, Cluster, Identity, NodePeers};
 use crate::core::{Core, Regions};
 use crate::definitions::Definitions;
 use crate::meters::Meters;
-use crate::regions::Drain;
+use crate::regions::{CaptureGate, Drain};
 use crate::routing::Plans;
 use crate::secrets::{Passwords, Secrets};
 use crate::sources::Sources;
@@ -50,7 +50,9 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
     let peers = balance.clone().map(|balance| NodePeers { ways: cluster.make_ways(), balance });
     let engine = engine(&config, shared.clone(), store, &workers, peers)?;
     let (coordination, passwords) = coordination(&config, &env, secrets, epoch)?;
-    let place = Place { store: events.clone(), env: env.clone(), scratch: folder.scratch() };
+    let gate = Arc::new(CaptureGate::default());
+    let place =
+        Place { store: events.clone(), env: env.clone(), scratch: folder.scratch(), gate: gate.clone() };
     let sources = Arc::new(Sources::new(place, passwords));
     if identity.is_some() {
         sources.allow_none();
@@ -102,6 +104,7 @@ pub(super) async fn compose(config: Config, env: Env) -> Result<Composed, Error>
         closing: AtomicBool::new(false),
         fenced: watch::Sender::new(false),
     });
+    gate.open(&core);
     Ok(Composed { core, log, identity })
 }
 
