@@ -3,6 +3,7 @@
 mod definitions;
 mod dns;
 mod drain;
+mod evict;
 mod merged;
 mod order;
 mod restore;

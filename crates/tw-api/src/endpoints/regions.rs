@@ -1,7 +1,7 @@
 //! The region of this node, and its links with others.
 
 use super::{Outcome, expect_json, json, read_json};
-use crate::parts::{DrainRequest, GoOnWithout, Regions, RouteQuery, RouteView};
+use crate::parts::{DrainRequest, EvictRequest, GoOnWithout, Regions, RouteQuery, RouteView};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -27,6 +27,14 @@ pub(crate) async fn view(call: &Call) -> Outcome {
 pub(crate) async fn retry(call: &Call) -> Outcome {
     let done = part(call)?.retry(number(&call.capture(0)?)?).await?;
     json(&serde_json::json!({ "message": done }))
+}
+
+/// Goes on without a region that is gone.
+pub(crate) async fn evict(call: &Call, body: Incoming) -> Outcome {
+    expect_json(call)?;
+    let region = number(&call.capture(0)?)?;
+    let request: EvictRequest = read_json(call, body).await?;
+    json(&part(call)?.evict(region, request).await?)
 }
 
 /// Drains this region, or ends that.

@@ -79,6 +79,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::ListHomes
         | Route::MoveHomes
         | Route::Failover
+        | Route::EvictRegion
         | Route::DrainRegion
         | Route::GoOnRestoring
         | Route::ChooseRegion

@@ -25,6 +25,9 @@ impl NodeRegions {
             let detail = "this region is drained, and accepts nothing for streams that other regions have: write in another region";
             Closed { home: None, problem: Problem::new(Code::NotReady, detail) }
         };
+        if let Some(detail) = self.links().ok().and_then(|links| links.evicted_here()) {
+            return Err(Closed { home: None, problem: Problem::new(Code::NotReady, detail) });
+        }
         let has_home = stream.options.mode == StreamMode::HomeRegion;
         // Whoever sends it on to another home needs no pass of this region.
         let at_home = has_home.then(|| self.enter_home(stream)).transpose()?;

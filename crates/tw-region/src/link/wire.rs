@@ -32,6 +32,8 @@
 //! Protocol 3 adds [`Hello::relays`]: P goes on with that for good, and says of a promise no more than that region has said itself
 //! (`docs/adr/0023-relays.md`).
 //!
+//! Whoever knows of regions that are evicted says so with [`Hello::evicted`], in any protocol; who does not know the field passes it over.
+//!
 //! Decoding keeps at most one frame in memory, and reserves nothing because of a length that was only announced. Compression is the
 //! business of who moves the bytes.
 
@@ -44,8 +46,8 @@ mod tests;
 pub use block::Block;
 pub use decoder::Decoder;
 pub use message::{
-    Credit, Epochs, Have, Heartbeat, Hello, Passed, Protocols, Pull, Pulled, Refuse, Relayed, RelayedLink,
-    Stream,
+    Credit, Epochs, Evicted, Have, Heartbeat, Hello, Passed, Protocols, Pull, Pulled, Refuse, Relayed,
+    RelayedLink, Stream,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -3,7 +3,7 @@
 use super::pipe::{self, FrameReader, FrameWriter};
 use super::receiver::{Arrived, Connection, Event};
 use super::{PeerOptions, Shared, streams};
-use crate::link::handshake::{Agreed, Note, Refusal};
+use crate::link::handshake::{Agreed, EVICTED, Note, Refusal};
 use crate::link::wire::{Frame, Have, Hello, Refuse};
 use crate::tls::{self, Purpose};
 use std::io;
@@ -103,6 +103,14 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sen
             continue;
         }
         let Err(error) = once(&shared, &peer, &queue, connection, &mut was_agreed).await;
+        if let Error::Refused(refuse) = &error
+            && refuse.code == EVICTED
+        {
+            let by = shared.options.line(&peer).id;
+            if let Err(error) = shared.told_to_be_evicted(by).await {
+                tracing::error!(error = %tw_types::chain(&error), "that this region was evicted cannot be noted in its log");
+            }
+        }
         let disconnected = Event::Disconnected { peer: peer.id, connection };
         if queue.send(disconnected).await.is_err() {
             return;
@@ -230,6 +238,7 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     writer.send(&[Frame::Hello(hello)]).await?;
     match reader.next().await? {
         Frame::Hello(theirs) => {
+            shared.evictions.hear(peer, &theirs.evicted);
             let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
             match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
                 Ok(agreed) => Ok((agreed, theirs.wanted_epoch)),

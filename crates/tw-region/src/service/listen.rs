@@ -2,6 +2,7 @@
 
 mod relay;
 
+use super::evictions::readmit;
 use super::pipe::{self, FrameReader, FrameWriter};
 use super::receiver::Event;
 use super::sender::{self, Sender, Source};
@@ -31,6 +32,8 @@ enum Error {
     Pipe(#[from] pipe::Error),
     #[error(transparent)]
     Sender(#[from] sender::Error),
+    #[error("a region that was evicted cannot be readmitted")]
+    Readmit(#[from] super::Error),
     #[error("region {0} refuses: {text} ({code}): {remedy}", text = .1.text, code = .1.code, remedy = .1.remedy)]
     Refused(RegionId, Refuse),
     #[error("region {0} was refused: {1}")]
@@ -151,6 +154,7 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
 ) -> Result<(Agreed, Sender, Option<Relaying>), Error> {
     let Frame::Hello(theirs) = reader.next().await? else { return Err(Error::Protocol(peer)) };
+    shared.evictions.hear(peer, &theirs.evicted);
     let (mut local, mut relaying) = (streams::local(shared), None);
     if let (Some(of), true) = (theirs.wanted, theirs.relays) {
         let relay = Relaying::begin(shared, queue, of).await?;
@@ -213,6 +217,10 @@ async fn source(
     }
     let (reply, heard) = oneshot::channel();
     let epoch = (of == peer).then_some(theirs.epoch);
+    if let Some(epoch) = epoch {
+        // Before it is told what is here: nobody may rely from now on on what it does not know.
+        readmit(shared, peer, epoch).await?;
+    }
     queue.send(Event::GiveBack { of, epoch, reply }).await.map_err(|_| Error::Ended)?;
     let heard = heard.await.map_err(|_| Error::Ended)?;
     Ok(Ok(Source::of(shared, of, heard).await?))

@@ -4,8 +4,8 @@ use super::{Doc, JSON};
 use crate::Code;
 use crate::openapi::schemas::Message;
 use crate::parts::{
-    DrainRequest, Drained, FailoverRequest, FailoverView, GoOnWithout, HomesView, MoveHomes, MovedHomes,
-    RegionHashes, RegionView, RouteView,
+    DrainRequest, Drained, EvictRequest, EvictionView, FailoverRequest, FailoverView, GoOnWithout, HomesView,
+    MoveHomes, MovedHomes, RegionHashes, RegionView, RouteView,
 };
 use crate::route::Route;
 use serde_json::json;
@@ -13,6 +13,11 @@ use serde_json::json;
 /// What it means to go on without a region.
 const GO_ON: &str = "A region that was put back from an older copy waits until every other one has given back what it has of it. What only a region has that \
      is left out is lost; should that come back with more, it takes nothing of this one.";
+
+/// What it means to go on without a region.
+const EVICT: &str = "Deletions in merged rows, and what is kept to order late changes, wait for a region that says nothing, until it is evicted: all other regions \
+     learn that, take nothing more of it, and go on without it. It comes back as one that is new, under a later epoch; what it had accepted and nobody else has is in its \
+     old log only. Refused while it is not silent for `evict_after_ms` or most others are not reached, unless `force` says so, and while it is the home of streams.";
 
 /// Describes a route.
 pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
@@ -22,6 +27,13 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .about("regions", "Try again what is parked of a region")
             .path("region", "The region's number.", "2")
             .answer::<Message>(200, JSON, "It is tried again.")
+            .problems(&[Code::InvalidParameter, Code::NoRegion]),
+        Route::EvictRegion => doc
+            .about("regions", "Go on without a region that is gone")
+            .details(EVICT)
+            .path("region", "The number of the region that is gone.", "3")
+            .body::<EvictRequest>(JSON, json!({"dry_run": true}))
+            .answer::<EvictionView>(200, JSON, "What was done, or would be.")
             .problems(&[Code::InvalidParameter, Code::NoRegion]),
         Route::ListHomes | Route::MoveHomes | Route::Failover => homes(route, doc),
         Route::DrainRegion => doc

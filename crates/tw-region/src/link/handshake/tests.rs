@@ -9,7 +9,15 @@ fn stream(id: u32, name: &str) -> LocalStream {
 
 fn region(number: u16, streams: Vec<LocalStream>) -> Local {
     let (installation, name) = (u128::from(number) + 100, format!("region-{number}"));
-    Local { region: RegionId(number), name, installation, epoch: Epoch(1), streams }
+    Local {
+        region: RegionId(number),
+        name,
+        installation,
+        epoch: Epoch(1),
+        streams,
+        evicted: BTreeMap::new(),
+        out: vec![],
+    }
 }
 
 fn refused(local: &Local, hello: &Hello) -> Refuse {

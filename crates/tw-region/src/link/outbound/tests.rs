@@ -48,7 +48,15 @@ impl End {
         };
         let streams = [(4, AgreedStream { id: StreamId(7), name: "orders".to_owned(), partitions: 3 })];
         let (name, streams) = ("there".to_owned(), streams.into_iter().collect());
-        let agreed = Agreed { protocol: 1, peer: RegionId(2), name, epoch: EPOCH, streams, notes: vec![] };
+        let agreed = Agreed {
+            protocol: 1,
+            peer: RegionId(2),
+            name,
+            epoch: EPOCH,
+            stands_in: false,
+            streams,
+            notes: vec![],
+        };
         let ends = ends.iter().map(|(part, ends)| (at(*part), ends.clone())).collect();
         let mut log: BTreeMap<StreamPartition, Vec<Found>> = BTreeMap::new();
         blocks.iter().for_each(|(part, found)| log.entry(at(*part)).or_default().push(*found));

@@ -23,6 +23,7 @@ fn hello() -> Hello {
         wanted: None,
         relays: false,
         wanted_epoch: None,
+        evicted: vec![],
         streams: vec![Stream { name, partitions: 4, kind, mode, schema_hash: u64::MAX }],
     }
 }
