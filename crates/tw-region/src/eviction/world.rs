@@ -15,6 +15,8 @@ pub(super) enum Fault {
     NotClosed,
     /// A region that comes back is not waited for.
     NotReadmitted,
+    /// Nothing of a region is given back while it has not every stream in which there is something of it.
+    AllOrNothing,
 }
 
 /// Something that a region has accepted, and what was there of others then.
@@ -24,6 +26,19 @@ struct Entry {
     hlc: Hlc,
     seen: Seen,
     saying: Option<Saying>,
+    place: Place,
+}
+
+/// In which stream something is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// One that every region has from the start.
+    #[default]
+    Known,
+    /// That one, too: from here on there is another one.
+    Defines,
+    /// That other one.
+    Defined,
 }
 
 #[derive(Default)]
@@ -47,6 +62,8 @@ pub(super) struct World {
     cuts: BTreeSet<(RegionId, RegionId)>,
     /// The region that is evicted, and the epoch.
     out: Option<(RegionId, Epoch)>,
+    /// Whether a region has defined the other stream.
+    is_defined: bool,
     /// How often something was forgotten while a region was out, and how often one came back.
     pub(super) met: (u64, u64),
 }
@@ -57,7 +74,17 @@ impl World {
         let region = || Region { epoch: Epoch(1), ..Region::default() };
         let regions = members.iter().map(|id| (*id, region())).collect();
         let random = Random::new(seed);
-        Self { random, fault, now: 1, members, regions, cuts: BTreeSet::new(), out: None, met: (0, 0) }
+        Self {
+            random,
+            fault,
+            now: 1,
+            members,
+            regions,
+            cuts: BTreeSet::new(),
+            out: None,
+            is_defined: false,
+            met: (0, 0),
+        }
     }
 
     /// Runs for so many ticks, and then until everything is everywhere.
@@ -72,7 +99,7 @@ impl World {
         for _ in 0..12_000 {
             self.tick(false)?;
         }
-        let sets: Vec<BTreeSet<(RegionId, Hlc)>> = self.regions.values().map(|region| region.set()).collect();
+        let sets: Vec<BTreeSet<(RegionId, Hlc)>> = self.regions.values().map(Region::set).collect();
         match sets.iter().all(|set| Some(set) == sets.first()) {
             true => Ok(()),
             false => Err(format!(
@@ -116,7 +143,13 @@ impl World {
         if region.evictions.evicted().get(&id).is_some_and(|last| region.epoch <= *last) {
             return;
         }
-        region.append(Entry { author: id, hlc, seen: region.latest.clone(), saying });
+        let place = match region.has_defined() {
+            true if saying.is_none() && self.random.one_in(3) => Place::Defined,
+            false if !self.is_defined && self.random.one_in(40) => Place::Defines,
+            _ => Place::Known,
+        };
+        self.is_defined |= place == Place::Defines;
+        region.append(Entry { author: id, hlc, seen: region.latest.clone(), saying, place });
     }
 
     fn evict(&mut self, by: RegionId, id: RegionId) {
@@ -222,7 +255,12 @@ impl World {
             .filter(|entry| entry.author == author && entry.hlc > latest)
             .collect();
         all.sort_by_key(|entry| entry.hlc);
-        let entry = all.first().map(|entry| (*entry).clone())?;
+        let has_defined = self.region(to).has_defined();
+        let is_lacking = |entry: &&Entry| entry.place == Place::Defined && !has_defined;
+        if self.fault == Fault::AllOrNothing && all.iter().any(is_lacking) {
+            return None;
+        }
+        let entry = all.first().filter(|entry| !is_lacking(entry)).map(|entry| (*entry).clone())?;
         let mut needs = entry.seen.clone();
         needs.forget(author);
         if !self.region(to).latest.covers(&needs) {
@@ -292,6 +330,11 @@ impl Region {
             self.evictions.learn(entry.author, entry.hlc, saying);
         }
         self.log.push(entry);
+    }
+
+    /// Whether it has the stream that was defined by one of them.
+    fn has_defined(&self) -> bool {
+        self.log.iter().any(|entry| entry.place == Place::Defines)
     }
 
     fn set(&self) -> BTreeSet<(RegionId, Hlc)> {

@@ -16,6 +16,8 @@ const GIVING_BACK: u16 = 2;
 pub(crate) const EVICTED: &str = "evicted";
 /// The protocol from which on a region relays another one.
 const RELAYING: u16 = 3;
+/// The protocol from which on a region gives back what is in streams that both have, while others are lacking.
+const GIVING_IN_PART: u16 = 4;
 
 /// This side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -345,6 +347,11 @@ impl Agreed {
         Ok(self)
     }
 
+    /// Whether both know that what is given back may be a part of what there is.
+    pub const fn is_in_part(&self) -> bool {
+        self.protocol >= GIVING_IN_PART
+    }
+
     /// The same connection as one on which the other side relays region `of`, of which it knows this incarnation. What it says of streams is said of
     /// that region then: the list is of those that the two exchange.
     ///
@@ -387,6 +394,8 @@ impl Local {
             wanted: None,
             relays: false,
             wanted_epoch: None,
+            restores: false,
+            withheld: Vec::new(),
             evicted: self.out.clone(),
             streams: self.streams.iter().map(stream).collect(),
         }

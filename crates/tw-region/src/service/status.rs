@@ -260,17 +260,7 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         if state.via.is_some() && peer.is_connected {
             state.silent_ms = peer.silent_ms;
         }
-        state.link = if !peer.is_connected || relayed == RelayedLink::Down {
-            LinkState::Down
-        } else if peer.quarantine.is_some() || relayed == RelayedLink::Quarantined {
-            LinkState::Quarantined
-        } else if state.partitions.iter().any(|one| one.parked.is_some()) || relayed == RelayedLink::Parked {
-            LinkState::Parked
-        } else if state.lag_events > 0 {
-            LinkState::CatchingUp
-        } else {
-            LinkState::InSync
-        };
+        state.link = link(&peer, state, relayed);
     }
     let evicted = shared.evicted();
     for one in &evicted {
@@ -292,6 +282,21 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         restore,
         evicted,
         peers: peers.into_values().collect(),
+    }
+}
+
+/// How the link with a region is, by what was found of it.
+fn link(peer: &inbound::PeerStatus, state: &PeerState, relayed: RelayedLink) -> LinkState {
+    if !peer.is_connected || relayed == RelayedLink::Down {
+        LinkState::Down
+    } else if peer.quarantine.is_some() || relayed == RelayedLink::Quarantined {
+        LinkState::Quarantined
+    } else if state.partitions.iter().any(|one| one.parked.is_some()) || relayed == RelayedLink::Parked {
+        LinkState::Parked
+    } else if state.lag_events > 0 {
+        LinkState::CatchingUp
+    } else {
+        LinkState::InSync
     }
 }
 

@@ -187,6 +187,97 @@ async fn reg_2_what_only_one_region_has_of_an_evicted_one_is_fetched_from_there(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_fetched_of_an_evicted_region_begins_with_the_streams_that_are_there() {
+    let three = Three::new();
+    let [first, second, third] = three.begin().await;
+    first.stop().await;
+    write(&[&third], "early", 4).await;
+    second.has("orders", 4).await;
+    write(&[&second], "knows-early", 3).await;
+    third.has("orders", 7).await;
+    for region in [&second, &third] {
+        region.create(active_active("players", 1)).await;
+    }
+    for region in [&second, &third] {
+        region.in_sync_with(if region.events.log().region() == RegionId(2) { 3 } else { 2 }).await;
+    }
+    third.append("players", "ann", "ann").await;
+    third.append("orders", "s0", "late").await;
+    second.has("orders", 8).await;
+    second.has("players", 1).await;
+    third.stop().await;
+    let first = three.start(1).await;
+    assert!(second.links.evict(RegionId(3), true, false).await.unwrap().is_done);
+    first.has("orders", 7).await;
+    assert_eq!(first.count("orders"), 7);
+    first.create(active_active("players", 1)).await;
+    for region in [&first, &second] {
+        region.has("players", 1).await;
+        region.has("orders", 8).await;
+        region.state_until("evicted", |state| is_complete(state, 3)).await;
+    }
+    let both = [first, second];
+    for stream in ["orders", "players"] {
+        same_everywhere(&both, stream).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reg_2_what_is_given_back_to_a_seed_begins_with_the_streams_that_it_has() {
+    let three = Three::new();
+    let [first, second, third] = three.begin().await;
+    write(&[&third], "early", 4).await;
+    first.has("orders", 4).await;
+    // The stream comes after what region 3 had accepted, as its definition would, and then something of region 3 is in it.
+    write(&[&first], "knows-early", 3).await;
+    for region in [&first, &second, &third] {
+        region.has("orders", 7).await;
+        region.create(active_active("players", 1)).await;
+    }
+    for region in [&first, &second, &third] {
+        region.in_sync().await;
+    }
+    third.append("players", "ann", "ann").await;
+    first.has("players", 1).await;
+    second.has("players", 1).await;
+    third.append("orders", "s0", "late").await;
+    first.has("orders", 8).await;
+    first.append("orders", "s1", "knows-late").await;
+    second.has("orders", 9).await;
+    third.stop().await;
+    assert!(first.links.evict(RegionId(3), true, false).await.unwrap().is_done);
+    for region in [&first, &second] {
+        region.state_until("evicted", |state| is_complete(state, 3)).await;
+    }
+    three.seed(3);
+    let third = three.start(3).await;
+    third.create(active_active("orders", 2)).await;
+    // What a definition may depend on is there, and nothing that is later than what has no place yet.
+    third.has("orders", 7).await;
+    let waits = |state: &State| {
+        let peers = state.restore.iter().flat_map(|restore| &restore.peers);
+        peers.filter_map(|peer| peer.reason.as_deref()).any(|reason| reason.contains("`players`"))
+    };
+    third.state_until("told what it lacks", waits).await;
+    assert_eq!(third.count("orders"), 7, "REG-2: an effect is there before its cause");
+    third.create(active_active("players", 1)).await;
+    third.state_until("seeded", |state| state.restore.is_none()).await;
+    assert_eq!((third.count("players"), third.count("orders")), (1, 9));
+    for region in [&first, &second] {
+        region.state_until("a member again", |state| state.evicted.is_empty()).await;
+    }
+    third.append("players", "bob", "bob").await;
+    let all = [first, second, third];
+    for region in &all {
+        region.has("players", 2).await;
+        region.in_sync().await;
+    }
+    for stream in ["orders", "players"] {
+        same_everywhere(&all, stream).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reaches_no_majority_evicts_nobody_unless_forced_and_a_copy_with_more_does_not_go_on() {
     let three = Three::new();
     let [first, second, third] = three.begin().await;

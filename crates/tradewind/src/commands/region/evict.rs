@@ -36,11 +36,7 @@ pub(super) async fn evict(client: &Client, context: &Context, options: &EvictOpt
     let region = options.region;
     let ask = async |dry_run: bool| -> Result<Value> {
         let body = json!({ "force": options.force, "dry_run": dry_run });
-        Ok(client
-            .send(Request::post(format!("/v1/regions/{region}/evict")).json(&body))
-            .await?
-            .json()
-            .await?)
+        client.send(Request::post(format!("/v1/regions/{region}/evict")).json(&body)).await?.json().await
     };
     if !options.dry_run {
         let what = format!(

@@ -92,6 +92,20 @@ fn reg_1_a_region_that_is_gone_is_evicted_is_told_so_and_is_seeded() {
     let order = r#"{"customer": "x", "total": 1}"#;
     let refused = world.node(2).cli_with(&["append", "orders", "--subject", "x"], order);
     assert!(said(&refused).contains("seed --epoch 2"), "{}", said(&refused));
+    seed(&mut world);
+    (0..3).for_each(|region| world.write(region, 10));
+    change(&world, 2, "bob", Some("Rob"));
+    players(&world, 0..3, &["Rob"]);
+    world.converge();
+    for stream in ["orders", "players"] {
+        let hashes = |region: usize| world.node(region).ok(&["region", "hashes", stream, "-o", "json"]);
+        let is_same = || (1..3).all(|region| hashes(region) == hashes(0)).then_some(());
+        eventually(is_same, || format!("REG-1: {}", (0..3).map(hashes).collect::<String>()));
+    }
+}
+
+/// Begins a new log of region 3, and waits until that has everything and all others know that it is back.
+fn seed(world: &mut World) {
     world.nodes[2].take().unwrap().kill();
     let folder = world.home(2).join("data");
     std::fs::remove_dir_all(&folder).unwrap();
@@ -99,14 +113,10 @@ fn reg_1_a_region_that_is_gone_is_evicted_is_told_so_and_is_seeded() {
     let seeded = run(&["region", "seed", "--config", &config.display().to_string(), "--data", &data]);
     assert!(seeded.status.success(), "{}", said(&seeded));
     world.start(2);
-    let is_back = || (view(&world, 2)["restore"].is_null() && view(&world, 2)["epoch"] == 2).then_some(());
-    eventually(is_back, || view(&world, 2).to_string());
+    let is_back = || (view(world, 2)["restore"].is_null() && view(world, 2)["epoch"] == 2).then_some(());
+    eventually(is_back, || view(world, 2).to_string());
     for region in 0..2 {
-        let is_member = || view(&world, region)["evicted"].as_array().unwrap().is_empty().then_some(());
-        eventually(is_member, || view(&world, region).to_string());
+        let is_member = || view(world, region)["evicted"].as_array().unwrap().is_empty().then_some(());
+        eventually(is_member, || view(world, region).to_string());
     }
-    (0..3).for_each(|region| world.write(region, 10));
-    change(&world, 2, "bob", Some("Rob"));
-    players(&world, 0..3, &["Rob"]);
-    world.converge();
 }

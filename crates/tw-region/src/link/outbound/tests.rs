@@ -163,6 +163,19 @@ fn blocks_of_all_partitions_are_sent_in_the_order_of_their_timestamps_within_the
 }
 
 #[test]
+fn what_is_given_back_ends_before_what_has_no_place_on_the_other_side() {
+    let blocks = [(0, block(EPOCH, 1, 2, 10)), (0, block(EPOCH, 3, 1, 40)), (1, block(EPOCH, 1, 1, 20))];
+    let ends = [(0, vec![(EPOCH, mark(3, 40))]), (1, vec![(EPOCH, mark(1, 20))])];
+    let mut end = End::new(&blocks, &ends);
+    end.outbound = end.outbound.gives_back(Some(hlc(30)));
+    end.pull(&[(0, EPOCH, Mark::default()), (1, EPOCH, Mark::default())]);
+    // That nothing follows before 40 would say that everything before that was sent.
+    assert_eq!(sent(&end.step(Input::Credit(1_000))), [(10, 0), (20, 0)]);
+    assert_eq!(beats(&end.beat(100)), [(29, vec![(0, 2), (1, 1)])]);
+    assert_eq!(sent(&end.step(Input::Credit(1_000))), []);
+}
+
+#[test]
 fn nothing_is_sent_or_promised_while_it_is_unknown_what_comes_first() {
     let mut end = End::new(&[(0, block(EPOCH, 1, 1, 10))], &[(0, vec![(EPOCH, mark(1, 10))])]);
     end.step(Input::Credit(1_000));
