@@ -137,6 +137,7 @@ async fn dispatch_control(call: &Call, body: Incoming) -> Outcome {
         Route::ListHomes => homes::list(call).await,
         Route::MoveHomes => homes::give_away(call, body).await,
         Route::Failover => homes::failover(call, body).await,
+        Route::EvictRegion => regions::evict(call, body).await,
         Route::DrainRegion => regions::drain(call, body).await,
         Route::GoOnRestoring => regions::go_on(call, body).await,
         Route::RegionHashes => regions::hashes(call).await,

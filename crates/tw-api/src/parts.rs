@@ -5,6 +5,7 @@ mod claims;
 mod cluster;
 mod control;
 mod drain;
+mod evict;
 mod groups;
 mod hashes;
 mod homes;
@@ -30,6 +31,7 @@ pub use control::{
     Trouble,
 };
 pub use drain::{DrainRequest, DrainView, Drained};
+pub use evict::{EvictRequest, EvictedView, EvictionView, HasOfEvicted};
 pub use groups::{
     EventTime, GroupFilter, GroupLine, GroupMember, GroupPage, GroupPlace, GroupReset, GroupShare, GroupStep,
     GroupView, Groups, ResetGroup, ResetTo,

@@ -97,6 +97,7 @@ routes! {
     ListHomes = GET "/v1/regions/homes";
     MoveHomes = POST "/v1/regions/homes/move";
     Failover = POST "/v1/regions/{region}/failover";
+    EvictRegion = POST "/v1/regions/{region}/evict";
     DrainRegion = POST "/v1/regions/drain";
     GoOnRestoring = POST "/v1/regions/restore";
     RegionHashes = GET "/v1/regions/hashes";

@@ -387,8 +387,8 @@ fn check(new: &NewStream) -> Result<()> {
     }
 }
 
-/// The streams in which regions tell each other what is defined, who takes writes, and who serves which users.
-const OF_ALL_REGIONS: [&str; 4] = ["$definitions", "$homes", "$at_risk", "$routing"];
+/// The streams in which regions tell each other what is defined, who takes writes, who serves which users, and who is not waited for.
+const OF_ALL_REGIONS: [&str; 5] = ["$definitions", "$homes", "$at_risk", "$routing", "$evictions"];
 /// How the names of those begin in which each region tells what it had seen; its number follows.
 const SEEN_BY: &str = "$seen.";
 

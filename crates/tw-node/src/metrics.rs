@@ -120,6 +120,7 @@ fn describe_regions() {
         "tradewind_region_link_up",
         "1 while there is a link that takes what a region accepts, 0 otherwise."
     );
+    describe_gauge!("tradewind_region_evicted", "1 while a region is evicted, 0 otherwise.");
     describe_gauge!(
         "tradewind_region_lag_events",
         "Events that a region has accepted and that are not here, as far as it has said."
@@ -254,8 +255,10 @@ impl Gauges {
         for peer in state.peers.iter().filter(|peer| peer.address.is_some()) {
             let region = peer.region.to_string();
             let labels = [("region", region.as_str())];
-            let is_up = !matches!(peer.link, LinkState::Down | LinkState::Quarantined);
+            let is_up = !matches!(peer.link, LinkState::Down | LinkState::Quarantined | LinkState::Evicted);
             self.set("tradewind_region_link_up", labels, f64::from(u8::from(is_up)));
+            let is_evicted = peer.link == LinkState::Evicted;
+            self.set("tradewind_region_evicted", labels, f64::from(u8::from(is_evicted)));
             self.set("tradewind_region_lag_events", labels, peer.lag_events as f64);
             self.set("tradewind_region_lag_seconds", labels, peer.lag_ms as f64 / 1_000.0);
             self.set("tradewind_region_held_bytes", labels, peer.held_bytes as f64);

@@ -4,6 +4,7 @@ pub(crate) mod asked;
 mod cluster;
 mod control;
 mod drain;
+mod evict;
 mod groups;
 mod homes;
 mod locks;

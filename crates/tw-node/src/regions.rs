@@ -61,9 +61,23 @@ pub(crate) fn problems(state: &State) -> Vec<String> {
             waits.join(", ")
         ));
     }
+    for one in &state.evicted {
+        if one.region == state.region {
+            problems.push(format!(
+                "the others have evicted this region in epoch {}, and it accepts nothing that they would have: `tradewind region status` says what to do",
+                one.epoch
+            ));
+        } else if !one.is_complete {
+            let lacking: Vec<String> = one.lacking.iter().map(ToString::to_string).collect();
+            problems.push(match lacking.as_slice() {
+                [] => format!("region {} was evicted, and not everything is here that another region has of it: it is fetched", one.region),
+                lacking => format!("region {} was evicted, and region {} has not heard of it: until then it is waited for", one.region, lacking.join(", ")),
+            });
+        }
+    }
     for peer in state.peers.iter().filter(|peer| peer.address.is_some()) {
         let what = match peer.link {
-            LinkState::InSync | LinkState::CatchingUp => continue,
+            LinkState::InSync | LinkState::CatchingUp | LinkState::Evicted => continue,
             LinkState::Down => "there is no link",
             LinkState::Quarantined => "its clock is ahead, so that nothing is taken",
             LinkState::Parked => "nothing is taken of some partitions",

@@ -4,6 +4,7 @@
 //! the streams of [`crate::seen_stream`], which links bring along before whatever was accepted later. Nothing here decides or appends.
 //! Calls wait for the log: they are for threads, not for tasks.
 
+use crate::eviction::{EVICTIONS_STREAM, Evictions, Saying};
 use crate::seen::{self, seen_stream};
 use crate::service::is_restoring;
 use parking_lot::Mutex;
@@ -25,6 +26,14 @@ pub struct Contexts {
     members: Vec<RegionId>,
     chunk_entries: usize,
     lines: Mutex<BTreeMap<RegionId, Line>>,
+    evictions: Mutex<Told>,
+}
+
+/// Which regions are not waited for, as far as that was read.
+#[derive(Debug, Default)]
+struct Told {
+    next: Offset,
+    evictions: Evictions,
 }
 
 /// From when on what was there.
@@ -47,7 +56,13 @@ impl Contexts {
     /// In a log of a region with these peers. A log that is not of a region has nothing of others: it has no peers either.
     pub fn new(log: Arc<dyn Log>, peers: impl IntoIterator<Item = RegionId>) -> Self {
         let members = std::iter::once(log.region()).chain(peers).collect();
-        Self { log, members, chunk_entries: CHUNK_ENTRIES, lines: Mutex::default() }
+        Self {
+            log,
+            members,
+            chunk_entries: CHUNK_ENTRIES,
+            lines: Mutex::default(),
+            evictions: Mutex::default(),
+        }
     }
 
     /// What is to be told with an event that is in the log.
@@ -79,6 +94,18 @@ impl Contexts {
                 here.raise(*region, line.tail.last().map_or(Hlc::ZERO, |(at, _)| *at));
             }
         }
+        let ended = self.ended(None)?;
+        if !ended.is_empty() {
+            // Of a region that is evicted it tells nothing that everything is here, but that another one has no more of it.
+            let mut lines = self.lines.lock();
+            let latest = self.line(&mut lines, me)?.and_then(|line| line.tail.last());
+            let latest = latest.map(|(_, latest)| latest.clone()).unwrap_or_default();
+            for (region, end) in ended {
+                if latest.of(region).max(self.closed_at(region)) >= end {
+                    here.raise(region, end);
+                }
+            }
+        }
         self.settle();
         Ok((here, self.log.bounds(at)?.end))
     }
@@ -90,7 +117,10 @@ impl Contexts {
     /// Whatever stops a read.
     pub fn stable(&self, applied: &Seen) -> tw_log::Result<Seen> {
         let mut stable: Option<Seen> = None;
-        for region in &self.members {
+        let ended = self.ended(Some(applied))?;
+        let is_waited_for =
+            |region: &&RegionId| ended.get(*region).is_none_or(|end| applied.of(**region) < *end);
+        for region in self.members.iter().filter(is_waited_for) {
             let until = applied.of(*region);
             let mut row = self.at(*region, until)?.as_ref().clone();
             row.raise(*region, until);
@@ -100,6 +130,40 @@ impl Contexts {
             }
         }
         Ok(stable.unwrap_or_default())
+    }
+
+    /// The evicted regions of which nothing more can come, each with its last event; by what was said within a cut, if there is one.
+    fn ended(&self, cut: Option<&Seen>) -> tw_log::Result<BTreeMap<RegionId, Hlc>> {
+        let Ok(def) = self.log.streams().get(EVICTIONS_STREAM).cloned() else { return Ok(BTreeMap::new()) };
+        let at = StreamPartition::new(def.id, PartitionId(0));
+        let mut told = self.evictions.lock();
+        while told.next < self.log.bounds(at)?.end {
+            let blocks = match pollster::block_on(self.log.read(at, told.next, READ_BYTES)) {
+                Err(tw_log::Error::Trimmed { start, .. }) => {
+                    told.next = start;
+                    continue;
+                }
+                blocks => blocks?,
+            };
+            for block in &blocks {
+                for record in block.records()?.iter()? {
+                    let record = record?;
+                    if record.offset >= told.next
+                        && let Some(saying) = Saying::read(&record.event)
+                    {
+                        told.evictions.learn(block.header().region, record.hlc, saying);
+                    }
+                }
+                told.next = told.next.max(block.header().end_offset());
+            }
+        }
+        Ok(told.evictions.ended(&self.members, cut))
+    }
+
+    /// What was here of an evicted region when this one closed it.
+    fn closed_at(&self, region: RegionId) -> Hlc {
+        let out = self.evictions.lock().evictions.out(None);
+        out.get(&region).and_then(|out| out.closed.get(&self.log.region()).copied()).unwrap_or_default()
     }
 
     /// What a region had seen at a time, by what it has told up to then (inclusive).

@@ -7,6 +7,7 @@
 
 mod contexts;
 pub mod definitions;
+pub mod eviction;
 pub mod home;
 pub mod link;
 mod seen;
@@ -20,13 +21,18 @@ use tw_log::{Log, NewStream};
 use tw_types::{RegionId, StreamMode, StreamName, StreamOptions};
 
 /// Creates the streams that a region with these peers needs, where they are not there yet: [`definitions::DEFINITIONS_STREAM`],
-/// [`home::HOMES_STREAM`], [`service::AT_RISK_STREAM`], and the [`seen_stream`] of each region. All of them are in every region.
+/// [`home::HOMES_STREAM`], [`service::AT_RISK_STREAM`], [`eviction::EVICTIONS_STREAM`], and the [`seen_stream`] of each region. All of them are in every region.
 ///
 /// # Errors
 /// Whatever stops the log.
 pub async fn define(log: &dyn Log, peers: impl IntoIterator<Item = RegionId>) -> tw_log::Result<()> {
-    let fixed =
-        [definitions::DEFINITIONS_STREAM, home::HOMES_STREAM, service::AT_RISK_STREAM].map(str::to_owned);
+    let fixed = [
+        definitions::DEFINITIONS_STREAM,
+        home::HOMES_STREAM,
+        service::AT_RISK_STREAM,
+        eviction::EVICTIONS_STREAM,
+    ]
+    .map(str::to_owned);
     let regions = std::iter::once(log.region()).chain(peers);
     for name in fixed.into_iter().chain(regions.map(seen_stream)) {
         if let Ok(name) = StreamName::new(&name)

@@ -9,6 +9,7 @@
 //! authority. What is decided is decided in [`crate::link`]. Nothing of a peer is stored: what was received of it is in the log.
 
 mod dial;
+mod evictions;
 mod heard;
 mod homes;
 mod listen;
@@ -25,6 +26,7 @@ mod status;
 mod streams;
 mod trails;
 
+pub use evictions::{Evicted, Eviction, EvictionError};
 pub use heard::Heard;
 pub use homes::{
     AT_RISK_STREAM, Agreed, Answer, Arbiter, Entered, Failover, FailoverStream, Given, HomeError, HomeState,
@@ -128,6 +130,7 @@ pub(crate) struct Shared {
     pub(crate) generation: watch::Sender<u64>,
     pub(crate) board: Mutex<Board>,
     pub(crate) homes: Arc<Homes>,
+    pub(crate) evictions: evictions::Evictions,
     pub(crate) restore: restore::Restore,
     /// Who answers the requests of other regions.
     pub(crate) door: OnceLock<Door>,
@@ -181,6 +184,8 @@ impl Links {
         let restore = restore::Restore::new(is_restoring(events.log().as_ref())?, is_new);
         let homes = Homes::start(events.clone(), env.clone(), arbiter, restore.watch()).await?;
         let homes = Arc::new(homes);
+        let peers = options.peers.iter().map(|peer| peer.id);
+        let evictions = evictions::Evictions::open(&events, &env, peers).await?;
         let (seen, generation) = (watch::Sender::new(Seen::new()), watch::Sender::new(0));
         let send_limit = watch::Sender::new(options.send_bytes_per_second_max);
         let shared = Arc::new(Shared {
@@ -194,6 +199,7 @@ impl Links {
             generation,
             board,
             homes,
+            evictions,
             restore,
             door: OnceLock::new(),
             traces: OnceLock::new(),
@@ -211,6 +217,7 @@ impl Links {
             spawn(&ending, restore::run(shared.clone(), queue.clone())),
             spawn(&ending, streams::watch(shared.clone(), replicated, queue.clone())),
             spawn(&ending, reload(shared.clone())),
+            spawn(&ending, evictions::run(shared.clone(), queue.clone())),
             spawn(&ending, shared.homes.clone().run()),
             spawn(&ending, shared.homes.clone().watch(shared.seen.subscribe())),
         ];

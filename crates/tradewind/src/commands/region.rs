@@ -2,6 +2,7 @@
 
 mod ca;
 mod drain;
+mod evict;
 pub(crate) mod hashes;
 mod homes;
 mod restore;
@@ -26,6 +27,7 @@ Examples:
   tradewind region homes                                   where streams with a home are written
   tradewind region move orders --to 2                      give a stream to region 2, without a loss
   tradewind region failover 1 --dry-run                    what taking over from region 1 would put at risk
+  tradewind region evict 3 --dry-run                       what going on without region 3 means
   tradewind region drain --to 2                            end this region without a loss
   tradewind region restore tradewind-data                  go on from an older copy of the log
   tradewind region seed --config ap/tradewind.toml         begin the log of a new region
@@ -70,6 +72,8 @@ enum Command {
     AtRisk,
     /// Have this region accept nothing more, and wait until the others have all of it, so that it can be ended
     Drain(drain::DrainOptions),
+    /// Go on without a region that is gone: nothing waits for it any more, and it comes back as one that is new
+    Evict(evict::EvictOptions),
     /// Have a log that was put back from an older copy go on under a new epoch, without a node
     Restore(restore::RestoreOptions),
     /// Begin the log of a new region, which takes over what the others have, without a node
@@ -122,6 +126,7 @@ pub(crate) fn run(options: &Options, context: &Context) -> Result<()> {
             Command::Route(options) => route::run(options, &client, context).await,
             Command::Routing(options) => routing::run(options, &client, context).await,
             Command::Drain(options) => drain::drain(&client, context, options).await,
+            Command::Evict(options) => evict::evict(&client, context, options).await,
             Command::GoOn(options) => restore::go_on(&client, context, options).await,
             Command::Ca(_) | Command::Restore(_) | Command::Seed(_) => Ok(()),
         }
@@ -144,11 +149,12 @@ async fn status(client: &Client, context: &Context) -> Result<()> {
     ];
     let mut listing = Listing::new(&columns, "this region has no peers");
     let mut out = context.output();
-    let (mut troubles, mut notes) = (Vec::from_iter(restore::waiting(&view)), Vec::new());
+    let (mut troubles, mut notes) = evict::told(&view);
+    troubles.extend(restore::waiting(&view));
     for peer in objects(&view, "peers") {
         let (region, link) = (number(&peer, "region"), text(&peer, "link"));
         let is_ours = peer.get("address").is_some();
-        if is_ours && !matches!(link, "in-sync" | "catching-up") {
+        if is_ours && !matches!(link, "in-sync" | "catching-up" | "evicted") {
             let why =
                 peer.get("error").and_then(Value::as_str).unwrap_or("`tradewind region partitions` says why");
             troubles.push(format!("region {region} is {link}: {why}"));

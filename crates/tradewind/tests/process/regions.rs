@@ -4,6 +4,7 @@ mod captured;
 mod definitions;
 mod dns;
 mod drain;
+mod evict;
 mod merged;
 mod order;
 mod proxy;

@@ -2,7 +2,9 @@
 
 use super::{Outcome, expect_json, json, no_content, read_json};
 use crate::headers::HOP;
-use crate::parts::{DrainRequest, GoOnWithout, MeasuredRtts, Regions, RouteQuery, RouteView, network};
+use crate::parts::{
+    DrainRequest, EvictRequest, GoOnWithout, MeasuredRtts, Regions, RouteQuery, RouteView, network,
+};
 use crate::query::Query;
 use crate::service::Call;
 use crate::{Code, Problem};
@@ -30,6 +32,14 @@ pub(crate) async fn view(call: &Call) -> Outcome {
 pub(crate) async fn retry(call: &Call) -> Outcome {
     let done = part(call)?.retry(number(&call.capture(0)?)?).await?;
     json(&serde_json::json!({ "message": done }))
+}
+
+/// Goes on without a region that is gone.
+pub(crate) async fn evict(call: &Call, body: Incoming) -> Outcome {
+    expect_json(call)?;
+    let region = number(&call.capture(0)?)?;
+    let request: EvictRequest = read_json(call, body).await?;
+    json(&part(call)?.evict(region, request).await?)
 }
 
 /// Drains this region, or ends that.

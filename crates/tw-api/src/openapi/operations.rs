@@ -87,6 +87,7 @@ fn control(route: Route, doc: Doc<'_>) -> Doc<'_> {
         | Route::ListHomes
         | Route::MoveHomes
         | Route::Failover
+        | Route::EvictRegion
         | Route::DrainRegion
         | Route::GoOnRestoring
         | Route::ChooseRegion

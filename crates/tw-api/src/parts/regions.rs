@@ -1,9 +1,9 @@
 //! The region that a node belongs to, and its links with others.
 
 use super::{
-    ChangeRouting, ChangedRouting, DrainRequest, DrainView, Drained, FailoverRequest, FailoverView,
-    HomesView, MeasuredRtts, MoveHomes, MovedHomes, Pass, RegionHashes, RegionLoad, Reply, RestoreView,
-    RouteQuery, RouteView, RoutingView, Unanswered,
+    ChangeRouting, ChangedRouting, DrainRequest, DrainView, Drained, EvictRequest, EvictedView, EvictionView,
+    FailoverRequest, FailoverView, HomesView, MeasuredRtts, MoveHomes, MovedHomes, Pass, RegionHashes,
+    RegionLoad, Reply, RestoreView, RouteQuery, RouteView, RoutingView, Unanswered,
 };
 use crate::Problem;
 use bytes::Bytes;
@@ -25,6 +25,9 @@ pub trait Regions: Send + Sync + 'static {
 
     /// Drains this region, so that it can be ended, or ends that. What others lack then is in the [view](Regions::view).
     fn drain(&self, request: DrainRequest) -> BoxFuture<'_, Result<Drained, Problem>>;
+
+    /// Goes on without a region that is gone, in all regions.
+    fn evict(&self, region: u16, request: EvictRequest) -> BoxFuture<'_, Result<EvictionView, Problem>>;
 
     /// Has a restore go on without regions that are gone. Says what was done, for a person.
     fn go_on_without(&self, regions: Vec<u16>) -> BoxFuture<'_, Result<String, Problem>>;
@@ -130,6 +133,9 @@ pub struct RegionView {
     /// Who lacks what of this region, if it is drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainView>,
+    /// The regions that are evicted; this one is among them if it has heard that it was.
+    #[serde(default)]
+    pub evicted: Vec<EvictedView>,
     /// The streams that are written in every region.
     pub streams: Vec<String>,
     /// The other regions, by number.
@@ -157,7 +163,8 @@ pub struct RegionPeerView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "us.example:7079")]
     pub address: Option<String>,
-    /// What is taken of it: `in-sync`, `catching-up`, `quarantined` (its clock is ahead), `parked` (nothing of some partition), `down`.
+    /// What is taken of it: `in-sync`, `catching-up`, `quarantined` (its clock is ahead), `parked` (nothing of some partition), `down`, `evicted` (nobody
+    /// waits for it).
     #[schema(example = "in-sync")]
     pub link: String,
     /// Why there is no link.

@@ -126,7 +126,8 @@ impl NodeClaims {
             return settled.map(drop).map_err(detail);
         }
         let is_peer = self.core.options.holds().region.peers.iter().any(|peer| peer.id == region);
-        if !is_peer {
+        let is_evicted = || self.core.regions.links.get().is_some_and(|links| links.is_gone(region));
+        if !is_peer || is_evicted() {
             return Ok(());
         }
         let [stream, row] = [asked.stream.name.as_str(), subject].map(asked::encoded);

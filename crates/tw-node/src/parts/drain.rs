@@ -4,6 +4,7 @@ use super::NodeRegions;
 use tokio::sync::OwnedRwLockReadGuard;
 use tw_api::parts::{Closed, DrainRequest, DrainView, Drained, Held, MoveHomes, MovedHomes, Pass};
 use tw_api::{Code, Problem};
+use tw_region::service::Links;
 use tw_types::{StreamDef, StreamMode};
 
 /// A write that is under way, and the pass of its home if its stream has one.
@@ -25,6 +26,9 @@ impl NodeRegions {
             let detail = "this region is drained, and accepts nothing for streams that other regions have: write in another region";
             Closed { home: None, problem: Problem::new(Code::NotReady, detail) }
         };
+        if let Some(detail) = self.links().ok().and_then(Links::evicted_here) {
+            return Err(Closed { home: None, problem: Problem::new(Code::NotReady, detail) });
+        }
         let has_home = stream.options.mode == StreamMode::HomeRegion;
         // Whoever sends it on to another home needs no pass of this region.
         let at_home = has_home.then(|| self.enter_home(stream)).transpose()?;

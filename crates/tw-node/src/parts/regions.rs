@@ -1,5 +1,6 @@
 //! The links with other regions behind the interface.
 
+use super::evict::evicted;
 use crate::core::Core;
 use crate::routing::{self, Further, Known};
 use crate::{hashes, tokens};
@@ -9,9 +10,10 @@ use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
-    ChangeRouting, ChangedRouting, Closed, DrainRequest, Drained, FailoverRequest, FailoverView, HomesView,
-    MeasuredRtts, MoveHomes, MovedHomes, Pass, RegionHashes, RegionLoad, RegionPartitionView, RegionPeerView,
-    RegionView, Regions, Reply, RestorePeerView, RestoreView, RouteQuery, RouteView, RoutingView, Unanswered,
+    ChangeRouting, ChangedRouting, Closed, DrainRequest, Drained, EvictRequest, EvictionView,
+    FailoverRequest, FailoverView, HomesView, MeasuredRtts, MoveHomes, MovedHomes, Pass, RegionHashes,
+    RegionLoad, RegionPartitionView, RegionPeerView, RegionView, Regions, Reply, RestorePeerView,
+    RestoreView, RouteQuery, RouteView, RoutingView, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_region::service::{GoOnError, Links, PartitionState, PeerState, RestorePeer, RestoreState, State};
@@ -46,6 +48,7 @@ impl Regions for NodeRegions {
                 local_clock_suspect: state.is_local_clock_suspect,
                 restore: state.restore.map(restore),
                 drain,
+                evicted: state.evicted.into_iter().map(evicted).collect(),
                 streams: shared.map(|def| def.name.to_string()).collect(),
                 peers: state.peers.into_iter().map(peer).collect(),
             })
@@ -129,6 +132,10 @@ impl Regions for NodeRegions {
 
     fn drain(&self, request: DrainRequest) -> BoxFuture<'_, Result<Drained, Problem>> {
         Box::pin(self.drain_this(request))
+    }
+
+    fn evict(&self, region: u16, request: EvictRequest) -> BoxFuture<'_, Result<EvictionView, Problem>> {
+        Box::pin(self.evict_one(region, request))
     }
 
     fn go_on_without(&self, regions: Vec<u16>) -> BoxFuture<'_, Result<String, Problem>> {

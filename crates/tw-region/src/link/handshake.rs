@@ -6,14 +6,18 @@
 #[cfg(test)]
 mod tests;
 
-use super::wire::{Hello, PROTOCOLS, Protocols, Refuse, Stream};
+use super::wire::{Evicted, Hello, PROTOCOLS, Protocols, Refuse, Stream};
 use std::collections::BTreeMap;
 use tw_types::{Epoch, RegionId, StreamId};
 
 /// The protocol from which on a region gives back what it has of another one.
 const GIVING_BACK: u16 = 2;
+/// What a region is told that was evicted.
+pub(crate) const EVICTED: &str = "evicted";
 /// The protocol from which on a region relays another one.
 const RELAYING: u16 = 3;
+/// The protocol from which on a region gives back what is in streams that both have, while others are lacking.
+const GIVING_IN_PART: u16 = 4;
 
 /// This side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,10 @@ pub struct Local {
     pub epoch: Epoch,
     /// What it replicates.
     pub streams: Vec<LocalStream>,
+    /// Of each region that was ever evicted the last epoch that was.
+    pub evicted: BTreeMap<RegionId, Epoch>,
+    /// Those that are evicted now.
+    pub out: Vec<Evicted>,
 }
 
 /// A stream that this side replicates.
@@ -58,6 +66,8 @@ pub struct Agreed {
     pub name: String,
     /// Its incarnation.
     pub epoch: Epoch,
+    /// Whether the other side sends what it has of another region, in the place of that.
+    pub stands_in: bool,
     /// What is replicated, by the index in the other side's [`Hello::streams`], which is what its frames name.
     pub streams: BTreeMap<u32, AgreedStream>,
     /// What is not as it should be, and does not stop the rest.
@@ -228,6 +238,24 @@ pub enum Refusal {
         /// This region.
         here: RegionId,
     },
+    /// The other side is not waited for any more.
+    #[error("region `{there}` was evicted in epoch {epoch}, and nothing that it accepts in that is taken")]
+    Evicted {
+        /// The other one.
+        there: RegionId,
+        /// The last epoch that is meant.
+        epoch: Epoch,
+    },
+    /// This side was evicted by others.
+    #[error(
+        "region `{here}` was evicted by the others in epoch {epoch}, and has no links until it is seeded"
+    )]
+    IsEvicted {
+        /// This region.
+        here: RegionId,
+        /// The last epoch that is meant.
+        epoch: Epoch,
+    },
     /// Something that should be given back has no place there.
     #[error(
         "stream `{stream}` has events of region `{of}` here, and is not replicated with region `{there}`"
@@ -258,6 +286,8 @@ impl Refusal {
             Self::Circle { .. } => "circle",
             Self::Itself { .. } => "itself",
             Self::Restoring { .. } => "restoring",
+            Self::Evicted { .. } => EVICTED,
+            Self::IsEvicted { .. } => "is-evicted",
             Self::MissingStream { .. } => "stream-missing",
         }
     }
@@ -289,6 +319,9 @@ impl Refusal {
             }
             Self::Itself { .. } => "connect without asking for another region's events",
             Self::Restoring { .. } => "wait until it has everything again: it shows for whom it waits",
+            Self::Evicted { .. } | Self::IsEvicted { .. } => {
+                "stop it, keep its data folder for what it has accepted that others have not, and begin a new log for it with `tradewind region seed` under a later epoch"
+            }
             Self::MissingStream { .. } => {
                 "create the stream in the region that is restored as it is in the others, or drop it here"
             }
@@ -310,8 +343,13 @@ impl Agreed {
         if self.protocol < GIVING_BACK {
             return Err(Refusal::GivesNothingBack { there: self.peer });
         }
-        (self.peer, self.epoch) = (of, Epoch(1));
+        (self.peer, self.epoch, self.stands_in) = (of, Epoch(1), true);
         Ok(self)
+    }
+
+    /// Whether both know that what is given back may be a part of what there is.
+    pub const fn is_in_part(&self) -> bool {
+        self.protocol >= GIVING_IN_PART
     }
 
     /// The same connection as one on which the other side relays region `of`, of which it knows this incarnation. What it says of streams is said of
@@ -356,6 +394,9 @@ impl Local {
             wanted: None,
             relays: false,
             wanted_epoch: None,
+            restores: false,
+            withheld: Vec::new(),
+            evicted: self.out.clone(),
             streams: self.streams.iter().map(stream).collect(),
         }
     }
@@ -390,12 +431,20 @@ impl Local {
         if told != expected {
             return Err(Refusal::OtherRegion { expected, told });
         }
+        let is_out = |region, in_epoch: Epoch| self.evicted.get(&region).filter(|last| in_epoch <= **last);
+        if let Some(epoch) = is_out(told, theirs.epoch) {
+            return Err(Refusal::Evicted { there: told, epoch: *epoch });
+        }
+        if let Some(epoch) = is_out(here, self.epoch) {
+            return Err(Refusal::IsEvicted { here, epoch: *epoch });
+        }
         let (streams, mut notes) = self.streams_with(theirs);
         let apart_ms = now_ms.abs_diff(theirs.now_ms);
         if apart_ms > skew_ms_max {
             notes.push(Note::Clocks { peer: told, apart_ms, skew_ms_max });
         }
-        Ok(Agreed { protocol, peer: told, name: theirs.name.clone(), epoch: theirs.epoch, streams, notes })
+        let (name, epoch) = (theirs.name.clone(), theirs.epoch);
+        Ok(Agreed { protocol, peer: told, name, epoch, stands_in: false, streams, notes })
     }
 
     fn streams_with(&self, theirs: &Hello) -> (BTreeMap<u32, AgreedStream>, Vec<Note>) {

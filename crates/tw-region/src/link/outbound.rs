@@ -155,6 +155,8 @@ pub struct Outbound {
     have: Option<Have>,
     is_refused: bool,
     sends: Sends,
+    /// Nothing from this time on is sent or promised.
+    below: Option<Hlc>,
     /// What the region that is relayed has said itself, which may be more than is here.
     announced: BTreeMap<StreamPartition, Vec<(Epoch, Sequence)>>,
     relayed: Option<Relayed>,
@@ -189,14 +191,15 @@ impl Outbound {
             have: None,
             is_refused: false,
             sends: Sends::Own,
+            below: None,
             announced: BTreeMap::new(),
             relayed: None,
         }
     }
 
-    /// The same for who stands in for `me`: what this region has received of that is sent in its place.
-    pub fn gives_back(self) -> Self {
-        Self { sends: Sends::GivesBack, ..self }
+    /// The same for who stands in for `me`: what this region has received of that is sent in its place, from `below` on nothing.
+    pub fn gives_back(self, below: Option<Hlc>) -> Self {
+        Self { sends: Sends::GivesBack, below, ..self }
     }
 
     /// The same for who relays `me`: what this region receives of that is sent on.
@@ -363,6 +366,9 @@ impl Outbound {
     fn send(&mut self, history: &SeenHistory, actions: &mut Vec<Action>) {
         while self.credit_bytes > 0 && self.unknown.is_empty() {
             let Some((first_hlc, at)) = self.fronts.first().copied() else { break };
+            if !self.is_below(first_hlc) {
+                break;
+            }
             let Some(cursor) = self.cursors.get_mut(&at) else { break };
             // What follows is known first: a receiver may have to wait for it.
             if cursor.found.len() < 2 && !cursor.is_at_end {
@@ -381,6 +387,8 @@ impl Outbound {
             if next_hlc > Hlc::ZERO {
                 self.fronts.insert((next_hlc, at));
             }
+            // That there is nothing before what is not sent would be a promise.
+            let next_hlc = if self.is_below(next_hlc) { next_hlc } else { Hlc::ZERO };
             self.credit_bytes -= i128::from(found.bytes);
             let seen = history.at(first_hlc);
             let seen = (seen != self.seen).then_some(seen);
@@ -410,8 +418,14 @@ impl Outbound {
             Some((first_hlc, _)) => until.min(Hlc::from_u64(first_hlc.as_u64().saturating_sub(1))),
             None => until,
         };
+        let until =
+            self.below.map_or(until, |below| until.min(Hlc::from_u64(below.as_u64().saturating_sub(1))));
         let until = if self.unknown.is_empty() { until } else { Hlc::ZERO };
         self.announce(now_ms, until, seen, actions);
+    }
+
+    fn is_below(&self, hlc: Hlc) -> bool {
+        self.below.is_none_or(|below| hlc < below)
     }
 
     /// Tells of the epochs of which the receiver does not know yet; the promise comes with the last of them.

@@ -1,4 +1,4 @@
-//! The frames of protocols 1 to 3, between a region R that connects and pulls and a region P that sends.
+//! The frames of protocols 1 to 4, between a region R that connects and pulls and a region P that sends.
 //!
 //! ```text
 //! byte  bytes  content (little-endian)
@@ -32,6 +32,11 @@
 //! Protocol 3 adds [`Hello::relays`]: P goes on with that for good, and says of a promise no more than that region has said itself
 //! (`docs/adr/0023-relays.md`).
 //!
+//! Protocol 4 adds [`Hello::restores`] and [`Hello::withheld`]: P gives back what is in streams that both have, up to the first event in one that R
+//! has not yet, and says which that are. The definition of such a stream may depend on what comes before.
+//!
+//! Whoever knows of regions that are evicted says so with [`Hello::evicted`], in any protocol; who does not know the field passes it over.
+//!
 //! Decoding keeps at most one frame in memory, and reserves nothing because of a length that was only announced. Compression is the
 //! business of who moves the bytes.
 
@@ -44,8 +49,8 @@ mod tests;
 pub use block::Block;
 pub use decoder::Decoder;
 pub use message::{
-    Credit, Epochs, Have, Heartbeat, Hello, Passed, Protocols, Pull, Pulled, Refuse, Relayed, RelayedLink,
-    Stream,
+    Credit, Epochs, Evicted, Have, Heartbeat, Hello, Passed, Protocols, Pull, Pulled, Refuse, Relayed,
+    RelayedLink, Stream,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -53,7 +58,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The protocols that this version speaks.
-pub const PROTOCOLS: Protocols = Protocols { min: 1, max: 3 };
+pub const PROTOCOLS: Protocols = Protocols { min: 1, max: 4 };
 /// The longest body of a frame, in bytes: a block of the largest size with its head.
 pub const FRAME_BYTES_MAX: usize = tw_wire::BLOCK_BYTES_MAX + (64 << 10);
 /// The longest body of a frame that is not a block, in bytes.

@@ -3,7 +3,7 @@
 use super::pipe::{self, FrameReader, FrameWriter};
 use super::receiver::{Arrived, Connection, Event};
 use super::{PeerOptions, Shared, streams};
-use crate::link::handshake::{Agreed, Note, Refusal};
+use crate::link::handshake::{Agreed, EVICTED, Note, Refusal};
 use crate::link::wire::{Frame, Have, Hello, Refuse};
 use crate::tls::{self, Purpose};
 use std::io;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::client::TlsStream;
 use tw_merge::Seen;
-use tw_types::{Epoch, RegionId};
+use tw_types::RegionId;
 use tw_wire::Block;
 
 /// The first wait after a failed connection.
@@ -79,8 +79,9 @@ pub(crate) async fn give_back(
         let (mut reader, mut writer) = pipes(shared, peer).await?;
         let wanted = Some(Wanted { of, relays: false });
         let hello = greet(shared, peer.id, wanted, &mut reader, &mut writer);
-        let (agreed, _) =
+        let (agreed, theirs) =
             tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
+        shared.restore.withheld(peer.id, theirs.withheld);
         let agreed = agreed.in_place_of(of).map_err(|refusal| Error::Refusal { refusal })?;
         let ends = receive(shared, None, of, connection, reader, queue);
         carry(shared, agreed, connection, queue, ends, writer, changes).await
@@ -103,6 +104,14 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: PeerOptions, queue: mpsc::Sen
             continue;
         }
         let Err(error) = once(&shared, &peer, &queue, connection, &mut was_agreed).await;
+        if let Error::Refused(refuse) = &error
+            && refuse.code == EVICTED
+        {
+            let by = shared.options.line(&peer).id;
+            if let Err(error) = shared.told_to_be_evicted(by).await {
+                tracing::error!(error = %tw_types::chain(&error), "that this region was evicted cannot be noted in its log");
+            }
+        }
         let disconnected = Event::Disconnected { peer: peer.id, connection };
         if queue.send(disconnected).await.is_err() {
             return;
@@ -147,8 +156,8 @@ async fn once(
     let agreed = tokio::time::timeout(shared.options.handshake_max(), hello).await.map_err(|_| late())??;
     let agreed = match (peer.via, agreed) {
         (None, (agreed, _)) => agreed,
-        (Some(_), (agreed, epoch)) => {
-            agreed.relays(peer.id, epoch).map_err(|refusal| Error::Refusal { refusal })?
+        (Some(_), (agreed, theirs)) => {
+            agreed.relays(peer.id, theirs.wanted_epoch).map_err(|refusal| Error::Refusal { refusal })?
         }
     };
     *was_agreed = true;
@@ -215,24 +224,25 @@ fn failed(peer: &PeerOptions, source: io::Error) -> Error {
     Error::Connect { address: peer.address.clone(), source }
 }
 
-/// Both sides say hello. This one speaks first, and says whose events are `wanted` if not the other side's own; the answer has the incarnation of that, if
-/// it is relayed.
+/// Both sides say hello. This one speaks first, and says whose events are `wanted` if not the other side's own.
 async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: &Shared,
     peer: RegionId,
     wanted: Option<Wanted>,
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
-) -> Result<(Agreed, Option<Epoch>), Error> {
+) -> Result<(Agreed, Hello), Error> {
     let local = streams::local(shared);
     let (of, relays) = (wanted.map(|wanted| wanted.of), wanted.is_some_and(|wanted| wanted.relays));
-    let hello = Hello { wanted: of, relays, ..local.hello(shared.now_ms()) };
+    let restores = of.is_some() && shared.restore.is_on();
+    let hello = Hello { wanted: of, relays, restores, ..local.hello(shared.now_ms()) };
     writer.send(&[Frame::Hello(hello)]).await?;
     match reader.next().await? {
         Frame::Hello(theirs) => {
+            shared.evictions.hear(peer, &theirs.evicted);
             let skew_ms_max = shared.options.inbound.skew.skew_ms_max;
             match local.agree(&theirs, peer, shared.now_ms(), skew_ms_max) {
-                Ok(agreed) => Ok((agreed, theirs.wanted_epoch)),
+                Ok(agreed) => Ok((agreed, theirs)),
                 Err(refusal) => {
                     writer.send(&[Frame::Refuse(refusal.to_frame())]).await?;
                     Err(Error::Refusal { refusal })

@@ -1,5 +1,6 @@
 //! Letting other regions connect, and sending to each what was accepted here.
 
+mod giving;
 mod relay;
 
 use super::pipe::{self, FrameReader, FrameWriter};
@@ -9,12 +10,13 @@ use super::{QUEUE_FRAMES_MAX, Shared, streams};
 use crate::link::handshake::{Agreed, Local, Refusal};
 use crate::link::wire::{Frame, Hello, Refuse};
 use crate::tls::{self, Purpose};
+use giving::Withheld;
 use relay::Relaying;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tw_types::RegionId;
@@ -31,6 +33,8 @@ enum Error {
     Pipe(#[from] pipe::Error),
     #[error(transparent)]
     Sender(#[from] sender::Error),
+    #[error("a region that was evicted cannot be readmitted")]
+    Readmit(#[from] super::Error),
     #[error("region {0} refuses: {text} ({code}): {remedy}", text = .1.text, code = .1.code, remedy = .1.remedy)]
     Refused(RegionId, Refuse),
     #[error("region {0} was refused: {1}")]
@@ -151,6 +155,7 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
 ) -> Result<(Agreed, Sender, Option<Relaying>), Error> {
     let Frame::Hello(theirs) = reader.next().await? else { return Err(Error::Protocol(peer)) };
+    shared.evictions.hear(peer, &theirs.evicted);
     let (mut local, mut relaying) = (streams::local(shared), None);
     if let (Some(of), true) = (theirs.wanted, theirs.relays) {
         let relay = Relaying::begin(shared, queue, of).await?;
@@ -162,7 +167,7 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         Ok(agreed) => source(shared, queue, &local, &theirs, &agreed).await?.map(|source| (agreed, source)),
         Err(refusal) => Err(refusal),
     };
-    let (agreed, source) = match judged {
+    let (agreed, (source, withheld)) = match judged {
         Ok(judged) => judged,
         Err(refusal) => {
             writer.send(&[Frame::Refuse(refusal.to_frame())]).await?;
@@ -171,51 +176,42 @@ async fn greet<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     };
     let sender = Sender::start(shared.clone(), local.streams.clone(), &agreed, source).await?;
     let wanted_epoch = relaying.as_ref().map(|relaying: &Relaying| relaying.epoch);
-    writer.send(&[Frame::Hello(Hello { wanted_epoch, ..local.hello(shared.now_ms()) })]).await?;
+    writer.send(&[Frame::Hello(Hello { wanted_epoch, withheld, ..local.hello(shared.now_ms()) })]).await?;
     Ok((agreed, sender, relaying))
 }
 
-/// Whose events the other side gets: this region's own, or what is here of the one that it wants, if that is all that there will be.
+/// Whose events the other side gets: this region's own, or what is here of the one that it wants, if that is all that there will be; and the streams of
+/// which it gets nothing of that.
 async fn source(
     shared: &Shared,
     queue: &mpsc::Sender<Event>,
     local: &Local,
     theirs: &Hello,
     agreed: &Agreed,
-) -> Result<Result<Source, Refusal>, Error> {
+) -> Result<Result<(Source, Vec<String>), Refusal>, Error> {
     let (here, peer) = (local.region, agreed.peer);
     let Some(of) = theirs.wanted else {
         let is_restoring = shared.restore.is_on();
-        return Ok(if is_restoring { Err(Refusal::Restoring { here }) } else { Ok(Source::own(shared)) });
+        return Ok(if is_restoring {
+            Err(Refusal::Restoring { here })
+        } else {
+            Ok((Source::own(shared), Vec::new()))
+        });
     };
     if of == here {
         return Ok(Err(Refusal::Itself { here }));
     }
     if theirs.relays {
         return Ok(match relay::may(shared, of, peer) {
-            Ok(()) => Ok(Source::relay(shared, of, queue).await?),
+            Ok(()) => Ok((Source::relay(shared, of, queue).await?, Vec::new())),
             Err(refusal) => Err(refusal),
         });
     }
-    for stream in &local.streams {
-        let is_agreed = agreed.streams.values().any(|one| one.id == stream.id);
-        for at in streams::partitions(std::slice::from_ref(stream)) {
-            let marks = if is_agreed {
-                Vec::new()
-            } else {
-                shared.events.received(at).await.map_err(sender::Error::from)?
-            };
-            if marks.iter().any(|mark| mark.origin.region == of) {
-                let stream = stream.name.clone();
-                return Ok(Err(Refusal::MissingStream { stream, of, there: peer }));
-            }
-        }
-    }
-    let (reply, heard) = oneshot::channel();
-    let epoch = (of == peer).then_some(theirs.epoch);
-    queue.send(Event::GiveBack { of, epoch, reply }).await.map_err(|_| Error::Ended)?;
-    let heard = heard.await.map_err(|_| Error::Ended)?;
-    Ok(Ok(Source::of(shared, of, heard).await?))
+    let withheld = match Withheld::find(shared, local, theirs, agreed, of).await? {
+        Ok(withheld) => withheld,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    Ok(Ok((withheld.source(shared, queue, theirs, of).await?, withheld.streams)))
 }
 
 /// Sends what there is, and waits for more. What comes is read beside that, so that a slow line is not taken for a silent one.

@@ -36,6 +36,12 @@ pub struct Options {
     /// 100,000,000,000; 0: as many as the line takes. Counted are compressed bytes, without what encryption adds; requests that are sent on to a home are not
     /// limited. Default 0.
     pub send_bytes_per_second_max: u64,
+    /// How long nobody may hear of a region before it can be [evicted](../operations.md#a-region-that-is-gone), in milliseconds: 1,000 to 2,592,000,000 (30
+    /// days). Default 86,400,000, a day.
+    pub evict_after_ms: u64,
+    /// Whether a region is evicted by itself after that time, if most of the others are reached and it is the home of nothing. Default false: a
+    /// person decides.
+    pub evicts_silent: bool,
     /// How often the certificates are looked at, in milliseconds: 100 to 86,400,000. Default 5,000.
     pub reload_ms: u64,
     /// What is held and appended of others.
@@ -82,6 +88,8 @@ impl Default for Options {
             reconnect_ms_max: 2_000,
             relays: false,
             send_bytes_per_second_max: 0,
+            evict_after_ms: 86_400_000,
+            evicts_silent: false,
             reload_ms: 5_000,
             inbound: inbound::Options::default(),
         }
@@ -105,6 +113,7 @@ impl Options {
             ("handshake_ms_max", self.handshake_ms_max, 100, 600_000, "it must be 100 to 600000 ms"),
             ("reconnect_ms_max", self.reconnect_ms_max, 100, 600_000, "it must be 100 to 600000 ms"),
             ("reload_ms", self.reload_ms, 100, 86_400_000, "it must be 100 to 86400000 ms"),
+            ("evict_after_ms", self.evict_after_ms, 1_000, 2_592_000_000, "it must be 1000 to 2592000000 ms"),
         ] {
             if !(min..=max).contains(&value) {
                 return Err(InvalidOption { option, value: value.to_string(), rule });

@@ -21,7 +21,7 @@ impl Links {
         self.shared.options.peers.iter().any(|peer| peer.id == region)
     }
 
-    /// The peers that have not everything yet that this region had accepted up to a time, as far as they have said.
+    /// The peers that have not everything yet that this region had accepted up to a time, as far as they have said. Those that are evicted are not waited for.
     ///
     /// # Errors
     /// [`Error::Ended`].
@@ -31,8 +31,9 @@ impl Links {
             let mut peers = status.peers.iter();
             peers.find(|peer| peer.region == region).is_some_and(|peer| peer.told.of(me) >= until)
         };
-        let peers = self.shared.options.peers.iter().map(|peer| peer.id);
-        Ok(peers.filter(|region| !has_all(*region)).collect())
+        let (peers, out) =
+            (self.shared.options.peers.iter().map(|peer| peer.id), self.shared.evictions.out());
+        Ok(peers.filter(|region| !out.contains_key(region) && !has_all(*region)).collect())
     }
 
     /// Waits until everything is here that `demand` names: of each region, up to a timestamp. This region's own entry is met. Cancel-safe; it does

@@ -139,6 +139,9 @@ impl Receiver {
             core.begin_restore(log.epoch())?;
             shared.events.hold(true);
         }
+        if shared.evictions.is_out(log.epoch()).is_some() {
+            shared.events.hold(true);
+        }
         let earlier = shared.history.last().of(log.region());
         let clock = HlcClock::new(log.settled(), shared.options.inbound.skew.skew_ms_max);
         shared.seen.send_replace(core.seen());

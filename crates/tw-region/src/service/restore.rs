@@ -110,8 +110,22 @@ struct Asked {
     done: BTreeMap<RegionId, Given>,
     now: Option<RegionId>,
     reasons: BTreeMap<RegionId, String>,
+    /// By who is asked: the streams of which it has something that has no place here yet.
+    withheld: BTreeMap<RegionId, BTreeSet<String>>,
     is_complete: bool,
     waits_for: Option<String>,
+}
+
+impl Asked {
+    /// What a peer cannot give back yet, and what has to be done about it.
+    fn withheld(&self, by: RegionId) -> Option<String> {
+        let streams: Vec<String> =
+            self.withheld.get(&by)?.iter().map(|stream| format!("`{stream}`")).collect();
+        let streams = Some(streams.join(", ")).filter(|streams| !streams.is_empty())?;
+        Some(format!(
+            "it has events for {streams}, which is not here, or not as it is there: it becomes the same when its definition comes, or `tradewind status` says why it cannot"
+        ))
+    }
 }
 
 impl Restore {
@@ -153,6 +167,11 @@ impl Restore {
             all.seen.join(&given.seen);
         }
         asked.is_complete.then(|| (asked.done.keys().copied().collect(), all))
+    }
+
+    /// Takes note of what a peer says that it cannot give back yet.
+    pub(crate) fn withheld(&self, by: RegionId, streams: Vec<String>) {
+        self.asked.lock().withheld.entry(by).or_default().extend(streams);
     }
 
     pub(crate) fn wait_for(&self, what: Option<String>) {
@@ -223,7 +242,8 @@ pub(crate) fn state(shared: &Shared) -> Option<RestoreState> {
     // One that is not asked yet may be why another one cannot give everything back.
     let reason = |peer: RegionId| {
         let is_open = !asked.done.contains_key(&peer) && !without.contains(&peer);
-        asked.reasons.get(&peer).cloned().or_else(|| board.error(peer)).filter(|_| is_open)
+        let reason = asked.withheld(peer).or_else(|| asked.reasons.get(&peer).cloned());
+        reason.or_else(|| board.error(peer)).filter(|_| is_open)
     };
     let peer = |peer: &PeerOptions| RestorePeer {
         region: peer.id,
@@ -311,6 +331,7 @@ async fn session(
 ) -> Result<Given, String> {
     let me = shared.options.id;
     let mut fetched = shared.restore.fetched.subscribe();
+    shared.restore.asked.lock().withheld.remove(&peer.id);
     let (mut tasks, mut ended) = (JoinSet::new(), Disconnect { queue, of: BTreeMap::new() });
     for target in shared.restore.targets(me) {
         let connection = dial::next_connection();
@@ -340,7 +361,9 @@ async fn session(
             whole
         };
         if let Some(whole) = whole {
-            break Ok(whole.into_iter().find(|(target, _)| *target == me).map(|(_, given)| given));
+            let given = whole.into_iter().find(|(target, _)| *target == me).map(|(_, given)| given);
+            // It is asked again, and at once when streams change.
+            break shared.restore.asked.lock().withheld(peer.id).map_or(Ok(given), Err);
         }
         tokio::select! {
             _ = fetched.changed() => {}

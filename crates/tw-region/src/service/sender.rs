@@ -39,6 +39,8 @@ pub(crate) struct Source {
     history: Arc<History>,
     /// Up to when the region is known to have accepted something, if what is here of it is given back.
     heard: Option<Hlc>,
+    /// Nothing from this time on is given back: the other side has no place for all of it.
+    below: Option<Hlc>,
     /// If it is relayed.
     relaying: Option<Relaying>,
 }
@@ -50,15 +52,21 @@ impl Source {
             region: shared.events.log().region(),
             history: shared.history.clone(),
             heard: None,
+            below: None,
             relaying: None,
         }
     }
 
-    /// Those of another region that are here, of which it is known that it accepted something up to `heard`.
-    pub(crate) async fn of(shared: &Shared, region: RegionId, heard: Hlc) -> Result<Self, Error> {
+    /// Those of another region that are here, of which it is known that it accepted something up to `heard`; if not all, those before `below`.
+    pub(crate) async fn of(
+        shared: &Shared,
+        region: RegionId,
+        heard: Hlc,
+        below: Option<Hlc>,
+    ) -> Result<Self, Error> {
         let history = Arc::new(History::open(shared.events.log().clone(), region).await?);
         // A promise of nothing would be none.
-        Ok(Self { region, history, heard: Some(heard.max(Hlc::from_u64(1))), relaying: None })
+        Ok(Self { region, history, heard: Some(heard.max(Hlc::from_u64(1))), below, relaying: None })
     }
 }
 
@@ -114,7 +122,7 @@ impl Sender {
         let of_another = |all| Outbound::start(source.region, Epoch(1), &streams, agreed, all);
         let core = match (source.heard, &source.relaying) {
             (_, Some(_)) => of_another(all).relays(),
-            (Some(_), None) => of_another(all).gives_back(),
+            (Some(_), None) => of_another(all).gives_back(source.below),
             (None, None) => Outbound::start(log.region(), log.epoch(), &streams, agreed, all),
         };
         Ok(Self {

@@ -1,6 +1,6 @@
 //! How the links are: for people and for metrics.
 
-use super::{Options, RestoreState, Shared, restore};
+use super::{Evicted, Options, RestoreState, Shared, restore};
 use crate::link::handshake::{Agreed, Note};
 use crate::link::inbound;
 use crate::link::wire::{Have, RelayedLink};
@@ -23,6 +23,8 @@ pub struct State {
     pub is_local_clock_suspect: bool,
     /// What it fetches back, if it comes back from an older copy of its log.
     pub restore: Option<RestoreState>,
+    /// The regions that are evicted; this one is among them if it has heard that it was.
+    pub evicted: Vec<Evicted>,
     /// The other regions, in the order of their numbers.
     pub peers: Vec<PeerState>,
 }
@@ -81,6 +83,8 @@ pub enum LinkState {
     Parked,
     /// There is none.
     Down,
+    /// It was evicted: nothing is taken of it, and it is not waited for, until it comes back as one that is new.
+    Evicted,
 }
 
 impl LinkState {
@@ -92,6 +96,7 @@ impl LinkState {
             Self::Quarantined => "quarantined",
             Self::Parked => "parked",
             Self::Down => "down",
+            Self::Evicted => "evicted",
         }
     }
 }
@@ -255,17 +260,13 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         if state.via.is_some() && peer.is_connected {
             state.silent_ms = peer.silent_ms;
         }
-        state.link = if !peer.is_connected || relayed == RelayedLink::Down {
-            LinkState::Down
-        } else if peer.quarantine.is_some() || relayed == RelayedLink::Quarantined {
-            LinkState::Quarantined
-        } else if state.partitions.iter().any(|one| one.parked.is_some()) || relayed == RelayedLink::Parked {
-            LinkState::Parked
-        } else if state.lag_events > 0 {
-            LinkState::CatchingUp
-        } else {
-            LinkState::InSync
-        };
+        state.link = link(&peer, state, relayed);
+    }
+    let evicted = shared.evicted();
+    for one in &evicted {
+        if let Some(peer) = peers.get_mut(&one.region) {
+            peer.link = LinkState::Evicted;
+        }
     }
     for (region, pace) in shared.paces.lock().iter() {
         if let Some(peer) = peers.get_mut(region) {
@@ -279,7 +280,23 @@ pub(crate) fn state(shared: &Shared, inbound: inbound::Status) -> State {
         certificate_expires_at_ms: credentials.expires_at_ms(),
         is_local_clock_suspect: inbound.is_local_clock_suspect,
         restore,
+        evicted,
         peers: peers.into_values().collect(),
+    }
+}
+
+/// How the link with a region is, by what was found of it.
+fn link(peer: &inbound::PeerStatus, state: &PeerState, relayed: RelayedLink) -> LinkState {
+    if !peer.is_connected || relayed == RelayedLink::Down {
+        LinkState::Down
+    } else if peer.quarantine.is_some() || relayed == RelayedLink::Quarantined {
+        LinkState::Quarantined
+    } else if state.partitions.iter().any(|one| one.parked.is_some()) || relayed == RelayedLink::Parked {
+        LinkState::Parked
+    } else if state.lag_events > 0 {
+        LinkState::CatchingUp
+    } else {
+        LinkState::InSync
     }
 }
 

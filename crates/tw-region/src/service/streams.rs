@@ -16,6 +16,8 @@ pub(crate) fn local(shared: &Shared) -> Local {
         installation: shared.installation,
         epoch: log.epoch(),
         streams: replicated(shared),
+        evicted: shared.evictions.evicted(),
+        out: shared.evictions.to_tell(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod arbiter;
 mod contexts;
+mod evictions;
 mod faults;
 mod homes;
 mod limit;

@@ -4,9 +4,9 @@ use super::{Doc, JSON};
 use crate::Code;
 use crate::openapi::schemas::Message;
 use crate::parts::{
-    ChangedRouting, DrainRequest, DrainUsersRequest, Drained, FailoverRequest, FailoverView, GoOnWithout,
-    HomesView, MeasuredRtts, MoveHomes, MovedHomes, RegionHashes, RegionLoad, RegionView, RollBackRequest,
-    RouteView, RoutingView, ShiftRequest, WeighRequest,
+    ChangedRouting, DrainRequest, DrainUsersRequest, Drained, EvictRequest, EvictionView, FailoverRequest,
+    FailoverView, GoOnWithout, HomesView, MeasuredRtts, MoveHomes, MovedHomes, RegionHashes, RegionLoad,
+    RegionView, RollBackRequest, RouteView, RoutingView, ShiftRequest, WeighRequest,
 };
 use crate::route::Route;
 use serde_json::json;
@@ -14,6 +14,11 @@ use serde_json::json;
 /// What it means to go on without a region.
 const GO_ON: &str = "A region that was put back from an older copy waits until every other one has given back what it has of it. What only a region has that \
      is left out is lost; should that come back with more, it takes nothing of this one.";
+
+/// What it means to evict a region.
+const EVICT: &str = "Deletions in merged rows, and what is kept to order late changes, wait for a region that says nothing, until it is evicted: all other regions \
+     learn that, take nothing more of it, and go on without it. It comes back as one that is new, under a later epoch; what it had accepted and nobody else has is in its \
+     old log only. Refused while it is not silent for `evict_after_ms` or most others are not reached, unless `force` says so, and while it is the home of streams.";
 
 /// Describes a route.
 pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
@@ -23,6 +28,13 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .about("regions", "Try again what is parked of a region")
             .path("region", "The region's number.", "2")
             .answer::<Message>(200, JSON, "It is tried again.")
+            .problems(&[Code::InvalidParameter, Code::NoRegion]),
+        Route::EvictRegion => doc
+            .about("regions", "Go on without a region that is gone")
+            .details(EVICT)
+            .path("region", "The number of the region that is gone.", "3")
+            .body::<EvictRequest>(JSON, json!({"dry_run": true}))
+            .answer::<EvictionView>(200, JSON, "What was done, or would be.")
             .problems(&[Code::InvalidParameter, Code::NoRegion]),
         Route::ListHomes | Route::MoveHomes | Route::Failover => homes(route, doc),
         Route::DrainRegion => doc
@@ -49,24 +61,7 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             .query("stream", "Only this stream and its projections.", "orders")
             .answer::<RegionHashes>(200, JSON, "The hashes.")
             .problems(&[Code::InvalidParameter, Code::NoStream, Code::Damaged]),
-        Route::ChooseRegion => doc
-            .about("regions", "Say which region serves a user")
-            .details(
-                "Regions are in the order in which to try them. What counts: whether this region has heard of a region lately, whether it has what the token \
-                 demands, how far it is from the place, and the user, who stays where there is no reason to go. The same question has the same answer in \
-                 every region that has heard the same.",
-            )
-            .query("lat", "The latitude of the user, in degrees, north positive; with `lon`.", 52.5)
-            .query("lon", "The longitude of the user, in degrees, east positive; with `lat`.", 13.4)
-            .query("token", "The token of what the user must see again.", "tw2;r1;1@1780000000000.3;7=0:121")
-            .query("lag_ms_max", "How far behind a region may be with that, in milliseconds. Default 1,000.", 1_000)
-            .query("user", "What the user is recognised by, such as an account: 255 bytes at most.", "ada")
-            .query("current", "The region that served the user last. Default: the one that gave the token.", 1)
-            .query("network", "The address or the network of the user: what was measured there counts.", "198.51.100.7")
-            .query("redirect", "A path: the answer sends the client there, on the first choice.", "/v1/streams")
-            .answer::<RouteView>(200, JSON, "The regions, the first choice first.")
-            .answer::<RouteView>(307, JSON, "The same, with the first choice and the path of `redirect` in `Location`.")
-            .problems(&[Code::InvalidParameter]),
+        Route::ChooseRegion => choice(doc),
         Route::ReportMeasured
         | Route::ShowRouting
         | Route::ShiftUsers
@@ -80,6 +75,28 @@ pub(super) fn describe(route: Route, doc: Doc<'_>) -> Doc<'_> {
             "How they are now.",
         ),
     }
+}
+
+/// Which region serves a user.
+fn choice(doc: Doc<'_>) -> Doc<'_> {
+    doc
+        .about("regions", "Say which region serves a user")
+        .details(
+            "Regions are in the order in which to try them. What counts: whether this region has heard of a region lately, whether it has what the token \
+             demands, how far it is from the place, and the user, who stays where there is no reason to go. The same question has the same answer in \
+             every region that has heard the same.",
+        )
+        .query("lat", "The latitude of the user, in degrees, north positive; with `lon`.", 52.5)
+        .query("lon", "The longitude of the user, in degrees, east positive; with `lat`.", 13.4)
+        .query("token", "The token of what the user must see again.", "tw2;r1;1@1780000000000.3;7=0:121")
+        .query("lag_ms_max", "How far behind a region may be with that, in milliseconds. Default 1,000.", 1_000)
+        .query("user", "What the user is recognised by, such as an account: 255 bytes at most.", "ada")
+        .query("current", "The region that served the user last. Default: the one that gave the token.", 1)
+        .query("network", "The address or the network of the user: what was measured there counts.", "198.51.100.7")
+        .query("redirect", "A path: the answer sends the client there, on the first choice.", "/v1/streams")
+        .answer::<RouteView>(200, JSON, "The regions, the first choice first.")
+        .answer::<RouteView>(307, JSON, "The same, with the first choice and the path of `redirect` in `Location`.")
+        .problems(&[Code::InvalidParameter])
 }
 
 /// What all changes of the plan have in common.

@@ -9,7 +9,15 @@ fn stream(id: u32, name: &str) -> LocalStream {
 
 fn region(number: u16, streams: Vec<LocalStream>) -> Local {
     let (installation, name) = (u128::from(number) + 100, format!("region-{number}"));
-    Local { region: RegionId(number), name, installation, epoch: Epoch(1), streams }
+    Local {
+        region: RegionId(number),
+        name,
+        installation,
+        epoch: Epoch(1),
+        streams,
+        evicted: BTreeMap::new(),
+        out: vec![],
+    }
 }
 
 fn refused(local: &Local, hello: &Hello) -> Refuse {
@@ -23,7 +31,7 @@ fn the_same_streams_with_other_numbers_are_agreed_on() {
     let agreed = here.agree(&there.hello(1_400), RegionId(2), 1_000, 400).unwrap();
     let streams: Vec<_> = agreed.streams.iter().map(|(index, one)| (*index, one.id.0, &*one.name)).collect();
     assert_eq!(streams, [(0, 8, "users"), (1, 7, "orders")]);
-    assert_eq!((agreed.protocol, agreed.peer, agreed.notes), (3, RegionId(2), vec![]));
+    assert_eq!((agreed.protocol, agreed.peer, agreed.notes), (4, RegionId(2), vec![]));
 }
 
 #[test]
@@ -67,10 +75,10 @@ fn whoever_is_not_the_expected_region_gets_no_link() {
     assert_eq!(refused(&here, &Hello { region: RegionId(1), ..good.clone() }).code, "same-region");
     assert_eq!(refused(&here, &Hello { region: RegionId(0), ..good.clone() }).code, "single-region");
     assert_eq!(refused(&here, &Hello { installation: 101, ..good.clone() }).code, "copy");
-    let later = Hello { protocols: Protocols { min: 4, max: 5 }, ..good.clone() };
-    assert_eq!(refused(&here, &later).text, "one side speaks protocols 1 to 3, the other one 4 to 5");
-    let both = Hello { protocols: Protocols { min: 1, max: 4 }, ..good };
-    assert_eq!(here.agree(&both, RegionId(2), 0, 500).unwrap().protocol, 3);
+    let later = Hello { protocols: Protocols { min: 5, max: 6 }, ..good.clone() };
+    assert_eq!(refused(&here, &later).text, "one side speaks protocols 1 to 4, the other one 5 to 6");
+    let both = Hello { protocols: Protocols { min: 1, max: 5 }, ..good };
+    assert_eq!(here.agree(&both, RegionId(2), 0, 500).unwrap().protocol, 4);
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Link {
 impl Inbound {
     pub(super) fn connect(&mut self, agreed: Agreed, cx: &mut Context<'_>) {
         let region = agreed.peer;
-        if self.is_outdated(region, agreed.epoch, cx) {
+        if !agreed.stands_in && self.is_outdated(region, agreed.epoch, cx) {
             return self.disconnect(region, cx);
         }
         if region == self.me && self.restoring.is_none() {

@@ -76,7 +76,15 @@ impl End {
         let stream = AgreedStream { id: STREAM, name: "orders".to_owned(), partitions };
         let streams = [(0, stream)].into_iter().collect();
         let name = "there".to_owned();
-        self.step(Input::Connected(Agreed { protocol: 1, peer, name, epoch: EPOCH, streams, notes: vec![] }))
+        self.step(Input::Connected(Agreed {
+            protocol: 1,
+            peer,
+            name,
+            epoch: EPOCH,
+            stands_in: false,
+            streams,
+            notes: vec![],
+        }))
     }
 
     /// Of each partition the end and what was sent.
@@ -400,7 +408,15 @@ fn a_stream_that_is_replicated_only_now_is_received_from_its_beginning() {
     let named = |id, name: &str, partitions| AgreedStream { id, name: name.to_owned(), partitions };
     let streams =
         [(0, named(STREAM, "orders", 2)), (1, named(StreamId(8), "users", 1))].into_iter().collect();
-    let agreed = Agreed { protocol: 1, peer: A, name: "a".to_owned(), epoch: EPOCH, streams, notes: vec![] };
+    let agreed = Agreed {
+        protocol: 1,
+        peer: A,
+        name: "a".to_owned(),
+        epoch: EPOCH,
+        stands_in: false,
+        streams,
+        notes: vec![],
+    };
     let actions = end.step(Input::Connected(agreed));
     assert_eq!(pulls(&actions), [(0, 0), (1, 0), (0, 0)]);
     assert_eq!(end.inbound.seen().of(A), Hlc::ZERO, "of that stream nothing is here");

@@ -48,7 +48,15 @@ impl End {
         };
         let streams = [(4, AgreedStream { id: StreamId(7), name: "orders".to_owned(), partitions: 3 })];
         let (name, streams) = ("there".to_owned(), streams.into_iter().collect());
-        let agreed = Agreed { protocol: 1, peer: RegionId(2), name, epoch: EPOCH, streams, notes: vec![] };
+        let agreed = Agreed {
+            protocol: 1,
+            peer: RegionId(2),
+            name,
+            epoch: EPOCH,
+            stands_in: false,
+            streams,
+            notes: vec![],
+        };
         let ends = ends.iter().map(|(part, ends)| (at(*part), ends.clone())).collect();
         let mut log: BTreeMap<StreamPartition, Vec<Found>> = BTreeMap::new();
         blocks.iter().for_each(|(part, found)| log.entry(at(*part)).or_default().push(*found));
@@ -152,6 +160,19 @@ fn blocks_of_all_partitions_are_sent_in_the_order_of_their_timestamps_within_the
     assert_eq!(sent(&end.step(Input::Credit(100))), [(40, 0)]);
     assert_eq!(beats(&end.beat(100)), [(100, vec![(0, 3), (1, 2)])]);
     assert_eq!(beats(&end.beat(110)), [(110, vec![])], "nothing has changed");
+}
+
+#[test]
+fn what_is_given_back_ends_before_what_has_no_place_on_the_other_side() {
+    let blocks = [(0, block(EPOCH, 1, 2, 10)), (0, block(EPOCH, 3, 1, 40)), (1, block(EPOCH, 1, 1, 20))];
+    let ends = [(0, vec![(EPOCH, mark(3, 40))]), (1, vec![(EPOCH, mark(1, 20))])];
+    let mut end = End::new(&blocks, &ends);
+    end.outbound = end.outbound.gives_back(Some(hlc(30)));
+    end.pull(&[(0, EPOCH, Mark::default()), (1, EPOCH, Mark::default())]);
+    // That nothing follows before 40 would say that everything before that was sent.
+    assert_eq!(sent(&end.step(Input::Credit(1_000))), [(10, 0), (20, 0)]);
+    assert_eq!(beats(&end.beat(100)), [(29, vec![(0, 2), (1, 1)])]);
+    assert_eq!(sent(&end.step(Input::Credit(1_000))), []);
 }
 
 #[test]

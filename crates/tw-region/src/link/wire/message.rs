@@ -39,8 +39,29 @@ pub struct Hello {
     /// Only in the answer to that: the incarnation of the region that is relayed, as far as it is known there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted_epoch: Option<Epoch>,
+    /// Only with `wanted`, and only in protocol 4: who connects accepts nothing before it has everything, and asks again until nothing is withheld.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restores: bool,
+    /// Only in the answer to `wanted`: the streams that have events of that region there and are not replicated between the two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<String>,
+    /// The regions that are evicted, as far as it knows: what it says of them in its log may wait for what only it has of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evicted: Vec<Evicted>,
     /// What it replicates. A stream's place in this list is its index in frames that this side sends.
     pub streams: Vec<Stream>,
+}
+
+/// A region that nobody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// Its number.
+    pub region: RegionId,
+    /// The last epoch that is meant.
+    pub epoch: Epoch,
+    /// The last event of it that whoever says this has; absent before it takes nothing more of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has: Option<Hlc>,
 }
 
 /// A stream that a region replicates.

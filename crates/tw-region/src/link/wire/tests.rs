@@ -23,6 +23,9 @@ fn hello() -> Hello {
         wanted: None,
         relays: false,
         wanted_epoch: None,
+        restores: false,
+        withheld: vec![],
+        evicted: vec![],
         streams: vec![Stream { name, partitions: 4, kind, mode, schema_hash: u64::MAX }],
     }
 }
@@ -88,7 +91,7 @@ fn decode(mut bytes: &[u8]) -> Result<Vec<Frame>, Error> {
 fn the_bytes_of_protocol_1_stay_as_they_are() {
     let line = |frame: &Frame| format!("{}\n", bytes_of(std::slice::from_ref(frame)).escape_ascii());
     expect![[r#"
-        \x01\xfe\x00\x00\x00{\"protocols\":{\"min\":1,\"max\":3},\"region\":1,\"name\":\"north\",\"installation\":\"000000000000000000000000000000ab\",\"epoch\":1,\"now_ms\":1700000000000,\"streams\":[{\"name\":\"orders\",\"partitions\":4,\"kind\":\"log\",\"mode\":\"active-active\",\"schema_hash\":\"ffffffffffffffff\"}]}
+        \x01\xfe\x00\x00\x00{\"protocols\":{\"min\":1,\"max\":4},\"region\":1,\"name\":\"north\",\"installation\":\"000000000000000000000000000000ab\",\"epoch\":1,\"now_ms\":1700000000000,\"streams\":[{\"name\":\"orders\",\"partitions\":4,\"kind\":\"log\",\"mode\":\"active-active\",\"schema_hash\":\"ffffffffffffffff\"}]}
         \x022\x00\x00\x00{\"code\":\"copy\",\"text\":\"a copy\",\"remedy\":\"stop it\"}
         \x03]\x00\x00\x00{\"entries\":[{\"stream\":\"orders\",\"partition\":1,\"region\":2,\"epoch\":1,\"after\":5,\"after_hlc\":77}]}
         \x04\x12\x00\x00\x00{\"bytes\":16777216}

@@ -126,7 +126,15 @@ impl Region {
             streams.reverse();
         }
         let name = format!("region-{}", self.id);
-        Local { region: self.id, name, installation: self.id.0.into(), epoch: EPOCH, streams }
+        Local {
+            region: self.id,
+            name,
+            installation: self.id.0.into(),
+            epoch: EPOCH,
+            streams,
+            evicted: BTreeMap::new(),
+            out: vec![],
+        }
     }
 
     pub(super) fn hello(&self, now_ms: u64) -> Hello {

@@ -98,7 +98,7 @@ impl Links {
         if names.is_empty() {
             return Err(HomeError::Nothing { from, streams: streams.to_vec() });
         }
-        if link != LinkState::Down && !is_dry {
+        if !matches!(link, LinkState::Down | LinkState::Evicted) && !is_dry {
             return Err(HomeError::IsThere { from });
         }
         // An arbiter knows.

@@ -72,6 +72,13 @@ impl Receiver {
                 )));
             }
         }
+        let shared = self.shared.clone();
+        if let Err(error) = shared.evictions.follow(&shared.events).await {
+            return Ok(Some(format!("the log, which cannot be read: {}", tw_types::chain(&error))));
+        }
+        if let Some(lacks) = self.lacks_a_seed() {
+            return Ok(Some(lacks));
+        }
         let heard = given.until.max(self.core.last_of(self.shared.options.id));
         if self.shared.now_ms() <= heard.millis() {
             return Ok(Some(format!(
@@ -79,6 +86,21 @@ impl Receiver {
             )));
         }
         Ok(None)
+    }
+
+    /// What is wrong with a log whose region was evicted and which has more than others had taken: they go on without that, and what depends on it
+    /// could not be merged.
+    fn lacks_a_seed(&self) -> Option<String> {
+        let (me, evictions) = (self.shared.options.id, &self.shared.evictions);
+        let epoch = *evictions.evicted().get(&me)?;
+        let (here, had) = (self.core.last_of(me), evictions.had(me, epoch));
+        (here > had).then(|| {
+            format!(
+                "others to say that they have what this region has accepted up to {here}; they had it up to {had} when they evicted it in epoch {epoch}: \
+                 if this log was not seeded since, keep it for what they have not, and begin a new one with `tradewind region seed --epoch {}`",
+                self.shared.events.log().epoch().0.saturating_add(1)
+            )
+        })
     }
 
     /// The first event of the new epoch: from it on the region is open, whatever happens.

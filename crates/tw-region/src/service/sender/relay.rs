@@ -33,7 +33,7 @@ impl Source {
         let relay = ask(queue, region).await?;
         let (queue, announced) = (queue.clone(), BTreeMap::new());
         let relaying = Relaying { queue, ends: relay.ends, announced };
-        Ok(Self { region, history, heard: None, relaying: Some(relaying) })
+        Ok(Self { region, history, heard: None, below: None, relaying: Some(relaying) })
     }
 }
 
