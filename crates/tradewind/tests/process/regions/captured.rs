@@ -1,7 +1,7 @@
 //! A database that one region captures, and its tables in all regions.
 
 use super::World;
-use crate::support::psql;
+use crate::support::{psql, said};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 use tw_testing::{Line, Postgres, Way, eventually};
@@ -97,7 +97,9 @@ fn cap_2_what_one_region_captures_is_in_all_of_them_as_the_database_has_it() {
         (error.contains("`bank.pgbench_branches`") && error.contains("region 2")).then_some(())
     };
     eventually(waits, || source(&world).to_string());
-    world.node(1).ok(&["region", "move", "bank.pgbench_branches", "--to", "1"]);
+    // Region 2 may not have heard yet that it is the home.
+    let back = || world.node(1).cli(&["region", "move", "bank.pgbench_branches", "--to", "1"]);
+    eventually(|| back().status.success().then_some(()), || said(&back()));
     psql(&server, "UPDATE pgbench_tellers SET note = 'x' WHERE tid = 3");
     all_show_the_same(&world, &server);
     for region in 0..3 {

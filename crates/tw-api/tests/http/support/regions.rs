@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tw_api::parts::{
-    ChangeRouting, ChangedRouting, Closed, DrainRequest, Drained, FailoverRequest, FailoverView, HomesView,
-    MeasuredRtts, MoveHomes, MovedHomes, Pass, RankedRegion, RegionHashes, RegionLoad, RegionView, Regions,
-    Reply, RouteQuery, RouteView, RoutingView, Unanswered,
+    ChangeRouting, ChangedRouting, Closed, DrainRequest, Drained, EvictRequest, EvictionView,
+    FailoverRequest, FailoverView, HomesView, MeasuredRtts, MoveHomes, MovedHomes, Pass, RankedRegion,
+    RegionHashes, RegionLoad, RegionView, Regions, Reply, RouteQuery, RouteView, RoutingView, Unanswered,
 };
 use tw_api::{Code, Problem};
 use tw_types::{ClientToken, StreamDef, Token};
@@ -113,6 +113,10 @@ impl Regions for One {
     }
 
     fn drain(&self, _: DrainRequest) -> BoxFuture<'_, Result<Drained, Problem>> {
+        no()
+    }
+
+    fn evict(&self, _: u16, _: EvictRequest) -> BoxFuture<'_, Result<EvictionView, Problem>> {
         no()
     }
 
