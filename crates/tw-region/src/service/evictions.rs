@@ -262,14 +262,18 @@ async fn work(shared: &Arc<Shared>, queue: &mpsc::Sender<Event>, known: &mut Kno
     }
     evictions.follow(&shared.events).await?;
     for (region, out) in evictions.out().iter().filter(|(region, _)| **region != me) {
-        if !out.closed.contains_key(&me) {
+        let Some(said) = out.closed.get(&me) else {
             close(shared, queue, *region, out).await?;
             continue;
-        }
+        };
         let has = evictions.has(*region, out);
         let end = has.values().copied().max().unwrap_or_default();
-        if last_of(shared, *region, out.epoch).await? < end {
+        let last = last_of(shared, *region, out.epoch).await?;
+        if last < end {
             fetch(shared, queue, *region, out, &has, end).await?;
+        } else if *said < end {
+            // What a region has told of others is not told on by itself, and may be all that was fetched.
+            say(shared, Saying::Closed { region: *region, epoch: out.epoch, has: last }).await?;
         }
     }
     Ok(())

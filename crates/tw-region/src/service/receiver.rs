@@ -195,6 +195,9 @@ impl Receiver {
 
     async fn take(&mut self, event: Event) {
         match event {
+            // It was asked for what it has when everything was here already: the connection ends with its sender.
+            Event::Connected { agreed, .. }
+                if agreed.peer == self.shared.options.id && !self.shared.restore.is_on() => {}
             Event::Connected { agreed, connection, to } => {
                 self.links.insert(agreed.peer, (connection, to));
                 let peer = agreed.peer;

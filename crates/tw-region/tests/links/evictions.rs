@@ -309,7 +309,8 @@ async fn who_reaches_no_majority_evicts_nobody_unless_forced_and_a_copy_with_mor
     for region in [&first, &second] {
         region.state_until("evicted", |state| is_complete(state, 3)).await;
     }
-    let alone = three.world.options(3, &format!("127.0.0.1:{}", three.ports[2]), &[]);
+    // Where nobody reaches it, or it would be told.
+    let alone = three.world.options(3, &format!("127.0.0.1:{}", tw_testing::free_port()), &[]);
     let third = three.world.start(alone).await;
     write(&[&third], "alone", 4).await;
     third.stop().await;
