@@ -86,8 +86,8 @@ impl FromStr for Context {
         let (version, trace, span, flags) = (next()?, next()?, next()?, next()?);
         let version = hex(version, 2).ok_or(invalid)?;
         let flags = hex(flags, 2).ok_or(invalid)?;
-        // Later versions may add parts; this one has none.
-        if version == 0xff || parts.next().is_some() {
+        // Later versions may add parts, which are passed over; this one has none.
+        if version == 0xff || version == 0 && parts.next().is_some() {
             return Err(invalid);
         }
         Ok(Self { trace: trace.parse()?, span: span.parse()?, is_sampled: flags & 1 == 1 })
@@ -153,6 +153,8 @@ mod tests {
         assert_eq!((context.to_string().as_str(), context.is_sampled), (VALID, true));
         let other: Context = VALID.replace("-01", "-02").parse().unwrap();
         assert!(!other.is_sampled, "another flag");
+        let later = format!("{}-more", VALID.replacen("00-", "01-", 1));
+        assert_eq!(later.parse(), Ok(context), "a later version may say more");
         for wrong in [
             "",
             "00",
