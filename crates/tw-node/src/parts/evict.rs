@@ -58,9 +58,10 @@ fn problem(error: EvictionError) -> Problem {
     let code = match &error {
         EvictionError::NoRegion { .. } => Code::NoRegion,
         EvictionError::NotOpen { .. } => Code::NotReady,
-        EvictionError::NotSilent { .. } | EvictionError::Minority { .. } | EvictionError::Homes { .. } => {
-            Code::WrongState
-        }
+        EvictionError::NotSilent { .. }
+        | EvictionError::Minority { .. }
+        | EvictionError::AnotherIsOut { .. }
+        | EvictionError::Homes { .. } => Code::WrongState,
         EvictionError::Failed(_) => Code::Internal,
     };
     Problem::new(code, tw_types::chain(&error))

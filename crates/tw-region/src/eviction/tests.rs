@@ -101,7 +101,7 @@ fn reg_1_nobody_forgets_what_a_region_may_not_know_that_was_evicted_at_any_time_
 #[test]
 fn the_world_finds_what_is_broken_in_it() {
     for fault in [Fault::NotClosed, Fault::NotReadmitted, Fault::AllOrNothing] {
-        let finds = (0..100).any(|seed| World::new(seed, fault).run(3_000).is_err());
+        let finds = (0..400).any(|seed| World::new(seed, fault).run(3_000).is_err());
         assert!(finds, "{fault:?} breaks nothing");
     }
 }

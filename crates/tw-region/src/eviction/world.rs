@@ -49,6 +49,8 @@ struct Region {
     latest: Seen,
     evictions: Evictions,
     forgotten: Seen,
+    /// The epochs in which others were met.
+    met: BTreeMap<RegionId, Epoch>,
     /// What those that were asked had, if it is seeded: it accepts nothing before that is here.
     asked: Option<BTreeMap<RegionId, Seen>>,
 }
@@ -155,7 +157,9 @@ impl World {
     fn evict(&mut self, by: RegionId, id: RegionId) {
         // Two that are seeded at a time wait for each other until one leaves the other one out.
         let is_seeding = self.regions.values().any(|region| region.asked.is_some());
-        if by != id && self.out.is_none() && !is_seeding {
+        // One at a time, as far as whoever evicts knows: the second one may have readmitted the first.
+        let is_first = self.region(by).evictions.out(None).is_empty();
+        if by != id && self.out.is_none() && !is_seeding && is_first {
             let epoch = self.region(id).epoch;
             self.out = Some((id, epoch));
             self.write(by, Some(Saying::Evicted { region: id, epoch }));
@@ -176,6 +180,10 @@ impl World {
         let region = self.region(id);
         for (other, out) in region.evictions.out(None).into_iter().filter(|(other, _)| *other != id) {
             let has = region.latest.of(other);
+            let back = region.met.get(&other).copied().filter(|epoch| *epoch > out.epoch);
+            if let Some(epoch) = back.filter(|_| self.fault != Fault::NotReadmitted) {
+                return self.write(id, Some(Saying::Readmitted { region: other, epoch }));
+            }
             if !out.closed.contains_key(&id) {
                 return self.write(id, Some(Saying::Closed { region: other, epoch: out.epoch, has }));
             }
@@ -202,9 +210,20 @@ impl World {
         if is_out && self.fault != Fault::NotReadmitted {
             self.write(other, Some(Saying::Readmitted { region: id, epoch }));
         }
+        self.meet(id, other);
         let given = self.region(other).latest.clone();
         if let Some(asked) = self.regions.get_mut(&id).and_then(|region| region.asked.as_mut()) {
             asked.insert(other, given);
+        }
+    }
+
+    /// Two regions say hello.
+    fn meet(&mut self, one: RegionId, other: RegionId) {
+        for (one, other) in [(one, other), (other, one)] {
+            let epoch = self.region(other).epoch;
+            if let Some(region) = self.regions.get_mut(&one) {
+                region.met.insert(other, epoch);
+            }
         }
     }
 
@@ -232,6 +251,7 @@ impl World {
         if to == from || self.cuts.contains(&(to, from)) || refuses(to, from) || refuses(from, to) {
             return Ok(());
         }
+        self.meet(to, from);
         let is_seeded = self.region(to).asked.as_ref().is_some_and(|asked| asked.contains_key(&from));
         if is_seeded {
             self.bring(to, from, to);

@@ -198,6 +198,18 @@ async fn last_of(shared: &Shared, region: RegionId, epoch: Epoch) -> Result<Hlc,
     Ok(last)
 }
 
+/// The last epoch of a region in which it was met, or of which something is in the log.
+async fn last_epoch(shared: &Shared, region: RegionId) -> Result<Epoch, Error> {
+    let met = shared.exchanged.borrow().get(&region).map(|(epoch, _)| *epoch);
+    let mut last = met.unwrap_or_default();
+    for at in partitions(&replicated(shared)) {
+        let marks = shared.events.received(at).await?.into_iter();
+        let of = marks.filter(|mark| mark.origin.region == region);
+        last = of.map(|mark| mark.origin.epoch).fold(last, Epoch::max);
+    }
+    Ok(last)
+}
+
 /// Waits for a region from now on that was evicted and comes back in this epoch, before it is told anything.
 pub(crate) async fn readmit(shared: &Shared, region: RegionId, epoch: Epoch) -> Result<(), Error> {
     shared.evictions.follow(&shared.events).await?;
@@ -262,6 +274,12 @@ async fn work(shared: &Arc<Shared>, queue: &mpsc::Sender<Event>, known: &mut Kno
     }
     evictions.follow(&shared.events).await?;
     for (region, out) in evictions.out().iter().filter(|(region, _)| **region != me) {
+        let back = last_epoch(shared, *region).await?;
+        if back > out.epoch {
+            // It is back already: this region has given it what it asked for, or taken something of it, before it heard of the eviction.
+            say(shared, Saying::Readmitted { region: *region, epoch: back }).await?;
+            continue;
+        }
         let Some(said) = out.closed.get(&me) else {
             close(shared, queue, *region, out).await?;
             continue;

@@ -90,6 +90,16 @@ pub enum EvictionError {
         /// The streams.
         streams: Vec<String>,
     },
+    /// Another one is evicted already.
+    #[error(
+        "region {out} is evicted and not back, and region {region} may have readmitted it without this region knowing: wait until region {out} is seeded, or take one of the two out of the configuration of all others"
+    )]
+    AnotherIsOut {
+        /// The region.
+        region: RegionId,
+        /// The one that is evicted.
+        out: RegionId,
+    },
     /// This region is not one of those that decide.
     #[error(
         "region {region} has not everything yet that others have, or was evicted itself: ask another one"
@@ -224,15 +234,24 @@ async fn find(
         is_done: out.contains_key(&region),
     };
     let reached = 1 + others.filter(|peer| told(*peer).is_some()).count();
-    let (refusal, can_be_forced) = refusal(&eviction, reached, left.len());
+    let other = out.keys().copied().find(|other| *other != region);
+    let (refusal, can_be_forced) = refusal(&eviction, other, reached, left.len());
     Ok(Found { eviction, refusal, can_be_forced })
 }
 
 /// What is against it, and whether a person may decide otherwise.
-fn refusal(eviction: &Eviction, reached: usize, members: usize) -> (Option<EvictionError>, bool) {
+fn refusal(
+    eviction: &Eviction,
+    other: Option<RegionId>,
+    reached: usize,
+    members: usize,
+) -> (Option<EvictionError>, bool) {
     let &Eviction { region, silent_ms, silent_ms_min, .. } = eviction;
     if eviction.is_done {
         return (None, false);
+    }
+    if let Some(out) = other {
+        return (Some(EvictionError::AnotherIsOut { region, out }), false);
     }
     if !eviction.homes.is_empty() {
         let streams = eviction.homes.iter().map(|stream| format!("`{stream}`")).collect();
