@@ -112,11 +112,8 @@ mod tests {
         let states = "CASE WHEN old = 'cancelled' THEN old ELSE new END";
         let all = folded("text", states, &texts(&["paid", "cancelled", "shipped"]));
         assert_eq!(all.last().unwrap(), &Some(Value::Text("cancelled".into())));
-        let all = folded(
-            "json",
-            "CASE WHEN (new ->> 'v')::integer > (old ->> 'v')::integer THEN new ELSE coalesce(old, new) END",
-            &texts(&[r#"{"v":2}"#, r#"{"v":1}"#, r#"{"v":3}"#]),
-        );
+        let latest = "(CASE WHEN (new ->> 'v')::integer > coalesce((old ->> 'v')::integer, 0) THEN new::text ELSE old::text END)::json";
+        let all = folded("json", latest, &texts(&[r#"{"v":2}"#, r#"{"v":1}"#, r#"{"v":3}"#]));
         assert_eq!(all.last().unwrap(), &Some(Value::Text(r#"{"v":3}"#.into())));
         let all = folded("numeric(9,2)", "(coalesce(old, new) + new) / 2", &[]);
         assert!(all.is_empty());
@@ -159,6 +156,20 @@ mod tests {
         .iter()
         .map(|(ty, expr)| refused(ty, expr))
         .collect();
-        expect![[""]].assert_eq(&all.join("\n"));
+        expect![[r#"
+            expected an expression, found the end
+            expected the end of the expression, found `,` (line 1, column 4)
+            there is no column `older`: did you mean `old`?
+            the expression of `custom` cannot be used: its value would be another one each time: use `old` and `new` alone
+            the expression of `custom` cannot be used: its value would be another one each time: use `old` and `new` alone
+            the expression of `custom` cannot be used: it is one expression over `old` and `new`, without aggregates, windows, subqueries and tables
+            there is no column `a`: there are `old`, `new`
+            operator does not exist: integer || integer: add a cast
+            the expression of `custom` cannot be used: it computes with floating point numbers, whose last digit differs between machines: use numeric
+            the expression of `custom` cannot be used: it is one expression over `old` and `new`, without aggregates, windows, subqueries and tables
+            the expression of `custom` cannot be used: it gives integer, and the column is text: cast it, as in (…)::text
+            the expression of `custom` cannot be used: it gives text, and the column is json: cast it, as in (…)::json
+            expected the end of the expression, found `)` (line 1, column 4)
+            there is no parameter `$1`: none has a value (line 1, column 8)"#]].assert_eq(&all.join("\n"));
     }
 }
