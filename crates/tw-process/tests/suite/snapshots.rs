@@ -198,14 +198,12 @@ fn a_node_that_is_far_behind_takes_a_snapshot_and_one_that_is_near_does_not() {
     let (mut nodes, depot) = with_snapshots(&[100]);
     assert_eq!(restored(&nodes, &depot), 0);
     // It is away.
-    nodes[1].assign(&[]);
-    append_and_export(&nodes[0], 500);
     nodes[1].restart(true);
+    append_and_export(&nodes[0], 500);
     assert_eq!(restored_with(&nodes, &depot, Options { replay_events_max: 500, ..by_hand() }), 500);
-    nodes[1].assign(&[]);
+    nodes[1].restart(true);
     append_and_export(&nodes[0], 501);
     append(&nodes[0], 7);
-    nodes[1].restart(true);
     assert_eq!(restored_with(&nodes, &depot, Options { replay_events_max: 500, ..by_hand() }), 7);
 }
 
@@ -213,11 +211,10 @@ fn a_node_that_is_far_behind_takes_a_snapshot_and_one_that_is_near_does_not() {
 fn state_of_its_own_is_not_given_up_for_a_snapshot_that_is_damaged() {
     let (mut nodes, depot) = with_snapshots(&[100]);
     assert_eq!(restored(&nodes, &depot), 0);
-    nodes[1].assign(&[]);
+    nodes[1].restart(true);
     append_and_export(&nodes[0], 200);
     let newest = depot.names("/chunks/").pop().unwrap();
     depot.change(&newest, |bytes| bytes[12] ^= 1);
-    nodes[1].restart(true);
     assert_eq!(restored_with(&nodes, &depot, Options { replay_events_max: 10, ..by_hand() }), 200);
     assert_eq!(counts(&nodes[1]).refused, 1);
 }
@@ -263,10 +260,9 @@ fn what_the_log_does_not_have_any_more_comes_from_the_snapshot() {
     pollster::block_on(nodes[0].log.trim(nodes[0].at(0), Offset(90))).unwrap();
     assert_eq!(restored(&nodes, &depot), 50);
     // It is away until the log does not have what it needs.
-    nodes[1].assign(&[]);
+    nodes[1].restart(true);
     append_and_export(&nodes[0], 50);
     pollster::block_on(nodes[0].log.trim(nodes[0].at(0), Offset(190))).unwrap();
-    nodes[1].restart(true);
     assert_eq!(restored(&nodes, &depot), 0);
 }
 
