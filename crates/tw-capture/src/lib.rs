@@ -13,7 +13,7 @@
 //!
 //! ```no_run
 //! # async fn life(store: tw_log::store::EventStore) -> Result<(), tw_capture::Error> {
-//! use tw_capture::{Options, Place, Secret};
+//! use tw_capture::{Options, Place, Secret, Ungated};
 //! let a_minute = std::time::Duration::from_secs(60);
 //!
 //! // CREATE SOURCE shop FROM POSTGRES 'postgres://app@db/shop' TABLES (public.orders)
