@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tw_env::Env;
-use tw_log::store::{EventStore, Filter};
+use tw_log::store::{EventStore, Filter, Mark};
 use tw_types::{Epoch, Hlc, Offset, PartitionId, RegionId, StreamPartition};
 
 /// How much is read at a time.
@@ -189,25 +189,26 @@ async fn say(shared: &Shared, saying: Saying) -> Result<(), Error> {
 
 /// The last event of a region up to an epoch that is in the log.
 async fn last_of(shared: &Shared, region: RegionId, epoch: Epoch) -> Result<Hlc, Error> {
-    let mut last = Hlc::ZERO;
-    for at in partitions(&replicated(shared)) {
-        let marks = shared.events.received(at).await?.into_iter();
-        let of = marks.filter(|mark| mark.origin.region == region && mark.origin.epoch <= epoch);
-        last = of.map(|mark| mark.hlc).fold(last, Hlc::max);
-    }
-    Ok(last)
+    let marks = marks_of(shared, region).await?.into_iter();
+    let within = marks.filter(|mark| mark.origin.epoch <= epoch);
+    Ok(within.map(|mark| mark.hlc).max().unwrap_or(Hlc::ZERO))
 }
 
 /// The last epoch of a region in which it was met, or of which something is in the log.
 async fn last_epoch(shared: &Shared, region: RegionId) -> Result<Epoch, Error> {
     let met = shared.exchanged.borrow().get(&region).map(|(epoch, _)| *epoch);
-    let mut last = met.unwrap_or_default();
+    let known = marks_of(shared, region).await?.into_iter().map(|mark| mark.origin.epoch);
+    Ok(known.chain(met).max().unwrap_or_default())
+}
+
+/// What there is of a region in each partition that others have, and each of its epochs.
+async fn marks_of(shared: &Shared, region: RegionId) -> Result<Vec<Mark>, Error> {
+    let mut found = Vec::new();
     for at in partitions(&replicated(shared)) {
         let marks = shared.events.received(at).await?.into_iter();
-        let of = marks.filter(|mark| mark.origin.region == region);
-        last = of.map(|mark| mark.origin.epoch).fold(last, Epoch::max);
+        found.extend(marks.filter(|mark| mark.origin.region == region));
     }
-    Ok(last)
+    Ok(found)
 }
 
 /// Waits for a region from now on that was evicted and comes back in this epoch, before it is told anything.
@@ -276,8 +277,8 @@ async fn work(shared: &Arc<Shared>, queue: &mpsc::Sender<Event>, known: &mut Kno
     for (region, out) in evictions.out().iter().filter(|(region, _)| **region != me) {
         let back = last_epoch(shared, *region).await?;
         if back > out.epoch {
-            // It is back already: this region has given it what it asked for, or taken something of it, before it heard of the eviction.
-            say(shared, Saying::Readmitted { region: *region, epoch: back }).await?;
+            // This region has given it what it asked for, or taken something of it, before it heard of the eviction.
+            readmit(shared, *region, back).await?;
             continue;
         }
         let Some(said) = out.closed.get(&me) else {

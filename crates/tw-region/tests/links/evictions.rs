@@ -1,36 +1,14 @@
 //! A region that is gone is evicted: nobody waits for it any more, it is refused when it comes back, and it is seeded.
 
-use crate::region::{Region, World, active_active, event, log_options, same_everywhere};
+use crate::region::{Region, active_active, event, same_everywhere};
+use crate::three::Three;
 use std::time::Duration;
-use tw_env::Env;
-use tw_log::EmbeddedLog;
 use tw_region::Contexts;
 use tw_region::service::{EvictionError, LinkState, Options, PeerState, State};
 use tw_types::{Epoch, Hlc, PartitionId, RegionId, StreamPartition};
 
-/// Three regions that know each other's addresses from the start.
-struct Three {
-    world: World,
-    ports: Vec<u16>,
-}
-
 impl Three {
-    fn new() -> Self {
-        Self { world: World::new(), ports: (0..3).map(|_| tw_testing::free_port()).collect() }
-    }
-
-    fn options(&self, id: u16) -> Options {
-        let address = |id: u16| format!("127.0.0.1:{}", self.ports[usize::from(id) - 1]);
-        let peers: Vec<(u16, String)> =
-            (1..=3).filter(|peer| *peer != id).map(|peer| (peer, address(peer))).collect();
-        Options { evict_after_ms: 1_000, ..self.world.options(id, &address(id), &peers) }
-    }
-
-    async fn start(&self, id: u16) -> Region {
-        self.world.start(self.options(id)).await
-    }
-
-    async fn begin(&self) -> [Region; 3] {
+    async fn begin_in_sync(&self) -> [Region; 3] {
         let all = [self.start(1).await, self.start(2).await, self.start(3).await];
         for region in &all {
             region.create(active_active("orders", 2)).await;
@@ -46,11 +24,6 @@ impl Three {
         std::fs::remove_dir_all(self.world.data(id)).unwrap();
         drop(crate::region::open(&self.world.data(id), RegionId(id)));
         self.raise(id);
-    }
-
-    fn raise(&self, id: u16) -> Epoch {
-        let options = log_options(RegionId(id));
-        EmbeddedLog::raise_epoch(self.world.data(id), &options, &Env::real()).unwrap()
     }
 }
 
@@ -102,7 +75,7 @@ async fn stable_of(first: &Region, of: u16) -> Hlc {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reg_1_a_region_that_is_gone_is_evicted_refused_and_seeded() {
     let three = Three::new();
-    let [first, second, third] = three.begin().await;
+    let [first, second, third] = three.begin_in_sync().await;
     write(&[&first, &second, &third], "before", 5).await;
     for region in [&first, &second, &third] {
         region.has("orders", 15).await;
@@ -171,7 +144,7 @@ async fn reg_1_a_region_that_is_gone_is_evicted_refused_and_seeded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reg_2_what_only_one_region_has_of_an_evicted_one_is_fetched_from_there() {
     let three = Three::new();
-    let [first, second, third] = three.begin().await;
+    let [first, second, third] = three.begin_in_sync().await;
     first.stop().await;
     write(&[&third], "seen-by-two", 6).await;
     second.has("orders", 6).await;
@@ -189,7 +162,7 @@ async fn reg_2_what_only_one_region_has_of_an_evicted_one_is_fetched_from_there(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_fetched_of_an_evicted_region_begins_with_the_streams_that_are_there() {
     let three = Three::new();
-    let [first, second, third] = three.begin().await;
+    let [first, second, third] = three.begin_in_sync().await;
     first.stop().await;
     write(&[&third], "early", 4).await;
     second.has("orders", 4).await;
@@ -225,7 +198,7 @@ async fn what_is_fetched_of_an_evicted_region_begins_with_the_streams_that_are_t
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reg_2_what_is_given_back_to_a_seed_begins_with_the_streams_that_it_has() {
     let three = Three::new();
-    let [first, second, third] = three.begin().await;
+    let [first, second, third] = three.begin_in_sync().await;
     write(&[&third], "early", 4).await;
     first.has("orders", 4).await;
     // The stream comes after what region 3 had accepted, as its definition would, and then something of region 3 is in it.
@@ -280,7 +253,7 @@ async fn reg_2_what_is_given_back_to_a_seed_begins_with_the_streams_that_it_has(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reaches_no_majority_evicts_nobody_unless_forced_and_a_copy_with_more_does_not_go_on() {
     let three = Three::new();
-    let [first, second, third] = three.begin().await;
+    let [first, second, third] = three.begin_in_sync().await;
     write(&[&first, &second, &third], "before", 3).await;
     for region in [&first, &second, &third] {
         region.has("orders", 9).await;

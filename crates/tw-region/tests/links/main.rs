@@ -12,3 +12,4 @@ mod region;
 mod relays;
 mod replication;
 mod restore;
+mod three;

@@ -2,37 +2,17 @@
 
 use crate::contexts::contexts;
 use crate::faults::copy;
-use crate::region::{PATIENCE, Region, World, active_active, event, log_options, same_everywhere};
+use crate::region::{PATIENCE, Region, active_active, event, log_options, same_everywhere};
+use crate::three::Three;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tw_env::Env;
 use tw_log::EmbeddedLog;
 use tw_merge::Stamp;
-use tw_region::service::{GoOnError, HomeError, LinkState, Options, RestoreState};
+use tw_region::service::{GoOnError, HomeError, LinkState, RestoreState};
 use tw_types::{Epoch, RegionId};
 
-/// Three regions that know each other's addresses from the start.
-struct Three {
-    world: World,
-    ports: Vec<u16>,
-}
-
 impl Three {
-    fn new() -> Self {
-        Self { world: World::new(), ports: (0..3).map(|_| tw_testing::free_port()).collect() }
-    }
-
-    fn options(&self, id: u16) -> Options {
-        let address = |id: u16| format!("127.0.0.1:{}", self.ports[usize::from(id) - 1]);
-        let peers: Vec<(u16, String)> =
-            (1..=3).filter(|peer| *peer != id).map(|peer| (peer, address(peer))).collect();
-        self.world.options(id, &address(id), &peers)
-    }
-
-    async fn start(&self, id: u16) -> Region {
-        self.world.start(self.options(id)).await
-    }
-
     /// All three, with a stream of two partitions and one more.
     async fn begin(&self) -> [Region; 3] {
         let all = [self.start(1).await, self.start(2).await, self.start(3).await];
@@ -67,11 +47,6 @@ impl Three {
     fn put_back(&self, id: u16, name: &str) {
         std::fs::remove_dir_all(self.world.data(id)).unwrap();
         copy(&self.world.folder.path().join(name), &self.world.data(id));
-    }
-
-    fn raise(&self, id: u16) -> Epoch {
-        let options = log_options(RegionId(id));
-        EmbeddedLog::raise_epoch(self.world.data(id), &options, &Env::real()).unwrap()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The decision to go on without a region: what it means, and why it may be refused.
 
-use super::{Evictions, say};
+use super::{Evictions, last_epoch, say};
 use crate::eviction::Saying;
 use crate::link::inbound::Status;
 use crate::service::receiver::Event;
@@ -217,15 +217,13 @@ async fn find(
     let others = left.iter().copied().filter(|peer| *peer != me && *peer != region);
     has.extend(others.clone().filter_map(|peer| Some((peer, told(peer)?.millis()))));
     let heard_ms = has.iter().map(|(_, ms)| *ms).max().unwrap_or(0).max(evictions.began_ms);
-    let known = of(region).into_iter().flat_map(|one| &one.partitions);
-    let known = known.filter_map(|one| one.received.map(|(epoch, _)| epoch)).max();
-    let met = shared.exchanged.borrow().get(&region).map(|(epoch, _)| *epoch);
     // It may be silent since, without having said anything in that epoch.
-    let back = evictions.told.lock().known.readmitted(region);
+    let back = evictions.told.lock().known.readmitted(region).unwrap_or(Epoch(1));
+    let last = last_epoch(shared, region).await?.max(back);
     let homes = shared.homes.list().into_iter().filter(|home| home.home == region);
     let eviction = Eviction {
         region,
-        epoch: out.get(&region).map(|out| out.epoch).or(known.max(met).max(back)).unwrap_or(Epoch(1)),
+        epoch: out.get(&region).map_or(last, |out| out.epoch),
         silent_ms: now_ms.saturating_sub(heard_ms),
         silent_ms_min: shared.options.evict_after_ms,
         has,
