@@ -110,7 +110,7 @@ impl EtcdOptions {
             "tls",
             named.clone(),
             is_used || named.is_empty(),
-            "without files where no endpoint is `https://`",
+            "its files are for `https://` endpoints: name such an endpoint, or leave the files out",
         )?;
         let is_pair = certificate.as_os_str().is_empty() == key.as_os_str().is_empty();
         check("tls", named, is_pair, "both `certificate` and `key`, or neither")

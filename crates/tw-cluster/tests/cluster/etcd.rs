@@ -174,7 +174,7 @@ async fn a_secured_server_is_reached_by_whoever_has_a_certificate_of_its_authori
 fn files_of_tls_without_an_endpoint_that_uses_them_are_refused() {
     let tls = EtcdTls { ca: "ca.pem".into(), ..EtcdTls::default() };
     let error = EtcdOptions { tls: tls.clone(), ..EtcdOptions::default() }.check().unwrap_err();
-    expect!["option `tls` of coordination is `ca.pem`: without files where no endpoint is `https://`"]
+    expect!["option `tls` of coordination is `ca.pem`: its files are for `https://` endpoints: name such an endpoint, or leave the files out"]
         .assert_eq(&error.to_string());
     let half = EtcdTls { key: "k.pem".into(), ..tls };
     let options = EtcdOptions { tls: half, endpoints: vec!["https://e:1".into()], ..EtcdOptions::default() };
