@@ -19,6 +19,7 @@ use clu_2::Clu2;
 use std::collections::BTreeSet;
 use truth::{ClaimChange, Truth};
 use tw_cluster::Change;
+use tw_plan::ownership::invariants::Broken;
 use tw_plan::placement::Unit;
 use tw_types::NodeId;
 
@@ -29,6 +30,12 @@ pub struct Violation {
     pub invariant: &'static str,
     /// What happened.
     pub what: String,
+}
+
+impl From<Broken> for Violation {
+    fn from(Broken { invariant, unit, what }: Broken) -> Self {
+        Self { invariant, what: format!("{unit}: {what}") }
+    }
 }
 
 pub(crate) type Checked = Result<(), Violation>;
@@ -65,14 +72,16 @@ impl Invariants {
         keys: &Keys,
         now_us: u64,
     ) -> Checked {
+        let mut checked = Ok(());
         for change in changes {
             if let Some(ClaimChange { unit, before, after }) = self.truth.apply(change, keys) {
-                clu_1::claimed(&unit, before.as_ref(), &after)?;
-                clu_3::claimed(&unit, before.as_ref(), &after, by, &self.truth)?;
+                checked = checked
+                    .and_then(|()| clu_1::claimed(&unit, before.as_ref(), &after))
+                    .and_then(|()| clu_3::claimed(&unit, before.as_ref(), &after, by, &self.truth));
             }
         }
         self.clu_2.look(&self.truth, now_us);
-        Ok(())
+        checked
     }
 
     pub(crate) fn opened(&mut self, unit: &Unit, epoch: u64, by: By<'_>) -> Checked {

@@ -115,6 +115,16 @@ pub fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, Box<Failure>> {
     Ok(outcome(seed, |random| Profile::new(random, defect))?.tally)
 }
 
+/// Runs the cluster of a seed, with a deliberate error, until a node finds by itself that a promise is broken, as nodes that really run
+/// do: what only the simulation knows does not count.
+///
+/// # Errors
+/// The first promise that a node finds broken, with the steps that led there.
+pub fn witnessed(seed: u64, defect: Defect) -> Result<Tally, Box<Failure>> {
+    let profile = |random: &mut Random| Profile { nodes_judge: true, ..Profile::new(random, Some(defect)) };
+    Ok(outcome(seed, profile)?.tally)
+}
+
 /// Runs a cluster whose nodes stand still now and then, and kills one of them.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod detect;
 mod follow;
 mod lead;
 mod register;
+mod witness;
 mod write;
 
 use crate::coordination::{Reply, Request};
@@ -22,9 +23,11 @@ use lead::Lead;
 use register::{Held, Stage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tw_cluster::{Key, LeaseId, Revision};
+use tw_plan::ownership::invariants::Broken;
 use tw_plan::ownership::{Claim, Ownership};
 use tw_plan::placement::{self, Plan, Unit};
 use tw_types::NodeId;
+use witness::{Asked, Watching};
 use write::Writing;
 
 /// What the nodes of one cluster have in common.
@@ -155,6 +158,8 @@ pub(crate) enum Saw {
     Planned {
         version: u64,
     },
+    /// The node has found that promises are broken.
+    Broken(Vec<Broken>),
     /// A node's registration is ended.
     Evicts {
         node: NodeId,
@@ -215,6 +220,9 @@ enum Purpose {
     Stand(Key),
     ReadPlan,
     StorePlan(Plan),
+    /// Looks whether the promises are kept: at the claims, then at the members.
+    LookAtClaims(Asked),
+    LookAtMembers(Asked),
 }
 
 /// A process.
@@ -249,6 +257,7 @@ pub(crate) struct Process {
     shutting: BTreeSet<Unit>,
     writing: BTreeMap<Unit, Writing>,
     outbox: VecDeque<crate::log::Append>,
+    watching: Watching,
 }
 
 type Effects = Vec<Effect>;
@@ -286,6 +295,7 @@ impl Process {
             shutting: BTreeSet::new(),
             writing: BTreeMap::new(),
             outbox: VecDeque::new(),
+            watching: Watching::default(),
         }
     }
 
@@ -371,14 +381,19 @@ impl Process {
             Timer::Detect(number) => self.detect_at(number, at, out),
             Timer::ProbeLimit(id) => self.probe_silent(id, at, out),
             Timer::Look => {
-                let mut unowned: BTreeSet<Unit> = self.core.unowned(at.local_ms()).into_keys().collect();
-                if at.has(Defect::TellsNoUnownedUnits) {
-                    unowned.clear();
-                }
-                out.push(Effect::Saw(Saw::Unowned(unowned)));
+                out.push(Effect::Saw(Saw::Unowned(self.told_unowned(at))));
+                self.watch_promises(at, out);
                 out.push(Effect::After(500_000, Timer::Look));
             }
             Timer::LeaveAnyway => self.unregister(out),
+        }
+    }
+
+    /// The units that this node says nobody has.
+    fn told_unowned(&mut self, at: Moment<'_>) -> BTreeSet<Unit> {
+        match at.has(Defect::TellsNoUnownedUnits) {
+            true => BTreeSet::new(),
+            false => self.core.unowned(at.local_ms()).into_keys().collect(),
         }
     }
 
@@ -398,6 +413,8 @@ impl Process {
             Purpose::Stand(key) => self.stood(key, reply),
             Purpose::ReadPlan => self.plan_read(reply),
             Purpose::StorePlan(plan) => self.plan_stored(plan, reply, out),
+            Purpose::LookAtClaims(asked) => self.claims_seen(asked, reply, at, out),
+            Purpose::LookAtMembers(asked) => self.members_seen(asked, reply, at),
         }
     }
 

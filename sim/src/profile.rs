@@ -68,6 +68,8 @@ pub(crate) struct Profile {
     pub(crate) calm_us: u64,
     /// Then everything must be as it should.
     pub(crate) healed_us: u64,
+    /// Whether the nodes are to find what is broken by themselves.
+    pub(crate) nodes_judge: bool,
 }
 
 const SECOND: u64 = 1_000_000;
@@ -100,7 +102,7 @@ impl Profile {
         let calm_us = random.within(10, 25) * SECOND;
         let healed_us = calm_us + 2 * ttl_ms * 1000 + HEAL_US;
         let faults = schedule(random, nodes.len(), ttl_ms * 1000, calm_us);
-        Self { nodes, shared, faults, calm_us, healed_us }
+        Self { nodes, shared, faults, calm_us, healed_us, nodes_judge: false }
     }
 
     /// A cluster in which nodes stand still for up to a second, and one is killed for good.
@@ -133,7 +135,7 @@ impl Profile {
             .push((killed_us, Fault::Crash { node, is_machine: kill.is_machine, again_after_us: never_us }));
         // Before its lease can have ended.
         let healed_us = killed_us + kill.ttl_ms * 2 / 3 * 1000;
-        Self { nodes, shared, faults, calm_us: healed_us + SECOND, healed_us }
+        Self { nodes, shared, faults, calm_us: healed_us + SECOND, healed_us, nodes_judge: false }
     }
 }
 

@@ -36,7 +36,7 @@ pub use line::Waiter;
 pub use locks::{Lock, Locks};
 pub use members::{Capacity, Load, Member, MemberEvent, Members, Membership, Registration, Roster, Standing};
 pub use memory::{KeySpace, MemoryCoordination, MemoryOptions};
-pub use ownership::{DATA_ROLE, Owner, Owners, OwnersOptions, Prober, Rebalance, Sign, Units};
+pub use ownership::{Broken, DATA_ROLE, Owner, Owners, OwnersOptions, Prober, Rebalance, Sign, Units};
 pub use sessions::{LockOptions, LockQueue, LockSession, LockSessions};
 pub use time::{SimTime, SystemTime, Time};
 pub use transaction::{Guard, Operation, Outcome, Transaction};

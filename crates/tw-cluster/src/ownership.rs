@@ -14,6 +14,7 @@
 //! [`detector`] ends the registration of a node that answers nobody. None of them is in the path of an event:
 //! [`Owners::owner`] looks at what is known here.
 
+mod audit;
 mod carry;
 mod detector;
 mod keeper;
@@ -27,6 +28,7 @@ pub use options::OwnersOptions;
 pub use planner::DATA_ROLE;
 pub use rebalance::Rebalance;
 pub use tw_plan::ownership::Owner;
+pub use tw_plan::ownership::invariants::Broken;
 
 use crate::{
     BoxFuture, Coordination, Error, Lease, Load, Member, Members, Membership, Registration, Result, Revision,
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tw_plan::ownership::invariants::Witness;
 use tw_plan::ownership::{Holder, Ownership};
 use tw_plan::placement::{Plan, Unit};
 use tw_types::NodeId;
@@ -73,6 +76,12 @@ pub trait Units: Send + Sync + 'static {
         epoch: u64,
         fence: &'a [String],
     ) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Whether the log of a unit that is open here has events since then that this node has not written.
+    fn is_meddled_with(&self, unit: &Unit) -> bool {
+        let _nobody_looks = unit;
+        false
+    }
 
     /// Takes no more writes, and waits until the outcome of those under way is known.
     fn shut<'a>(&'a self, unit: &'a Unit) -> BoxFuture<'a, ()>;
@@ -118,6 +127,9 @@ struct Reached {
 /// What is known here.
 struct Known {
     core: Ownership,
+    /// What it has seen of the promises, and which of them it has found broken.
+    witness: Witness,
+    broken: Vec<Broken>,
     members: BTreeMap<String, Member>,
     membership: Arc<Membership>,
     /// Whether this node drains, as it was last known: it does so still when it registers again.
@@ -154,7 +166,16 @@ impl Owners {
         let incarnation = membership.epoch().0;
         let me = Holder { node: node.clone(), incarnation, writer: registration.writer.clone() };
         let core = Ownership::new(me);
-        let known = Known { core, members: BTreeMap::new(), membership, standing, asked: None, leads: false };
+        let known = Known {
+            core,
+            witness: Witness::default(),
+            broken: Vec::new(),
+            members: BTreeMap::new(),
+            membership,
+            standing,
+            asked: None,
+            leads: false,
+        };
         let shared = Arc::new(Shared {
             coordination,
             members,

@@ -11,7 +11,7 @@
 //!  A dies  ──── its registration ends ──▶ B claims ──▶ B fences A's writer off ──▶ B opens
 //! ```
 //!
-//! What this keeps, and a simulation tests:
+//! What this keeps, a simulation tests, and [`invariants`] checks where nodes run:
 //! - CLU-1: a unit is open at one node per epoch, and before a node opens what another one held that did not shut it, that
 //!   node's writer is fenced off by the log itself.
 //! - CLU-2: a unit without an owner is told, with the time since when ([`Ownership::unowned`]).
@@ -20,6 +20,7 @@
 mod act;
 mod claim;
 mod decide;
+pub mod invariants;
 #[cfg(test)]
 mod tests;
 

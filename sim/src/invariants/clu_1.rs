@@ -4,9 +4,8 @@ use super::truth::Owned;
 use super::{By, Checked, broken};
 use crate::log::{Append, Log};
 use std::collections::{BTreeMap, BTreeSet};
+use tw_plan::ownership::invariants::{CLU_1 as ID, epoch_rises};
 use tw_plan::placement::Unit;
-
-const ID: &str = "CLU-1";
 
 /// Who has opened what, and what was acknowledged.
 #[derive(Debug, Default)]
@@ -76,11 +75,6 @@ impl Clu1 {
 /// Epochs rise whenever a unit gets another holder.
 pub(super) fn claimed(unit: &Unit, before: Option<&Owned>, after: &Owned) -> Checked {
     let Some(before) = before else { return Ok(()) };
-    let rises = after.epoch > before.epoch;
-    let stays = after.epoch == before.epoch && (after.holder == before.holder || after.holder.is_none());
-    if rises || stays {
-        Ok(())
-    } else {
-        broken(ID, format!("the claim of {unit} goes from {before:?} to {after:?}"))
-    }
+    let (before, after) = ((before.holder.as_ref(), before.epoch), (after.holder.as_ref(), after.epoch));
+    Ok(epoch_rises(unit, before, after)?)
 }

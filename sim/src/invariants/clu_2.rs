@@ -3,6 +3,7 @@
 use super::truth::Truth;
 use super::{By, Checked, broken};
 use std::collections::{BTreeMap, BTreeSet};
+use tw_plan::ownership::invariants::CLU_2;
 use tw_plan::placement::Unit;
 
 /// How long it may take until it is told: a watch that was lost is asked again after at most two seconds, and so are reads.
@@ -31,7 +32,7 @@ impl Clu2 {
             self.since_us.iter().find(|(unit, since_us)| is_late(**since_us) && !told.contains(*unit));
         match missed {
             Some((unit, since_us)) => broken(
-                "CLU-2",
+                CLU_2,
                 format!("nobody has had {unit} since {} ms, and {} does not tell", since_us / 1000, by.node),
             ),
             None => Ok(()),

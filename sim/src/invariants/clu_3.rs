@@ -2,9 +2,8 @@
 
 use super::truth::{Owned, Truth};
 use super::{By, Checked, broken};
+use tw_plan::ownership::invariants::CLU_3 as ID;
 use tw_plan::placement::Unit;
-
-const ID: &str = "CLU-3";
 
 /// Nobody takes a unit from a node that is registered.
 pub(super) fn claimed(

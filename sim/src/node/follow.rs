@@ -112,7 +112,11 @@ impl Process {
                     }
                 }
                 About::Suspects(node) => self.voted(&node, entry.map(Stored::read)),
-                About::Claim(unit) => self.core.claimed(&unit, entry.and_then(claim)),
+                About::Claim(unit) => {
+                    let claim = entry.and_then(claim);
+                    self.watching.claimed(&unit, claim.as_ref());
+                    self.core.claimed(&unit, claim);
+                }
                 About::Ready(unit) => {
                     let node = match entry.map(Stored::read) {
                         Some(Stored::Ready(node)) => Some(node),
@@ -123,13 +127,15 @@ impl Process {
             }
         }
         if members_changed {
-            self.tell_members(at);
+            self.tell_members(through, at);
         }
         self.mirrors[number].known = through;
         self.kept_is_old = true;
     }
 
-    fn tell_members(&mut self, at: Moment<'_>) {
+    fn tell_members(&mut self, through: Revision, at: Moment<'_>) {
+        let members = self.members.iter().map(|(node, member)| (node.clone(), member.incarnation));
+        self.watching.members(through, &members.collect());
         let known = |incarnation| if at.has(Defect::IgnoresIncarnations) { 1 } else { incarnation };
         let members: BTreeMap<_, _> =
             self.members.iter().map(|(node, member)| (node.clone(), known(member.incarnation))).collect();

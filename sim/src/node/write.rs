@@ -2,6 +2,7 @@
 
 use super::{Effect, Effects, Moment, Process, Saw, Timer};
 use crate::log::{Append, LogReply};
+use std::collections::BTreeSet;
 use tw_plan::ownership::Owner;
 use tw_plan::placement::Unit;
 
@@ -14,12 +15,14 @@ pub(super) struct Writing {
     epoch: u64,
     /// Where the next append is to go.
     end: u64,
+    /// Where those under way have to go.
+    expected: BTreeSet<u64>,
     under_way: u32,
 }
 
 impl Writing {
     pub(super) fn new(epoch: u64, end: u64) -> Self {
-        Self { epoch, end, under_way: 0 }
+        Self { epoch, end, expected: BTreeSet::new(), under_way: 0 }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -52,6 +55,7 @@ impl Process {
             writing.under_way += 1;
             let expected = writing.end;
             writing.end += 1;
+            writing.expected.insert(expected);
             self.outbox.push_back(Append { unit, epoch, writer: self.writer.clone(), expected });
             // Whoever is paused now sends it when it wakes up.
             out.push(Effect::After(self.random.within(100, 5_000), Timer::Send));
@@ -62,6 +66,13 @@ impl Process {
         match reply {
             LogReply::Appended { unit, offset } => {
                 out.push(Effect::Saw(Saw::Acknowledged { unit: unit.clone(), offset }));
+                // The answers that a process hears when it wakes up come in any order.
+                let writing = self.writing.get_mut(&unit);
+                if let Some(writing) = writing
+                    && !writing.expected.remove(&offset)
+                {
+                    self.watching.meddled(&unit, writing.epoch);
+                }
                 self.is_answered(unit, at, out);
             }
             // The log is of no more use to this process.

@@ -69,7 +69,8 @@ impl World {
         let (changes, answers) = self.server.progress(&self.shared.keys.ranges());
         if !changes.is_empty() {
             let by = by.map(|(node, process)| By { process, node: &self.machines[node].node });
-            self.invariants.stored(&changes, by, &self.shared.keys, self.now_us)?;
+            let stored = self.invariants.stored(&changes, by, &self.shared.keys, self.now_us);
+            self.judged(stored)?;
         }
         for (process, id, reply) in answers {
             self.reply(process, id, reply);
@@ -103,7 +104,9 @@ impl World {
         self.take_over(node, &saw);
         let machine = &self.machines[node];
         let by = By { process, node: &machine.node };
-        match saw {
+        let checked = match saw {
+            // What runs finds nothing where nothing is wrong.
+            Saw::Broken(broken) => return broken.into_iter().next().map_or(Ok(()), |one| Err(one.into())),
             Saw::Opened { unit, epoch, .. } => self.invariants.opened(&unit, epoch, by),
             Saw::Shutting { unit, epoch, is_planned_here: true } => {
                 self.invariants.shuts(&unit, epoch, machine.incarnation, by)
@@ -111,7 +114,8 @@ impl World {
             Saw::Acknowledged { unit, offset } => self.invariants.acknowledged(&unit, offset, by, &self.log),
             Saw::Unowned(units) => self.invariants.unowned(&units, by, machine.in_touch_us, self.now_us),
             _ => Ok(()),
-        }
+        };
+        self.judged(checked)
     }
 
     fn count(&mut self, saw: &Saw) {
@@ -141,7 +145,7 @@ impl World {
         let machine = &self.machines[node];
         let by = By { process, node: &machine.node };
         match self.shared.renews_writer {
-            true => self.invariants.refused(unit, epoch, machine.incarnation, by),
+            true => self.judged(self.invariants.refused(unit, epoch, machine.incarnation, by)),
             false => Ok(()),
         }
     }

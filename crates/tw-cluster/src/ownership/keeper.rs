@@ -140,6 +140,8 @@ impl Keeper {
         self.shared.with(|known| {
             known.members = members;
             known.standing = me.unwrap_or(known.standing);
+            let broken = known.witness.members(self.roster.revision().0, &alive);
+            known.note_broken(broken);
             known.core.members(alive);
         });
         // Others may have ended the registration: sooner told than found out at the next renewal.
@@ -166,7 +168,10 @@ impl Keeper {
                         }
                     }
                     Some(About::Claim(unit)) => {
-                        known.core.claimed(&unit, entry.and_then(|entry| read(entry, decode_claim)));
+                        let claim = entry.and_then(|entry| read(entry, decode_claim));
+                        let broken = known.witness.claimed(&unit, claim.as_ref()).err();
+                        known.note_broken(broken);
+                        known.core.claimed(&unit, claim);
                     }
                     Some(About::Ready(unit)) => {
                         known.core.ready(&unit, entry.and_then(|entry| read(entry, decode_ready)));

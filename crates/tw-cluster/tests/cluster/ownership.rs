@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tw_cluster::conformance::{Disturbance, Engine};
 use tw_cluster::{
-    BoxFuture, Capacity, Coordination, LeaseOptions, Members, Owner, Owners, OwnersOptions, Prober,
-    Registration, Sign, Standing, Units,
+    BoxFuture, Capacity, Coordination, Key, LeaseOptions, Members, Owner, Owners, OwnersOptions, Prober,
+    Registration, Sign, Standing, Transaction, Units,
 };
 use tw_plan::placement::{self, Unit};
 
@@ -22,6 +22,8 @@ on_both_engines!(
     clu_2_a_node_that_nobody_reaches_gets_nothing_however_often_it_registers,
     what_hysteresis_holds_back_is_moved_on_request,
     a_unit_that_weighs_as_much_as_many_others_shares_its_node_with_few,
+    clu_1_clu_3_claims_that_somebody_else_has_written_are_found_by_everybody,
+    clu_1_an_audit_finds_events_that_somebody_else_has_written,
 );
 
 const UNITS: u32 = 12;
@@ -39,6 +41,8 @@ struct World {
     deaf: Mutex<BTreeSet<String>>,
     /// What units weigh that do not weigh 1.
     heavy: Mutex<BTreeMap<Unit, u32>>,
+    /// To whose logs somebody else has written.
+    meddled: Mutex<BTreeSet<Unit>>,
 }
 
 impl Prober for World {
@@ -93,6 +97,10 @@ impl Units for Host {
             Ok(())
         }
         .boxed()
+    }
+
+    fn is_meddled_with(&self, unit: &Unit) -> bool {
+        self.world.meddled.lock().contains(unit)
     }
 
     fn shut<'a>(&'a self, unit: &'a Unit) -> BoxFuture<'a, ()> {
@@ -158,6 +166,10 @@ async fn shared_among(engine: &dyn Engine, nodes: &[(&str, &Owners)], world: &Wo
             && nodes.iter().all(agrees)
     };
     in_time(engine, until(is_so)).await;
+    for (_, owners) in nodes {
+        in_time(engine, owners.audit()).await.unwrap();
+        assert_eq!(owners.take_broken(), [], "what is as it should be is not found broken");
+    }
 }
 
 async fn clu_1_every_unit_has_one_owner_and_moves_when_a_node_joins_drains_or_leaves(engine: &dyn Engine) {
@@ -324,4 +336,64 @@ async fn what_hysteresis_holds_back_is_moved_on_request(engine: &dyn Engine) {
     shared_among(engine, &[("a", &a), ("b", &b)], &world, 6).await;
     let again = in_time(engine, a.rebalance(limit)).await.unwrap();
     assert_eq!(again.before.iter().collect::<Vec<_>>(), again.after.iter().collect::<Vec<_>>());
+}
+
+/// Stores a claim of a unit as somebody does who knows no rules.
+async fn claim_by_force(on: &Arc<dyn Coordination>, unit: &Unit, claim: serde_json::Value) {
+    let key = Key::new(["placement", "claims", unit.as_str()]).unwrap();
+    on.commit(Transaction::new().put(&key, claim.to_string())).await.unwrap();
+}
+
+/// The promises that a node finds broken, until there are some.
+async fn found(engine: &dyn Engine, owners: &Owners) -> Vec<(&'static str, Unit)> {
+    let found = Mutex::new(Vec::new());
+    let is_found = || {
+        found.lock().extend(owners.take_broken().into_iter().map(|broken| (broken.invariant, broken.unit)));
+        !found.lock().is_empty()
+    };
+    in_time(engine, until(is_found)).await;
+    found.into_inner()
+}
+
+async fn clu_1_clu_3_claims_that_somebody_else_has_written_are_found_by_everybody(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let (a, b) = (engine.connect(), engine.connect());
+    let a = in_time(engine, join_for(60_000, a, "a", &world)).await;
+    let b = in_time(engine, join_for(60_000, b, "b", &world)).await;
+    shared_among(engine, &[("a", &a), ("b", &b)], &world, 4).await;
+    let unit = world.open.lock().iter().find(|(_, (node, _))| node == "a").unwrap().0.clone();
+    let on = engine.connect();
+    let holder = serde_json::json!({ "node": "b", "incarnation": b.incarnation(), "writer": "b-w" });
+    let epoch = world.open.lock()[&unit].1;
+    // As if a were dead.
+    let claim = serde_json::json!({ "v": 1, "holder": holder, "epoch": epoch + 1, "fence": ["a-w"] });
+    in_time(engine, claim_by_force(&on, &unit, claim)).await;
+    // Whether a is registered still is known to be so with the next change of members, or with an audit.
+    for owners in [&a, &b] {
+        let audited = || async { while owners.audit().await.is_err() {} };
+        let is_known = || owners.owner(&unit) != Owner::Nobody && owners.owner(&unit) != Owner::Here(epoch);
+        in_time(engine, until(is_known)).await;
+        in_time(engine, audited()).await;
+        assert_eq!(found(engine, owners).await, [("CLU-3", unit.clone())]);
+    }
+    // In an epoch that another one has had.
+    let other = serde_json::json!({ "node": "a", "incarnation": a.incarnation(), "writer": "a-w" });
+    let claim = serde_json::json!({ "v": 1, "holder": other, "epoch": epoch + 1 });
+    in_time(engine, claim_by_force(&on, &unit, claim)).await;
+    for owners in [&a, &b] {
+        assert_eq!(found(engine, owners).await, [("CLU-1", unit.clone())]);
+    }
+}
+
+async fn clu_1_an_audit_finds_events_that_somebody_else_has_written(engine: &dyn Engine) {
+    let world = Arc::new(World::default());
+    let a = in_time(engine, join_for(60_000, engine.connect(), "a", &world)).await;
+    shared_among(engine, &[("a", &a)], &world, 12).await;
+    let unit = world.open.lock().keys().next().unwrap().clone();
+    world.meddled.lock().insert(unit.clone());
+    in_time(engine, a.audit()).await.unwrap();
+    assert_eq!(found(engine, &a).await, [("CLU-1", unit.clone())], "its log has events of others");
+    world.meddled.lock().clear();
+    in_time(engine, a.audit()).await.unwrap();
+    assert_eq!(a.take_broken(), []);
 }
