@@ -203,6 +203,13 @@ impl EventStore {
         self.core.current(&self.core.partition(at)?).await
     }
 
+    /// How many events of a partition somebody else than this process has appended since it looked at the partition first, as far as
+    /// it has looked: [`EventStore::catch_up`] does. Events whose outcome did not arrive count as its own.
+    pub fn by_others(&self, at: StreamPartition) -> u64 {
+        let partition = self.core.partitions.read().get(&at).cloned();
+        partition.map_or(0, |partition| partition.lock().by_others)
+    }
+
     /// Starts a write.
     pub fn write(&self) -> Write {
         Write::new(&self.core.options.get(), self.core.builders.clone())

@@ -9,6 +9,7 @@
 //! A unit is a partition of a stream (`7/0`) or a source (`source/shop`). Its owner takes writes to the partition, or runs the
 //! source; owner and standbys keep the views of the partition up to date.
 
+mod audit;
 mod balance;
 mod gates;
 mod history;
@@ -24,6 +25,7 @@ mod ways;
 mod weights;
 mod wire;
 
+pub(crate) use audit::name_of;
 pub(crate) use balance::Balance;
 pub use balance::BalanceOptions;
 pub(crate) use host::Host;
@@ -52,6 +54,7 @@ pub(crate) struct Cluster {
     joined: OnceLock<Joined>,
     ways: OnceLock<Arc<Ways>>,
     pulse: Pulse,
+    breaches: audit::Breaches,
 }
 
 struct Joined {
@@ -85,6 +88,11 @@ impl Cluster {
     /// Whether the log gives signs of life.
     pub(crate) fn pulse(&self) -> &Pulse {
         &self.pulse
+    }
+
+    /// Which promises this node has found broken.
+    pub(crate) fn breaches(&self) -> &audit::Breaches {
+        &self.breaches
     }
 
     /// What this node has.
@@ -124,6 +132,7 @@ impl Cluster {
             tokio::spawn(load::tell(Arc::downgrade(core), options.report_ms)),
             tokio::spawn(history::tell_left(Arc::downgrade(core))),
             tokio::spawn(pulse::beat(Arc::downgrade(core), options.log_silent_ms_max)),
+            tokio::spawn(audit::audit(Arc::downgrade(core), options.audit_ms)),
         ];
         let joined = Joined { owners, host, tasks };
         // Only this function sets it, and a node joins once.

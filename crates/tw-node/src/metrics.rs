@@ -163,6 +163,10 @@ fn describe_cluster() {
     );
     describe_gauge!("tradewind_cluster_units_in_transit", "Units that are not where the plan has them.");
     describe_counter!(
+        "tradewind_invariant_broken_total",
+        "Promises of the cluster (CLU-1 to CLU-3) that this node has found broken since its start."
+    );
+    describe_counter!(
         "tradewind_partition_reads_total",
         "Partitions of views that were read of a node, as their owner or as a standby."
     );

@@ -3,6 +3,7 @@
 
 mod alarms;
 mod answers;
+mod audits;
 mod capture;
 mod cluster;
 mod commands;

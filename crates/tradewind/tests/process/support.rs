@@ -142,6 +142,11 @@ impl Node {
         self.get("/metrics")
     }
 
+    /// Whether anybody listens where it does.
+    pub(crate) fn answers(&self) -> bool {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap()).is_ok()
+    }
+
     /// What it answers with 200 to a GET.
     pub(crate) fn get(&self, path: &str) -> String {
         let answer = self.answer_to(path);

@@ -249,7 +249,7 @@ pub struct Trouble {
 /// What something is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct About {
-    /// `node`, `log`, `disk`, `region`, `source`, `table`, `stream`, `projection` or `definition`.
+    /// `node`, `log`, `disk`, `region`, `source`, `table`, `stream`, `partition`, `projection` or `definition`.
     #[schema(example = "projection")]
     pub kind: String,
     /// Its name; empty for what there is one of.

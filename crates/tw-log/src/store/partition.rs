@@ -47,6 +47,10 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// How often something was taken back.
     pub(super) taken_back: u64,
+    /// How many events somebody else has appended since this process looked at the partition first.
+    pub(super) by_others: u64,
+    /// How many events of this process may be in the log, or come yet, without being known.
+    pub(super) in_doubt: u64,
     /// Where the stored index ends; None before it was read.
     pub(super) stored: Option<Offset>,
     /// When the first event after `stored` came, in milliseconds of monotonic time.
@@ -88,6 +92,8 @@ impl Partition {
             sealed: None,
             generation: 0,
             taken_back: 0,
+            by_others: 0,
+            in_doubt: 0,
             stored: None,
             waiting_since_ms: None,
             flights: VecDeque::new(),
@@ -174,6 +180,13 @@ impl State {
         }
     }
 
+    /// So many events were found in the log that are not in the ledger. Those in doubt are taken for this process's own.
+    pub(super) fn found(&mut self, events: u64) {
+        let own = events.min(self.in_doubt);
+        self.in_doubt -= own;
+        self.by_others += events - own;
+    }
+
     /// Memory of the index that this partition holds.
     pub(super) fn bytes(&self) -> usize {
         self.ledger.bytes() + self.sealed.as_ref().map_or(0, |sealed| sealed.bytes())
@@ -181,6 +194,15 @@ impl State {
 }
 
 impl Flight {
+    /// How many of its events are in the log without being known, or may be: an outcome that did not arrive may be a good one.
+    pub(super) fn in_doubt(&self) -> u64 {
+        let outcome = tokio::task::coop::unconstrained(self.ack.clone()).now_or_never();
+        match outcome {
+            Some(Err(crate::Error::Unknown(_)) | Ok(_)) | None => self.end.0 - self.base.0,
+            Some(Err(_)) => 0,
+        }
+    }
+
     /// The timestamp of the last event, if all are where the ledger says they are.
     pub(super) fn last_hlc(&self, outcome: &Outcome) -> Option<Hlc> {
         let placed = outcome.as_ref().ok()?.get(self.part)?;

@@ -1,6 +1,6 @@
 //! Bringing a partition's ledger up to the log: after a start, after a failure, after somebody else has appended.
 
-use super::partition::{Partition, State};
+use super::partition::{Flight, Partition, State};
 use super::read::yield_now;
 use super::{Core, Result, index, keys};
 use crate::Error as LogError;
@@ -50,8 +50,11 @@ impl Core {
                 self.start(partition).await?;
             }
             self.repair(partition).await;
-            self.replay(partition).await?;
+            let events = self.replay(partition).await?;
             let mut state = partition.lock();
+            if started {
+                state.found(events);
+            }
             if partition.end.get() <= state.ledger.end().0 {
                 state.ready = true;
             }
@@ -111,6 +114,7 @@ impl Core {
         }
         // The first of them is the one that failed.
         let from = state.flights.front().map_or(state.ledger.end(), |flight| flight.base);
+        state.in_doubt += state.flights.iter().map(Flight::in_doubt).sum::<u64>();
         state.flights.clear();
         state.ledger.truncate(from);
         // What was sealed is only shared once all of it is confirmed.
@@ -127,13 +131,14 @@ impl Core {
         self.report(&mut state);
     }
 
-    /// Replays the log from the end of the ledger on.
-    async fn replay(&self, partition: &Arc<Partition>) -> Result<()> {
+    /// Replays the log from the end of the ledger on; says how many events that were.
+    async fn replay(&self, partition: &Arc<Partition>) -> Result<u64> {
+        let mut events = 0;
         loop {
             self.room().await?;
             let from = partition.lock().ledger.end();
             if from.0 >= partition.end.get() {
-                return Ok(());
+                return Ok(events);
             }
             let blocks = match self.log.read(partition.at, from, READ_BYTES).await {
                 Err(LogError::Trimmed { start, .. }) => {
@@ -154,14 +159,14 @@ impl Core {
                 state.confirm(end, Hlc::ZERO);
             }
             for block in blocks {
-                self.replay_block(partition, &block, from)?;
+                events += self.replay_block(partition, &block, from)?;
                 // Others on this thread want to go on, too.
                 yield_now().await;
             }
         }
     }
 
-    fn replay_block(&self, partition: &Partition, block: &Block, from: Offset) -> Result<()> {
+    fn replay_block(&self, partition: &Partition, block: &Block, from: Offset) -> Result<u64> {
         let Decoded { events, keys: mut found } = decode(partition.at, block, from)?;
         if block.header().region != self.log.region() {
             // They are another region's: who repeats a write there is answered there.
@@ -192,7 +197,7 @@ impl Core {
         state.ledger.skip_to(end);
         let last = events.last().filter(|last| last.offset.next() == end);
         state.confirm(end, last.map_or(Hlc::ZERO, |last| last.hlc));
-        Ok(())
+        Ok(events.len() as u64)
     }
 
     fn replay_event(&self, at: StreamPartition, state: &mut State, event: &Replayed) -> Result<()> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `tradewind.node.registered` | a node is registered, in this incarnation |
 //! | `tradewind.node.left` | that registration has ended: the node has left, or its lease was lost or ended by others |
+//! | `tradewind.invariant.broken` | a node has found that a promise is broken, for a partition or a source ([`super::audit`]) |
 //!
 //! A node says that it is registered before it takes its first unit, in its own name: a node that was shut out of the log
 //! while it was away learns it by this, and not from a client's append. That it has left says whoever leads: what the stream has as
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tw_cluster::{Members, Owners};
+use tw_cluster::{Broken, Members, Owners};
 use tw_log::store::Filter;
 use tw_log::{Error, NewStream};
 use tw_types::chain;
@@ -25,6 +26,7 @@ use tw_types::{Data, Event, Offset, PartitionId, StreamDef, StreamName, StreamPa
 const STREAM: &str = "$cluster";
 const REGISTERED: &str = "tradewind.node.registered";
 const LEFT: &str = "tradewind.node.left";
+const BROKEN: &str = "tradewind.invariant.broken";
 
 /// How often it is looked whether somebody has left, when nothing seems to have changed or it could not be said.
 const LOOK: Duration = Duration::from_secs(5);
@@ -44,6 +46,23 @@ pub(super) async fn registered(core: &Core, identity: &Identity, incarnation: u6
         "version": env!("CARGO_PKG_VERSION"),
     });
     say(core, &stream, REGISTERED, format!("{writer}-{incarnation}"), node, &data).await
+}
+
+/// Says that this node has found a promise broken.
+///
+/// # Errors
+/// When the log does not take it.
+pub(super) async fn broken(core: &Core, broken: &Broken) -> Result<(), String> {
+    let Some(owners) = core.cluster.owners() else { return Err("the node is joining".to_owned()) };
+    let stream = stream(core).await?;
+    let Broken { invariant, unit, what } = broken;
+    let node = owners.node().as_str();
+    let data = serde_json::json!({
+        "node": node, "invariant": invariant, "unit": unit, "name": super::name_of(core, unit), "what": what,
+    });
+    // What was said, and is said once more because the answer did not arrive, is there once.
+    let id = format!("{node}-{}-{invariant}-{unit}-{what}", owners.incarnation());
+    say(core, &stream, BROKEN, id, node, &data).await
 }
 
 /// The stream, which the first node makes.

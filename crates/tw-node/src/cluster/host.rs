@@ -2,11 +2,11 @@
 
 use super::gates::Gates;
 use super::weights::{self, Weights};
-use super::{Identity, Subject, history};
+use super::{Identity, Subject, audit, history};
 use crate::core::Core;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tw_cluster::Units;
@@ -31,6 +31,8 @@ pub(crate) struct Host {
     /// The units that there were at the last look.
     seen: Mutex<BTreeSet<Unit>>,
     weights: Mutex<Weights>,
+    /// How much others had written to each partition when it was opened here.
+    by_others: Mutex<HashMap<StreamPartition, u64>>,
 }
 
 impl Host {
@@ -46,6 +48,7 @@ impl Host {
             said: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
             weights: Mutex::default(),
+            by_others: Mutex::default(),
         }
     }
 
@@ -116,6 +119,7 @@ impl Host {
                 core.log.refresh(&[at]).await.map_err(|error| chain(&error))?;
                 let known = core.env.clock.monotonic();
                 core.events.catch_up(at).await.map_err(|error| chain(&error))?;
+                self.by_others.lock().insert(at, core.events.by_others(at));
                 self.gates.open(at);
                 let (refresh, catch_up) = (known - began, core.env.clock.monotonic() - known);
                 tracing::debug!(%at, ?refresh, ?catch_up, "the partition takes appends here");
@@ -170,6 +174,14 @@ impl Units for Host {
         }
     }
 
+    fn is_meddled_with(&self, unit: &Unit) -> bool {
+        let (Some(Subject::Partition(at)), Ok(core)) = (Subject::of(unit), self.core()) else { return false };
+        let streams = core.log.streams();
+        let by_owner = streams.by_id(at.stream).is_ok_and(|stream| audit::is_written_by_its_owner(stream));
+        let opened = self.by_others.lock().get(&at).copied();
+        by_owner && opened.is_some_and(|opened| core.events.by_others(at) > opened)
+    }
+
     fn open<'a>(
         &'a self,
         unit: &'a Unit,
@@ -186,7 +198,10 @@ impl Units for Host {
     fn shut<'a>(&'a self, unit: &'a Unit) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             match (Subject::of(unit), self.core()) {
-                (Some(Subject::Partition(at)), _) => self.gates.shut(at).await,
+                (Some(Subject::Partition(at)), _) => {
+                    self.gates.shut(at).await;
+                    self.by_others.lock().remove(&at);
+                }
                 (Some(Subject::Source(name)), Ok(core)) => core.sources.disallow(&name).await,
                 _ => {}
             }

@@ -2,6 +2,7 @@
 //! lists the codes; a test keeps the page and this file the same.
 
 use super::{LATEST, failure, sources};
+use crate::cluster::{Subject, name_of};
 use crate::core::Core;
 use tw_api::parts::{Projection, Source, Trouble};
 
@@ -40,6 +41,15 @@ pub(super) fn all(
     for (name, dispute) in core.definitions.disputes() {
         let remedy = "drop one of the two definitions";
         troubles.push(Trouble::new("definition_disputed", "definition", &name.to_string(), dispute, remedy));
+    }
+    for broken in core.cluster.breaches().all() {
+        let detail = format!("{}: {}", broken.invariant, broken.what);
+        let remedy = "this must never happen: keep the logs of all nodes and etcd's history, and report it; it stays until the node is started again";
+        let (kind, name) = match Subject::of(&broken.unit) {
+            Some(Subject::Source(name)) => ("source", name),
+            _ => ("partition", name_of(core, &broken.unit)),
+        };
+        troubles.push(Trouble::new("invariant_broken", kind, &name, detail, remedy));
     }
     if let Some(error) = core.workers.parked().failure() {
         let detail = format!("`$parked` cannot be written: {error}");

@@ -65,8 +65,10 @@ fn name(holder: Option<&Holder>) -> String {
     )
 }
 
-/// At how many looks, one after the other, a unit that nobody has may be kept quiet: whoever is told of changes may be told late.
-const QUIET_LOOKS_MAX: u32 = 2;
+/// At how many looks, one after the other, a unit that nobody has is to be told by whoever knows of it.
+const TOLD_LOOKS: u32 = 2;
+/// The same for whoever should know of it, and was not told: coordination may be away from time to time.
+const LEARNT_LOOKS: u32 = 10;
 
 /// What coordination has, read at one moment or at two of which the members are the later one.
 #[derive(Debug, Clone, Default)]
@@ -127,9 +129,21 @@ pub struct Witness {
     claims: BTreeMap<Unit, Claim>,
     /// Of whom it is not known yet whether they were registered.
     taken: Vec<Taken>,
-    /// The units of the plan that nobody had at the last look, and that were not told: with the revisions of their claims, and at how
-    /// many looks that was so.
-    quiet: BTreeMap<Unit, (u64, u32)>,
+    /// Who is registered, as it was told last.
+    members: BTreeMap<NodeId, u64>,
+    /// The units of the plan that nobody had at the last look, and that were not told.
+    quiet: BTreeMap<Unit, Quiet>,
+}
+
+/// A unit that nobody has, and that is not told.
+#[derive(Debug, Clone, Copy)]
+struct Quiet {
+    /// The revision of its claim.
+    revision: u64,
+    /// At how many looks that was so.
+    looks: u32,
+    /// Whether that was said to be a breach.
+    is_said: bool,
 }
 
 impl Witness {
@@ -160,38 +174,53 @@ impl Witness {
     /// CLU-3: a unit was taken from a node that was registered then, and is so still. Whether one that has left since was registered
     /// cannot be told.
     pub fn members(&mut self, at: u64, members: &BTreeMap<NodeId, u64>) -> Vec<Broken> {
-        let (known, later) = std::mem::take(&mut self.taken).into_iter().partition(|taken| taken.at <= at);
+        self.members.clone_from(members);
+        self.resolve(at, members)
+    }
+
+    /// Whether those from whom units were taken are registered.
+    fn resolve(&mut self, at: u64, members: &BTreeMap<NodeId, u64>) -> Vec<Broken> {
+        let taken = std::mem::take(&mut self.taken);
+        let (known, later): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|taken| taken.at <= at);
         self.taken = later;
-        let is_registered = |taken: &Taken| members.get(&taken.from.node) == Some(&taken.from.incarnation);
-        let known: Vec<Taken> = known;
-        known.iter().filter(|taken| is_registered(taken)).map(Taken::broken).collect()
+        let is_registered = |taken: &&Taken| members.get(&taken.from.node) == Some(&taken.from.incarnation);
+        known.iter().filter(is_registered).map(Taken::broken).collect()
     }
 
     /// What was read at once, next to what a node knows: whether it writes under a claim that is there, and alone (CLU-1), and tells
-    /// what nobody has had for three looks (CLU-2).
+    /// what it knows that nobody has (CLU-2).
     pub fn looked(&mut self, look: &Look, told: Told<'_>) -> Vec<Broken> {
-        let mut broken = self.members(look.members_at, &look.members);
+        let mut broken = self.resolve(look.members_at, &look.members);
         // Whose registration was ended without its knowledge is fenced off, and need not know yet.
         if look.is_registered(told.me) {
             broken.extend(told.open.iter().filter_map(|(unit, epoch)| not_alone(look, told, unit, *epoch)));
         }
         let units = told.plan.iter().map(|(unit, _)| unit).filter(|unit| look.holder(unit).is_none());
-        let before = std::mem::take(&mut self.quiet);
-        self.quiet = units
-            .filter(|unit| !told.unowned.contains(*unit))
-            .map(|unit| {
-                let revision = look.revision(unit);
-                let looks =
-                    before.get(unit).filter(|(known, _)| *known == revision).map_or(0, |(_, looks)| *looks);
-                (unit.clone(), (revision, looks.saturating_add(1)))
-            })
-            .collect();
-        let is_too_long = |(_, (_, looks)): &(&Unit, &(u64, u32))| *looks == QUIET_LOOKS_MAX + 1;
-        broken.extend(self.quiet.iter().filter(is_too_long).map(|(unit, _)| {
-            let what = format!("nobody has it, and node `{}` does not tell", told.me.node);
-            Broken::new(CLU_2, unit, what)
-        }));
+        let quiet = units.filter(|unit| !told.unowned.contains(*unit));
+        let quiet: BTreeMap<Unit, Quiet> =
+            quiet.map(|unit| (unit.clone(), self.keeps_quiet(look, unit))).collect();
+        let is_said = |unit: &Unit| self.quiet.get(unit).is_some_and(|before| before.is_said);
+        broken.extend(quiet.iter().filter(|(unit, quiet)| quiet.is_said && !is_said(unit)).map(
+            |(unit, _)| {
+                let what = format!("nobody has it, and node `{}` does not tell", told.me.node);
+                Broken::new(CLU_2, unit, what)
+            },
+        ));
+        self.quiet = quiet;
         broken
+    }
+
+    /// A unit that nobody has is not told, once more or for the first time.
+    fn keeps_quiet(&self, look: &Look, unit: &Unit) -> Quiet {
+        let revision = look.revision(unit);
+        let before = self.quiet.get(unit).filter(|before| before.revision == revision);
+        let looks = before.map_or(0, |before| before.looks).saturating_add(1);
+        let claim = self.claims.get(unit);
+        let holder = claim.and_then(|claim| claim.holder.as_ref());
+        let is_alive = |holder: &Holder| self.members.get(&holder.node) == Some(&holder.incarnation);
+        let knows = claim.map_or(0, |claim| claim.revision) == revision && !holder.is_some_and(is_alive);
+        let is_too_long = looks >= if knows { TOLD_LOOKS } else { LEARNT_LOOKS };
+        Quiet { revision, looks, is_said: is_too_long || before.is_some_and(|before| before.is_said) }
     }
 }
 

@@ -28,6 +28,16 @@ pub(crate) struct Cluster {
     pub(crate) etcd: Etcd,
     placement: String,
     nodes: Vec<(TempDir, Option<Node>)>,
+    /// Whether the test itself breaks promises: otherwise no node may have found one broken in the end.
+    pub(crate) breaks_promises: bool,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.breaks_promises {
+            assert_eq!(self.broken(), Vec::<String>::new(), "CLU-1, CLU-2, CLU-3");
+        }
+    }
 }
 
 impl Cluster {
@@ -39,7 +49,8 @@ impl Cluster {
     /// Starts one whose units are placed by these options; tables may follow them.
     pub(crate) fn start_with(count: usize, placement: &str) -> Self {
         let (nodes, placement) = (Vec::new(), placement.to_owned());
-        let mut cluster = Self { kafka: Kafka::start(), etcd: Etcd::start(), placement, nodes };
+        let (kafka, etcd) = (Kafka::start(), Etcd::start());
+        let mut cluster = Self { kafka, etcd, placement, nodes, breaks_promises: false };
         (0..count).for_each(|_| cluster.add());
         cluster
     }
@@ -52,7 +63,7 @@ impl Cluster {
         let kafka = Kafka::builder().listen_behind(kafka_port, kafka_line.port()).start();
         let (etcd, placement) = (Etcd::start(), "cooldown_ms = 0".to_owned());
         let (etcd_line, node) = (Line::open(etcd.port(), quality, 2), Line::open(port, quality, 3));
-        let mut cluster = Self { kafka, etcd, placement, nodes: Vec::new() };
+        let mut cluster = Self { kafka, etcd, placement, nodes: Vec::new(), breaks_promises: false };
         (0..near).for_each(|_| cluster.add());
         let lines = Lines { kafka: kafka_line, etcd: etcd_line, node };
         let advertise = format!("advertise = \"127.0.0.1:{}\"\n", lines.node.port());
@@ -67,10 +78,36 @@ impl Cluster {
         self.add_at(0, "", &kafka, &etcd);
     }
 
+    /// Starts a node on the same Kafka that knows nothing of the others: it has a namespace of its own in etcd.
+    pub(crate) fn start_stranger(&self) -> (TempDir, Node) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "[cluster]\nenabled = true\nnode = \"stranger\"\naudit_ms = 1000\n\n[kafka]\nservers = \"{}\"\n\n\
+             [etcd]\nendpoints = [\"{}\"]\nnamespace = \"elsewhere\"\n",
+            self.kafka.bootstrap(),
+            self.etcd.endpoint(),
+        );
+        fs::write(folder.path().join("tradewind.toml"), config).unwrap();
+        let node = Node::start(folder.path());
+        (folder, node)
+    }
+
+    /// The promises that the nodes that answer have found broken, as they measure them.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        let answering = self.nodes.iter().filter_map(|(_, node)| node.as_ref().filter(|node| node.answers()));
+        let is_broken =
+            |line: &&str| line.starts_with("tradewind_invariant_broken_total{") && !line.ends_with(" 0");
+        let broken = answering.flat_map(|node| {
+            let metrics = node.metrics();
+            metrics.lines().filter(is_broken).map(str::to_owned).collect::<Vec<_>>()
+        });
+        broken.collect()
+    }
+
     fn add_at(&mut self, port: u16, more: &str, kafka: &str, etcd: &str) {
         let (folder, number) = (tempfile::tempdir().unwrap(), self.nodes.len());
         let config = format!(
-            "[cluster]\nenabled = true\nnode = \"n{number}\"\n{more}\n[cluster.ownership.placement]\n{}\n\n\
+            "[cluster]\nenabled = true\nnode = \"n{number}\"\naudit_ms = 1000\n{more}\n[cluster.ownership.placement]\n{}\n\n\
              [kafka]\nservers = \"{kafka}\"\n\n[etcd]\nendpoints = [\"{etcd}\"]\n",
             self.placement,
         );

@@ -73,6 +73,12 @@ pub async fn failed_appends_leave_no_trace(log: Arc<dyn Log>) {
         a += if stored { 0 } else { 1 };
         assert_eq!(store.version(stream.id, "a").await.unwrap(), Version(a), "{fault:?}");
         store.flush().unwrap();
+        let at = StreamPartition::new(stream.id, PartitionId(0));
+        assert_eq!(
+            store.by_others(at),
+            0,
+            "CLU-1: {fault:?}: what came of an append is not taken for somebody else's"
+        );
     }
     let history = store.history(stream.id, "a", Version(1), 100).await.unwrap();
     assert_eq!(history.len() as u64, a);
@@ -293,6 +299,10 @@ pub async fn log_2_log_3_hold_under_load_with_failing_appends(log: Arc<dyn Log>)
             flusher.await.unwrap();
             log.hold(false);
             check(&world, &store, &stream, &told).await;
+            for partition in 0..2 {
+                let at = StreamPartition::new(stream.id, PartitionId(partition));
+                assert_eq!(store.by_others(at), 0, "CLU-1: nobody else has written");
+            }
             drop(store);
             match phase {
                 0 => world.restart(),

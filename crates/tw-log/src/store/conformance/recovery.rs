@@ -128,8 +128,10 @@ pub async fn appends_of_others_are_noticed(log: Arc<dyn Log>) {
     let at = StreamPartition::new(stream.id, PartitionId(0));
     let store = world.store();
     append(&store, &stream, &[("a", "1")]).await.unwrap();
+    assert_eq!(store.by_others(at), 0);
     append_directly(&world.log, at, &[("a", "2", 2), ("b", "1", 1)]).await;
     assert_eq!(store.version(stream.id, "a").await.unwrap(), Version(2));
+    assert_eq!(store.by_others(at), 2, "CLU-1");
     let next = append(&store, &stream, &[("a", "3"), ("a", "2"), ("b", "2")]).await.unwrap();
     assert_eq!(versions(&next), [3, 2, 2]);
     assert!(next.events[1].duplicate);
@@ -138,6 +140,7 @@ pub async fn appends_of_others_are_noticed(log: Arc<dyn Log>) {
     append_directly(&world.log, at, &[("a", "4", 0), ("c", "1", 0), ("a", "5", 0)]).await;
     let next = append(&store, &stream, &[("a", "6"), ("c", "2")]).await.unwrap();
     assert_eq!(versions(&next), [6, 2]);
+    assert_eq!(store.by_others(at), 5, "CLU-1");
     store.flush().unwrap();
     drop(store);
     for stage in ["running", "restarted", "index lost"] {

@@ -128,16 +128,28 @@ fn clu_1_events_of_somebody_else_are_found_where_a_node_has_the_claim() {
 }
 
 #[test]
-fn clu_2_what_nobody_has_had_from_one_look_to_the_next_has_to_be_told() {
-    let dead = look(Some(claim(Some(holder("b", 1)), 2, &[], 10)), &[("a", 1)]);
-    let mut witness = Witness::default();
-    let mut seen = |look: &Look, tells: &[bool]| -> Vec<bool> {
-        tells.iter().map(|tells| looked(&mut witness, look, None, *tells) == [CLU_2]).collect()
+fn clu_2_what_nobody_has_is_to_be_told_by_whoever_knows_and_in_time_by_everybody() {
+    let seen = |witness: &mut Witness, look: &Look, tells: &[bool]| -> Vec<bool> {
+        tells.iter().map(|tells| looked(witness, look, None, *tells) == [CLU_2]).collect()
     };
-    assert_eq!(seen(&dead, &[false, false, true, false, false]), [false; 5], "it may be a moment ago");
-    assert_eq!(seen(&dead, &[false, false, false]), [true, false, false], "said once");
-    let given_up = look(Some(claim(None, 2, &[], 12)), &[("a", 1)]);
-    assert_eq!(seen(&given_up, &[false, false]), [false; 2], "somebody had it in between");
+    let of_b = claim(Some(holder("b", 1)), 2, &[], 10);
+    let dead = look(Some(of_b.clone()), &[("a", 1)]);
+    let mut knows = Witness::default();
+    knows.claimed(&unit(), Some(&of_b)).unwrap();
+    knows.members(20, &members(&[("a", 1)]));
+    assert_eq!(seen(&mut knows, &dead, &[false, true, false]), [false; 3], "it may be a moment ago");
+    assert_eq!(seen(&mut knows, &dead, &[false, false, false]), [true, false, false], "said once");
+    let given_up = claim(None, 2, &[], 30);
+    assert_eq!(
+        seen(&mut knows, &look(Some(given_up), &[("a", 1)]), &[false; 9]),
+        [false; 9],
+        "not told of yet"
+    );
+    let mut is_behind = Witness::default();
+    is_behind.claimed(&unit(), Some(&of_b)).unwrap();
+    is_behind.members(20, &members(&[("a", 1), ("b", 1)]));
+    let found = seen(&mut is_behind, &dead, &[false; 12]);
+    assert_eq!(found.iter().position(|found| *found), Some(9), "it never learns of it");
     let never = look(None, &[("a", 1)]);
-    assert_eq!(seen(&never, &[false, false, false]), [false, false, true]);
+    assert_eq!(seen(&mut Witness::default(), &never, &[false, false]), [false, true], "it was never claimed");
 }
