@@ -133,7 +133,7 @@ impl Api {
         let places = if is_hop { &self.hops } else { &self.requests };
         let place = Places::take(places, limit).ok_or_else(|| {
             let detail = format!(
-                "{limit} requests are under way, which is the limit: try again in a moment, or raise `requests_max`"
+                "as many requests are under way as the limit allows ({limit}): try again in a moment, or raise `requests_max`"
             );
             Problem::new(Code::Overloaded, detail).with(|members| members.limit = Some(u64::from(limit)))
         })?;

@@ -28,7 +28,7 @@ use tw_api::parts::{
 };
 use tw_api::{Code, Problem};
 use tw_project::UniqueValue;
-use tw_types::{ClientToken, Data, RegionId, StreamDef, StreamPartition, Token};
+use tw_types::{ClientToken, Data, Merge, RegionId, StreamDef, StreamPartition, Token};
 use under_way::{Key, UnderWay};
 
 /// How many claims of one append are asked for at the same time.
@@ -39,11 +39,6 @@ pub(crate) struct NodeClaims {
     core: Arc<Core>,
     doors: Doors,
     under_way: UnderWay,
-}
-
-/// Whether a stream has unique columns.
-pub(crate) fn has_unique(stream: &StreamDef) -> bool {
-    streams::has_unique(stream.schema.as_ref())
 }
 
 impl NodeClaims {
@@ -87,7 +82,7 @@ impl NodeClaims {
         changes: &[RowChange],
     ) -> Result<BTreeMap<UniqueValue, String>, Problem> {
         let mut wanted: BTreeMap<UniqueValue, String> = BTreeMap::new();
-        let Some(schema) = stream.schema.as_ref().filter(|schema| streams::has_unique(Some(schema))) else {
+        let Some(schema) = stream.schema.as_ref().filter(|_| stream.has_merge(&Merge::Unique)) else {
             return Ok(wanted);
         };
         let check = self.doors.check(stream.id, schema);
@@ -230,7 +225,7 @@ fn unreadable(who: &str) -> Problem {
 
 impl Claims for NodeClaims {
     fn claims(&self, stream: &StreamDef) -> bool {
-        has_unique(stream)
+        stream.has_merge(&Merge::Unique)
     }
 
     fn claim<'a>(

@@ -10,7 +10,7 @@ mod row;
 
 pub(crate) use row::with as row;
 
-use crate::claims::{self, NodeClaims, Writing};
+use crate::claims::{NodeClaims, Writing};
 use crate::core::Core;
 use crate::parts::Doors;
 use futures_util::future::BoxFuture;
@@ -154,9 +154,7 @@ impl NodeRights {
 
 impl Rights for NodeRights {
     fn asks(&self, stream: &StreamDef) -> bool {
-        let Some(schema) = stream.schema.as_ref() else { return false };
-        let has_reserve = schema.columns.iter().any(|column| column.merge == Some(Merge::Reserve));
-        has_reserve || claims::has_unique(stream)
+        stream.has_merge(&Merge::Reserve) || stream.has_merge(&Merge::Unique)
     }
 
     fn obtain<'a>(

@@ -13,6 +13,7 @@ mod evictions;
 mod heard;
 mod homes;
 mod listen;
+mod news;
 mod options;
 mod own;
 mod pace;

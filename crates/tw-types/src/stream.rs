@@ -1,6 +1,6 @@
 //! Definitions of streams.
 
-use crate::{RegionId, Schema, StreamId, StreamName};
+use crate::{Merge, RegionId, Schema, StreamId, StreamName};
 use serde::{Deserialize, Serialize};
 
 /// What the events of a stream mean.
@@ -195,6 +195,13 @@ impl StreamDef {
     /// Whether its events are changes of rows that are merged.
     pub fn merges(&self) -> bool {
         self.schema.as_ref().is_some_and(crate::Schema::merges)
+    }
+
+    /// Whether a column is merged by this class.
+    pub fn has_merge(&self, class: &Merge) -> bool {
+        self.schema
+            .as_ref()
+            .is_some_and(|schema| schema.columns.iter().any(|column| column.merge.as_ref() == Some(class)))
     }
 
     /// Whether its name means a table of the latest rows, in place of its events.

@@ -24,9 +24,7 @@ pub(crate) async fn give(call: &Call, body: Incoming) -> Outcome {
 
 async fn part(call: &Call) -> Result<(&dyn Rights, Arc<StreamDef>), Problem> {
     let stream = call.stream().await?;
-    let mut columns = stream.schema.iter().flat_map(|schema| &schema.columns);
-    let has_any = columns.any(|column| column.merge == Some(Merge::Reserve));
-    let rights = call.api.parts.rights.as_deref().filter(|_| has_any);
+    let rights = call.api.parts.rights.as_deref().filter(|_| stream.has_merge(&Merge::Reserve));
     let rights = rights.ok_or_else(|| {
         let detail = format!("stream `{}` has no column of the class `reserve`", stream.name);
         Problem::new(Code::WrongState, detail)

@@ -12,14 +12,9 @@ pub(crate) enum Step {
     Drop(StreamName),
 }
 
-/// Whether there are unique columns.
-pub(super) fn has_unique(schema: Option<&Schema>) -> bool {
-    schema.is_some_and(|schema| schema.columns.iter().any(|column| column.merge == Some(Merge::Unique)))
-}
-
 /// The stream of claims that a stream needs. Every region comes to the same one, so that they exchange it.
 fn wanted(def: &StreamDef) -> Option<NewStream> {
-    if !has_unique(def.schema.as_ref()) {
+    if !def.has_merge(&Merge::Unique) {
         return None;
     }
     let options = StreamOptions {

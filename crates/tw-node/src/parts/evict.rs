@@ -29,17 +29,11 @@ impl NodeRegions {
             has: has.collect(),
             homes,
             merged: named(&|def| def.merges()),
-            reserves: named(&|def| def.merges() && reserves(def)),
+            reserves: named(&|def| def.has_merge(&Merge::Reserve)),
             refused,
             done: is_done,
         })
     }
-}
-
-/// Whether a column of a stream is a quantity of which each region has a part.
-fn reserves(def: &StreamDef) -> bool {
-    let mut columns = def.schema.iter().flat_map(|schema| &schema.columns);
-    columns.any(|column| column.merge == Some(Merge::Reserve))
 }
 
 /// A region that is evicted, as it is shown.
