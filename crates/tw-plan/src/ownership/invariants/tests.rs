@@ -1,3 +1,5 @@
+//! What is found, and what is not, told step by step.
+
 use super::*;
 use crate::placement::{Load, Node, Options, plan};
 
