@@ -1,7 +1,7 @@
 //! The streams in which values are claimed: one beside each stream with unique columns, the same in every region.
 
 use tw_log::{NewStream, Streams};
-use tw_types::{Merge, Schema, StreamDef, StreamMode, StreamName, StreamOptions};
+use tw_types::{Merge, StreamDef, StreamMode, StreamName, StreamOptions};
 
 /// What is to be done so that they are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) fn steps(streams: &Streams) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tw_types::{Column, RegionId};
+    use tw_types::{Column, RegionId, Schema};
 
     fn unique(name: &str, replaces: Option<u64>) -> NewStream {
         let column = Column {
