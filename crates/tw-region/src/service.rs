@@ -13,7 +13,6 @@ mod evictions;
 mod heard;
 mod homes;
 mod listen;
-mod news;
 mod options;
 mod own;
 mod pace;

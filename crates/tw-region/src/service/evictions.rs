@@ -8,7 +8,6 @@ mod evict;
 pub use evict::{Evicted, Eviction, EvictionError};
 
 use super::dial;
-use super::news::News;
 use super::receiver::Event;
 use super::streams::{partitions, replicated};
 use super::{Error, Shared};
@@ -229,16 +228,16 @@ type Known = (BTreeMap<RegionId, Epoch>, Vec<wire::Evicted>);
 
 /// Follows what is said, as long as the links run.
 pub(crate) async fn run(shared: Arc<Shared>, queue: mpsc::Sender<Event>) {
-    let news = News::of(shared.events.log(), EVICTIONS_STREAM);
+    let commits = shared.events.log().commits();
     let (mut known, mut told) = (Known::default(), None);
     loop {
-        let seen = news.seen();
+        let seen = commits.get();
         match work(&shared, &queue, &mut known).await {
             Ok(()) => {
                 if shared.options.evicts_silent {
                     evict::automatically(&shared, &queue, &mut told).await;
                 }
-                let _either_way = tokio::time::timeout(shared.options.heartbeat(), news.after(seen)).await;
+                let _either_way = tokio::time::timeout(shared.options.heartbeat(), commits.over(seen)).await;
             }
             Err(error) => {
                 tracing::error!(error = %tw_types::chain(&error), "evictions are not followed: trying again");

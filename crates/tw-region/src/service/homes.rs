@@ -16,7 +16,6 @@ pub use error::HomeError;
 pub use risk::AT_RISK_STREAM;
 
 use super::Error;
-use super::news::News;
 use super::restore::restored;
 use crate::home::{Course, HOMES_STREAM, Marks, Saying};
 use parking_lot::Mutex;
@@ -142,11 +141,13 @@ impl Homes {
     /// Follows what is said, as long as the links run.
     pub(crate) async fn run(self: Arc<Self>) {
         restored(self.restoring.clone()).await;
-        let news = News::of(self.events.log(), HOMES_STREAM);
+        let commits = self.events.log().commits();
         loop {
-            let seen = news.seen();
+            let seen = commits.get();
             match self.follow().await {
-                Ok(()) => news.after(seen).await,
+                Ok(()) => {
+                    commits.over(seen).await;
+                }
                 Err(error) => {
                     tracing::error!(error = %tw_types::chain(&error), "the homes of streams are not followed: trying again");
                     tokio::time::sleep(AGAIN).await;
